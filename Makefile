@@ -1,0 +1,49 @@
+# make demo: see Kelp repair three functions.  make test: everything CI checks.  All of it lives in .venv.
+.PHONY: setup demo test lint clean
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+BIN := .venv/bin
+# uv does not read pip's settings: let it look for wheels in the folder pip was pointed to, if any.
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+
+setup: .venv/setup-stamp
+
+demo: setup
+	$(BIN)/python examples/demo.py
+
+test: .venv/setup-dev-stamp
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+lint: .venv/setup-dev-stamp
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-trace.html
+	find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are older than pyproject.toml only when it changed: then, and on the first run, install.
+.venv/setup-stamp: pyproject.toml | $(BIN)/python
+	$(call install,.)
+	@touch $@
+
+.venv/setup-dev-stamp: pyproject.toml | $(BIN)/python
+	$(call install,.[dev])
+	@touch .venv/setup-stamp $@
+
+install = @if command -v uv >/dev/null; then \
+	    echo "uv pip install -e '$(1)'"; uv pip install --quiet --python $(BIN)/python -e '$(1)'; \
+	else \
+	    echo "pip install -e '$(1)'"; $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '$(1)'; \
+	fi
+
+$(BIN)/python:
+	@for python in python3 python3.13 python3.12 python3.11; do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if command -v uv >/dev/null; then uv venv --quiet --python "$${found:->=3.11}" .venv; \
+	elif [ -n "$${found:-}" ]; then $$found -m venv .venv; \
+	else echo "Kelp needs Python 3.11 or newer: install one, or install uv (https://docs.astral.sh/uv), and try again." >&2; exit 1; fi
