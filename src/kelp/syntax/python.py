@@ -1,0 +1,238 @@
+"""Python: its grammar, what may stand where, and how its text is spaced."""
+
+import re
+import warnings
+from typing import TYPE_CHECKING
+
+import tree_sitter
+import tree_sitter_python
+
+from kelp.syntax.language import Language, ListRule
+
+if TYPE_CHECKING:
+    from kelp.syntax.program import Program
+
+OPERATORS = {
+    "binary_operator": "binary operator",
+    "comparison_operator": "comparison operator",
+    "boolean_operator": "boolean operator",
+    "unary_operator": "unary operator",
+    "augmented_assignment": "assignment operator",
+}
+EXPRESSIONS = frozenset(
+    """identifier attribute call subscript slice binary_operator boolean_operator comparison_operator
+    unary_operator not_operator conditional_expression lambda list tuple set dictionary list_comprehension
+    set_comprehension dictionary_comprehension generator_expression parenthesized_expression string
+    concatenated_string integer float true false none ellipsis await yield named_expression list_splat
+    dictionary_splat expression_list as_pattern""".split()
+)
+STATEMENT_LISTS = frozenset({"block", "module"})
+CLAUSES = frozenset(
+    {"elif_clause", "else_clause", "except_clause", "except_group_clause", "finally_clause", "case_clause"}
+)
+COMPREHENSION_CLAUSES = frozenset({"for_in_clause", "if_clause"})
+PATTERN_PARENTS = frozenset({"pattern_list", "tuple_pattern", "list_pattern", "as_pattern_target"})
+WHOLE = {  # kinds that are a category of their own wherever they stand
+    "block": "block",
+    "argument_list": "arguments",
+    "parameters": "parameter list",
+    "lambda_parameters": "parameters",
+    "type": "type",
+    "with_item": "with item",
+    "decorator": "decorator",
+    "keyword_argument": "argument",
+    "pair": "pair",
+} | dict.fromkeys(CLAUSES, "clause") | dict.fromkeys(COMPREHENSION_CLAUSES, "comprehension clause")
+NAME_FIELDS = frozenset({
+    ("attribute", "attribute"), ("keyword_argument", "name"), ("function_definition", "name"),
+    ("class_definition", "name"), ("default_parameter", "name"), ("typed_default_parameter", "name"),
+    ("named_expression", "name"),
+})  # fmt: skip
+PATTERN_FIELDS = frozenset({
+    ("assignment", "left"), ("augmented_assignment", "left"), ("for_statement", "left"),
+    ("for_in_clause", "left"), ("as_pattern", "alias"),
+})  # fmt: skip
+NAME_PARENTS = frozenset({"typed_parameter", "list_splat_pattern", "dictionary_splat_pattern",
+                          "global_statement", "nonlocal_statement", "aliased_import"})  # fmt: skip
+IMPORTS = frozenset({"import_statement", "import_from_statement", "future_import_statement"})
+LISTS = {
+    "block": ListRule("statement", "statements", smallest=1),
+    "argument_list": ListRule("argument", "arguments pair"),
+    "parameters": ListRule("parameter", "parameters"),
+    "lambda_parameters": ListRule("parameter", "parameters", smallest=1),
+    "list": ListRule("element", "elements"),
+    "tuple": ListRule("element", "elements", smallest=1),
+    "set": ListRule("element", "elements", smallest=1),
+    "dictionary": ListRule("pair", "pairs"),
+    "expression_list": ListRule("element", "elements", smallest=1),
+    "pattern_list": ListRule("pattern", "patterns", smallest=1),
+    "with_clause": ListRule("with item", "with items", smallest=1),
+}
+CONDITIONS = frozenset({
+    ("if_statement", "condition"), ("elif_clause", "condition"), ("while_statement", "condition"),
+    ("boolean_operator", "left"), ("boolean_operator", "right"),
+})  # fmt: skip
+
+
+def category(kind: str, field: str | None, parent: str, named: bool) -> str | None:
+    """What may be written in place of a node of this kind, in this field of a node of the parent kind."""
+    if not named:
+        return OPERATORS.get(parent) if field in ("operator", "operators") else None
+    if kind in WHOLE:
+        return WHOLE[kind]
+    if parent in STATEMENT_LISTS:
+        return "statement" if kind not in ("comment", "line_continuation") else None
+    if (parent, field) in NAME_FIELDS or (parent in NAME_PARENTS and kind == "identifier"):
+        return "name"
+    if parent in ("parameters", "lambda_parameters"):
+        return "parameter" if kind != "comment" else None
+    if parent in PATTERN_PARENTS or (parent, field) in PATTERN_FIELDS:
+        return "pattern" if kind not in ("comment", "type") else None
+    if parent in IMPORTS:
+        return "import"
+    if kind in EXPRESSIONS:
+        if parent == "argument_list":
+            return "argument"
+        if parent in ("list", "tuple", "set", "expression_list"):
+            return "element"
+        return "pair" if parent == "dictionary" else "expression"
+    return None
+
+
+def may_drop(program: "Program", node: int) -> bool:
+    """Is the program still valid when this list element or optional part is taken out?"""
+    kind, parent = program.kind, program.parent[node]
+    siblings = [c for c in program.children(parent) if program.named[c] and kind[c] != "comment"]
+    at = siblings.index(node)
+    if kind[node] in CLAUSES:
+        excepts = sum(kind[c] in ("except_clause", "except_group_clause") for c in siblings)
+        if kind[node] in ("except_clause", "except_group_clause"):
+            has_else = any(kind[c] == "else_clause" for c in siblings)
+            return excepts > 1 or (not has_else and any(kind[c] == "finally_clause" for c in siblings))
+        if kind[node] == "case_clause":
+            return len(siblings) > 1
+        return kind[node] != "finally_clause" or excepts > 0
+    if kind[node] == "for_in_clause":
+        return any(kind[c] == "for_in_clause" for c in siblings[:at])
+    if kind[parent] in LISTS and kind[parent] not in STATEMENT_LISTS and len(siblings) == 1:
+        return not program.source[program.end[node] : program.end[parent]].lstrip().startswith(b",")
+    if kind[parent] in ("tuple", "expression_list", "pattern_list") and len(siblings) == 2:
+        return not kind[siblings[1 - at]].startswith("list_splat")  # a starred expression cannot stand alone
+    if kind[parent] in ("parameters", "lambda_parameters"):
+        before, after = siblings[:at], siblings[at + 1 :]
+        if before and kind[before[-1]] == "keyword_separator":
+            return bool(after) and kind[after[0]] != "dictionary_splat_pattern"
+        return bool(before) or not (after and kind[after[0]] == "positional_separator")
+    return True
+
+
+def compiles(source: bytes) -> bool:
+    """Does CPython compile it? Nothing runs. Tree-sitter lets some invalid Python pass; this does not."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(source, "<program>", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError, OverflowError, MemoryError, RecursionError):
+        return False
+    return True
+
+
+LEXER = re.compile(
+    rb"""
+      [\t\f ]*(?:\\?\r?\n[\t\f ]*)+                        # line ends, with the next line's indentation
+    | [\t\f ]+
+    | [A-Za-z]{0,3}(?:'''(?:[^\\]|\\[\s\S])*?'''|\"\"\"(?:[^\\]|\\[\s\S])*?\"\"\")
+    | [A-Za-z]{0,3}(?:'(?:[^'\\\n]|\\[\s\S])*'|"(?:[^"\\\n]|\\[\s\S])*")
+    | \#[^\r\n]*
+    | 0[xXoObB][0-9a-fA-F_]+ | (?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9]+)?[jJ]?
+    | [A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*
+    | \*\*=|//=|>>=|<<=|\.\.\.|[-+*/%&|^@<>=!:]=|\*\*|//|<<|>>|->|<>
+    | [\s\S]
+    """,
+    re.VERBOSE,
+)
+KEYWORDS = frozenset(
+    b"""and as assert async await break class continue def del elif else except finally for from global if import
+    in is lambda nonlocal not or pass raise return while with yield""".split()
+)
+OPENING, CLOSING = frozenset([b"(", b"[", b"{"]), frozenset([b")", b"]", b"}"])
+WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]")
+
+
+def default_gap(before: bytes, left: bytes, right: bytes, inside: bool) -> bytes:
+    """The space usually found between two pieces, so that only the unusual needs tokens of its own.
+
+    `before` is the piece left of `left` (b"" at the start of a line); `inside` says whether a bracket is open.
+    """
+    if not left or right in CLOSING or right in (b",", b":", b";", b"."):
+        return b""
+    if left in OPENING or left in (b".", b"~") or (left == b"@" and not before):
+        return b""
+    if right[:1] == b"#":
+        return b"  "
+    if right in (b"(", b"["):
+        return b"" if (WORD.match(left) and left not in KEYWORDS) or left in CLOSING or left[-1:] in b"'\"" else b" "
+    if left == b"=" or right == b"=":
+        return b"" if inside else b" "
+    if left in (b"-", b"+", b"*", b"**"):
+        operand = before in CLOSING or (before[:1] and before[-1:] in b"'\"")
+        operand = operand or (bool(WORD.match(before)) and before not in KEYWORDS)
+        return b" " if operand else b""
+    return b" "
+
+
+BINARY = frozenset([b"+", b"-", b"*", b"/", b"//", b"%", b"**", b"@", b"&", b"|", b"^", b"<<", b">>"])
+FIRST_OF_OPERATOR = {
+    "binary operator": BINARY,
+    "comparison operator": frozenset([b"<", b"<=", b">", b">=", b"==", b"!=", b"in", b"not", b"is", b"<>"]),
+    "boolean operator": frozenset([b"and", b"or"]),
+    "unary operator": frozenset([b"-", b"+", b"~"]),
+    "assignment operator": frozenset(op + b"=" for op in BINARY),
+    "condition": frozenset([b"and", b"or"]),
+    "comprehension clause": frozenset([b"for", b"if", b"async"]),
+    "clause": frozenset([b"elif", b"else", b"except", b"finally", b"case"]),
+}
+STATEMENT_ONLY = frozenset(
+    [b"return", b"while", b"with", b"def", b"class", b"try", b"raise", b"assert", b"del", b"pass", b"break",
+     b"continue", b"import", b"global", b"nonlocal", b"elif", b"except", b"finally", b"case"]
+)  # fmt: skip
+STATEMENT_CATEGORIES = frozenset({"statement", "statements", "block", "program", "clause"})
+
+
+def fits(category: str, piece: bytes, first: bool) -> bool:
+    """May a text of this category contain this piece (begin with it, where `first`)?
+
+    A necessary condition only, cheap enough for a mask over the vocabulary: `make_edit` has the last word.
+    """
+    newline = b"\n" in piece and not piece.strip()
+    if category == "indent":
+        return newline if first else not piece.strip()
+    if category in FIRST_OF_OPERATOR and first:
+        return piece in FIRST_OF_OPERATOR[category]
+    if category in ("binary operator", "boolean operator", "unary operator", "assignment operator"):
+        return False  # one piece is the whole operator
+    if category == "comparison operator":
+        return piece in (b"in", b"not")  # is not, not in
+    if category in ("name", "import"):
+        return bool(WORD.match(piece)) and piece not in KEYWORDS or (category == "import" and not first)
+    if category in STATEMENT_CATEGORIES:
+        return True
+    return piece not in STATEMENT_ONLY and not (first and newline)
+
+
+PYTHON = Language(
+    name="python",
+    parser=tree_sitter.Parser(tree_sitter.Language(tree_sitter_python.language())),
+    root_kinds=frozenset({"function_definition", "decorated_definition", "class_definition"}),
+    atoms=frozenset({"string", "concatenated_string", "not in", "is not"}),
+    comments=frozenset({"comment", "line_continuation"}),
+    category=category,
+    lists=LISTS,
+    conditions=CONDITIONS,
+    optional=CLAUSES - {"case_clause"} | COMPREHENSION_CLAUSES,
+    may_drop=may_drop,
+    compiles=compiles,
+    lexer=LEXER,
+    default_gap=default_gap,
+    fits=fits,
+)

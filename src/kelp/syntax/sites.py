@@ -1,0 +1,112 @@
+"""The one definition of where an edit may go, for mutation, diff, training targets, decoding and search."""
+
+from dataclasses import dataclass
+
+from kelp.syntax.edits import Edit
+from kelp.syntax.program import Program
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place for an edit: `op` says what is done to the span, `category` what may be written there.
+
+    replace: any text of the category in place of the span. insert: an empty span between two elements.
+    delete: the span of one element with its separator; the text is empty.
+    """
+
+    start: int
+    end: int
+    op: str
+    category: str
+
+
+def elements(program: Program, node: int) -> list[int]:
+    """The children of a node that edits treat as its parts; the text between them is glue."""
+    language, category = program.language, program.language.category
+    kind = program.kind
+    return [
+        child
+        for child in program.children(node)
+        if kind[child] not in language.comments
+        and category(kind[child], program.field[child], kind[node], program.named[child]) is not None
+    ]
+
+
+def tail(program: Program, node: int) -> int:
+    """End of an element with the comment behind it on its line, which belongs to it."""
+    after = program.last[node]
+    end = program.end[node]
+    if (
+        after < len(program.kind)
+        and program.parent[after] == program.parent[node]
+        and program.kind[after] in program.language.comments
+        and b"\n" not in program.source[end : program.start[after]]
+    ):
+        return program.end[after]
+    return end
+
+
+def sites(program: Program) -> list[Site]:
+    """Every legal place for an edit, in preorder, at most one for each (start, end, op).
+
+    Where nodes share a span the outermost speaks for all of them: what may stand there is widest.
+    """
+    language, kind, named = program.language, program.kind, program.named
+    lists, optional, category_of, root = language.lists, language.optional, language.category, program.root
+    found: dict[tuple[int, int, str], Site] = {}
+
+    def add(start: int, end: int, op: str, category: str) -> None:
+        found.setdefault((start, end, op), Site(start, end, op, category))
+
+    for node in range(1, len(kind)):
+        parent = program.parent[node]
+        category = category_of(kind[node], program.field[node], kind[parent], named[node])
+        if category is not None and program.end[node] > program.start[node]:
+            add(program.start[node], program.end[node], "replace", "program" if node == root else category)
+        rule = lists.get(kind[node])
+        if rule is not None:
+            parts = elements(program, node)
+            ends = [tail(program, part) for part in parts]
+            for i, part in enumerate(parts):
+                if i == 0:
+                    add(program.start[part], program.start[part], "insert", rule.element)
+                else:
+                    glue = program.source[ends[i - 1] : program.start[part]]
+                    add(program.start[parts[i - 1]], program.end[part], "replace", rule.plural)
+                    if rule.element == "statement" and not glue.strip() and b"\n" in glue:
+                        add(ends[i - 1], program.start[part], "replace", "indent")
+                if len(parts) > rule.smallest and language.may_drop(program, part):
+                    if i > 0:
+                        add(ends[i - 1], ends[i], "delete", rule.element)
+                    elif len(parts) > 1:
+                        add(program.start[part], program.start[parts[1]], "delete", rule.element)
+                    else:
+                        add(program.start[part], program.end[part], "delete", rule.element)
+                add(ends[i], ends[i], "insert", rule.element)
+            if not parts and rule.smallest == 0:
+                after = program.start[node] + (named[node] and program.end[node] > program.start[node])
+                add(after, after, "insert", rule.element)
+        if kind[node] in optional and category is not None:
+            before = max(c for c in program.children(parent) if c < node and kind[c] not in language.comments)
+            if language.may_drop(program, node):
+                add(program.end[before], program.end[node], "delete", category)
+            add(program.end[node], program.end[node], "insert", category)
+        if (kind[parent], program.field[node]) in language.conditions:
+            add(program.end[node], program.end[node], "insert", "condition")
+        if (kind[node], "left") in language.conditions:
+            left, *_, right = elements(program, node)
+            add(program.end[left], program.end[right], "delete", "condition")
+            add(program.start[left], program.start[right], "delete", "condition")
+    return list(found.values())
+
+
+def make_edit(program: Program, site: Site, text: bytes) -> Edit | None:
+    """The edit that writes `text` at the site, or None where the program would no longer be valid."""
+    if site.op == "delete" and text:
+        return None
+    edit = Edit(site.start, site.end, text)
+    result = edit.apply(program.source)
+    language = program.language
+    if result == program.source or language.parser.parse(result).root_node.has_error:
+        return None
+    return edit if language.compiles(result) else None
