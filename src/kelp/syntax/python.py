@@ -90,6 +90,8 @@ def category(kind: str, field: str | None, parent: str, named: bool) -> str | No
         return "pattern" if kind not in ("comment", "type") else None
     if parent in IMPORTS:
         return "import"
+    if parent == "decorated_definition":
+        return "definition"
     if kind in EXPRESSIONS:
         if parent == "argument_list":
             return "argument"

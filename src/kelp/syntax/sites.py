@@ -89,8 +89,8 @@ def sites(program: Program) -> list[Site]:
         if kind[node] in optional and category is not None:
             before = max(c for c in program.children(parent) if c < node and kind[c] not in language.comments)
             if language.may_drop(program, node):
-                add(program.end[before], program.end[node], "delete", category)
-            add(program.end[node], program.end[node], "insert", category)
+                add(tail(program, before), tail(program, node), "delete", category)
+            add(tail(program, node), tail(program, node), "insert", category)
         if (kind[parent], program.field[node]) in language.conditions:
             add(program.end[node], program.end[node], "insert", "condition")
         if (kind[node], "left") in language.conditions:

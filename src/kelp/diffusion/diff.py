@@ -1,0 +1,321 @@
+"""Tree diff: the cheapest path of edits from one program to another, by the sites that decoding uses.
+
+Cost model. An edit costs `EDIT_COST` plus the leaves (lexical tokens) it takes out plus those it puts in;
+leaves put in beyond `LONG` count for more, so that a path has small steps (tree diffusion's small edits).
+The distance is Selkow's top-down tree edit distance (S. Selkow, "The tree-to-tree editing problem",
+Information Processing Letters 6(6), 1977: subtrees are inserted, deleted, or matched and compared inside)
+with two operations more: a subtree may be replaced whole at any site, and adjacent elements of a list may
+trade places for the price of one leaf (Lowrance & Wagner, "An extension of the string-to-string correction
+problem", JACM 22(2), 1975). Text between the parts of a node (separators, space, comments) has to be equal
+where both parts are kept; where it is not, something larger is replaced. The program itself is replaced
+only where nothing smaller will do. So every program reaches every other byte for byte.
+"""
+
+from kelp.syntax.edits import Edit, apply_disjoint
+from kelp.syntax.program import Program, parse, parses
+from kelp.syntax.sites import elements, sites, tail
+
+EDIT_COST = 6  # leaves that one more edit must save
+LONG = 32  # leaves written in one edit from which on each costs `LONG_COST` more: long texts are seldom got right
+LONG_COST = 3
+INFINITE = float("inf")
+Script = tuple[float, tuple[Edit, ...]]  # cost, edits in the source's offsets
+IMPOSSIBLE: Script = (INFINITE, ())
+
+
+def next_edits(a: Program, b: Program) -> list[Edit]:
+    """Every first edit of a cheapest path from `a` to `b`; none where the sources are equal.
+
+    The edits of a cheapest script do not overlap, so each may come first, as long as the program is
+    valid after it. Where none may (two parameters trade names), a larger edit that may is given.
+    """
+    if a.source == b.source:
+        return []
+    script = distance(a, b)[1]
+    if len(script) == 1:
+        return list(script)
+    legal = {(s.start, s.end) for s in sites(a)}
+    blocked = {e for e, after in zip(script, script[1:], strict=False) if _in_front(e) and _in_front(after)}
+    first = [e for e in script if (e.start, e.end) in legal and e not in blocked]
+    first = [e for e in first if parses(e.apply(a.source), a.language)]
+    return first or [_merged(a, b, list(script))]
+
+
+def _in_front(edit: Edit) -> bool:
+    """Is it put before a list's first element? Of several such the last goes first: each brings the space to the next."""
+    return edit.start == edit.end and bool(edit.text[:1].strip(b" \t\r\n\f\\,;"))
+
+
+def shortest_path(a: Program, b: Program) -> list[Edit]:
+    """A cheapest path, each edit in the offsets of the state it is made on; all states are valid."""
+    path = []
+    while a.source != b.source:
+        edit = next_edits(a, b)[0]
+        path.append(edit)
+        a = parse(edit.apply(a.source), a.language)
+    return path
+
+
+def distance(a: Program, b: Program) -> Script:
+    """The cheapest script of disjoint edits, all in the offsets of `a`, and its cost."""
+    diff = _Diff(a, b)
+    best = min(diff.reindented(), diff.between(a.root, b.root), key=_cost)
+    outside = a.source[: a.start[a.root]] == b.source[: b.start[b.root]]
+    outside &= a.source[a.end[a.root] :] == b.source[b.end[b.root] :]
+    if best[0] == INFINITE or not outside or apply_disjoint(a.source, list(best[1])) != b.source:
+        return edit_cost(a.size(0), b.size(0)), (Edit(0, len(a.source), b.source),)
+    return best
+
+
+def edit_cost(old: int, new: int) -> int:
+    """Cost of one edit that takes `old` leaves out and puts `new` leaves in."""
+    return EDIT_COST + old + new + LONG_COST * max(0, new - LONG)
+
+
+def _cost(script: Script) -> float:
+    return script[0]
+
+
+def _merged(a: Program, b: Program, script: list[Edit]) -> Edit:
+    """The smallest replacement that does the work of two or more edits and leaves a valid program."""
+    places = [s for s in sites(a) if s.op == "replace"]
+    for place in sorted(places, key=lambda s: s.end - s.start):
+        inside = [e for e in script if place.start <= e.start and e.end <= place.end]
+        if len(inside) < 2 or any(e.start < place.end and e.end > place.start for e in script if e not in inside):
+            continue
+        shifted = [Edit(e.start - place.start, e.end - place.start, e.text) for e in inside]
+        text = apply_disjoint(a.source[place.start : place.end], shifted)
+        edit = Edit(place.start, place.end, text)
+        if parses(edit.apply(a.source), a.language):
+            return edit
+    return Edit(0, len(a.source), b.source)
+
+
+class _Diff:
+    """Memo and helpers of one comparison."""
+
+    def __init__(self, a: Program, b: Program) -> None:
+        self.a, self.b = a, b
+        places = sites(a)
+        self.spans = {op: {(s.start, s.end) for s in places if s.op == op} for op in ("replace", "insert", "delete")}
+        self.places = places
+        self.memo: dict[tuple[int, int], Script] = {}
+        self.parts: dict[tuple[int, bool], list[int]] = {}
+
+    def elements(self, node: int, of_b: bool = False) -> list[int]:
+        key = (node, of_b)
+        if key not in self.parts:
+            self.parts[key] = elements(self.b if of_b else self.a, node)
+        return self.parts[key]
+
+    def reindented(self) -> Script:
+        """The one edit that puts a statement into another block, where the programs differ in nothing else."""
+        old, new = self.a.source, self.b.source
+        shortest, growth = min(len(old), len(new)), len(new) - len(old)
+        head = _common_prefix(old, new, shortest)
+        rear = _common_prefix(old[::-1], new[::-1], shortest)
+        for site in self.places:
+            if site.category == "indent" and site.start <= head and len(old) - site.end <= rear:
+                text = new[site.start : site.end + growth]
+                if b"\n" in text and not text.strip():
+                    return EDIT_COST + 2, (Edit(site.start, site.end, text),)
+        return IMPOSSIBLE
+
+    def between(self, x: int, y: int) -> Script:
+        """Cheapest script from node x of a to node y of b."""
+        a, b = self.a, self.b
+        if a.text(x) == b.text(y):
+            return 0.0, ()
+        key = (x, y)
+        if key not in self.memo:
+            self.memo[key] = IMPOSSIBLE
+            best = self.replaced(x, y)
+            if a.kind[x] == b.kind[y] and not (a.is_leaf(x) or b.is_leaf(y)):
+                best = min(self.aligned(x, y), best, key=_cost)
+            best = min(self.condition_dropped(x, y), self.condition_added(x, y), best, key=_cost)
+            self.memo[key] = best
+        return self.memo[key]
+
+    def replaced(self, x: int, y: int) -> Script:
+        span = (self.a.start[x], self.a.end[x])
+        if span not in self.spans["replace"] or self.b.start[y] == self.b.end[y] or x == self.a.root:
+            return IMPOSSIBLE
+        return edit_cost(self.a.size(x), self.b.size(y)), (Edit(*span, self.b.text(y)),)
+
+    def condition_dropped(self, x: int, y: int) -> Script:
+        """`left and right` becomes what one of its sides becomes."""
+        a, best = self.a, IMPOSSIBLE
+        if (a.kind[x], "left") not in a.language.conditions:
+            return best
+        left, *_, right = self.elements(x)
+        for kept, span in ((left, (a.end[left], a.end[right])), (right, (a.start[left], a.start[right]))):
+            if span in self.spans["delete"]:
+                rest = self.between(kept, y)
+                cost = edit_cost(a.size(x) - a.size(kept), 0) + rest[0]
+                if cost < best[0]:
+                    best = cost, (*rest[1], Edit(*span, b""))
+        return best
+
+    def condition_added(self, x: int, y: int) -> Script:
+        """x becomes the left side of y, and the rest of y is put behind it."""
+        a, b = self.a, self.b
+        if (b.kind[y], "left") not in b.language.conditions or (a.end[x], a.end[x]) not in self.spans["insert"]:
+            return IMPOSSIBLE
+        left = self.elements(y, of_b=True)[0]
+        cost, script = self.between(x, left)
+        added = Edit(a.end[x], a.end[x], b.source[b.end[left] : b.end[y]])
+        return cost + edit_cost(0, b.size(y) - b.size(left)), (*script, added)
+
+    def aligned(self, x: int, y: int) -> Script:
+        """Match the parts of two nodes of one kind in order; drop, add and swap where the sites allow."""
+        a, b = self.a, self.b
+        xs, ys = self.elements(x), self.elements(y, of_b=True)
+        is_list = a.kind[x] in a.language.lists
+        if not xs or not ys:
+            return self.emptied(x, y, xs, ys)
+        x_ends, y_ends = [tail(a, c) for c in xs], [tail(b, c) for c in ys]
+        if a.source[x_ends[-1] : a.end[x]] != b.source[y_ends[-1] : b.end[y]]:
+            return IMPOSSIBLE
+        if a.source[a.start[x] : a.start[xs[0]]] != b.source[b.start[y] : b.start[ys[0]]]:
+            return IMPOSSIBLE
+        x_glue = [b""] + [a.source[x_ends[i - 1] : a.start[xs[i]]] for i in range(1, len(xs))]
+        y_glue = [b""] + [b.source[y_ends[j - 1] : b.start[ys[j]]] for j in range(1, len(ys))]
+        x_rest = [a.source[a.end[c] : end] for c, end in zip(xs, x_ends, strict=True)]
+        y_rest = [b.source[b.end[c] : end] for c, end in zip(ys, y_ends, strict=True)]
+
+        def pair(i: int, j: int) -> Script:
+            return self.between(xs[i], ys[j]) if x_rest[i] == y_rest[j] else IMPOSSIBLE
+
+        def same(i: int, j: int) -> bool:
+            return x_rest[i] == y_rest[j] and a.text(xs[i]) == b.text(ys[j])
+
+        if not is_list and len(xs) == len(ys):  # the usual case: same shape
+            total, script = 0.0, ()
+            for i in range(len(xs)):
+                if x_glue[i] != y_glue[i]:
+                    break
+                cost, edits = pair(i, i)
+                total, script = total + cost, (*script, *edits)
+            else:
+                if total < INFINITE:
+                    return total, script
+
+        # Equal parts at both ends are kept: no cheaper script exists without them.
+        head = 0
+        while head < min(len(xs), len(ys)) and same(head, head) and x_glue[head] == y_glue[head]:
+            head += 1
+        rear = 0
+        while (rear < min(len(xs), len(ys)) - head and same(len(xs) - 1 - rear, len(ys) - 1 - rear)
+               and x_glue[len(xs) - 1 - rear] == y_glue[len(ys) - 1 - rear]):  # fmt: skip
+            rear += 1
+        # The first and last kept part stay in play, so that what is between them has neighbours.
+        head, rear = max(0, head - 1), max(0, rear - 1)
+        n, m = len(xs) - rear, len(ys) - rear
+
+        def droppable(i: int) -> tuple[int, int] | None:
+            """The span that takes part i > 0 out."""
+            span = (x_ends[i - 1], x_ends[i])
+            return span if span in self.spans["delete"] else None
+
+        # best[i][j]: parts head..i-1 have become head..j-1, with at least one pair kept (or i == j == head).
+        best: list[list[Script]] = [[IMPOSSIBLE] * (m + 1) for _ in range(n + 1)]
+        # What comes before the first kept pair (i, j): parts taken out or put in at the front.
+        for i in range(head, n):
+            for j in range(head, m):
+                front = self.front(xs, ys, i, j) if head == 0 else ((0.0, ()) if i == j == head else IMPOSSIBLE)
+                if front[0] == INFINITE:
+                    continue
+                kept = pair(i, j)
+                if front[0] + kept[0] < best[i + 1][j + 1][0]:
+                    best[i + 1][j + 1] = front[0] + kept[0], (*front[1], *kept[1])
+                if not is_list:
+                    break
+            if not is_list:
+                break
+        for i in range(head + 1, n + 1):
+            for j in range(head + 1, m + 1):
+                options = [best[i][j]]
+                if i - 1 > head and j - 1 > head and x_glue[i - 1] == y_glue[j - 1]:
+                    before = best[i - 1][j - 1]
+                    if before[0] < INFINITE:
+                        kept = pair(i - 1, j - 1)
+                        options.append((before[0] + kept[0], (*before[1], *kept[1])))
+                if i - 1 > head and (span := droppable(i - 1)):
+                    before = best[i - 1][j]
+                    cost = edit_cost(a.size(xs[i - 1]), 0)
+                    options.append((before[0] + cost, (*before[1], Edit(*span, b""))))
+                if j - 1 > head:
+                    at = x_ends[i - 1]
+                    before = best[i][j - 1]
+                    optional = is_list or b.kind[ys[j - 1]] in b.language.optional
+                    if optional and before[0] < INFINITE and (at, at) in self.spans["insert"]:
+                        text = b.source[y_ends[j - 2] : y_ends[j - 1]]
+                        cost = edit_cost(0, b.size(ys[j - 1]))
+                        options.append((before[0] + cost, (*before[1], Edit(at, at, text))))
+                swap = self.swapped(xs, ys, x_glue, y_glue, x_rest, y_rest, i, j, head)
+                if swap is not None:
+                    before = best[i - 2][j - 2] if i - 2 > head or j - 2 > head else (
+                        (0.0, ()) if i - 2 == j - 2 == head == 0 else IMPOSSIBLE)  # fmt: skip
+                    options.append((before[0] + EDIT_COST + 1, (*before[1], swap)))
+                best[i][j] = min(options, key=_cost)
+        return best[n][m]
+
+    def emptied(self, x: int, y: int, xs: list[int], ys: list[int]) -> Script:
+        """`f()` and `f(x)`: the only element is put in or taken out."""
+        a, b = self.a, self.b
+        if len(xs) == 1 and not ys:
+            edit, cost = Edit(a.start[xs[0]], a.end[xs[0]], b""), edit_cost(a.size(xs[0]), 0)
+        elif len(ys) == 1 and not xs:
+            edit, cost = Edit(a.start[x] + 1, a.start[x] + 1, b.text(ys[0])), edit_cost(0, b.size(ys[0]))
+        else:
+            return IMPOSSIBLE
+        if (edit.start, edit.end) not in self.spans["delete" if xs else "insert"]:
+            return IMPOSSIBLE
+        result = edit.apply(a.source)[a.start[x] : a.end[x] + len(edit.text) - (edit.end - edit.start)]
+        return (cost, (edit,)) if result == b.text(y) else IMPOSSIBLE
+
+    def front(self, xs: list[int], ys: list[int], i: int, j: int) -> Script:
+        """What is done before the first kept pair: xs[:i] are taken out, ys[:j] are put in."""
+        a, b = self.a, self.b
+        cost, script = 0.0, []
+        for k in range(i):
+            span = (a.start[xs[k]], a.start[xs[k + 1]])
+            cost += edit_cost(a.size(xs[k]), 0)
+            script.append(Edit(*span, b""))
+            if k == 0 and span not in self.spans["delete"]:
+                return IMPOSSIBLE
+        at = a.start[xs[i]]
+        for k in range(j):
+            cost += edit_cost(0, b.size(ys[k]))
+            script.append(Edit(at, at, b.source[b.start[ys[k]] : b.start[ys[k + 1]]]))
+        return cost, tuple(script)
+
+    def swapped(
+        self, xs: list[int], ys: list[int], x_glue: list[bytes], y_glue: list[bytes],
+        x_rest: list[bytes], y_rest: list[bytes], i: int, j: int, head: int,
+    ) -> Edit | None:  # fmt: skip
+        """The edit that makes parts i-2, i-1 trade places, where that gives parts j-2, j-1 of b."""
+        a, b = self.a, self.b
+        if i - 2 < head or j - 2 < head:
+            return None
+        span = (a.start[xs[i - 2]], a.end[xs[i - 1]])
+        if span not in self.spans["replace"] or a.text(xs[i - 2]) != b.text(ys[j - 1]):
+            return None
+        if a.text(xs[i - 1]) != b.text(ys[j - 2]) or x_glue[i - 2] != y_glue[j - 2] or x_glue[i - 1] != y_glue[j - 1]:
+            return None
+        if x_rest[i - 2] != y_rest[j - 2] or x_rest[i - 1] != y_rest[j - 1]:
+            return None
+        return Edit(*span, b.source[b.start[ys[j - 2]] : b.end[ys[j - 1]]])
+
+
+def _common_prefix(a: bytes, b: bytes, longest: int) -> int:
+    if a[:longest] == b[:longest]:
+        return longest
+    low, high = 0, longest
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[:middle] == b[:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
