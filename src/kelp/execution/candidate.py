@@ -1,0 +1,150 @@
+"""The program under test, in the child process: imported from memory, its lines found again in tracebacks."""
+
+import importlib.machinery
+import linecache
+import os
+import sys
+import threading
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+BARE_MODULE = "program"  # the name of the module that a program without a file is executed as
+_LIMIT = 400  # characters kept of a repr or a message
+
+
+class Candidate:
+    """One program text, standing for the file at `path` or, without one, for a bare module."""
+
+    def __init__(self, source: bytes, path: str | None):
+        self.source = source
+        self.path = path
+        self.filename = path or "<program>"
+        text = source.decode("utf-8", "replace")
+        linecache.cache[self.filename] = (len(source), None, text.splitlines(True), self.filename)
+
+    def compile(self) -> types.CodeType:
+        return compile(self.source, self.filename, "exec", dont_inherit=True)
+
+    def install(self) -> None:
+        """Have every import that resolves to the candidate's file, under whatever name, get this source."""
+        if self.path is None:
+            return
+        name, real = os.path.basename(self.path), os.path.realpath(self.path)
+        loader: Any = importlib.machinery.SourceFileLoader
+        get_code, get_data = loader.get_code, loader.get_data
+
+        def is_ours(path: Any) -> bool:
+            return isinstance(path, str) and os.path.basename(path) == name and os.path.realpath(path) == real
+
+        def get_code_or_ours(loader: Any, fullname: str) -> Any:
+            return self.compile() if is_ours(loader.path) else get_code(loader, fullname)
+
+        def get_data_or_ours(loader: Any, path: Any) -> Any:
+            return self.source if is_ours(path) else get_data(loader, path)
+
+        loader.get_code, loader.get_data = get_code_or_ours, get_data_or_ours
+        for module_name, module in list(sys.modules.items()):  # what the warm server itself happens to use
+            if is_ours(getattr(module, "__file__", None)):
+                del sys.modules[module_name]
+
+    def load(self, setup: str) -> dict[str, Any]:
+        """Execute the program and `setup`; the namespace that its asserts see."""
+        if self.path is None:
+            module = types.ModuleType(BARE_MODULE)
+            sys.modules[BARE_MODULE] = module  # dataclasses and pickle look their classes' module up
+            exec(compile(setup, "<setup>", "exec", dont_inherit=True), module.__dict__)
+            exec(self.compile(), module.__dict__)
+            return module.__dict__
+        module = __import__(os.path.splitext(os.path.basename(self.path))[0])
+        namespace = dict(module.__dict__)
+        exec(compile(setup, "<setup>", "exec", dont_inherit=True), namespace)
+        return namespace
+
+    def line_of(self, exception: BaseException) -> int | None:
+        """The innermost line of the program on the exception's traceback, or that of its syntax error."""
+        line = None
+        traceback = exception.__traceback__
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename == self.filename:
+                line = traceback.tb_lineno
+            traceback = traceback.tb_next
+        if isinstance(exception, SyntaxError) and exception.filename == self.filename:
+            line = exception.lineno
+        return line
+
+    def raised(self, exception: BaseException) -> bool:
+        """Whether the exception came from the program's own code and not from the test's."""
+        traceback, innermost = exception.__traceback__, None
+        while traceback is not None:
+            innermost, traceback = traceback.tb_frame.f_code.co_filename, traceback.tb_next
+        return innermost == self.filename
+
+    @contextmanager
+    def traced(self, lines: set[int]) -> Iterator[None]:
+        """Add to `lines` the program's lines that are executed meanwhile."""
+        if sys.version_info >= (3, 12):
+            with self._monitored(lines):
+                yield
+            return
+
+        def local(frame: types.FrameType, event: str, _argument: Any) -> Any:
+            if event == "line":
+                lines.add(frame.f_lineno)
+            return local
+
+        def entered(frame: types.FrameType, _event: str, _argument: Any) -> Any:
+            return local if frame.f_code.co_filename == self.filename else None
+
+        sys.settrace(entered)
+        threading.settrace(entered)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]
+
+    if sys.version_info >= (3, 12):
+
+        @contextmanager
+        def _monitored(self, lines: set[int]) -> Iterator[None]:
+            monitoring, tool = sys.monitoring, sys.monitoring.COVERAGE_ID
+
+            def executed(code: types.CodeType, line: int) -> Any:
+                if code.co_filename == self.filename:
+                    lines.add(line)
+                return monitoring.DISABLE  # once is enough: the next test restarts the events
+
+            monitoring.use_tool_id(tool, "kelp")
+            monitoring.register_callback(tool, monitoring.events.LINE, executed)
+            monitoring.set_events(tool, monitoring.events.LINE)
+            monitoring.restart_events()
+            try:
+                yield
+            finally:
+                monitoring.set_events(tool, 0)
+                monitoring.free_tool_id(tool)
+
+
+def safe_repr(value: object, limit: int = _LIMIT) -> str:
+    """repr(value) cut to `limit` characters; a repr that raises is named instead (one that hangs meets the deadline)."""
+    try:
+        text = repr(value)
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+    except BaseException as error:
+        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+
+
+def safe_message(exception: BaseException) -> str:
+    try:
+        return str(exception)[:_LIMIT]
+    except BaseException as error:
+        return f"<message whose str raises {type(error).__name__}>"
+
+
+def describe(exception: BaseException, line: int | None) -> str:
+    """`IndexError line 4: list index out of range`."""
+    at = "" if line is None else f" line {line}"
+    message = exception.msg if isinstance(exception, SyntaxError) else safe_message(exception)
+    return f"{type(exception).__name__}{at}" + (f": {message}" if message else "")

@@ -1,0 +1,121 @@
+"""What a run of the tests said about a program."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Status = Literal["pass", "fail", "error", "timeout", "skip"]
+STATUSES: tuple[str, ...] = get_args(Status)
+
+
+@dataclass(frozen=True)
+class TestOutcome:
+    """One test: *fail* is an assertion that did not hold, *error* any other exception or a process that died.
+
+    `call`, `got` and `expected` describe the first comparison that did not hold, as source and shortened reprs.
+    `line` is the innermost line of the program file (1-based) on the exception's traceback.
+    """
+
+    __test__ = False  # pytest must not collect it
+
+    name: str
+    status: Status
+    seconds: float = 0.0
+    call: str | None = None
+    got: str | None = None
+    expected: str | None = None
+    exception: str | None = None
+    message: str | None = None
+    line: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.status not in STATUSES:
+            raise ValueError(f"status must be one of {STATUSES}, got {self.status!r}")
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The outcomes of one run, in the order they ran.
+
+    `error` says in one sentence why the tests could not be run at all (`error_line`: the program's line it names).
+    `not_run` counts tests that were never started: after a stop at the first failure, a timeout, or an error.
+    `output` is the beginning of what the run printed.  The sets of lines (1-based, of the program file) are filled
+    by traced runs only.
+    """
+
+    outcomes: tuple[TestOutcome, ...]
+    lines_failing: frozenset[int] = frozenset()
+    lines_passing: frozenset[int] = frozenset()
+    error: str | None = None
+    error_line: int | None = None
+    not_run: int = 0
+    seconds: float = 0.0
+    output: str = field(default="", repr=False)
+
+    @property
+    def passed(self) -> int:
+        return sum(outcome.status == "pass" for outcome in self.outcomes)
+
+    @property
+    def total(self) -> int:
+        return len(self.outcomes) + self.not_run
+
+    @property
+    def ok(self) -> bool:
+        """Every test ran and passed; some may be skipped, but not all of them."""
+        clean = self.error is None and self.not_run == 0 and self.passed > 0
+        return clean and all(outcome.status in ("pass", "skip") for outcome in self.outcomes)
+
+    @property
+    def first_failure(self) -> TestOutcome | None:
+        return next((outcome for outcome in self.outcomes if outcome.status not in ("pass", "skip")), None)
+
+    def render(self, first_line: int = 1) -> str:
+        """At most 200 characters for a model: tests passed and the first failure, lines counted from `first_line`.
+
+        For example `2/5 f(3, 4) got 7 want 12` or `0/3 f([]) IndexError line 4: list index out of range`.
+        """
+        head = f"{self.passed}/{self.total}"
+        if self.error is not None:
+            line = None if self.error_line is None else self.error_line - first_line + 1
+            error = self.error
+            if self.error_line is not None:
+                shown = f" line {line}" if line is not None and line >= 1 else ""
+                error = error.replace(f" line {self.error_line}", shown)
+            return shorten(f"{head} {error}", 200)
+        failure = self.first_failure
+        if failure is None:
+            return head
+        call = shorten(failure.call or failure.name, 70)
+        if failure.status == "timeout":
+            return shorten(f"{head} {call} timeout", 200)
+        if failure.got is not None and failure.expected is not None:
+            return f"{head} {call} got {shorten(failure.got, 50)} want {shorten(failure.expected, 50)}"
+        at = (
+            ""
+            if failure.line is None or failure.line < first_line
+            else f" line {failure.line - first_line + 1}"
+        )
+        message = f": {failure.message}" if failure.message else ""
+        return shorten(f"{head} {call} {failure.exception or failure.status}{at}{message}", 200)
+
+
+@dataclass(frozen=True)
+class CallResult:
+    """What evaluating one call expression gave: its repr, or the exception's name.
+
+    `round_trips`: evaluating the repr gives an equal value of the same type, so that `call == repr` is a fair test.
+    """
+
+    call: str
+    repr: str | None = None
+    exception: str | None = None
+    round_trips: bool = False
+
+
+def shorten(text: str, limit: int) -> str:
+    """`text` on one line, its middle cut out where it is longer than `limit` characters."""
+    text = " ".join(text[: 20 * limit].split())
+    if len(text) <= limit:
+        return text
+    tail = (limit - 1) // 3
+    return text[: limit - 1 - tail] + "…" + text[len(text) - tail :]

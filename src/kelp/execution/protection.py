@@ -1,0 +1,216 @@
+"""What keeps a run away from the rest of the machine: namespaces, resource limits, Landlock, seccomp.
+
+Linux only where the kernel has it, through ctypes; each function says whether it worked, and a run goes on with
+what there is.  See namespaces(7), landlock(7), seccomp(2).
+"""
+
+import ctypes
+import errno
+import os
+import platform
+import resource
+import signal
+import struct
+import sys
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
+    0x00020000,
+    0x08000000,
+    0x10000000,
+    0x20000000,
+    0x40000000,
+)
+CLONE_THREAD = 0x00010000
+PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = (
+    1,
+    22,
+    24,
+    36,
+    38,
+)
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _prctl(option: int, argument: Any = 0, pointer: Any = 0) -> bool:
+    if not sys.platform.startswith("linux"):
+        return False
+    return _libc.prctl(option, ctypes.c_ulong(argument), pointer, 0, 0) == 0
+
+
+def _syscall(number: int, *arguments: Any) -> int:
+    return _libc.syscall(ctypes.c_long(number), *arguments)
+
+
+def unshare(flag: int) -> bool:
+    """Move this process (for processes: its children) to a namespace of its own; False where that is refused."""
+    return sys.platform.startswith("linux") and _libc.unshare(flag) == 0
+
+
+def own_user_namespace() -> bool:
+    """A user namespace in which this user keeps its id and may make the other namespaces."""
+    uid, gid = os.geteuid(), os.getegid()
+    if not unshare(CLONE_NEWUSER):
+        return False
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    return True
+
+
+def die_with_parent() -> bool:
+    return _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def adopt_orphans() -> bool:
+    """Have processes whose parent is gone handed to this one, so that it can reap them."""
+    return _prctl(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def drop_privileges() -> bool:
+    """Give up every capability, for good: nothing executed later can win them back."""
+    if not _prctl(PR_SET_NO_NEW_PRIVS, 1):
+        return False
+    header = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
+    return _libc.capset(header, bytes(24)) == 0
+
+
+def limit_resources(*, seconds: float, memory_mb: int, file_mb: int, open_files: int) -> None:
+    mapped = 0
+    if os.path.exists("/proc/self/statm"):
+        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    cpu = ceil(seconds) + 1
+    for kind, soft, hard in (
+        (resource.RLIMIT_CPU, cpu, cpu + 1),
+        (resource.RLIMIT_AS, mapped + memory_mb * 2**20, mapped + memory_mb * 2**20),
+        (resource.RLIMIT_FSIZE, file_mb * 2**20, file_mb * 2**20),
+        (resource.RLIMIT_NOFILE, open_files, open_files),
+        (resource.RLIMIT_CORE, 0, 0),
+    ):
+        ceiling = resource.getrlimit(kind)[1]
+        if ceiling != resource.RLIM_INFINITY:
+            soft, hard = min(soft, ceiling), min(hard, ceiling)
+        resource.setrlimit(kind, (soft, hard))
+
+
+# Landlock: of the file system rights, only those that change something are handled, so that reading stays free.
+_WRITES = sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12))  # write, remove, make of every kind
+_WRITES_SINCE = {
+    2: 1 << 13,
+    3: 1 << 14,
+    5: 1 << 15,
+}  # refer (move between folders), truncate, ioctl of devices
+_ON_FILES = 1 << 1 | 1 << 14 | 1 << 15
+
+
+def writes_only_beneath(folder: str) -> int | None:
+    """A Landlock ruleset (its file descriptor) that allows writing beneath `folder` and to /dev/null, or None."""
+    if not sys.platform.startswith("linux"):
+        return None
+    version = _syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
+    if version < 1:
+        return None
+    writes = _WRITES + sum(right for since, right in _WRITES_SINCE.items() if version >= since)
+    ruleset = _syscall(CREATE_RULESET, struct.pack("=Q", writes), ctypes.c_size_t(8), 0)
+    if ruleset < 0:
+        return None
+    for path, rights in ((folder, writes), (os.devnull, writes & _ON_FILES)):
+        beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        added = _syscall(ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, beneath), 0)
+        os.close(beneath)
+        if added != 0:
+            os.close(ruleset)
+            return None
+    return ruleset
+
+
+def restrict_writes(ruleset: int) -> bool:
+    """Bind this process to the ruleset; it must have given up its privileges before."""
+    return _syscall(RESTRICT_SELF, ruleset, 0) == 0
+
+
+# seccomp: calls that a run of tests has no business with, by number.
+_MACHINES: dict[str, tuple[int, dict[str, int]]] = {
+    "x86_64": (
+        0xC000003E,
+        dict(
+            socket=41, clone=56, fork=57, vfork=58, execve=59, kill=62, ptrace=101, rt_sigqueueinfo=129, mount=165,
+            umount2=166, tkill=200, tgkill=234, add_key=248, request_key=249, keyctl=250, unshare=272,
+            rt_tgsigqueueinfo=297, perf_event_open=298, setns=308, process_vm_readv=310, process_vm_writev=311,
+            bpf=321, execveat=322, userfaultfd=323, pidfd_send_signal=424, io_uring_setup=425, clone3=435,
+            pidfd_getfd=438,
+        ),
+    ),
+    "aarch64": (
+        0xC00000B7,
+        dict(
+            umount2=39, mount=40, unshare=97, ptrace=117, kill=129, tkill=130, tgkill=131, rt_sigqueueinfo=138,
+            socket=198, add_key=217, request_key=218, keyctl=219, clone=220, execve=221, rt_tgsigqueueinfo=240,
+            perf_event_open=241, setns=268, process_vm_readv=270, process_vm_writev=271, bpf=280, execveat=281,
+            userfaultfd=282, pidfd_send_signal=424, io_uring_setup=425, clone3=435, pidfd_getfd=438,
+        ),
+    ),
+}  # fmt: skip
+_LOAD, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
+_NUMBER, _ARCH, _ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data (little endian: an argument's low half)
+
+
+class _Filter(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("program", ctypes.c_char_p))
+
+
+def _seccomp_program(pid: int) -> bytes | None:
+    if platform.machine() not in _MACHINES or sys.byteorder != "little" or sys.maxsize < 2**32:
+        return None
+    arch, numbers = _MACHINES[platform.machine()]
+    deny = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
+    allow = (_RETURN, 0, 0, _ALLOW)
+    program = [
+        (_LOAD, 0, 0, _ARCH),
+        (_JUMP_EQUAL, 1, 0, arch),
+        (_RETURN, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+        (_JUMP_ABOVE, 0, 1, 0x40000000),  # the x32 twins of every call
+        deny,
+    ]
+    for name, number in numbers.items():
+        if name == "clone":  # threads only
+            verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_ANY_BIT, 1, 0, CLONE_THREAD), deny, allow]
+        elif name in ("kill", "tgkill"):  # a program may signal itself
+            verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_EQUAL, 1, 0, pid), deny, allow]
+        elif name == "clone3":  # its flags are out of a filter's sight: the C library then takes clone
+            verdict = [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
+        else:
+            verdict = [deny]
+        program += [(_JUMP_EQUAL, 0, len(verdict), number), *verdict]
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in [*program, allow])
+
+
+def forbid_calls() -> bool:
+    """Refuse sockets, new processes (threads are fine), signals to others, tracing and the like from now on."""
+    program = _seccomp_program(os.getpid())
+    if program is None:
+        return False
+    return _prctl(PR_SET_SECCOMP, 2, ctypes.byref(_Filter(len(program) // 8, program)))
+
+
+_FORBIDDEN_EVENTS = frozenset(
+    ("os.fork os.forkpty os.exec os.posix_spawn os.spawn os.system subprocess.Popen pty.spawn os.kill os.killpg "
+     "socket.__new__ socket.connect socket.bind").split()
+)  # fmt: skip
+
+
+def forbid_events() -> None:
+    """The fallback where seccomp is missing: the interpreter itself refuses sockets, new processes and signals."""
+    refused = _FORBIDDEN_EVENTS
+
+    def hook(event: str, _arguments: Any) -> None:
+        if event in refused:
+            raise PermissionError(errno.EPERM, f"{event} is not allowed in the sandbox")
+
+    sys.addaudithook(hook)

@@ -1,0 +1,256 @@
+"""pytest files, in the child process: pytest itself collects and runs them, a small plugin reports."""
+
+import ast
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kelp.execution.candidate import Candidate, describe, safe_message, safe_repr
+from kelp.execution.report import Report
+
+# Plugins that only print, store or debug; without them a session starts in half the time.
+_UNUSED = (
+    "cacheprovider",
+    "debugging",
+    "faulthandler",
+    "junitxml",
+    "pastebin",
+    "setuponly",
+    "setupplan",
+    "stepwise",
+)
+_WORDS = {"==": "", "is": "", "is not": "not "}
+_now = time.perf_counter
+
+
+def run_pytest(
+    files: list[str],
+    candidate: Candidate,
+    report: Report,
+    *,
+    first: str | None,
+    trace: bool,
+    stop_on_failure: bool,
+    collect_only: bool = False,
+) -> None:
+    """Run the files in one session and report each test under its node id."""
+    arguments = [
+        *files,
+        "-q",
+        "-s",
+        "--tb=native",
+        "--override-ini=addopts=",
+        "--override-ini=required_plugins=",
+    ]
+    arguments += [f"-pno:{name}" for name in _UNUSED]
+    arguments += ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
+    plugin = _Plugin(candidate, report, first=first, trace=trace)
+    code = pytest.main(arguments, plugins=[plugin])
+    if plugin.collected is None and not plugin.broken:
+        report.error(f"pytest could not start (exit status {int(code)}); its output says why")
+
+
+class _Plugin:
+    def __init__(self, candidate: Candidate, report: Report, *, first: str | None, trace: bool):
+        self.candidate, self.report, self.first, self.trace = candidate, report, first, trace
+        self.collected: int | None = None
+        self.broken = False  # an error has been reported
+        self.began = 0.0
+        self.lines: set[int] = set()
+        self.verdict: dict[str, Any] = {}  # of the running test; empty: nothing has gone wrong yet
+        self.facts: dict[str, Any] = {}  # and what its first exception says
+        self.compared: tuple[str, str, str] | None = None
+
+    def fail_session(self, what: str, error: BaseException) -> None:
+        if not self.broken:
+            line = self.candidate.line_of(error)
+            self.report.error(f"{what}: {describe(error, line)}", line)
+        self.broken = True
+
+    # Loading and collecting
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_load_initial_conftests(self) -> Iterator[None]:
+        try:
+            return (yield)
+        except BaseException as error:
+            cause = getattr(error, "cause", error)
+            path = getattr(error, "path", None)
+            self.fail_session(f"{Path(path).name if path else 'pytest'} could not be loaded", cause)
+            raise
+
+    def pytest_collectreport(self, report: Any) -> None:
+        call = getattr(report, "call", None)
+        error = getattr(getattr(call, "excinfo", None), "value", None)
+        if error is None:
+            return
+        error = error.__cause__ or error  # pytest wraps what an import raised
+        if report.failed or self.candidate.line_of(error) is not None:
+            self.fail_session(f"{report.nodeid or 'the tests'} could not be imported", error)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: item.nodeid != self.first)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.collected = len(session.items)
+        self.report.tests(self.collected)
+
+    # Running
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.verdict, self.facts, self.compared, self.lines, self.began = {}, {}, None, set(), _now()
+        self.report.begin(nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        if not self.trace:
+            return (yield)
+        with self.candidate.traced(self.lines):
+            return (yield)
+
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+        self.compared = (op, safe_repr(left), safe_repr(right))
+
+    def pytest_exception_interact(self, node: pytest.Item | pytest.Collector, call: Any) -> None:
+        if isinstance(node, pytest.Item) and not self.facts:
+            self.facts = _explain(call.excinfo.value, str(node.path), self.compared, self.candidate)
+            if call.when != "call":
+                self.facts["status"] = "error"
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, call: Any) -> Iterator[Any]:
+        report = yield
+        if report.skipped and call.excinfo is not None and not hasattr(report, "wasxfail"):
+            line = self.candidate.line_of(call.excinfo.value)
+            if line is not None:  # a program has no say in whether it is tested
+                self.facts = {
+                    "status": "error",
+                    "exception": "Skipped",
+                    "line": line,
+                    "message": "skipped its own test",
+                }
+        return report
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:  # said in full by pytest_exception_interact, which comes after this
+            self.verdict = {"status": "fail", "message": str(report.longrepr)[-200:]}
+        elif report.skipped and not self.verdict:
+            self.verdict = {"status": "skip"}
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        facts = self.facts or self.verdict or {"status": "pass"}
+        self.report.outcome(nodeid, seconds=_now() - self.began, lines=self.lines, **facts)
+
+    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        error = excinfo.value
+        if isinstance(error, pytest.Session.Interrupted | pytest.Session.Failed):
+            return
+        if self.collected is None:
+            self.fail_session("the tests could not be imported", error)
+
+
+def _explain(
+    error: BaseException, test_file: str, compared: tuple[str, str, str] | None, candidate: Candidate
+) -> dict[str, Any]:
+    """What a failed test says: the call with its arguments' values, got and expected, or the exception and its line."""
+    line = candidate.line_of(error)
+    frame, number, checked = None, 0, None
+    traceback = error.__traceback__
+    while traceback is not None:
+        code = traceback.tb_frame.f_code
+        if code.co_filename == test_file:
+            frame, number = traceback.tb_frame, traceback.tb_lineno
+        elif frame is not None and {"first", "second"} <= traceback.tb_frame.f_locals.keys():
+            checked = traceback.tb_frame.f_locals  # unittest's assertEqual(first, second) and its kind
+        traceback = traceback.tb_next
+    statement = None if frame is None else _statement_at(test_file, number)
+    variables = {} if frame is None else {**frame.f_globals, **frame.f_locals}
+    facts: dict[str, Any] = {"exception": type(error).__name__, "message": safe_message(error), "line": line}
+    if not isinstance(error, AssertionError | pytest.fail.Exception) or line is not None:
+        call = None if statement is None else _first_call(statement)
+        return facts | {"status": "error", "call": call and _spell(call, variables)}
+
+    facts["status"] = "fail"
+    test = statement.test if isinstance(statement, ast.Assert) else None
+    sides: list[ast.expr] = []
+    if compared is not None and isinstance(test, ast.Compare) and len(test.ops) == 1:
+        op, got, expected = compared
+        sides, word = [test.left, test.comparators[0]], _WORDS.get(op, op + " ")
+    elif checked is not None and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+        got, expected = safe_repr(checked["first"]), safe_repr(checked["second"])
+        sides, word = statement.value.args[:2], ""
+    if len(sides) == 2:
+        if not word and not _calls(sides[0]) and _calls(sides[1]):
+            sides, got, expected = sides[::-1], expected, got
+        return facts | {"call": _spell(sides[0], variables), "got": got, "expected": word + expected}
+    if test is not None:
+        truth = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+        said = [part for part in facts["message"].splitlines() if part.startswith("assert ")]
+        facts["call"] = _spell(test.operand if isinstance(test, ast.UnaryOp) and truth else test, variables)
+        if said and isinstance(test, ast.Call | ast.Name | ast.Attribute | ast.UnaryOp):
+            got = said[0].removeprefix("assert ").removeprefix("not " if truth else "")
+            facts |= {"got": got, "expected": str(not truth)}
+    return facts
+
+
+def _statement_at(path: str, line: int) -> ast.stmt | None:
+    """The innermost statement of the file that covers the line."""
+    try:
+        tree = ast.parse(Path(path).read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return None
+    covering = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno)
+    ]
+    return max(covering, key=lambda node: node.lineno, default=None)
+
+
+def _calls(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Call) for part in ast.walk(node))
+
+
+def _first_call(statement: ast.stmt) -> ast.expr | None:
+    """The expression of a simple statement that most likely ran the program."""
+    if isinstance(statement, ast.Assert):
+        test = statement.test.operand if isinstance(statement.test, ast.UnaryOp) else statement.test
+        sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
+        return next((side for side in sides if _calls(side)), sides[0])
+    value = getattr(statement, "value", None)
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
+        if value.func.attr.startswith("assert") and value.args:  # unittest
+            return next((side for side in value.args if _calls(side)), value.args[0])
+    return value if isinstance(value, ast.expr) else None
+
+
+class _Values(ast.NodeTransformer):
+    """Puts values in place of the names of a call's arguments."""
+
+    def __init__(self, variables: dict[str, Any]):
+        self.variables = variables
+
+    def visit_Call(self, node: ast.Call) -> ast.Call:
+        node.args = [self.visit(argument) for argument in node.args]
+        for keyword in node.keywords:
+            keyword.value = self.visit(keyword.value)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        value = self.variables.get(node.id, self)
+        if isinstance(value, int | float | str | bytes | list | tuple | dict | set | frozenset | None):
+            text = safe_repr(value, 60)
+            if not text.endswith("…"):
+                return ast.Name(text)  # unparsed as it stands
+        return node
+
+
+def _spell(node: ast.expr, variables: dict[str, Any]) -> str:
+    try:
+        return ast.unparse(_Values(variables).visit(node) if isinstance(node, ast.Call) else node)
+    except BaseException:  # values are the program's: their types may do anything
+        return ast.unparse(node)
