@@ -20,6 +20,49 @@ class ListRule:
     smallest: int = 0  # deleting must leave at least this many elements
 
 
+Families = tuple[frozenset[bytes], ...]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A name that a node gives a meaning to, and the nodes (`first` <= node < `stop`) from which it is seen."""
+
+    name: bytes
+    node: int
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class NearMiss:
+    """What programmers of a language take for something else. A family is a set of texts that stand in for each
+    other; `roles` names the node kinds that play a part ("call", "return", ...), a missing role being an empty one.
+    """
+
+    roles: Mapping[str, frozenset[str]]
+    inert: Callable[["Program", int], bool]  # is this subtree no code (documentation, types): left alone
+    operators: Mapping[str, Families]  # by operator category
+    names: Families  # functions, methods and attributes
+    statements: Families
+    values: Families  # what variables start from
+    arguments: Mapping[bytes, tuple[tuple[bool, bytes], ...]]  # callee -> (goes first?, argument) often added
+    numeric: frozenset[bytes]  # callees whose result is a number
+    truth: re.Pattern[bytes]  # callees whose result is a truth value
+    receivers: frozenset[bytes]  # names never taken for another (self)
+    literals: Callable[["Program", int], list[bytes]]  # near values of a literal
+    strings: Callable[[bytes], list[bytes]]  # near values of a short string, none where it is not one
+    bindings: Callable[["Program"], list[Binding]]
+    strength: Callable[["Program", int], int]  # how tightly an expression binds, and how tightly what stands
+    demand: Callable[["Program", int], int]  # in this place must, else it needs parentheses
+    negation: tuple[bytes, int]  # prefix, and how tightly its operand must bind
+    sign: tuple[bytes, int]
+    sum: int  # how tightly the operands of + and - must bind
+    give: bytes  # what begins a return statement
+    nothing: bytes  # the statement that does nothing
+    absent: tuple[bytes, ...]  # arguments that say "none"
+    leave: bytes  # the statement that leaves a loop
+
+
 @dataclass(frozen=True)
 class Language:
     """One language. Node kinds and fields are those of its tree-sitter grammar.
@@ -34,12 +77,15 @@ class Language:
     root_kinds: frozenset[str]  # the node a program consists of: never mutated as a whole
     atoms: frozenset[str]  # kinds whose inside is not edited (strings)
     comments: frozenset[str]
+    categories: tuple[str, ...]  # all that `category` and `lists` may name
     category: Callable[[str, str | None, str, bool], str | None]
     lists: Mapping[str, ListRule]
     conditions: frozenset[tuple[str, str]]  # (parent kind, field) of operands that take further conditions
     optional: frozenset[str]
     may_drop: Callable[["Program", int], bool]
+    docstring: Callable[["Program"], tuple[int, int] | None]  # its span, where the program has one
     compiles: Callable[[bytes], bool]  # the language's own last word on a whole program
     lexer: re.Pattern[bytes]  # splits any text into pieces; every node begins and ends at a piece
     default_gap: Callable[[bytes, bytes, bytes, bool], bytes]  # usual space between two pieces, see python.py
-    fits: Callable[[str, bytes, bool], bool]  # may this piece (first?) stand in a text of this category
+    fits: Callable[[str, bytes, str], bool]  # may these bytes stand in a text of this category, see python.py
+    near_miss: NearMiss

@@ -8,6 +8,7 @@ import tree_sitter
 import tree_sitter_python
 
 from kelp.syntax.language import Language, ListRule
+from kelp.syntax.python_near_miss import NEAR_MISS
 
 if TYPE_CHECKING:
     from kelp.syntax.program import Program
@@ -68,6 +69,12 @@ LISTS = {
     "pattern_list": ListRule("pattern", "patterns", smallest=1),
     "with_clause": ListRule("with item", "with items", smallest=1),
 }
+CATEGORIES = (
+    "program", "definition", "statement", "statements", "block", "clause", "indent", "expression", "condition",
+    "argument", "arguments", "arguments pair", "parameter", "parameters", "parameter list", "element", "elements",
+    "pair", "pairs", "pattern", "patterns", "name", "type", "import", "decorator", "with item", "with items",
+    "comprehension clause", *OPERATORS.values(),
+)  # fmt: skip
 CONDITIONS = frozenset({
     ("if_statement", "condition"), ("elif_clause", "condition"), ("while_statement", "condition"),
     ("boolean_operator", "left"), ("boolean_operator", "right"),
@@ -128,6 +135,20 @@ def may_drop(program: "Program", node: int) -> bool:
     return True
 
 
+def docstring(program: "Program") -> tuple[int, int] | None:
+    """Byte span of the function's docstring (a plain string; not one of an inner function)."""
+    kind, node = program.kind, program.root
+    if kind[node] == "decorated_definition":
+        node = program.children(node)[-1]
+    block = next((c for c in program.children(node) if program.field[c] == "body"), None)
+    if block is None:
+        return None
+    first = next((c for c in program.children(block) if kind[c] != "comment"), None)
+    if first is None or kind[first] != "expression_statement" or kind[first + 1] != "string":
+        return None
+    return program.start[first + 1], program.end[first + 1]
+
+
 def compiles(source: bytes) -> bool:
     """Does CPython compile it? Nothing runs. Tree-sitter lets some invalid Python pass; this does not."""
     try:
@@ -184,42 +205,42 @@ def default_gap(before: bytes, left: bytes, right: bytes, inside: bool) -> bytes
 
 
 BINARY = frozenset([b"+", b"-", b"*", b"/", b"//", b"%", b"**", b"@", b"&", b"|", b"^", b"<<", b">>"])
-FIRST_OF_OPERATOR = {
+ONE_OF = {
     "binary operator": BINARY,
     "comparison operator": frozenset([b"<", b"<=", b">", b">=", b"==", b"!=", b"in", b"not", b"is", b"<>"]),
     "boolean operator": frozenset([b"and", b"or"]),
     "unary operator": frozenset([b"-", b"+", b"~"]),
     "assignment operator": frozenset(op + b"=" for op in BINARY),
+}
+BEGINS_WITH = {
     "condition": frozenset([b"and", b"or"]),
     "comprehension clause": frozenset([b"for", b"if", b"async"]),
     "clause": frozenset([b"elif", b"else", b"except", b"finally", b"case"]),
 }
-STATEMENT_ONLY = frozenset(
-    [b"return", b"while", b"with", b"def", b"class", b"try", b"raise", b"assert", b"del", b"pass", b"break",
-     b"continue", b"import", b"global", b"nonlocal", b"elif", b"except", b"finally", b"case"]
-)  # fmt: skip
-STATEMENT_CATEGORIES = frozenset({"statement", "statements", "block", "program", "clause"})
 
 
-def fits(category: str, piece: bytes, first: bool) -> bool:
-    """May a text of this category contain this piece (begin with it, where `first`)?
+def fits(category: str, text: bytes, place: str) -> bool:
+    """May a text of this category have these bytes at this place?
 
-    A necessary condition only, cheap enough for a mask over the vocabulary: `make_edit` has the last word.
+    place: "first" = a piece (or written-out space) that begins the text, begins with them; "next" = a later
+    one does; "inside" = they go on a piece. A necessary condition only, cheap enough for a mask over the
+    vocabulary: `make_edit` has the last word.
     """
-    newline = b"\n" in piece and not piece.strip()
+    space = text.isspace()  # no bytes: the marker alone, which may begin any piece
     if category == "indent":
-        return newline if first else not piece.strip()
-    if category in FIRST_OF_OPERATOR and first:
-        return piece in FIRST_OF_OPERATOR[category]
-    if category in ("binary operator", "boolean operator", "unary operator", "assignment operator"):
-        return False  # one piece is the whole operator
-    if category == "comparison operator":
-        return piece in (b"in", b"not")  # is not, not in
-    if category in ("name", "import"):
-        return bool(WORD.match(piece)) and piece not in KEYWORDS or (category == "import" and not first)
-    if category in STATEMENT_CATEGORIES:
-        return True
-    return piece not in STATEMENT_ONLY and not (first and newline)
+        return space
+    if category in ONE_OF:
+        operators = ONE_OF[category]
+        if place == "inside":
+            return any(text in operator for operator in operators)
+        if place == "next":  # only `not in` and `is not` have a second piece
+            return category == "comparison operator" and (space or b"in".startswith(text) or b"not".startswith(text))
+        return not space and any(operator.startswith(text) for operator in operators)
+    if category == "name":
+        return place != "next" and not space and all(WORD.match(text[i : i + 1]) for i in range(len(text)))
+    if place == "first" and not space and category in BEGINS_WITH:
+        return any(word.startswith(text) for word in BEGINS_WITH[category])
+    return True
 
 
 PYTHON = Language(
@@ -228,13 +249,16 @@ PYTHON = Language(
     root_kinds=frozenset({"function_definition", "decorated_definition", "class_definition"}),
     atoms=frozenset({"string", "concatenated_string", "not in", "is not"}),
     comments=frozenset({"comment", "line_continuation"}),
+    categories=CATEGORIES,
     category=category,
     lists=LISTS,
     conditions=CONDITIONS,
     optional=CLAUSES - {"case_clause"} | COMPREHENSION_CLAUSES,
     may_drop=may_drop,
+    docstring=docstring,
     compiles=compiles,
     lexer=LEXER,
     default_gap=default_gap,
     fits=fits,
+    near_miss=NEAR_MISS,
 )

@@ -102,7 +102,7 @@ def sites(program: Program) -> list[Site]:
 
 def make_edit(program: Program, site: Site, text: bytes) -> Edit | None:
     """The edit that writes `text` at the site, or None where the program would no longer be valid."""
-    if site.op == "delete" and text:
+    if (site.op == "delete") == bool(text):
         return None
     edit = Edit(site.start, site.end, text)
     result = edit.apply(program.source)

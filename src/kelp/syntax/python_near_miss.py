@@ -1,0 +1,274 @@
+"""What Python programmers take for something else: families, near literals, scope and precedence."""
+
+import re
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
+from typing import TYPE_CHECKING
+
+from kelp.syntax.language import Binding, Families, NearMiss
+
+if TYPE_CHECKING:
+    from kelp.syntax.program import Program
+
+
+def families(*lines: str) -> Families:
+    """One family a line, its texts separated by blanks (by `|` where a text contains one)."""
+    return tuple(frozenset(t.strip().encode() for t in (line.split("|") if "|" in line else line.split()))
+                 for line in lines)  # fmt: skip
+
+
+ROLES = {
+    "name": ["identifier"],
+    "call": ["call"],
+    "arguments": ["argument_list"],
+    "special argument": ["keyword_argument", "list_splat", "dictionary_splat", "generator_expression"],
+    "attribute": ["attribute"],
+    "subscript": ["subscript"],
+    "slice": ["slice"],
+    "binary": ["binary_operator"],
+    "comparison": ["comparison_operator"],
+    "boolean": ["boolean_operator"],
+    "not": ["not_operator"],
+    "sign": ["unary_operator"],
+    "choice": ["conditional_expression"],
+    "filter": ["if_clause"],
+    "number": ["integer", "float"],
+    "literal": ["integer", "float", "true", "false", "none", "unary_operator"],
+    "string": ["string", "concatenated_string"],
+    "sequence": ["tuple", "list", "expression_list", "pattern_list", "tuple_pattern"],
+    "assignment": ["assignment"],
+    "update": ["augmented_assignment"],
+    "default": ["default_parameter", "typed_default_parameter"],
+    "function": ["function_definition"],
+    "expression statement": ["expression_statement"],
+    "return": ["return_statement"],
+    "if": ["if_statement"],
+    "loop": ["for_statement", "while_statement"],
+    "else": ["else_clause", "elif_clause"],
+    "tested": ["if_statement", "elif_clause", "while_statement", "assert_statement", "if_clause"],
+    "compound": """if_statement for_statement while_statement try_statement with_statement match_statement
+        function_definition class_definition decorated_definition""".split(),
+}
+INERT = frozenset(
+    """decorator type dotted_name case_pattern import_statement import_from_statement future_import_statement
+    comment line_continuation global_statement nonlocal_statement type_parameter""".split()
+)
+
+
+def inert(program: "Program", node: int) -> bool:
+    """Types, decorators, imports, patterns and strings that stand alone (documentation)."""
+    kind = program.kind
+    if kind[node] == "expression_statement":
+        return kind[node + 1] in ("string", "concatenated_string") and program.last[node] == node + 2
+    return kind[node] in INERT
+
+
+OPERATORS = {
+    "binary operator": families("+ -", "+ *", "* / // %", "* **", "<< >>", "& | ^", "- /"),
+    "comparison operator": families("< <= > >=", "== !=", "is|is not", "in|not in"),
+    "boolean operator": families("and or"),
+    "unary operator": (),
+    "assignment operator": families("+= -=", "+= *=", "*= /= //= %=", "<<= >>=", "&= |= ^="),
+}
+NAMES = families(
+    "min max", "sum len", "sum max", "any all", "sorted reversed list", "list set tuple", "int float round",
+    "ord chr", "str repr", "append extend", "append add", "append appendleft", "append insert", "extend update",
+    "lower upper", "capitalize title", "islower isupper", "startswith endswith", "strip lstrip rstrip",
+    "keys values items", "floor ceil", "index find rfind", "add discard remove", "split rsplit",
+    "isalpha isdigit isalnum", "pop popleft", "partition rpartition", "union intersection difference",
+    "issubset issuperset", "heappush heappop", "get pop setdefault", "index count", "encode decode",
+    "match search fullmatch", "bisect_left bisect_right", "combinations permutations", "KeyError IndexError",
+    "ValueError TypeError", "left right", "next prev", "x y", "width height", "start stop end", "ljust rjust",
+    "sin cos", "zip enumerate", "isinstance issubclass", "getattr hasattr", "read readline", "first last",
+    "sub findall", "removeprefix removesuffix",
+)  # fmt: skip
+STATEMENTS = families("break continue pass")
+VALUES = families(
+    "[] {} set() None", "0 1 -1 None", '"" None', "'' None", "True False None", "0 0.0", "0 []",
+    'float("inf") 0', "float('inf') 0", 'float("inf") float("-inf")', "float('inf') float('-inf')",
+)  # fmt: skip
+ARGUMENTS = {
+    b"range": ((True, b"1"),),
+    b"enumerate": ((False, b"1"),),
+    b"sorted": ((False, b"reverse=True"),),
+    b"sort": ((False, b"reverse=True"),),
+    b"get": ((False, b"0"), (False, b"None")),
+    b"pop": ((False, b"0"), (False, b"None")),
+    b"round": ((False, b"2"),),
+    b"split": ((False, b'" "'),),
+}
+STRINGS = (["", " "], [",", ", "], ["", "\\n"], [" ", "\\n"], ["r", "w"], ["", "0"], ["(", ")"], ["[", "]"])
+
+
+def literals(program: "Program", node: int) -> list[bytes]:
+    """Near values: one more, one less, 0, 1 and -1 of a small number, the other sign, the other constants."""
+    kind, text = program.kind[node], program.text(node)
+    if kind in ("true", "false", "none"):
+        return [other for other in (b"True", b"False", b"None") if other != text]
+    if kind == "unary_operator":
+        if program.kind[node + 1] != "-" or program.kind[node + 2] not in ("integer", "float"):
+            return []
+        return near_numbers(program.text(node + 2), negative=True)
+    parent = program.parent[node]
+    if program.kind[parent] == "unary_operator" and program.kind[parent + 1] == "-":
+        return []  # its parent is the literal
+    return near_numbers(text, negative=False)
+
+
+def near_numbers(text: bytes, *, negative: bool) -> list[bytes]:
+    """Near values of a number, in the notation of its digits (base, width, point)."""
+    digits = text.decode()
+    if re.fullmatch(r"[0-9]+", digits):
+        value = -int(digits) if negative else int(digits)
+        near = [value + 1, value - 1]
+        if abs(value) <= 2:
+            near += [0, 1, -1]
+        if value:
+            near.append(-value)
+        return list(dict.fromkeys(b"%d" % n for n in near if n != value))
+    if re.fullmatch(r"[0-9]*\.[0-9]*", digits):
+        try:
+            number = -Decimal(digits) if negative else Decimal(digits)
+        except InvalidOperation:
+            return []
+        floats = [number + 1, number - 1] + ([-number] if number else [])
+        return [f"{n:f}".encode() for n in floats]
+    if prefixed := re.fullmatch(r"(0[xX])([0-9a-fA-F]+)", digits):
+        value, width = int(digits, 16), len(prefixed[2])
+        form = "X" if re.search("[A-F]", digits) else "x"
+        return [f"{prefixed[1]}{n:0{width}{form}}".encode() for n in (value + 1, value - 1) if n >= 0]
+    return []
+
+
+def strings(text: bytes) -> list[bytes]:
+    """Near values of a short plain string, in its own quotes."""
+    found = re.fullmatch(rb"(['\"])(.{0,2})\1", text)
+    if not found:
+        return []
+    quote, inside = found[1], found[2].decode()
+    return [quote + other.encode() + quote for pair in STRINGS if inside in pair for other in pair if other != inside]
+
+
+PATTERNS = frozenset(
+    """pattern_list tuple_pattern list_pattern list_splat_pattern dictionary_splat_pattern typed_parameter
+    as_pattern_target default_parameter typed_default_parameter""".split()
+)
+
+
+def bindings(program: "Program") -> list[Binding]:
+    """Every name bound in the program, in preorder, with where it is visible: after its binding, in its scope."""
+    found = []
+    for node, kind in enumerate(program.kind):
+        if kind == "identifier" and (seen := visible(program, node)):
+            found.append(Binding(program.text(node), node, *seen))
+    return found
+
+
+def visible(program: "Program", node: int) -> tuple[int, int] | None:
+    """First and one past the last node that see the name which this identifier binds; None where it binds none."""
+    kind, field, parent, last = program.kind, program.field, program.parent, program.last
+    top, place = node, parent[node]
+    while kind[place] in PATTERNS:
+        if field[top] in ("value", "type"):
+            return None
+        top, place = place, parent[place]
+    what = kind[place]
+    if what == "parameters" or what == "lambda_parameters":
+        return last[place], last[parent[place]]
+    if what in ("assignment", "augmented_assignment") and field[top] == "left":
+        return last[place], scope_end(program, place)
+    if what == "for_statement" and field[top] == "left":
+        body = next(c for c in program.children(place) if field[c] == "body")
+        return body, scope_end(program, place)
+    if what == "for_in_clause" and field[top] == "left":
+        return parent[place], last[parent[place]]
+    if what == "named_expression" and field[top] == "name":
+        return last[place], scope_end(program, place)
+    if what == "as_pattern" and field[top] == "alias":
+        return last[place], scope_end(program, place)
+    if what in ("function_definition", "class_definition") and field[top] == "name":
+        outside = program.root in (place, parent[place])
+        return None if outside else (last[place], scope_end(program, parent[place]))
+    return None
+
+
+def scope_end(program: "Program", node: int) -> int:
+    while node > 0 and program.kind[node] not in ("function_definition", "lambda", "class_definition"):
+        node = program.parent[node]
+    return program.last[node]
+
+
+# How tightly expressions bind: the rows of "Operator precedence" in the Python reference, loosest first.
+LEVELS = {
+    "named_expression": 0, "yield": 0, "expression_list": 0, "generator_expression": 0, "lambda": 1,
+    "conditional_expression": 2, "boolean_operator": 3, "not_operator": 5, "comparison_operator": 6,
+    "unary_operator": 13, "await": 15, "integer": 15, "float": 15, "as_pattern": 0, "list_splat": 0,
+    "dictionary_splat": 0, "slice": 0, "keyword_argument": 0,
+}  # fmt: skip
+BINARY_LEVELS = {b"or": 3, b"and": 4, b"|": 7, b"^": 8, b"&": 9, b"<<": 10, b">>": 10, b"+": 11, b"-": 11,
+                 b"*": 12, b"/": 12, b"//": 12, b"%": 12, b"@": 12, b"**": 14}  # fmt: skip
+PRIMARY = 16
+POSTFIX = frozenset([("attribute", "object"), ("call", "function"), ("subscript", "value")])
+
+
+def operator_level(program: "Program", node: int) -> int:
+    operator = program.last[node + 1]  # behind the left operand
+    while program.kind[operator] in ("comment", "line_continuation"):
+        operator += 1
+    return BINARY_LEVELS.get(program.text(operator), 0)
+
+
+def strength(program: "Program", node: int) -> int:
+    kind = program.kind[node]
+    if kind in ("binary_operator", "boolean_operator"):
+        return operator_level(program, node)
+    return LEVELS.get(kind, PRIMARY)
+
+
+def demand(program: "Program", node: int) -> int:
+    parent, field = program.parent[node], program.field[node]
+    kind = program.kind[parent]
+    if (kind, field) in POSTFIX:
+        return PRIMARY
+    if kind == "binary_operator":
+        level = operator_level(program, parent)
+        return level + ((field == "right") != (level == 14))  # ** groups from the right
+    if kind == "boolean_operator":
+        return operator_level(program, parent) + (field == "right")
+    if kind == "conditional_expression":
+        return 2 if program.last[node] == program.last[parent] else 3
+    if kind in ("for_in_clause", "if_clause"):
+        return 3
+    return {"not_operator": 5, "comparison_operator": 7, "unary_operator": 13, "await": 16, "list_splat": 7,
+            "dictionary_splat": 7, "named_expression": 2}.get(kind, 1)  # fmt: skip
+
+
+def role_sets() -> Iterator[tuple[str, frozenset[str]]]:
+    for role, kinds in ROLES.items():
+        yield role, frozenset(kinds)
+
+
+NEAR_MISS = NearMiss(
+    roles=dict(role_sets()),
+    inert=inert,
+    operators=OPERATORS,
+    names=NAMES,
+    statements=STATEMENTS,
+    values=VALUES,
+    arguments=ARGUMENTS,
+    numeric=frozenset([b"len", b"int", b"min", b"max", b"abs", b"sum", b"round", b"ord", b"count", b"find", b"index"]),
+    truth=re.compile(rb"is|has|any$|all$|callable$|bool$|startswith$|endswith$|match$|search$"),
+    receivers=frozenset([b"self", b"cls"]),
+    literals=literals,
+    strings=strings,
+    bindings=bindings,
+    strength=strength,
+    demand=demand,
+    negation=(b"not ", 5),
+    sign=(b"-", 13),
+    sum=11,
+    give=b"return ",
+    nothing=b"pass",
+    absent=(b"None",),
+    leave=b"break",
+)
