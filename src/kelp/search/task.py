@@ -1,0 +1,81 @@
+"""What is to be repaired: a file, the functions in it that may be edited, and what is known of each."""
+
+import ast
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from kelp.data.encoding import Condition
+from kelp.syntax.functions import Function, functions
+
+
+@dataclass(frozen=True)
+class Target:
+    """A function that may be edited. `prior` is the log-probability that the fault is in it."""
+
+    qualname: str
+    intent: str = ""
+    asserts: tuple[str, ...] = ()
+    prior: float = 0.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file and its targets. Tests are the sandbox's business."""
+
+    source: bytes
+    targets: tuple[Target, ...]
+
+    def __post_init__(self) -> None:
+        known = {f.qualname for f in functions(self.source)}
+        for target in self.targets:
+            if target.qualname not in known:
+                raise ValueError(f"there is no function {target.qualname}")
+
+    def windows(self, source: bytes) -> Iterable[tuple[Target, Function]]:
+        """The targets as they stand in a state of the file."""
+        by_name = {f.qualname: f for f in functions(source)}
+        for target in self.targets:
+            if target.qualname in by_name:
+                yield target, by_name[target.qualname]
+
+    def condition(self, target: Target, observation: str) -> Condition:
+        return Condition(target.intent, target.asserts, observation)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of one search. `more_runs`: test runs spent on further patches after the first."""
+
+    runs: int = 256
+    seconds: float = 60.0
+    edits: int = 3
+    patches: int = 3
+    more_runs: int = field(default=16)
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not value > 0 and not (name == "more_runs" and value == 0):
+                raise ValueError(f"{name} must be positive, not {value}")
+
+
+def asserts_about(test_source: str, name: str, limit: int = 12) -> tuple[str, ...]:
+    """The one-line asserts of a test file that call a function of this name: its spec, as a model reads it."""
+    try:
+        tree = ast.parse(test_source)
+    except SyntaxError:
+        return ()
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assert) and any(
+            isinstance(call, ast.Call) and _called(call.func) == name for call in ast.walk(node.test)
+        ):
+            line = "assert " + ast.unparse(node.test)
+            if len(line) <= 160 and line not in found:
+                found.append(line)
+    return tuple(found[:limit])
+
+
+def _called(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
