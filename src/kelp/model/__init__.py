@@ -1,0 +1,1 @@
+"""The neural denoiser: transformer, masks, site pointer, decoding. It knows only arrays."""

@@ -1,0 +1,170 @@
+"""Beam search over replacements, written in place, for many sites of one program as one batch.
+
+The suffix of a site is `<edit>` at the position of the span's first token, `<until>` at that of its end,
+then the written tokens at start, start + 1, ... One compiled loop writes all of them. Every row attends to
+the one cache of the program's prefix; only the short suffix is kept per beam.
+
+A finished beam keeps its place, so the search narrows as beams finish and returns as many different
+replacements as it has beams. With one beam it is greedy decoding.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from kelp.model.transformer import KV, KVCache, Transformer
+
+FINISHED = 1e30  # added to a finished beam's rank, so that it is kept
+
+
+class Decoded(NamedTuple):
+    """Replacements of K sites, M beams each, best first; the log-probabilities of an unfinished one are -inf.
+
+    `log_probs` is what the search sorts by: renormalised at every step over the allowed tokens.
+    `model_log_probs` is the same under the unconstrained distribution, as `Denoiser.score` gives it.
+    Both include the end token.
+    """
+
+    tokens: Int[Array, "K M T"]  # without the end token, 0 after the last one
+    lengths: Int[Array, "K M"]
+    log_probs: Float[Array, "K M"]
+    model_log_probs: Float[Array, "K M"]
+
+
+class _Beams(NamedTuple):
+    step: Int[Array, ""]
+    logits: Float[Array, "K M V"]  # of the token to write next
+    tokens: Int[Array, "K M T"]
+    lengths: Int[Array, "K M"]
+    log_probs: Float[Array, "K M"]
+    model_log_probs: Float[Array, "K M"]
+    ended: Bool[Array, "K M"]
+    written: KVCache  # [K * M, 2 + T, ...]
+
+
+def decode(
+    transformer: Transformer,
+    prefix_valid: Bool[Array, "1 P"],
+    prefix_cache: KVCache,
+    starts: Int[Array, " K"],
+    ends: Int[Array, " K"],
+    kinds: Int[Array, " K"],
+    first_allowed: Bool[Array, "kinds V"],
+    rest_allowed: Bool[Array, "kinds V"],
+    *,
+    edit: int,
+    until: int,
+    end: int,
+    beams: int,
+    max_tokens: int,
+) -> Decoded:
+    """Beam search for at most `max_tokens` (T) tokens and the end token `end`, which the tables govern too.
+
+    `first_allowed[kind]` says which tokens may be written first at a site, `rest_allowed[kind]` which later.
+    """
+    K, M, T, P = starts.shape[0], beams, max_tokens, prefix_valid.shape[1]
+    V = first_allowed.shape[1]
+    slots = jnp.arange(2 + T)
+    first, rest = first_allowed[kinds][:, None], rest_allowed[kinds][:, None]  # [K, 1, V]
+
+    def visible(rows: int, slot: Int[Array, " Q"]) -> Bool[Array, "rows Q T"]:
+        own = slots[None] <= slot[:, None]
+        seen = jnp.concatenate([jnp.broadcast_to(prefix_valid, (len(slot), P)), own], axis=1)
+        return jnp.broadcast_to(seen, (rows, *seen.shape))
+
+    def start() -> _Beams:
+        shape = (K, 2 + T, *prefix_cache[0].keys.shape[2:])
+        empty = tuple(KV(jnp.zeros(shape), jnp.zeros(shape)) for _ in prefix_cache)
+        opening = jnp.broadcast_to(jnp.array([edit, until]), (K, 2))
+        hidden, written = transformer.with_cache(
+            opening,
+            jnp.stack([starts, ends], axis=1),
+            visible(K, jnp.arange(2)),
+            shared=prefix_cache,
+            written=empty,
+        )
+        logits = transformer.logits(hidden[:, -1:])
+        only_first = jnp.where(jnp.arange(M) == 0, 0.0, -jnp.inf)  # the beams are still the same
+        return _Beams(
+            step=jnp.array(0),
+            logits=jnp.broadcast_to(logits, (K, M, V)),
+            tokens=jnp.zeros((K, M, T), jnp.int32),
+            lengths=jnp.zeros((K, M), jnp.int32),
+            log_probs=jnp.broadcast_to(only_first, (K, M)),
+            model_log_probs=jnp.zeros((K, M)),
+            ended=jnp.zeros((K, M), bool),
+            written=jax.tree.map(lambda cache: jnp.repeat(cache, M, axis=0), written),
+        )
+
+    def unfinished(state: _Beams) -> Bool[Array, ""]:
+        alive = ~state.ended & (state.log_probs > -jnp.inf)
+        return (state.step <= T) & alive.any()
+
+    def write(state: _Beams) -> _Beams:
+        allowed = jnp.where(state.step == 0, first, rest)
+        constrained = _log_softmax(state.logits, allowed)
+        is_end = jnp.arange(V) == end
+        # After the last token that fits only `end` may follow, with its probability among all allowed ones.
+        fits = (state.step < T) | is_end
+        totals = state.log_probs[..., None] + jnp.where(fits, constrained, -jnp.inf)
+        # A finished beam goes on as one candidate, at the head of the ranking.
+        finished = jnp.where(is_end, state.log_probs[..., None], -jnp.inf)
+        totals = jnp.where(state.ended[..., None], finished, totals)
+        ranks = jnp.where(state.ended[..., None], totals + FINISHED, totals)
+        chosen = jax.lax.top_k(ranks.reshape(K, M * V), M)[1]
+        beam, token = chosen // V, chosen % V
+
+        def follow(values: Array) -> Array:
+            return jnp.take_along_axis(values, beam.reshape(K, M, *(1,) * (values.ndim - 2)), axis=1)
+
+        ended, lengths = follow(state.ended), follow(state.lengths)
+        log_probs = jnp.take_along_axis(totals.reshape(K, M * V), chosen, axis=1)
+        model = jnp.take_along_axis(jax.nn.log_softmax(state.logits).reshape(K, M * V), chosen, axis=1)
+        model_log_probs = follow(state.model_log_probs) + jnp.where(ended, 0.0, model)
+        writes = ~ended & (token != end)
+        here = (jnp.arange(T) == state.step) & writes[..., None]
+        tokens = jnp.where(here, token[..., None], follow(state.tokens))
+
+        def reorder(cache: Array) -> Array:
+            rows = (jnp.arange(K)[:, None] * M + beam).reshape(-1)
+            return cache[rows]
+
+        hidden, written = transformer.with_cache(
+            token.reshape(K * M, 1),
+            jnp.repeat(starts + state.step, M)[:, None],
+            visible(K * M, 2 + state.step[None]),
+            shared=prefix_cache,
+            written=jax.tree.map(reorder, state.written),
+            slot=2 + state.step,
+        )
+        return _Beams(
+            step=state.step + 1,
+            logits=transformer.logits(hidden).reshape(K, M, V),
+            tokens=tokens,
+            lengths=lengths + writes,
+            log_probs=log_probs,
+            model_log_probs=model_log_probs,
+            ended=ended | (token == end),
+            written=written,
+        )
+
+    final = jax.lax.while_loop(unfinished, write, start())
+    # A dead beam (-inf) may carry the end token too: what it wrote means nothing.
+    done = final.ended & (final.log_probs > -jnp.inf)
+    log_probs = jnp.where(done, final.log_probs, -jnp.inf)
+    order = jnp.argsort(-log_probs, axis=1)
+    return Decoded(
+        tokens=jnp.take_along_axis(jnp.where(done[..., None], final.tokens, 0), order[..., None], axis=1),
+        lengths=jnp.take_along_axis(jnp.where(done, final.lengths, 0), order, axis=1),
+        log_probs=jnp.take_along_axis(log_probs, order, axis=1),
+        model_log_probs=jnp.take_along_axis(jnp.where(done, final.model_log_probs, -jnp.inf), order, axis=1),
+    )
+
+
+def _log_softmax(logits: Float[Array, "K M V"], allowed: Bool[Array, "K 1 V"]) -> Float[Array, "K M V"]:
+    """Log-softmax over the allowed tokens; -inf elsewhere, and everywhere where none is allowed."""
+    logits = jnp.where(allowed, logits, -jnp.inf)
+    total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+    return jnp.where(allowed, logits - total, -jnp.inf)

@@ -1,0 +1,181 @@
+"""The denoiser: one transformer that says where to edit a program and what to write there.
+
+The prefix is the conditioning and the program, seen in both directions; the suffix is `<edit>`, `<until>`
+and the written tokens, seen causally, at the rotary positions of the span that they replace. Token id 0
+is padding, always at the right.
+"""
+
+from typing import NamedTuple, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from kelp.model import decoding, masks
+from kelp.model.decoding import Decoded
+from kelp.model.pointer import SitePointer, site_loss
+from kelp.model.transformer import KVCache, ModelConfig, Transformer
+
+
+class Batch(Protocol):
+    """What the loss needs of a batch of B examples."""
+
+    @property
+    def prefix(self) -> Int[Array, "B P"]: ...
+    @property
+    def sites(self) -> Int[Array, "B N 3"]: ...  # first token, last token, kind; kind 0 = padding row
+    @property
+    def site_target(self) -> Bool[Array, "B N"]: ...  # every correct answer
+    @property
+    def suffix(self) -> Int[Array, "B T"]: ...
+    @property
+    def suffix_positions(self) -> Int[Array, "B T"]: ...
+    @property
+    def suffix_targets(self) -> Int[Array, "B T"]: ...  # -1 = no loss there
+
+
+class PrefixCache(NamedTuple):
+    """Keys and values of encoded prefixes, and which of their tokens are valid."""
+
+    valid: Bool[Array, "B P"]
+    layers: KVCache
+
+    def program(self, index: int | Int[Array, ""]) -> "PrefixCache":
+        """The cache of one of the programs, as `score` and `decode` want it."""
+        return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, index, 1, axis=0), self)
+
+
+class Denoiser(eqx.Module):
+    transformer: Transformer
+    pointer: SitePointer
+
+    @staticmethod
+    def init(cfg: ModelConfig, *, key: PRNGKeyArray) -> "Denoiser":
+        t, p = jax.random.split(key)
+        return Denoiser(Transformer.init(cfg, key=t), SitePointer.init(cfg, key=p))
+
+    @property
+    def cfg(self) -> ModelConfig:
+        return self.transformer.cfg
+
+    def __call__(
+        self,
+        prefix: Int[Array, "B P"],
+        sites: Int[Array, "B N 3"],
+        suffix: Int[Array, "B T"],
+        suffix_positions: Int[Array, "B T"],
+    ) -> tuple[Float[Array, "B N"], Float[Array, "B T V"]]:
+        """Site log-probabilities, and logits at the suffix's tokens, in one pass over prefix and suffix."""
+        P = prefix.shape[1]
+        hidden = self.transformer(
+            jnp.concatenate([prefix, suffix], axis=1),
+            jnp.concatenate([_prefix_positions(prefix), suffix_positions], axis=1),
+            masks.prefix(prefix != 0, suffix != 0),
+        )
+        return self.pointer(hidden[:, :P], sites), self.transformer.logits(hidden[:, P:])
+
+    def encode(self, prefix: Int[Array, "B P"]) -> tuple[Float[Array, "B P D"], PrefixCache]:
+        """The one prefix pass of each program: its states, and the cache that all of its edits share."""
+        valid = prefix != 0
+        hidden, layers = self.transformer.with_cache(
+            prefix, _prefix_positions(prefix), masks.bidirectional(valid)
+        )
+        return hidden, PrefixCache(valid, layers)
+
+    def site_log_probs(
+        self, hidden: Float[Array, "B P D"], sites: Int[Array, "B N 3"]
+    ) -> Float[Array, "B N"]:
+        """Log-softmax over the rows with kind > 0; -inf on padding rows."""
+        return self.pointer(hidden, sites)
+
+    def score(
+        self,
+        cache: PrefixCache,
+        suffix: Int[Array, "E T"],
+        suffix_positions: Int[Array, "E T"],
+        suffix_targets: Int[Array, "E T"],
+    ) -> Float[Array, " E"]:
+        """Log-probability of each of E edits of ONE program under the unconstrained distribution.
+
+        Teacher forcing over one shared cache. An edit's is the sum over its targets; 0 for a padding row.
+        """
+        valid = suffix != 0
+        E, P = suffix.shape[0], cache.valid.shape[1]
+        mask = jnp.concatenate(
+            [jnp.broadcast_to(cache.valid[:, None], (E, suffix.shape[1], P)), masks.causal(valid)], axis=-1
+        )
+        hidden, _ = self.transformer.with_cache(suffix, suffix_positions, mask, shared=cache.layers)
+        return -_token_losses(self.transformer.logits(hidden), suffix_targets).sum(axis=-1)
+
+    def decode(
+        self,
+        cache: PrefixCache,
+        starts: Int[Array, " K"],
+        ends: Int[Array, " K"],
+        kinds: Int[Array, " K"],
+        first_allowed: Bool[Array, "kinds V"],
+        rest_allowed: Bool[Array, "kinds V"],
+        *,
+        edit: int,
+        until: int,
+        end: int,
+        beams: int,
+        max_tokens: int,
+    ) -> Decoded:
+        """Replacements for K sites of ONE program; see `kelp.model.decoding.decode`."""
+        return decoding.decode(
+            self.transformer,
+            cache.valid,
+            cache.layers,
+            starts,
+            ends,
+            kinds,
+            first_allowed,
+            rest_allowed,
+            edit=edit,
+            until=until,
+            end=end,
+            beams=beams,
+            max_tokens=max_tokens,
+        )
+
+
+def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
+    """The training loss, nats, and metrics.
+
+    The site loss is a mean over examples, the replacement loss a mean over target tokens; their sum is
+    the loss. An example whose only answer is `stop` has no target tokens and takes part in the first alone.
+    """
+    log_probs, logits = denoiser(batch.prefix, batch.sites, batch.suffix, batch.suffix_positions)
+    real = batch.prefix[:, 0] != 0  # rows without a prefix only fill a batch up to the number of devices
+    examples = jnp.maximum(real.sum(), 1)
+    where = jnp.where(real, site_loss(log_probs, batch.site_target), 0.0).sum() / examples
+    targets = batch.suffix_targets
+    wanted = targets >= 0
+    tokens = jnp.maximum(wanted.sum(), 1)
+    what = _token_losses(logits, targets).sum() / tokens
+
+    right = (logits.argmax(axis=-1) == targets) & wanted
+    edited = wanted.any(axis=-1)
+    whole = (right | ~wanted).all(axis=-1) & edited
+    chosen = jnp.take_along_axis(batch.site_target, log_probs.argmax(axis=-1, keepdims=True), axis=-1)
+    metrics = {
+        "loss": where + what,
+        "site_loss": where,
+        "replacement_loss": what,
+        "site_accuracy": (chosen[:, 0] & real).sum() / examples,
+        "replacement_accuracy": right.sum() / tokens,
+        "replacement_exact": whole.sum() / jnp.maximum(edited.sum(), 1),
+    }
+    return where + what, metrics
+
+
+def _token_losses(logits: Float[Array, "B T V"], targets: Int[Array, "B T"]) -> Float[Array, "B T"]:
+    """Cross-entropy of each target token; 0 where there is none."""
+    picked = jnp.take_along_axis(logits, jnp.maximum(targets, 0)[..., None], axis=-1)[..., 0]
+    return jnp.where(targets >= 0, jax.nn.logsumexp(logits, axis=-1) - picked, 0.0)
+
+
+def _prefix_positions(prefix: Int[Array, "B P"]) -> Int[Array, "B P"]:
+    return jnp.broadcast_to(jnp.arange(prefix.shape[1]), prefix.shape)

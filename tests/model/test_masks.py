@@ -1,0 +1,44 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from kelp.model import masks
+
+VALID = np.array([[1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
+SUFFIX = np.array([[1, 1, 0], [1, 1, 1], [0, 0, 0]], bool)
+
+
+def by_definition(valid, sees):
+    B, S = valid.shape
+    mask = np.zeros((B, S, S), bool)
+    for b in range(B):
+        for query in range(S):
+            for token in range(S):
+                mask[b, query, token] = valid[b, token] and sees(query, token)
+    return mask
+
+
+def test_a_causal_mask_shows_each_token_itself_and_what_came_before():
+    expected = by_definition(VALID, lambda query, token: token <= query)
+    np.testing.assert_array_equal(masks.causal(jnp.array(VALID)), expected)
+
+
+def test_a_bidirectional_mask_shows_every_valid_token_to_all():
+    expected = by_definition(VALID, lambda query, token: True)
+    np.testing.assert_array_equal(masks.bidirectional(jnp.array(VALID)), expected)
+
+
+def test_a_prefix_mask_is_bidirectional_over_the_prefix_and_causal_over_the_suffix():
+    P = VALID.shape[1]
+
+    def sees(query, token):
+        return token < P if query < P else token < P or token <= query
+
+    expected = by_definition(np.concatenate([VALID, SUFFIX], axis=1), sees)
+    np.testing.assert_array_equal(masks.prefix(jnp.array(VALID), jnp.array(SUFFIX)), expected)
+
+
+@pytest.mark.parametrize("mask", [masks.causal, masks.bidirectional])
+def test_padding_is_never_seen(mask):
+    seen = np.asarray(mask(jnp.array(VALID))).any(axis=1)
+    assert not seen[~VALID].any()
