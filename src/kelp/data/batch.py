@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kelp.data.encoding import NO_SITE
-from kelp.data.tokenizer import EDIT, END, PAD, UNTIL
+from kelp.data.vocabulary import EDIT, END, NO_SITE, PAD, UNTIL
 
 
 @dataclass(frozen=True)

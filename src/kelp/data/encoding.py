@@ -12,16 +12,27 @@ from functools import cached_property
 
 import numpy as np
 
-from kelp.data.tokenizer import (
-    DOC, EDIT, END, GAP, INTENT, OBS, PAD, PIECE, PROGRAM, PROGRAM_END, SPEC, SPECIAL, UNTIL, Tokenizer,
-)  # fmt: skip
+from kelp.data.tokenizer import GAP, PIECE, Tokenizer
+from kelp.data.vocabulary import (
+    DOC,
+    EDIT,
+    END,
+    INTENT,
+    OBS,
+    PAD,
+    PROGRAM,
+    PROGRAM_END,
+    SPEC,
+    SPECIAL,
+    STOP,
+    UNTIL,
+)
 from kelp.syntax.edits import Edit
 from kelp.syntax.language import Language
 from kelp.syntax.program import Program
 from kelp.syntax.python import PYTHON
 from kelp.syntax.sites import Site, make_edit, sites
 
-NO_SITE, STOP = 0, 1
 OPS = ("replace", "insert", "delete")
 
 

@@ -63,7 +63,13 @@ class ExampleMaker:
     """Makes example number i. Programs whose tests pass although broken are shown without tests."""
 
     def __init__(
-        self, records: Sequence[Record], encoder: Encoder, bank: Bank, config: DataConfig, seed: int, limits: Limits = Limits()
+        self,
+        records: Sequence[Record],
+        encoder: Encoder,
+        bank: Bank,
+        config: DataConfig,
+        seed: int,
+        limits: Limits = Limits(),
     ) -> None:
         self.records, self.encoder, self.bank, self.config, self.seed = records, encoder, bank, config, seed
         self.tested = [r for r in records if r.asserts]
@@ -150,7 +156,11 @@ def build(
             raise DataError(f"{folder} holds data of another configuration; name another folder in [data]")
         return
     folder.mkdir(parents=True, exist_ok=True)
-    records_path, tokenizer_path, bank_path = folder / "records.jsonl.gz", folder / "tokenizer.json", folder / "bank.json.gz"
+    records_path, tokenizer_path, bank_path = (
+        folder / "records.jsonl.gz",
+        folder / "tokenizer.json",
+        folder / "bank.json.gz",
+    )
     if not records_path.exists():
         progress("records", 0, 1)
         save(gather(config, jobs), records_path)

@@ -14,14 +14,11 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
+from kelp.data.vocabulary import SPECIAL
 from kelp.syntax.language import Language
 from kelp.syntax.python import CLOSING, OPENING, PYTHON
 
 PIECE, GAP = "▁", "␣"
-SPECIAL = (
-    "<pad>", "<intent>", "<spec>", "<obs>", "<program>", "</program>", "<edit>", "<until>", "<end>", "<doc>", "<mask>",
-)  # fmt: skip
-PAD, INTENT, SPEC, OBS, PROGRAM, PROGRAM_END, EDIT, UNTIL, END, DOC, MASK = range(len(SPECIAL))
 SPACE = frozenset(b" \t\r\n\f\\")  # first bytes of the lexer's space pieces
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from kelp.data.encoding import Condition, Encoder, State, kind_op, pad
-from kelp.data.tokenizer import EDIT, END, UNTIL
+from kelp.data.vocabulary import EDIT, END, UNTIL
 from kelp.diffusion.mutations import near_misses
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -148,7 +148,8 @@ class ModelPolicy:
                 size = 32 if len(chunk) <= 32 else 128
                 empty: list[list[int]] = [[]] * (size - len(chunk))
                 tokens, positions, targets = (
-                    pad([*(suffixes[i][part] for i in chunk), *empty], longest, fill) for part, fill in enumerate((0, 0, -1))
+                    pad([*(suffixes[i][part] for i in chunk), *empty], longest, fill)
+                    for part, fill in enumerate((0, 0, -1))
                 )
                 scores = self._compiled[1](cache, tokens, positions, targets)
                 log_probs[chunk] += np.asarray(scores, np.float64)[: len(chunk)]

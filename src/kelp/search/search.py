@@ -113,7 +113,16 @@ class Search:
                 if source not in self.seen:
                     log_prob = node.log_prob + target.prior + proposal.log_prob
                     children.append(
-                        Node(next(self.ids), node, node.depth + 1, source, edit, target.qualname, log_prob, proposal.origin)
+                        Node(
+                            next(self.ids),
+                            node,
+                            node.depth + 1,
+                            source,
+                            edit,
+                            target.qualname,
+                            log_prob,
+                            proposal.origin,
+                        )
                     )
             self._check_time()
         children.sort(key=lambda child: -child.log_prob)
