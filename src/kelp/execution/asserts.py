@@ -1,4 +1,4 @@
-"""Bare asserts, in the child process: each is evaluated so that what was called, got and expected can be told."""
+"""Bare asserts, in the child process: evaluated so that what was called, got and expected can be told."""
 
 import ast
 import operator
@@ -34,22 +34,23 @@ def run_asserts(
 ) -> bool:
     """Run the tests in order and report each; False as soon as one has failed and the report says to stop."""
     for text in tests:
-        report.begin(text)
+        call = _call_of(text)
+        report.begin(text, call)
         lines: set[int] = set()
         began = _now()
         try:
             if trace:
                 with candidate.traced(lines):
-                    message = _run(text, namespace)
+                    _run(text, namespace)
             else:
-                message = _run(text, namespace)
+                _run(text, namespace)
             facts: dict[str, Any] = {"status": "pass"}
         except _Unmet as unmet:
             call, got, expected, message = unmet.args
             facts = {"status": "fail", "call": call, "got": got, "expected": expected}
             facts |= {"exception": "AssertionError", "message": message}
         except BaseException as error:
-            facts = {"status": "error", "call": _call_of(text), "exception": type(error).__name__}
+            facts = {"status": "error", "call": call, "exception": type(error).__name__}
             facts |= {"message": safe_message(error), "line": candidate.line_of(error)}
         if not report.outcome(text, seconds=_now() - began, lines=lines, **facts):
             return False
@@ -57,7 +58,7 @@ def run_asserts(
 
 
 def run_calls(calls: list[str], namespace: dict[str, Any], report: Report, *, limit: int) -> None:
-    """Evaluate each call and report its repr, or the exception it raised, and whether the repr says it all."""
+    """Evaluate each call and report its repr, or its exception, and whether the repr says it all."""
     for call in calls:
         report.begin(call)
         try:
@@ -92,7 +93,7 @@ def _value(node: ast.expr, namespace: dict[str, Any]) -> Any:
 
 
 def _check(test: ast.expr, text: str, namespace: dict[str, Any], note: ast.expr | None) -> None:
-    """Evaluate every side once, from left to right, as the statement itself would; raise _Unmet where it is false."""
+    """Evaluate every side once, from left to right, as the statement would; raise _Unmet where it is false."""
 
     def unmet(node: ast.expr, got: object, expected: str) -> _Unmet:
         message = None if note is None else str(_value(note, namespace))[:200]
@@ -118,7 +119,7 @@ def _check(test: ast.expr, text: str, namespace: dict[str, Any], note: ast.expr 
     elif isinstance(test, ast.Call) and _is_close_to(test):
         got, expected = (_value(argument, namespace) for argument in test.args[:2])
         rest = [_value(argument, namespace) for argument in test.args[2:]]
-        options = {keyword.arg: _value(keyword.value, namespace) for keyword in test.keywords}
+        options = {str(keyword.arg): _value(keyword.value, namespace) for keyword in test.keywords}
         if not _value(test.func, namespace)(got, expected, *rest, **options):
             raise unmet(test.args[0], got, "about " + safe_repr(expected))
     else:
@@ -130,9 +131,7 @@ def _check(test: ast.expr, text: str, namespace: dict[str, Any], note: ast.expr 
 def _is_close_to(test: ast.Call) -> bool:
     name = test.func.attr if isinstance(test.func, ast.Attribute) else getattr(test.func, "id", "")
     plain = not any(isinstance(argument, ast.Starred) for argument in test.args)
-    return (
-        name in _CLOSE_TO and len(test.args) >= 2 and plain and all(keyword.arg for keyword in test.keywords)
-    )
+    return name in _CLOSE_TO and len(test.args) >= 2 and plain and all(keyword.arg for keyword in test.keywords)
 
 
 def _calls(node: ast.expr) -> bool:

@@ -1,6 +1,8 @@
 """The program under test, in the child process: imported from memory, its lines found again in tracebacks."""
 
+import importlib
 import importlib.machinery
+import importlib.util
 import linecache
 import os
 import sys
@@ -9,6 +11,8 @@ import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from kelp.execution.compiled import PROJECT
 
 BARE_MODULE = "program"  # the name of the module that a program without a file is executed as
 _LIMIT = 400  # characters kept of a repr or a message
@@ -23,6 +27,14 @@ class Candidate:
         self.filename = path or "<program>"
         text = source.decode("utf-8", "replace")
         linecache.cache[self.filename] = (len(source), None, text.splitlines(True), self.filename)
+        self._name = os.path.basename(self.filename)
+        self._real = os.path.realpath(self.filename)
+
+    def is_at(self, path: object) -> bool:
+        """Whether this path leads to the file that the candidate stands for."""
+        if self.path is None or not isinstance(path, str) or os.path.basename(path) != self._name:
+            return False
+        return os.path.realpath(path) == self._real
 
     def compile(self) -> types.CodeType:
         return compile(self.source, self.filename, "exec", dont_inherit=True)
@@ -31,15 +43,14 @@ class Candidate:
         """Have every import that resolves to the candidate's file, under whatever name, get this source."""
         if self.path is None:
             return
-        name, real = os.path.basename(self.path), os.path.realpath(self.path)
+        is_ours = self.is_at
         loader: Any = importlib.machinery.SourceFileLoader
         get_code, get_data = loader.get_code, loader.get_data
 
-        def is_ours(path: Any) -> bool:
-            return isinstance(path, str) and os.path.basename(path) == name and os.path.realpath(path) == real
-
         def get_code_or_ours(loader: Any, fullname: str) -> Any:
-            return self.compile() if is_ours(loader.path) else get_code(loader, fullname)
+            if is_ours(loader.path):
+                return self.compile()
+            return PROJECT.get(loader.path) or get_code(loader, fullname)
 
         def get_data_or_ours(loader: Any, path: Any) -> Any:
             return self.source if is_ours(path) else get_data(loader, path)
@@ -57,8 +68,16 @@ class Candidate:
             exec(compile(setup, "<setup>", "exec", dont_inherit=True), module.__dict__)
             exec(self.compile(), module.__dict__)
             return module.__dict__
-        module = __import__(os.path.splitext(os.path.basename(self.path))[0])
-        namespace = dict(module.__dict__)
+        name = dotted_name(self.path)
+        if "." in name:
+            importlib.import_module(name.rpartition(".")[0])
+        if name not in sys.modules or not self.is_at(getattr(sys.modules[name], "__file__", None)):
+            spec = importlib.util.spec_from_file_location(name, self.path)
+            if spec is None or spec.loader is None:
+                raise ImportError(f"{self.path} is no Python file")
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
+        namespace = dict(sys.modules[name].__dict__)
         exec(compile(setup, "<setup>", "exec", dont_inherit=True), namespace)
         return namespace
 
@@ -103,7 +122,7 @@ class Candidate:
             yield
         finally:
             sys.settrace(None)
-            threading.settrace(None)  # type: ignore[arg-type]
+            threading.settrace(None)
 
     if sys.version_info >= (3, 12):
 
@@ -127,8 +146,21 @@ class Candidate:
                 monitoring.free_tool_id(tool)
 
 
+def package_root(path: str) -> str:
+    """The folder from which the file is imported: the first one up that is no package."""
+    folder = os.path.dirname(path)
+    while os.path.exists(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+    return folder
+
+
+def dotted_name(path: str) -> str:
+    name = os.path.splitext(os.path.relpath(path, package_root(path)))[0].replace(os.sep, ".")
+    return name.removesuffix(".__init__")
+
+
 def safe_repr(value: object, limit: int = _LIMIT) -> str:
-    """repr(value) cut to `limit` characters; a repr that raises is named instead (one that hangs meets the deadline)."""
+    """repr(value) cut to `limit` characters; a repr that raises is named (one that hangs meets the deadline)."""
     try:
         text = repr(value)
         return text if len(text) <= limit else text[: limit - 1] + "…"

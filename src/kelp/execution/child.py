@@ -1,15 +1,18 @@
-"""One run, in a process forked for it: protect, load the program, run the tests, report, never return."""
+"""One run, in a process forked for it: protect, load the program, run the tests, report, end."""
 
+import contextlib
 import os
 import resource
 import sys
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 from kelp.execution import protection
 from kelp.execution.asserts import run_asserts, run_calls
-from kelp.execution.candidate import Candidate, describe
+from kelp.execution.candidate import Candidate, describe, package_root
 from kelp.execution.report import Report
+
+_ROOT_MARKS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
 
 
 def be_child(
@@ -24,128 +27,137 @@ def be_child(
     """Everything between the fork and the end of the process."""
     os.setsid()
     protection.die_with_parent()
-    nowhere = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nowhere, 0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(config["scratch"])
     active = _protect(config["limits"], ruleset)
-    _close_all_but({0, 1, 2, pipe})
-    report = Report(pipe, secret, stop_on_failure=request.get("stop_on_failure", False))
+    _close_all_but(pipe)
+    report = Report(pipe, secret, stop_on_failure=request["stop_on_failure"])
     if request["kind"] == "probe":
         report.protections(active)
+        report.done()
     else:
         sys.path[:] = _import_path(config, request)
         _run(config, request, report)
+        finish(report, request["kind"])
+
+
+def finish(report: Report, kind: str) -> None:
+    """Say that the run came to its end, and end: nothing that the program left behind gets to run."""
+    if kind == "rehearsal":
+        report.modules({name: getattr(module, "__file__", None) for name, module in sys.modules.items()})
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with contextlib.suppress(BaseException):
             stream.flush()
-        except BaseException:
-            pass
     report.done()
+    os._exit(0)
 
 
 def _protect(limits: dict[str, Any], ruleset: int | None) -> dict[str, str]:
+    active = {"resources": "rlimits", "privileges": "none", "files": "none"}
     protection.limit_resources(**limits)
-    active = {"resources": "rlimits"}
     if protection.drop_privileges():
         active["privileges"] = "capabilities dropped, no_new_privs"
-    if ruleset is not None and protection.restrict_writes(ruleset):
-        active["files"] = "Landlock: writes only in the scratch folder"
+        if ruleset is not None and protection.restrict_writes(ruleset):
+            active["files"] = "Landlock: writes beneath the scratch folder only"
     if protection.forbid_calls():
-        active["calls"] = "seccomp: no sockets, processes, signals"
+        active["calls"] = "seccomp: no sockets, processes or signals"
     else:
         protection.forbid_events()
-        active["calls"] = "audit hook: no sockets, processes, signals"
+        active["calls"] = "audit hook: no sockets, processes or signals"
     return active
 
 
-def _close_all_but(keep: set[int]) -> None:
-    low = 0
-    for descriptor in [*sorted(keep), min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 4096)]:
-        if low < descriptor:  # closerange(0, 0) closes everything
-            os.closerange(low, descriptor)
-        low = descriptor + 1
+def _close_all_but(pipe: int) -> None:
+    os.closerange(3, pipe)
+    os.closerange(pipe + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 4096))
 
 
 def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
-    """The folders of the module and of the tests as they would be when run by hand, then the interpreter's own."""
+    """The folders of the module and the tests as when run by hand, around the interpreter's own."""
     front: list[str] = []
     back: list[str] = []
     if config["module"] and request["asserts"] is None:
-        folder = root = Path(config["module"]).parent
-        while (root / "__init__.py").exists() and root != root.parent:
-            root = root.parent
-        front.append(str(root))
-        back.append(str(folder))  # last, so that a package's `types.py` hides nothing
+        front.append(package_root(config["module"]))
+        back.append(os.path.dirname(config["module"]))  # last, so that a package's `types.py` hides nothing
     for file in config["pytest_files"]:
-        folder = Path(file).parent
-        marks = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
-        root = next(
-            (up for up in [folder, *folder.parents] if any((up / mark).exists() for mark in marks)), folder
-        )
-        back += [str(folder), str(root), str(root / "src")]
+        folder = root = os.path.dirname(file)
+        while not any(os.path.exists(os.path.join(root, mark)) for mark in _ROOT_MARKS):
+            if root == os.path.dirname(root):
+                root = folder
+                break
+            root = os.path.dirname(root)
+        back += [folder, root, os.path.join(root, "src")]
     return list(dict.fromkeys([*front, *sys.path, *back]))
 
 
 def _run(config: dict[str, Any], request: dict[str, Any], report: Report) -> None:
-    overridden = request["asserts"] is not None or request["kind"] == "calls"
-    candidate = Candidate(request["source"].encode("latin-1"), None if overridden else config["module"])
-    asserts = request["asserts"] if overridden else config["asserts"]
+    """Load the program and run what the request asks for, in the suite's order but for the test to run first."""
+    own = request["asserts"] is None  # the suite's own tests, and not others for a bare module
+    path = config["module"] if own else None
+    name = "the program" if path is None else os.path.basename(path)
+    candidate = Candidate(request["source"].encode("latin-1"), path)
+    asserts = config["asserts"] if own else request["asserts"]
     setup = config["setup"] if request["setup"] is None else request["setup"]
-    files = [] if overridden else config["pytest_files"]
-    first, trace = request["first"], request["trace"]
+    files = config["pytest_files"] if own else []
+    examples = own and config["doctest"]
+    kind, first, trace = request["kind"], request["first"], request["trace"]
+
+    report.tests(len(asserts))
     doctests: list[Any] = []
-    report.tests(len(asserts or ()))
+    namespace: dict[str, Any] = {}
     try:
         candidate.compile()  # pytest need not start for a program that does not
         candidate.install()
-        if asserts or config["doctest"] or request["kind"] == "calls":
+        if asserts or examples or kind == "calls" or (kind == "rehearsal" and not files):
             namespace = candidate.load(setup)
-            if config["doctest"] and not overridden:
-                from kelp.execution.doctests import find_doctests, run_doctests
+        if examples:
+            from kelp.execution.doctests import find_doctests, run_doctests
 
-                doctests = find_doctests(sys.modules[namespace["__name__"]])
-                report.tests(len(doctests))
+            doctests = find_doctests(sys.modules[namespace["__name__"]])
+            report.tests(len(doctests))
     except BaseException as error:
         line = candidate.line_of(error)
-        name = "the program" if candidate.path is None else os.path.basename(candidate.path)
-        where = "" if line is not None or not isinstance(error, SyntaxError) else f" in {error.filename}"
-        report.error(f"{name} could not be loaded: {describe(error, line)}{where}", line)
+        report.error(f"{describe(error, line)} (while loading {name})", line)
         return
-    if request["kind"] == "calls":
+    if kind == "calls":
         run_calls(request["calls"], namespace, report, limit=request["limit"])
         return
 
-    def pytest_files(*, collect_only: bool = False) -> None:
-        from kelp.execution.pytest_run import run_pytest
-
-        run_pytest(
-            files,
-            candidate,
-            report,
-            first=first,
-            trace=trace,
-            stop_on_failure=request["stop_on_failure"],
-            collect_only=collect_only,
-        )
-
     asserts = sorted(asserts, key=lambda text: text != first)
     doctests.sort(key=lambda test: test.name != first)
-    names = {*asserts, *(test.name for test in doctests)}
     parts: list[Any] = []
     if asserts:
-        parts.append(lambda: run_asserts(asserts, namespace, candidate, report, trace=trace))
+        parts.append((asserts[0], partial(run_asserts, asserts, namespace, candidate, report, trace=trace)))
     if doctests:
-        found = doctests
-        parts.append(lambda: run_doctests(found, candidate, report, trace=trace))
-        if first in {test.name for test in doctests}:
-            parts.reverse()
-    if files and first is not None and first not in names:
-        pytest_files()
-        files = []
-    for part in parts:
-        if not report.stopped:
+        parts.append((doctests[0].name, partial(run_doctests, doctests, candidate, report, trace=trace)))
+    parts.sort(key=lambda part: part[0] != first)
+    pytest_first = first is not None and all(name != first for name, _ in parts)
+    if files and pytest_first and kind == "tests":
+        _run_pytest(files, candidate, report, request)
+    for _, part in parts:
+        if kind == "tests" and not report.stopped:
             part()
-    if files:
-        pytest_files(collect_only=report.stopped)
+    if files and not (pytest_first and kind == "tests"):
+        _run_pytest(files, candidate, report, request, finish=partial(finish, report, kind))
+
+
+def _run_pytest(
+    files: list[str], candidate: Candidate, report: Report, request: dict[str, Any], **options: Any
+) -> None:
+    from kelp.execution.pytest_run import run_pytest
+
+    # after a stop its tests need not run but still count
+    collect_only = request["kind"] == "rehearsal" or report.stopped
+    stop, first, trace = request["stop_on_failure"], request["first"], request["trace"]
+    run_pytest(
+        files,
+        candidate,
+        report,
+        first=first,
+        trace=trace,
+        stop_on_failure=stop,
+        collect_only=collect_only,
+        **options,
+    )

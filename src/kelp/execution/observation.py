@@ -11,7 +11,7 @@ STATUSES: tuple[str, ...] = get_args(Status)
 class TestOutcome:
     """One test: *fail* is an assertion that did not hold, *error* any other exception or a process that died.
 
-    `call`, `got` and `expected` describe the first comparison that did not hold, as source and shortened reprs.
+    `call`, `got` and `expected` are the first comparison that did not hold, as source and shortened reprs.
     `line` is the innermost line of the program file (1-based) on the exception's traceback.
     """
 
@@ -36,10 +36,10 @@ class TestOutcome:
 class Observation:
     """The outcomes of one run, in the order they ran.
 
-    `error` says in one sentence why the tests could not be run at all (`error_line`: the program's line it names).
+    `error` says in one sentence why the tests could not be run at all (`error_line`: the program's line in it).
     `not_run` counts tests that were never started: after a stop at the first failure, a timeout, or an error.
-    `output` is the beginning of what the run printed.  The sets of lines (1-based, of the program file) are filled
-    by traced runs only.
+    `output` is the beginning of what the run printed.  The sets of lines (1-based, of the program file) are
+    filled by traced runs only.
     """
 
     outcomes: tuple[TestOutcome, ...]
@@ -70,9 +70,10 @@ class Observation:
         return next((outcome for outcome in self.outcomes if outcome.status not in ("pass", "skip")), None)
 
     def render(self, first_line: int = 1) -> str:
-        """At most 200 characters for a model: tests passed and the first failure, lines counted from `first_line`.
+        """At most 200 characters for a model: tests passed and the first failure.
 
-        For example `2/5 f(3, 4) got 7 want 12` or `0/3 f([]) IndexError line 4: list index out of range`.
+        Lines are counted from `first_line`, the function's first.  For example `2/5 f(3, 4) got 7 want 12`
+        or `0/3 f([]) IndexError line 4: list index out of range`.
         """
         head = f"{self.passed}/{self.total}"
         if self.error is not None:
@@ -90,11 +91,7 @@ class Observation:
             return shorten(f"{head} {call} timeout", 200)
         if failure.got is not None and failure.expected is not None:
             return f"{head} {call} got {shorten(failure.got, 50)} want {shorten(failure.expected, 50)}"
-        at = (
-            ""
-            if failure.line is None or failure.line < first_line
-            else f" line {failure.line - first_line + 1}"
-        )
+        at = "" if failure.line is None or failure.line < first_line else f" line {failure.line - first_line + 1}"
         message = f": {failure.message}" if failure.message else ""
         return shorten(f"{head} {call} {failure.exception or failure.status}{at}{message}", 200)
 
@@ -103,7 +100,7 @@ class Observation:
 class CallResult:
     """What evaluating one call expression gave: its repr, or the exception's name.
 
-    `round_trips`: evaluating the repr gives an equal value of the same type, so that `call == repr` is a fair test.
+    `round_trips`: evaluating the repr gives an equal value of the same type: `call == repr` is a fair test.
     """
 
     call: str

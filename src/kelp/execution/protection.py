@@ -1,7 +1,7 @@
 """What keeps a run away from the rest of the machine: namespaces, resource limits, Landlock, seccomp.
 
-Linux only where the kernel has it, through ctypes; each function says whether it worked, and a run goes on with
-what there is.  See namespaces(7), landlock(7), seccomp(2).
+Linux only, through ctypes; each function says whether it worked, and a run goes on with what there is.
+See namespaces(7), landlock(7), seccomp(2), capabilities(7).
 """
 
 import ctypes
@@ -16,13 +16,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = (
-    0x00020000,
-    0x08000000,
-    0x10000000,
-    0x20000000,
-    0x40000000,
-)
+CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 1 << 27, 1 << 28, 1 << 29, 1 << 30
 CLONE_THREAD = 0x00010000
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = (
     1,
@@ -47,7 +41,7 @@ def _syscall(number: int, *arguments: Any) -> int:
 
 
 def unshare(flag: int) -> bool:
-    """Move this process (for processes: its children) to a namespace of its own; False where that is refused."""
+    """Move this process (for processes: its children) to its own namespace; False where that is refused."""
     return sys.platform.startswith("linux") and _libc.unshare(flag) == 0
 
 
@@ -97,7 +91,7 @@ def limit_resources(*, seconds: float, memory_mb: int, file_mb: int, open_files:
         resource.setrlimit(kind, (soft, hard))
 
 
-# Landlock: of the file system rights, only those that change something are handled, so that reading stays free.
+# Landlock: only the file system rights that change something are handled, so that reading stays free.
 _WRITES = sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12))  # write, remove, make of every kind
 _WRITES_SINCE = {
     2: 1 << 13,
@@ -108,7 +102,7 @@ _ON_FILES = 1 << 1 | 1 << 14 | 1 << 15
 
 
 def writes_only_beneath(folder: str) -> int | None:
-    """A Landlock ruleset (its file descriptor) that allows writing beneath `folder` and to /dev/null, or None."""
+    """A Landlock ruleset (its descriptor) that allows writing beneath `folder` and to /dev/null, or None."""
     if not sys.platform.startswith("linux"):
         return None
     version = _syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
@@ -138,20 +132,21 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
     "x86_64": (
         0xC000003E,
         dict(
-            socket=41, clone=56, fork=57, vfork=58, execve=59, kill=62, ptrace=101, rt_sigqueueinfo=129, mount=165,
-            umount2=166, tkill=200, tgkill=234, add_key=248, request_key=249, keyctl=250, unshare=272,
-            rt_tgsigqueueinfo=297, perf_event_open=298, setns=308, process_vm_readv=310, process_vm_writev=311,
-            bpf=321, execveat=322, userfaultfd=323, pidfd_send_signal=424, io_uring_setup=425, clone3=435,
-            pidfd_getfd=438,
+            socket=41, clone=56, fork=57, vfork=58, execve=59, kill=62, ptrace=101, rt_sigqueueinfo=129,
+            mount=165, umount2=166, tkill=200, tgkill=234, add_key=248, request_key=249, keyctl=250,
+            unshare=272, rt_tgsigqueueinfo=297, perf_event_open=298, setns=308, process_vm_readv=310,
+            process_vm_writev=311, bpf=321, execveat=322, userfaultfd=323, pidfd_send_signal=424,
+            io_uring_setup=425, clone3=435, pidfd_getfd=438,
         ),
     ),
     "aarch64": (
         0xC00000B7,
         dict(
-            umount2=39, mount=40, unshare=97, ptrace=117, kill=129, tkill=130, tgkill=131, rt_sigqueueinfo=138,
-            socket=198, add_key=217, request_key=218, keyctl=219, clone=220, execve=221, rt_tgsigqueueinfo=240,
-            perf_event_open=241, setns=268, process_vm_readv=270, process_vm_writev=271, bpf=280, execveat=281,
-            userfaultfd=282, pidfd_send_signal=424, io_uring_setup=425, clone3=435, pidfd_getfd=438,
+            umount2=39, mount=40, unshare=97, ptrace=117, kill=129, tkill=130, tgkill=131,
+            rt_sigqueueinfo=138, socket=198, add_key=217, request_key=218, keyctl=219, clone=220, execve=221,
+            rt_tgsigqueueinfo=240, perf_event_open=241, setns=268, process_vm_readv=270,
+            process_vm_writev=271, bpf=280, execveat=281, userfaultfd=282, pidfd_send_signal=424,
+            io_uring_setup=425, clone3=435, pidfd_getfd=438,
         ),
     ),
 }  # fmt: skip
@@ -192,22 +187,22 @@ def _seccomp_program(pid: int) -> bytes | None:
 
 
 def forbid_calls() -> bool:
-    """Refuse sockets, new processes (threads are fine), signals to others, tracing and the like from now on."""
+    """Refuse sockets, new processes (threads are fine), signals to others, tracing and the like."""
     program = _seccomp_program(os.getpid())
     if program is None:
         return False
     return _prctl(PR_SET_SECCOMP, 2, ctypes.byref(_Filter(len(program) // 8, program)))
 
 
-_FORBIDDEN_EVENTS = frozenset(
-    ("os.fork os.forkpty os.exec os.posix_spawn os.spawn os.system subprocess.Popen pty.spawn os.kill os.killpg "
-     "socket.__new__ socket.connect socket.bind").split()
-)  # fmt: skip
+_EVENTS = (
+    "os.fork os.forkpty os.exec os.posix_spawn os.spawn os.system subprocess.Popen pty.spawn os.kill os.killpg "
+    "socket.__new__ socket.connect socket.bind"
+)
 
 
 def forbid_events() -> None:
-    """The fallback where seccomp is missing: the interpreter itself refuses sockets, new processes and signals."""
-    refused = _FORBIDDEN_EVENTS
+    """Where seccomp is missing: the interpreter itself refuses sockets, new processes and signals."""
+    refused = frozenset(_EVENTS.split())
 
     def hook(event: str, _arguments: Any) -> None:
         if event in refused:

@@ -1,29 +1,50 @@
 """pytest files, in the child process: pytest itself collects and runs them, a small plugin reports."""
 
 import ast
+import os
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.assertion import rewrite
 
 from kelp.execution.candidate import Candidate, describe, safe_message, safe_repr
+from kelp.execution.compiled import TESTS
 from kelp.execution.report import Report
 
-# Plugins that only print, store or debug; without them a session starts in half the time.
-_UNUSED = (
-    "cacheprovider",
-    "debugging",
-    "faulthandler",
-    "junitxml",
-    "pastebin",
-    "setuponly",
-    "setupplan",
-    "stepwise",
-)
+# Plugins that only print, store or debug: a session starts sooner without them.
+_UNUSED = "cacheprovider debugging faulthandler junitxml pastebin setuponly setupplan stepwise terminalprogress"
 _WORDS = {"==": "", "is": "", "is not": "not "}
 _now = time.perf_counter
+
+
+def prepare(files: list[str]) -> None:
+    """In the server: rewrite the asserts of the test files, and of the conftest.py files beside them, once.
+
+    This leans on two internals of pytest; where they are gone, every run rewrites the files itself.
+    """
+    conftests = [str(folder / "conftest.py") for file in files for folder in Path(file).parents]
+    rewrite_test = getattr(rewrite, "_rewrite_test", None)
+    if rewrite_test is not None and hasattr(rewrite, "_read_pyc"):
+        paths = [path for path in dict.fromkeys([*files, *conftests]) if os.path.isfile(path)]
+        TESTS.add(paths, lambda path: rewrite_test(Path(path), None)[1])
+
+
+def _serve_rewritten(candidate: Candidate) -> None:
+    """In the child: have pytest take what `prepare` rewrote, and the program where it is a test file."""
+    read_pyc: Any = getattr(rewrite, "_read_pyc", None)
+
+    def read_ours(source: Path, *arguments: Any) -> Any:
+        if candidate.is_at(str(source)):
+            tree = ast.parse(candidate.source)
+            rewrite.rewrite_asserts(tree, candidate.source, candidate.filename, None)
+            return compile(tree, candidate.filename, "exec", dont_inherit=True)
+        return TESTS.get(str(source)) or read_pyc(source, *arguments)
+
+    vars(rewrite)["_read_pyc"] = read_ours
 
 
 def run_pytest(
@@ -34,28 +55,35 @@ def run_pytest(
     first: str | None,
     trace: bool,
     stop_on_failure: bool,
-    collect_only: bool = False,
+    collect_only: bool,
+    finish: Callable[[], None] | None = None,
 ) -> None:
-    """Run the files in one session and report each test under its node id."""
-    arguments = [
-        *files,
-        "-q",
-        "-s",
-        "--tb=native",
-        "--override-ini=addopts=",
-        "--override-ini=required_plugins=",
-    ]
-    arguments += [f"-pno:{name}" for name in _UNUSED]
+    """Run the files in one session and report each test under its node id; `finish` is called at its end."""
+    arguments = [*files, "-q", "-s", "--override-ini=addopts=", "--override-ini=required_plugins="]
+    arguments += [f"-pno:{name}" for name in _UNUSED.split()]
     arguments += ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
-    plugin = _Plugin(candidate, report, first=first, trace=trace)
+    plugin = _Plugin(candidate, report, first=first, trace=trace, finish=finish)
+    function: Any = pytest.Function
+    function.repr_failure = lambda item, excinfo, style=None: safe_message(excinfo.value)  # nobody sees more
+    _serve_rewritten(candidate)
     code = pytest.main(arguments, plugins=[plugin])
     if plugin.collected is None and not plugin.broken:
         report.error(f"pytest could not start (exit status {int(code)}); its output says why")
 
 
 class _Plugin:
-    def __init__(self, candidate: Candidate, report: Report, *, first: str | None, trace: bool):
+    def __init__(
+        self,
+        candidate: Candidate,
+        report: Report,
+        *,
+        first: str | None,
+        trace: bool,
+        finish: Callable[[], None] | None,
+    ):
         self.candidate, self.report, self.first, self.trace = candidate, report, first, trace
+        self.finish = finish
+        self.import_mode: str | None = None
         self.collected: int | None = None
         self.broken = False  # an error has been reported
         self.began = 0.0
@@ -67,20 +95,28 @@ class _Plugin:
     def fail_session(self, what: str, error: BaseException) -> None:
         if not self.broken:
             line = self.candidate.line_of(error)
-            self.report.error(f"{what}: {describe(error, line)}", line)
+            self.report.error(f"{describe(error, line)} (while {what})", line)
         self.broken = True
 
     # Loading and collecting
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_load_initial_conftests(self) -> Iterator[None]:
+    def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None, Any, Any]:
+        if early_config.inipath is not None:  # of the options in the file, this one decides what can be imported
+            said = re.search(r"--import-mode[= ](\w+)", early_config.inipath.read_text("utf-8", "replace"))
+            if said is not None:
+                self.import_mode = early_config.known_args_namespace.importmode = said[1]
         try:
             return (yield)
         except BaseException as error:
             cause = getattr(error, "cause", error)
             path = getattr(error, "path", None)
-            self.fail_session(f"{Path(path).name if path else 'pytest'} could not be loaded", cause)
+            self.fail_session(f"loading {Path(path).name if path else 'pytest'}", cause)
             raise
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        if self.import_mode is not None:
+            config.option.importmode = self.import_mode
 
     def pytest_collectreport(self, report: Any) -> None:
         call = getattr(report, "call", None)
@@ -89,7 +125,7 @@ class _Plugin:
             return
         error = error.__cause__ or error  # pytest wraps what an import raised
         if report.failed or self.candidate.line_of(error) is not None:
-            self.fail_session(f"{report.nodeid or 'the tests'} could not be imported", error)
+            self.fail_session(f"importing {report.nodeid or 'the tests'}", error)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -106,7 +142,7 @@ class _Plugin:
         self.report.begin(nodeid)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_call(self) -> Iterator[None]:
+    def pytest_runtest_call(self) -> Generator[None, Any, Any]:
         if not self.trace:
             return (yield)
         with self.candidate.traced(self.lines):
@@ -122,7 +158,7 @@ class _Plugin:
                 self.facts["status"] = "error"
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, call: Any) -> Iterator[Any]:
+    def pytest_runtest_makereport(self, call: Any) -> Generator[None, Any, Any]:
         report = yield
         if report.skipped and call.excinfo is not None and not hasattr(report, "wasxfail"):
             line = self.candidate.line_of(call.excinfo.value)
@@ -150,13 +186,18 @@ class _Plugin:
         if isinstance(error, pytest.Session.Interrupted | pytest.Session.Failed):
             return
         if self.collected is None:
-            self.fail_session("the tests could not be imported", error)
+            self.fail_session("collecting the tests", error)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        if self.finish is not None and self.collected is not None:
+            self.finish()  # what pytest would still do is to take itself apart
 
 
 def _explain(
     error: BaseException, test_file: str, compared: tuple[str, str, str] | None, candidate: Candidate
 ) -> dict[str, Any]:
-    """What a failed test says: the call with its arguments' values, got and expected, or the exception and its line."""
+    """What a failed test says: the call with its arguments' values, got and expected, or the exception."""
     line = candidate.line_of(error)
     frame, number, checked = None, 0, None
     traceback = error.__traceback__
@@ -222,9 +263,9 @@ def _first_call(statement: ast.stmt) -> ast.expr | None:
         sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
         return next((side for side in sides if _calls(side)), sides[0])
     value = getattr(statement, "value", None)
-    if isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute):
-        if value.func.attr.startswith("assert") and value.args:  # unittest
-            return next((side for side in value.args if _calls(side)), value.args[0])
+    match value:
+        case ast.Call(func=ast.Attribute(attr=name), args=[left, *rest]) if name.startswith("assert"):  # unittest
+            return next((side for side in [left, *rest] if _calls(side)), left)
     return value if isinstance(value, ast.expr) else None
 
 

@@ -1,4 +1,4 @@
-"""How the child process tells what happened: lines of JSON on a pipe of its own, each with the run's secret."""
+"""How the child tells what happened: lines of JSON on a pipe of its own, each with the run's secret."""
 
 import json
 import os
@@ -24,12 +24,10 @@ class Report:
     def tests(self, count: int) -> None:
         self._send("tests", count=count)
 
-    def begin(self, name: str) -> None:
-        self._send("begin", name=name)
+    def begin(self, name: str, call: str | None = None) -> None:
+        self._send("begin", name=name, call=call)
 
-    def outcome(
-        self, name: str, *, status: str, seconds: float, lines: Iterable[int] = (), **facts: object
-    ) -> bool:
+    def outcome(self, name: str, *, status: str, seconds: float, lines: Iterable[int] = (), **facts: object) -> bool:
         """Report one test; False where the run is to stop after it."""
         self._send("outcome", name=name, status=status, seconds=seconds, lines=sorted(lines), **facts)
         self.stopped = self._stop_on_failure and status not in ("pass", "skip")
@@ -40,6 +38,9 @@ class Report:
 
     def protections(self, active: dict[str, str]) -> None:
         self._send("protections", active=active)
+
+    def modules(self, files: dict[str, str | None]) -> None:
+        self._send("modules", files=files)
 
     def error(self, sentence: str, line: int | None = None) -> None:
         self._send("error", sentence=sentence, line=line)

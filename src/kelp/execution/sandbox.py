@@ -75,42 +75,45 @@ class Sandbox:
             "asserts": None if asserts is None else list(asserts),
             "setup": setup,
         }
-        return _observation(self._ask(request), self.limits.seconds)
+        reply = self._ask(request)
+        try:
+            return _observation(reply, self.limits.seconds)
+        except (KeyError, TypeError, ValueError):  # a program that found its way to the report
+            return Observation((), error="the run's report makes no sense", output=reply["output"])
 
     def evaluate(self, source: bytes, calls: Sequence[str], setup: str = "") -> list[CallResult]:
         """What each call expression gives with the program as a bare module, in order, one result a call.
 
-        The exception is `Timeout` for the call that was running at the deadline and `NotRun` for those after it;
-        where the program itself cannot be loaded, every call has `NotLoaded`.
+        The exception is `Timeout` for the call that was running at the deadline (`ProcessDied`: at the process's own
+        end) and `NotRun` for those after it; every call has `NotLoaded` where the program cannot be loaded.
         """
-        request = {"kind": "calls", "source": source.decode("latin-1"), "calls": list(calls), "setup": setup}
-        request |= {
-            "asserts": [],
+        request: dict[str, Any] = {
+            "kind": "calls",
+            "source": source.decode("latin-1"),
             "first": None,
-            "trace": False,
             "stop_on_failure": False,
+            "trace": False,
+            "asserts": [],
+            "setup": setup,
+            "calls": list(calls),
             "limit": _REPR_LIMIT,
         }
         reply = self._ask(request)
-        results = [
-            CallResult(
-                call,
-                _text(event.get("repr")),
-                _text(event.get("exception")),
-                event.get("round_trips") is True,
-            )
-            for call, event in zip(calls, (event for event in reply["events"] if event["event"] == "call"))
-        ]
-        if len(results) < len(calls):
-            begun = sum(event["event"] == "begin" for event in reply["events"]) > len(results)
-            if any(event["event"] == "error" for event in reply["events"]) or not (begun or results):
-                rest = ["NotLoaded"] * (len(calls) - len(results))
-            else:
-                rest = ["Timeout" if _timed_out(reply) else "ProcessDied"] + ["NotRun"] * (
-                    len(calls) - len(results) - 1
-                )
-            results += [CallResult(call, exception=name) for call, name in zip(calls[len(results) :], rest)]
-        return results
+        results: list[CallResult] = []
+        begun = False
+        for event in reply["events"]:
+            if event.get("event") == "begin":
+                begun = True
+            elif event.get("event") == "call" and len(results) < len(calls):
+                begun = False
+                text, exception = _text(event.get("repr")), _text(event.get("exception"))
+                results.append(CallResult(calls[len(results)], text, exception, event.get("round_trips") is True))
+        rest = calls[len(results) :]
+        if begun and rest:
+            results.append(CallResult(rest[0], exception="Timeout" if _timed_out(reply) else "ProcessDied"))
+            rest = rest[1:]
+        missing = "NotRun" if results else "NotLoaded"
+        return results + [CallResult(call, exception=missing) for call in rest]
 
     def close(self) -> None:
         """Kill the server and everything in it, and remove its folder."""
@@ -136,12 +139,8 @@ class Sandbox:
             "setup": self.suite.setup,
             "module": None if self.module is None else str(self.module),
             "limits": asdict(self.limits),
-            "warm": True,
         }
-        try:
-            return _Server(config)
-        except RuntimeError:  # something that the tests import does not take to being imported early
-            return _Server(config | {"warm": False})
+        return _Server(config)
 
     def _ready(self) -> "_Server":
         if self._closed:
@@ -194,7 +193,7 @@ class _Server:
         try:
             with theirs, open(log, "wb") as errors:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "kelp.execution.server", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "kelp.execution.server", str(theirs.fileno()), folder],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
@@ -239,7 +238,8 @@ def _stop(process: subprocess.Popen[bytes], connection: socket.socket, folder: s
 
 
 def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    """As text that can be encoded: what a program makes may hold lone surrogates."""
+    return None if value is None else str(value).encode("utf-8", "replace").decode()
 
 
 def _timed_out(reply: dict[str, Any]) -> bool:
@@ -260,15 +260,16 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
     outcomes: list[TestOutcome] = []
     failing: set[int] = set()
     passing: set[int] = set()
-    total, begun = 0, None
+    total = 0
+    begun: tuple[str, str | None] | None = None  # the running test and its call
     error: str | None = None
     error_line: int | None = None
     for event in reply["events"]:
-        kind = event["event"]
+        kind = event.get("event")
         if kind == "tests":
             total += int(event["count"])
         elif kind == "begin":
-            begun = str(event["name"])
+            begun = str(event["name"]), _text(event["call"])
         elif kind == "outcome":
             begun = None
             outcomes.append(
@@ -287,14 +288,16 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
             if event["status"] != "skip":
                 (passing if event["status"] == "pass" else failing).update(map(int, event["lines"]))
         elif kind == "error" and error is None:
-            error, error_line = str(event["sentence"]), event["line"]
+            error = _text(event["sentence"])
+            error_line = None if event["line"] is None else int(event["line"])
     if begun is not None:
-        status = "timeout" if _timed_out(reply) else "error"
+        name, call = begun
         message = f"the process {_how(reply, limit)}"
-        if reply["ended"] == "done":
-            message = "it ended the whole test session"
-        exception = None if status == "timeout" else "ProcessDied"
-        outcomes.append(TestOutcome(begun, status, call=begun, exception=exception, message=message))  # type: ignore
+        if _timed_out(reply):
+            outcomes.append(TestOutcome(name, "timeout", call=call, message=message))
+        else:
+            message = "it ended the whole test session" if reply["ended"] == "done" else message
+            outcomes.append(TestOutcome(name, "error", call=call, exception="ProcessDied", message=message))
     elif error is None and reply["ended"] != "done":
         error = f"the process {_how(reply, limit)} outside of any test"
     if error is None and total == 0 and not outcomes:

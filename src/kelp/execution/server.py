@@ -1,16 +1,14 @@
-"""The warm fork server: `python -m kelp.execution.server FD`, started by a Sandbox and spoken to over that socket.
+"""The warm fork server: `python -m kelp.execution.server FD FOLDER`, started by a Sandbox, spoken to over that socket.
 
 It is a process of its own, so that forking is safe (no threads, no JAX), with what tests need already imported.
-A launcher stays outside the process namespace; in it the server is process 1, which nothing inside can kill and
-whose end takes every process inside along.  Per run it forks a child, reads its report, and kills and reaps
-whatever is left at its end or at the deadline.
+A launcher stays outside the process namespace; inside, the server is process 1, which nothing there can kill and
+whose end takes everything there along.  Per run it forks a child, reads its report, and kills and reaps whatever
+is left at the run's end or at the deadline.
 """
 
-import ast
 import contextlib
 import gc
 import importlib
-import importlib.util
 import json
 import os
 import secrets
@@ -23,18 +21,24 @@ import sysconfig
 import time
 import traceback
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 from kelp.execution import protection
+from kelp.execution.candidate import package_root
 from kelp.execution.child import be_child
+from kelp.execution.compiled import PROJECT
 from kelp.execution.wire import receive, send
 
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
+_REHEARSAL = 20.0  # seconds to import what the tests need for the first time
 _COMMON = (  # modules that functions often need: imported once here instead of in every child
     "bisect collections.abc contextlib copy dataclasses datetime decimal fractions functools heapq itertools math "
-    "operator random re statistics string textwrap types typing"
-).split()
+    "operator random re statistics string textwrap types typing unittest"
+)
+_PROBE: dict[str, Any] = {"kind": "probe", "source": "", "asserts": None, "setup": None, "first": None}
+_PROBE |= {"stop_on_failure": False, "trace": False}
 
 
 class Server:
@@ -44,20 +48,53 @@ class Server:
         self.ruleset = protection.writes_only_beneath(config["folder"])
 
     def serve(self, active: dict[str, str]) -> None:
-        if self.config["warm"]:
-            _warm_up(self.config)
+        self.warm_up()
         gc.collect()
         gc.freeze()  # forked children then share these pages
-        probe = self.run({"kind": "probe"})
+        probe = self.run(_PROBE)
         found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
         send(self.connection, {"protections": active | (found[0] if found else {})})
         while (request := receive(self.connection)) is not None:
             send(self.connection, self.run(request))
 
-    def run(self, request: dict[str, Any]) -> dict[str, Any]:
+    def warm_up(self) -> None:
+        """Import the libraries that a child has to import to get ready, and compile the project's modules.
+
+        A child finds out which: it gets ready and lists what it has imported.  The project's own modules are only
+        compiled, since they may depend on the program; whatever is wrong with them shows in the runs.
+        """
+        config, module = self.config, self.config["module"]
+        before = set(sys.modules)
+        names = set(_COMMON.split())
+        if config["pytest_files"]:
+            importlib.import_module("kelp.execution.pytest_run").prepare(config["pytest_files"])
+        if config["doctest"]:
+            importlib.import_module("kelp.execution.doctests")
+        libraries = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "purelib", "platlib"))
+        if module is not None and module.startswith(libraries):
+            libraries = ()  # the program is a library itself: others may depend on it
+        if config["pytest_files"] or module or config["setup"]:
+            source = Path(module).read_bytes().decode("latin-1") if module else ""
+            reply = self.run(_PROBE | {"kind": "rehearsal", "source": source}, seconds=_REHEARSAL)
+            files = {name: file for event in reply["events"] for name, file in event.get("files", {}).items()}
+            names |= {name for name, file in files.items() if file and file.startswith(libraries)}
+            project = [file for file in files.values() if file and not file.startswith(libraries)]
+            PROJECT.add((file for file in project if file.endswith(".py")), _compile)
+        for name in sorted(names):
+            with contextlib.suppress(BaseException):
+                importlib.import_module(name)
+        folders = [os.path.dirname(file) for file in config["pytest_files"]]
+        hidden = _names_in([*folders, package_root(module)] if module else folders)
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] in hidden:  # run by hand, the project's own would be found first
+                del sys.modules[name]
+
+    def run(self, request: dict[str, Any], *, seconds: float | None = None) -> dict[str, Any]:
         """Fork a child for the request; what it reported, printed, and how it ended."""
         scratch = self.config["scratch"]
         os.mkdir(scratch, 0o700)
+        limits = self.config["limits"] | ({} if seconds is None else {"seconds": seconds})
+        config = self.config | {"limits": limits}
         secret = secrets.token_hex(16)
         pipe, pipe_end = os.pipe()
         output, output_end = os.pipe()
@@ -65,7 +102,7 @@ class Server:
         child = os.fork()
         if child == 0:
             try:
-                be_child(self.config, request, secret, pipe=pipe_end, output=output_end, ruleset=self.ruleset)
+                be_child(config, request, secret, pipe=pipe_end, output=output_end, ruleset=self.ruleset)
             except BaseException:
                 traceback.print_exc()  # into the output that the reply carries
             finally:
@@ -74,24 +111,19 @@ class Server:
         os.close(output_end)
         watch = _Watch(secret, pipe, output)
         try:
-            ended = watch.follow(child, self.connection, began + self.config["limits"]["seconds"])
+            ended = watch.follow(child, self.connection, began + limits["seconds"])
         finally:
             status = self._end(child)
         watch.drain()
-        seconds = time.monotonic() - began
+        took = time.monotonic() - began
         os.close(pipe)
         os.close(output)
         _remove(scratch)
         if ended == "abandoned":
             sys.exit(0)
         printed = bytes(watch.printed).decode("utf-8", "replace")
-        return {
-            "events": watch.events,
-            "ended": ended,
-            "status": status,
-            "output": printed,
-            "seconds": seconds,
-        }
+        ended = "done" if watch.done else ended
+        return {"events": watch.events, "ended": ended, "status": status, "output": printed, "seconds": took}
 
     def _end(self, child: int) -> int:
         """Kill whatever the run has left and reap it; the child's exit code, negative for a signal."""
@@ -118,6 +150,10 @@ class _Watch:
         os.set_blocking(pipe, False)
         os.set_blocking(output, False)
 
+    @property
+    def done(self) -> bool:
+        return bool(self.events) and self.events[-1].get("event") == "done"
+
     def follow(self, child: int, connection: socket.socket, deadline: float) -> str:
         """Read until the child is "done", its "exit", the "deadline", a "flood" of reports or the caller's end."""
         poll = select.poll()
@@ -133,7 +169,7 @@ class _Watch:
                             if exit_of is None:
                                 return "exit"
                             poll.unregister(self.pipe)
-                        if self.events and self.events[-1]["event"] == "done":
+                        if self.done:
                             return "done"
                         if self.size > _REPORT_LIMIT:
                             return "flood"
@@ -141,8 +177,7 @@ class _Watch:
                         if not self.read_output():
                             poll.unregister(self.output)
                     elif descriptor == exit_of:
-                        self.read_report()
-                        return "done" if self.events and self.events[-1]["event"] == "done" else "exit"
+                        return "exit"
                     elif not connection.recv(1, socket.MSG_PEEK):
                         return "abandoned"
             return "deadline"
@@ -168,11 +203,8 @@ class _Watch:
         for line in lines:
             with contextlib.suppress(ValueError, RecursionError):
                 event = json.loads(line)
-                if isinstance(event, dict) and secrets.compare_digest(
-                    str(event.pop("secret", "")), self.secret
-                ):
-                    if isinstance(event.get("event"), str):
-                        self.events.append(event)
+                if isinstance(event, dict) and event.pop("secret", None) == self.secret:
+                    self.events.append(event)
         return bool(data)
 
     def read_output(self) -> bool:
@@ -188,43 +220,28 @@ def _remove(folder: str) -> None:
     try:
         os.rmdir(folder)
     except OSError:
-        shutil.rmtree(folder, ignore_errors=True)
-        if os.path.lexists(folder):
-            sys.exit("the scratch folder could not be emptied")  # a fresh server gets a fresh folder
+        with contextlib.suppress(RecursionError):
+            shutil.rmtree(folder, ignore_errors=True)
+        if os.path.lexists(folder):  # out of the way until the sandbox is closed
+            os.rename(folder, f"{folder}-{secrets.token_hex(4)}")
 
 
-def _warm_up(config: dict[str, Any]) -> None:
-    """Import what the tests import, except what belongs to the project: that may depend on the program."""
-    names = set(_COMMON)
-    texts = [config["setup"]]
-    for path in [*config["pytest_files"], config["module"]]:
-        if path:
-            with contextlib.suppress(OSError):
-                texts.append(Path(path).read_bytes())
-    if config["pytest_files"]:
-        names |= {"pytest", "kelp.execution.pytest_run"}
-    if config["doctest"]:
-        names.add("kelp.execution.doctests")
-    for text in texts:
-        with contextlib.suppress(SyntaxError, ValueError, RecursionError):
-            for node in ast.walk(ast.parse(text)):
-                if isinstance(node, ast.Import):
-                    names |= {alias.name for alias in node.names}
-                elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-                    names.add(node.module)
-    libraries = tuple({sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
-    for name in sorted(names):
-        with contextlib.suppress(BaseException):
-            spec = importlib.util.find_spec(name.partition(".")[0])
-            origin = spec.origin if spec is not None else None
-            ours = name.startswith("kelp.")
-            if ours or origin in ("built-in", "frozen") or (origin or "").startswith(libraries):
-                importlib.import_module(name)
+def _compile(path: str) -> CodeType:
+    return compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
+
+
+def _names_in(folders: list[str]) -> set[str]:
+    """The modules that could be imported from the folders."""
+    names: set[str] = set()
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            names |= {entry.name.removesuffix(".py") for entry in os.scandir(folder)}
+    return names
 
 
 def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
-    active: dict[str, str] = {}
+    active = {"network": "none", "ipc": "none"}
     alone = protection.unshare(protection.CLONE_NEWPID)
     if not alone:
         with contextlib.suppress(OSError):
@@ -233,6 +250,7 @@ def main() -> None:
     if server:
         connection.close()
         os.waitpid(server, 0)
+        shutil.rmtree(sys.argv[2], ignore_errors=True)  # the sandbox's folder, should its caller be gone
         return
     protection.die_with_parent()
     if alone:

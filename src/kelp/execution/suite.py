@@ -1,7 +1,14 @@
 """What to run and how much of the machine it may use."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+
+def as_tests(asserts: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(asserts, str):
+        raise TypeError(f"asserts must be several strings, not one: {asserts!r}")
+    return tuple(asserts)
 
 
 @dataclass(frozen=True)
@@ -19,13 +26,11 @@ class Suite:
     setup: str = ""
 
     def __post_init__(self) -> None:
-        if isinstance(self.asserts, str):
-            raise TypeError("asserts must be a tuple of strings, not one string")
         files = tuple(Path(path).absolute() for path in self.pytest_files)
         for path in files:
             if not path.exists():
                 raise FileNotFoundError(f"test file {path} does not exist")
-        object.__setattr__(self, "asserts", tuple(self.asserts))
+        object.__setattr__(self, "asserts", as_tests(self.asserts))
         object.__setattr__(self, "pytest_files", files)
 
 
@@ -34,7 +39,7 @@ class Limits:
     """What one run may use.  `memory_mb` is on top of what the warm interpreter has mapped already."""
 
     seconds: float = 2.0
-    memory_mb: int = 1024
+    memory_mb: int = 512
     file_mb: int = 16
     open_files: int = 256
 
