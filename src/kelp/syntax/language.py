@@ -61,6 +61,8 @@ class NearMiss:
     nothing: bytes  # the statement that does nothing
     absent: tuple[bytes, ...]  # arguments that say "none"
     leave: bytes  # the statement that leaves a loop
+    otherwise: bytes  # what begins an else clause
+    chained: tuple[bytes, bytes]  # what begins a further condition, and a condition of its own
 
 
 @dataclass(frozen=True)

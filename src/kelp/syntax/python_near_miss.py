@@ -35,7 +35,7 @@ ROLES = {
     "number": ["integer", "float"],
     "literal": ["integer", "float", "true", "false", "none", "unary_operator"],
     "string": ["string", "concatenated_string"],
-    "sequence": ["tuple", "list", "expression_list", "pattern_list", "tuple_pattern"],
+    "sequence": ["tuple", "list", "expression_list", "pattern_list"],
     "assignment": ["assignment"],
     "update": ["augmented_assignment"],
     "default": ["default_parameter", "typed_default_parameter"],
@@ -46,6 +46,7 @@ ROLES = {
     "loop": ["for_statement", "while_statement"],
     "else": ["else_clause", "elif_clause"],
     "tested": ["if_statement", "elif_clause", "while_statement", "assert_statement", "if_clause"],
+    "jump": ["return_statement", "raise_statement", "break_statement", "continue_statement"],
     "compound": """if_statement for_statement while_statement try_statement with_statement match_statement
         function_definition class_definition decorated_definition""".split(),
 }
@@ -84,7 +85,7 @@ NAMES = families(
 )  # fmt: skip
 STATEMENTS = families("break continue pass")
 VALUES = families(
-    "[] {} set() None", "0 1 -1 None", '"" None', "'' None", "True False None", "0 0.0", "0 []",
+    "[] {} set() None", "0 1 -1 None", '"" None', "'' None", "True False None",
     'float("inf") 0', "float('inf') 0", 'float("inf") float("-inf")', "float('inf') float('-inf')",
 )  # fmt: skip
 ARGUMENTS = {
@@ -101,7 +102,7 @@ STRINGS = (["", " "], [",", ", "], ["", "\\n"], [" ", "\\n"], ["r", "w"], ["", "
 
 
 def literals(program: "Program", node: int) -> list[bytes]:
-    """Near values: one more, one less, 0, 1 and -1 of a small number, the other sign, the other constants."""
+    """Near values: one more, one less, 0, 1 and -1 of each other, the other sign, the other constants."""
     kind, text = program.kind[node], program.text(node)
     if kind in ("true", "false", "none"):
         return [other for other in (b"True", b"False", b"None") if other != text]
@@ -121,7 +122,7 @@ def near_numbers(text: bytes, *, negative: bool) -> list[bytes]:
     if re.fullmatch(r"[0-9]+", digits):
         value = -int(digits) if negative else int(digits)
         near = [value + 1, value - 1]
-        if abs(value) <= 2:
+        if abs(value) <= 1:
             near += [0, 1, -1]
         if value:
             near.append(-value)
@@ -146,7 +147,13 @@ def strings(text: bytes) -> list[bytes]:
     if not found:
         return []
     quote, inside = found[1], found[2].decode()
-    return [quote + other.encode() + quote for pair in STRINGS if inside in pair for other in pair if other != inside]
+    return [
+        quote + other.encode() + quote
+        for pair in STRINGS
+        if inside in pair
+        for other in pair
+        if other != inside
+    ]
 
 
 PATTERNS = frozenset(
@@ -256,7 +263,9 @@ NEAR_MISS = NearMiss(
     statements=STATEMENTS,
     values=VALUES,
     arguments=ARGUMENTS,
-    numeric=frozenset([b"len", b"int", b"min", b"max", b"abs", b"sum", b"round", b"ord", b"count", b"find", b"index"]),
+    numeric=frozenset(
+        [b"len", b"int", b"min", b"max", b"abs", b"sum", b"round", b"ord", b"count", b"find", b"index"]
+    ),
     truth=re.compile(rb"is|has|any$|all$|callable$|bool$|startswith$|endswith$|match$|search$"),
     receivers=frozenset([b"self", b"cls"]),
     literals=literals,
@@ -271,4 +280,6 @@ NEAR_MISS = NearMiss(
     nothing=b"pass",
     absent=(b"None",),
     leave=b"break",
+    otherwise=b"else:",
+    chained=(b"elif", b"if"),
 )

@@ -1,0 +1,172 @@
+"""The forward process: a program is broken by one small random edit at a time, and stays valid all the way."""
+
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kelp.diffusion.bank import Bank, Fragment, adapted, fragment, slots
+from kelp.diffusion.mutations import CANDIDATES, Mutation, is_valid
+from kelp.diffusion.shapes import indentation, names_at, put, replace
+from kelp.syntax.edits import Edit
+from kelp.syntax.program import Program, parse
+
+SWAPS = IN_CONTEXT, FROM_BANK = "in-context swap", "bank swap"
+DRAWS = 8  # kinds drawn, and edits drawn of a kind, before giving up
+
+WEIGHTS = {
+    "comparison": 9.0,
+    "binary operator": 7.0,
+    "boolean operator": 3.0,
+    "assignment operator": 2.0,
+    "negation": 3.0,
+    "constant": 7.0,
+    "variable": 14.0,
+    "offset": 3.0,
+    "sign": 0.5,
+    "order": 4.0,
+    "call": 6.0,
+    "attribute": 3.0,
+    "slice": 3.0,
+    "operand": 4.0,
+    "missing argument": 2.0,
+    "extra argument": 1.0,
+    "missing element": 1.0,
+    "missing condition": 4.0,
+    "extra condition": 2.0,
+    "initial value": 4.0,
+    "update": 2.0,
+    "statement": 2.0,
+    "indent": 4.0,
+    "missing return": 1.0,
+    "extra return": 0.5,
+    "return value": 1.5,
+    "missing guard": 4.0,
+    "else": 2.0,
+    "moved statement": 3.0,
+    "missing statement": 5.0,
+    "extra statement": 1.0,
+    IN_CONTEXT: 8.0,
+    FROM_BANK: 8.0,
+}
+
+
+@dataclass(frozen=True)
+class ForwardConfig:
+    """How programs are broken. Kinds that a program has no place for are drawn again, so the weights are relative."""
+
+    weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
+    max_leaves: int = 12  # of a subtree that is swapped, in lexical tokens
+    rename: float = 0.7  # probability that a variable of a bank fragment takes a name in scope
+    rho: float = 0.1  # share of examples that start from another program altogether
+
+    def __post_init__(self) -> None:
+        unknown = set(self.weights) - set(WEIGHTS)
+        if unknown:
+            raise ValueError(f"unknown mutation kinds {sorted(unknown)}; known are {sorted(WEIGHTS)}")
+        if not all(math.isfinite(w) and w >= 0 for w in self.weights.values()) or not any(self.weights.values()):
+            raise ValueError(f"weights must be finite, none negative and one positive, got {dict(self.weights)}")
+        if self.max_leaves < 1:
+            raise ValueError(f"max_leaves must be at least 1, got {self.max_leaves}")
+        for name in ("rename", "rho"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a probability, got {getattr(self, name)}")
+
+
+def mutate(program: Program, rng: random.Random, config: ForwardConfig, bank: Bank) -> Mutation | None:
+    """One random mutation: its kind by weight, then an edit of the kind. The result parses and compiles.
+
+    None where nothing was found, which takes a program with next to nothing in it.
+    """
+    left = {kind: weight for kind, weight in config.weights.items() if weight > 0}
+    while left:
+        kind = rng.choices(list(left), list(left.values()))[0]
+        for edit in draws(program, kind, rng, config, bank):
+            if edit is not None and is_valid(program, edit):
+                return Mutation(kind, edit)
+        # A near miss that finds no place makes way for another one: swaps, which fit nearly anywhere, would take over.
+        left = {k: weight for k, weight in left.items() if k != kind and (k not in SWAPS or kind in SWAPS)}
+    return None
+
+
+def draws(program: Program, kind: str, rng: random.Random, config: ForwardConfig, bank: Bank) -> Iterator[Edit | None]:
+    """A few random edits of one kind, not yet checked."""
+    if kind == IN_CONTEXT:
+        yield from (swap_in_context(program, rng, config) for _ in range(DRAWS))
+    elif kind == FROM_BANK:
+        yield from (swap_from_bank(program, rng, config, bank) for _ in range(DRAWS))
+    else:
+        edits = list(CANDIDATES[kind](program))
+        yield from rng.sample(edits, min(DRAWS, len(edits)))
+
+
+def corrupt(
+    program: Program, rng: random.Random, steps: int, config: ForwardConfig, bank: Bank
+) -> tuple[list[Mutation], Program]:
+    """`steps` mutations in a row, and where they lead. Every state is valid and none comes twice.
+
+    Fewer mutations come back where the walk got stuck.
+    """
+    seen = {program.source}
+    path: list[Mutation] = []
+    for _ in range(steps):
+        for _ in range(DRAWS):
+            mutation = mutate(program, rng, config, bank)
+            if mutation is None:
+                return path, program
+            source = mutation.edit.apply(program.source)
+            if source not in seen:
+                seen.add(source)
+                path.append(mutation)
+                program = parse(source, program.language)
+                break
+        else:
+            return path, program
+    return path, program
+
+
+def random_program(program: Program, rng: random.Random, pool: Sequence[Program]) -> Program | None:
+    """Another program to start from, so that the way back is the writing of the whole; None where there is none."""
+    for _ in range(DRAWS):
+        other = rng.choice(pool)
+        if other.source != program.source:
+            return other
+    return None
+
+
+def swap_in_context(program: Program, rng: random.Random, config: ForwardConfig) -> Edit | None:
+    """Write another subtree of the program, of the same category and about the same size, over one of its own."""
+    places = slots(program, config.max_leaves)
+    if not places:
+        return None
+    category, node = rng.choice(places)
+    size, text = program.size(node), program.text(node)
+    near = [
+        other
+        for of, other in places
+        if of == category and abs(program.size(other) - size) <= 2 + size // 2 and program.text(other) != text
+    ]
+    found = fragment(program, rng.choice(near), category) if near else None
+    return None if found is None else write(program, node, category, found, found.text)
+
+
+def swap_from_bank(program: Program, rng: random.Random, config: ForwardConfig, bank: Bank) -> Edit | None:
+    """Write a fragment of some other program over a subtree."""
+    places = slots(program, config.max_leaves)
+    if not places:
+        return None
+    category, node = rng.choice(places)
+    found = bank.sample(category, rng, program.size(node))
+    if found is None:
+        return None
+    return write(program, node, category, found, adapted(found, names_at(program, node), rng, config.rename))
+
+
+def write(program: Program, node: int, category: str, found: Fragment, text: bytes) -> Edit | None:
+    """The edit that puts a fragment's text over a node, indented or in parentheses as its place needs."""
+    if category != "statement":
+        return put(program, node, text, found.strength)
+    indent = indentation(program, node)
+    if b"\n" in text and indent is None:
+        return None
+    return replace(program, node, text.replace(b"\n", b"\n" + (indent or b"")))

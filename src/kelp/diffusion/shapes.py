@@ -1,0 +1,191 @@
+"""How mutations read a program's tree and write edits: a few functions over nodes and the roles they play."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from kelp.syntax.edits import Edit
+from kelp.syntax.language import Binding, Families
+from kelp.syntax.program import Program
+from kelp.syntax.sites import elements, tail
+
+
+@lru_cache(maxsize=16)
+def editable(program: Program) -> dict[str, list[int]]:
+    """Nodes that are code, in preorder, by kind, and the operators under "operator"."""
+    found: dict[str, list[int]] = {"operator": []}
+    inert, kind, field, last = program.language.near_miss.inert, program.kind, program.field, program.last
+    node = 1
+    while node < len(kind):
+        if inert(program, node):
+            node = last[node]
+            continue
+        found.setdefault(kind[node], []).append(node)
+        if field[node] in ("operator", "operators"):
+            found["operator"].append(node)
+        node += 1
+    return found
+
+
+@lru_cache(maxsize=16)
+def bindings(program: Program) -> list[Binding]:
+    return program.language.near_miss.bindings(program)
+
+
+def kinds(program: Program, role: str) -> frozenset[str]:
+    return program.language.near_miss.roles.get(role, frozenset())
+
+
+def nodes(program: Program, role: str) -> list[int]:
+    """The editable nodes that play this role, in preorder."""
+    found = editable(program)
+    lists = [found[kind] for kind in kinds(program, role) if kind in found]
+    return lists[0] if len(lists) == 1 else sorted(node for some in lists for node in some)
+
+
+def plays(program: Program, node: int, role: str) -> bool:
+    return program.kind[node] in kinds(program, role)
+
+
+def child(program: Program, node: int, field: str) -> int | None:
+    return next((c for c in program.children(node) if program.field[c] == field), None)
+
+
+def operands(program: Program, node: int) -> list[int]:
+    return [c for c in program.children(node) if program.named[c] and program.kind[c] not in program.language.comments]
+
+
+def operator(program: Program, node: int) -> bytes:
+    found = child(program, node, "operator")
+    return b"" if found is None else program.text(found)
+
+
+def names_at(program: Program, node: int) -> list[bytes]:
+    """Names in scope at a node, those bound nearest first."""
+    seen = [b for b in bindings(program) if b.first <= node < b.stop]
+    seen.sort(key=lambda b: abs(b.node - node))
+    return list(dict.fromkeys(b.name for b in seen if b.name not in program.language.near_miss.receivers))
+
+
+def is_use(program: Program, node: int) -> bool:
+    """Does this identifier read a variable?"""
+    above = program.kind[program.parent[node]]
+    category = program.language.category(program.kind[node], program.field[node], above, True)
+    return category in ("expression", "argument", "element")
+
+
+def is_callee(program: Program, node: int) -> bool:
+    return program.field[node] == "function" and plays(program, program.parent[node], "call")
+
+
+def indentation(program: Program, node: int) -> bytes | None:
+    """The blanks before a node on its line; None where something else stands there."""
+    before = program.source[program.source.rfind(b"\n", 0, program.start[node]) + 1 : program.start[node]]
+    return None if before.strip() else before
+
+
+@lru_cache(maxsize=16)
+def statements(program: Program) -> list[list[int]]:
+    """The statements of each block, outer blocks first."""
+    lists = [kind for kind, rule in program.language.lists.items() if rule.element == "statement"]
+    blocks = sorted(block for kind in lists for block in editable(program).get(kind, ()))
+    return [elements(program, block) for block in blocks]
+
+
+def simple(program: Program, node: int) -> bool:
+    return not plays(program, node, "compound") and not program.language.near_miss.inert(program, node)
+
+
+def bodies(program: Program, node: int) -> list[int]:
+    """The blocks of a statement and of its clauses."""
+    lists = program.language.lists
+    inside = [c for child in program.children(node) for c in (child, *program.children(child))]
+    return [c for c in inside if program.kind[c] in lists and lists[program.kind[c]].element == "statement"]
+
+
+def jumps(program: Program, block: int) -> bool:
+    """Does a block end in a statement that goes elsewhere (a return, a break)?"""
+    return plays(program, elements(program, block)[-1], "jump")
+
+
+def results(program: Program) -> Iterator[int]:
+    """Values returned and values assigned."""
+    for node in nodes(program, "return"):
+        yield from operands(program, node)[:1]
+    for role in ("assignment", "update"):
+        for node in nodes(program, role):
+            right = child(program, node, "right")
+            if right is not None:
+                yield right
+
+
+def replace(program: Program, node: int, text: bytes) -> Edit:
+    return Edit(program.start[node], program.end[node], text)
+
+
+def put(program: Program, place: int, text: bytes, strength: int) -> Edit:
+    """Replace an expression by a text that binds with this strength, in parentheses where the place needs them."""
+    if strength < program.language.near_miss.demand(program, place):
+        text = b"(" + text + b")"
+    return replace(program, place, text)
+
+
+def lift(program: Program, place: int, node: int) -> Edit:
+    """Replace an expression by another of the program."""
+    return put(program, place, program.text(node), program.language.near_miss.strength(program, node))
+
+
+def prefixed(program: Program, node: int, prefix: tuple[bytes, int]) -> Edit:
+    """Put a prefix operator before an expression."""
+    (sign, level), text = prefix, program.text(node)
+    if program.language.near_miss.strength(program, node) < level:
+        text = b"(" + text + b")"
+    return put(program, node, sign + text, level)
+
+
+def swap(program: Program, left: int, right: int) -> Edit:
+    """Exchange two nodes, of which the first stands before the second."""
+    glue = program.source[program.end[left] : program.start[right]]
+    text = program.text(right) + glue + program.text(left)
+    return Edit(program.start[left], program.end[right], text)
+
+
+def removals(program: Program, category: str) -> Iterator[tuple[int, Edit]]:
+    """Each list element of the category that can be taken out, with the edit that does it."""
+    language = program.language
+    for kind, rule in language.lists.items():
+        if rule.element != category:
+            continue
+        for node in editable(program).get(kind, ()):
+            parts = elements(program, node)
+            if len(parts) <= rule.smallest:
+                continue
+            for i, part in enumerate(parts):
+                if language.near_miss.inert(program, part) or not language.may_drop(program, part):
+                    continue
+                if i > 0:
+                    yield part, Edit(tail(program, parts[i - 1]), tail(program, part), b"")
+                elif len(parts) > 1:
+                    yield part, Edit(program.start[part], program.start[parts[1]], b"")
+                else:
+                    yield part, Edit(program.start[part], program.end[part], b"")
+
+
+def optional_removals(program: Program, role: str) -> Iterator[Edit]:
+    for node in nodes(program, role):
+        if program.kind[node] in program.language.optional and program.language.may_drop(program, node):
+            siblings = program.children(program.parent[node])
+            before = max(c for c in siblings if c < node and program.kind[c] not in program.language.comments)
+            yield Edit(program.end[before], program.end[node], b"")
+
+
+def insert_after(program: Program, statement: int, text: bytes) -> Iterator[Edit]:
+    """Write a statement on the line behind another."""
+    indent = indentation(program, statement)
+    if indent is not None:
+        end = tail(program, statement)
+        yield Edit(end, end, b"\n" + indent + text)
+
+
+def others(families: Families, text: bytes) -> list[bytes]:
+    """The rest of every family that holds the text."""
+    return sorted({other for family in families if text in family for other in family} - {text})
