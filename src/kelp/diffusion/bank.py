@@ -74,11 +74,9 @@ class Bank:
         shelf = self.shelves.get(category)
         if shelf is None:
             return None
-        size = max(1, like + rng.choice((-2, -1, -1, 0, 0, 0, 1, 1, 2)))
+        wanted = bisect_left(shelf.sizes, like + rng.choice((-2, -1, -1, 0, 0, 0, 1, 1, 2)))
+        size = shelf.sizes[min(wanted, len(shelf.sizes) - 1)]  # the next size that there is
         low, high = bisect_left(shelf.sizes, size), bisect_left(shelf.sizes, size + 1)
-        if low == high:  # none of that size: the nearest fragment
-            low = min(low, len(shelf.sizes) - 1)
-            high = low + 1
         drawn = rng.randrange(shelf.totals[low], shelf.totals[high])
         return shelf.fragments[bisect_left(shelf.totals, drawn + 1) - 1]
 

@@ -2,8 +2,9 @@
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from kelp.diffusion.bank import Bank, Fragment, adapted, fragment, slots
 from kelp.diffusion.mutations import CANDIDATES, Mutation, is_valid
@@ -53,24 +54,27 @@ WEIGHTS = {
 
 @dataclass(frozen=True)
 class ForwardConfig:
-    """How programs are broken. Kinds that a program has no place for are drawn again, so the weights are relative."""
+    """How programs are broken. Kinds that a program has no place for are drawn again: weights are relative."""
 
-    weights: Mapping[str, float] = field(default_factory=lambda: dict(WEIGHTS))
+    weights: Mapping[str, float] = field(default_factory=dict)  # of some kinds, in place of those in WEIGHTS
     max_leaves: int = 12  # of a subtree that is swapped, in lexical tokens
     rename: float = 0.7  # probability that a variable of a bank fragment takes a name in scope
-    rho: float = 0.1  # share of examples that start from another program altogether
 
     def __post_init__(self) -> None:
         unknown = set(self.weights) - set(WEIGHTS)
         if unknown:
             raise ValueError(f"unknown mutation kinds {sorted(unknown)}; known are {sorted(WEIGHTS)}")
-        if not all(math.isfinite(w) and w >= 0 for w in self.weights.values()) or not any(self.weights.values()):
+        if not all(math.isfinite(w) and w >= 0 for w in self.weights.values()) or not self.kinds:
             raise ValueError(f"weights must be finite, none negative and one positive, got {dict(self.weights)}")
         if self.max_leaves < 1:
             raise ValueError(f"max_leaves must be at least 1, got {self.max_leaves}")
-        for name in ("rename", "rho"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a probability, got {getattr(self, name)}")
+        if not 0 <= self.rename <= 1:
+            raise ValueError(f"rename is a probability, got {self.rename}")
+
+    @cached_property
+    def kinds(self) -> dict[str, float]:
+        """The kinds that are drawn, with their weights."""
+        return {kind: weight for kind, weight in {**WEIGHTS, **self.weights}.items() if weight > 0}
 
 
 def mutate(program: Program, rng: random.Random, config: ForwardConfig, bank: Bank) -> Mutation | None:
@@ -78,7 +82,7 @@ def mutate(program: Program, rng: random.Random, config: ForwardConfig, bank: Ba
 
     None where nothing was found, which takes a program with next to nothing in it.
     """
-    left = {kind: weight for kind, weight in config.weights.items() if weight > 0}
+    left = config.kinds
     while left:
         kind = rng.choices(list(left), list(left.values()))[0]
         for edit in draws(program, kind, rng, config, bank):
@@ -123,15 +127,6 @@ def corrupt(
         else:
             return path, program
     return path, program
-
-
-def random_program(program: Program, rng: random.Random, pool: Sequence[Program]) -> Program | None:
-    """Another program to start from, so that the way back is the writing of the whole; None where there is none."""
-    for _ in range(DRAWS):
-        other = rng.choice(pool)
-        if other.source != program.source:
-            return other
-    return None
 
 
 def swap_in_context(program: Program, rng: random.Random, config: ForwardConfig) -> Edit | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kelp.diffusion import expression_kinds as e
 from kelp.diffusion import statement_kinds as s
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import Program
+from kelp.syntax.program import Program, parses
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,8 @@ CANDIDATES: dict[str, Callable[[Program], Iterable[Edit]]] = {
 
 def is_valid(program: Program, edit: Edit) -> bool:
     """Does the edit change the program into another valid one?"""
-    result, language = edit.apply(program.source), program.language
-    if result == program.source or not language.compiles(result):
-        return False
-    return not language.parser.parse(result).root_node.has_error
+    result = edit.apply(program.source)
+    return result != program.source and parses(result, program.language)
 
 
 def checked(candidates: Callable[[Program], Iterable[Edit]]) -> Callable[[Program], list[Edit]]:

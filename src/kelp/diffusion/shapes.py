@@ -14,9 +14,10 @@ def editable(program: Program) -> dict[str, list[int]]:
     """Nodes that are code, in preorder, by kind, and the operators under "operator"."""
     found: dict[str, list[int]] = {"operator": []}
     inert, kind, field, last = program.language.near_miss.inert, program.kind, program.field, program.last
+    named = program.named
     node = 1
     while node < len(kind):
-        if inert(program, node):
+        if named[node] and inert(program, node):
             node = last[node]
             continue
         found.setdefault(kind[node], []).append(node)

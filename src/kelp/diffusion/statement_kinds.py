@@ -79,10 +79,11 @@ def return_value(program: Program) -> Iterator[Edit]:
 
 
 def missing_statement(program: Program) -> Iterator[Edit]:
-    """A simple statement or a loop that is not there; in a block of one, the statement that does nothing."""
-    kept = set()
+    """A simple statement or a loop that is not there; in an inner block of one, the statement that does nothing."""
+    kept: set[int] = set()
+    for function in nodes(program, "function"):
+        kept.update(elements(program, bodies(program, function)[0]))
     for node, edit in removals(program, "statement"):
-        kept.add(node)
         if not (plays(program, node, "if") or plays(program, node, "return")):
             yield edit
     for block in statements(program):

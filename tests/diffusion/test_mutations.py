@@ -1,0 +1,213 @@
+import bisect
+import heapq
+import inspect
+import shlex
+import statistics
+import textwrap
+from collections import Counter
+from types import FunctionType
+
+import pytest
+
+from kelp.diffusion.mutations import CANDIDATES, NEAR_MISS, near_misses
+from kelp.syntax.edits import Edit
+from kelp.syntax.program import Program, parse, parses
+from kelp.syntax.sites import sites
+
+SEARCH = b"""def search(items, target):
+    lo = 0
+    hi = len(items) - 1
+    while lo <= hi:
+        mid = (lo + hi) // 2
+        if items[mid] == target:
+            return mid
+        if items[mid] < target:
+            lo = mid + 1
+        else:
+            hi = mid - 1
+    return -1
+"""
+
+
+def library_functions() -> list[Program]:
+    """Functions of the standard library of at most 700 bytes."""
+    found = []
+    for module in (bisect, heapq, shlex, statistics, textwrap):
+        members = [m for _, m in sorted(vars(module).items())]
+        methods = [m for c in members if inspect.isclass(c) for _, m in sorted(vars(c).items())]
+        for function in members + methods:
+            if isinstance(function, FunctionType) and function.__module__ == module.__name__:
+                source = textwrap.dedent(inspect.getsource(function)).encode()
+                if len(source) <= 700 and parses(source):
+                    found.append(parse(source))
+    return found
+
+
+LIBRARY = library_functions()
+
+
+def results(kind: str, source: bytes) -> set[bytes]:
+    return {edit.apply(source) for edit in NEAR_MISS[kind](parse(source))}
+
+
+def body(*lines: str) -> bytes:
+    return "\n".join(["def f(a, b, items):", *("    " + line for line in lines), ""]).encode()
+
+
+EXAMPLES = [
+    ("comparison", "return a < b", "return a <= b"),
+    ("comparison", "return a is b", "return a is not b"),
+    ("comparison", "return a not in b", "return a in b"),
+    ("binary operator", "return a // b", "return a / b"),
+    ("boolean operator", "return a and b", "return a or b"),
+    ("assignment operator", "a += b", "a -= b"),
+    ("negation", "if not a: return b", "if a: return b"),
+    ("negation", "if a: return b", "if not a: return b"),
+    ("negation", "return a and b", "return not (a and b)"),
+    ("constant", "return a[0]", "return a[-1]"),
+    ("constant", "return 7", "return 8"),
+    ("constant", "return 2 ** a", "return (-2) ** a"),
+    ("constant", "return 0x0f", "return 0x10"),
+    ("constant", "return True", "return False"),
+    ("constant", "return ''", "return ' '"),
+    ("variable", "return a - b", "return b - b"),
+    ("sign", "return -a", "return a"),
+    ("sign", "return a", "return -a"),
+    ("offset", "return items[a]", "return items[a - 1]"),
+    ("offset", "return len(a)", "return len(a) + 1"),
+    ("offset", "return len(a) + 1", "return len(a)"),
+    ("order", "return max(a, b)", "return max(b, a)"),
+    ("order", "return a - b", "return b - a"),
+    ("order", "return a, b", "return b, a"),
+    ("call", "return min(items)", "return max(items)"),
+    ("call", "return a.lower()", "return a.upper()"),
+    ("call", "return sorted(items)", "return items"),
+    ("call", "return a.strip()", "return a"),
+    ("attribute", "return a.head + a.tail", "return a.tail + a.tail"),
+    ("slice", "return items[a:b]", "return items[a:]"),
+    ("slice", "return items[a:]", "return items[a:-1]"),
+    ("slice", "return items[::-1]", "return items[:]"),
+    ("operand", "return a * (b + 1)", "return a * (1)"),
+    ("operand", "return a if b else items", "return items"),
+    ("missing argument", "return max(a, b)", "return max(a)"),
+    ("extra argument", "return range(a)", "return range(1, a)"),
+    ("extra argument", "return len(items)", "return len(items, b)"),
+    ("missing element", "return [a, b]", "return [b]"),
+    ("missing condition", "if a and b: return 1", "if b: return 1"),
+    ("missing condition", "return [x for x in a if x]", "return [x for x in a]"),
+    ("extra condition", "if a: return 1", "if a or items: return 1"),
+    ("initial value", "a = []", "a = None"),
+    ("initial value", "a = 0", 'a = float("inf")'),
+    ("update", "a += b", "a = b"),
+    ("update", "a = b", "a += b"),
+    ("statement", "while a: break", "while a: continue"),
+    ("missing return", "return a", "a"),
+    ("extra return", "f(a)", "return f(a)"),
+    ("return value", "return a + b", "return b"),
+    ("missing guard", "if a: return b", "return b"),
+]
+
+
+@pytest.mark.parametrize(("kind", "before", "after"), EXAMPLES)
+def test_a_kind_makes_its_mistake(kind: str, before: str, after: str) -> None:
+    assert body(after) in results(kind, body(before))
+
+
+BLOCKS = [
+    ("indent", ["for x in a:", "    b += x", "return b"], ["for x in a:", "    b += x", "    return b"]),
+    ("indent", ["for x in a:", "    b += x", "    a()"], ["for x in a:", "    b += x", "a()"]),
+    ("else", ["if a:", "    b()", "else:", "    a()"], ["if a:", "    b()", "a()"]),
+    ("else", ["if a:", "    b()", "a()"], ["if a:", "    b()", "else:", "    a()"]),
+    ("else", ["if a:", "    b()", "elif b:", "    a()"], ["if a:", "    b()", "if b:", "    a()"]),
+    ("else", ["if a:", "    b()", "if b:", "    a()"], ["if a:", "    b()", "elif b:", "    a()"]),
+    ("else", ["if a:", "    b()", "else:", "    a()"], ["if a:", "    b()"]),
+    ("moved statement", ["a()", "b()"], ["b()", "a()"]),
+    ("missing statement", ["a()", "return b"], ["return b"]),
+    ("missing statement", ["for x in a:", "    b()"], ["for x in a:", "    pass"]),
+    ("missing guard", ["if a:", "    return b", "return a"], ["return a"]),
+    ("missing return", ["a()", "return b"], ["a()"]),
+    ("extra return", ["a()"], ["a()", "return items"]),
+    ("extra statement", ["a += 1", "return a"], ["a += 1", "a += 1", "return a"]),
+    ("extra statement", ["for x in a:", "    b()"], ["for x in a:", "    b()", "    break"]),
+]
+
+
+@pytest.mark.parametrize(("kind", "before", "after"), BLOCKS)
+def test_a_kind_makes_its_mistake_with_statements(kind: str, before: list[str], after: list[str]) -> None:
+    assert body(*after) in results(kind, body(*before))
+
+
+def test_every_kind_is_shown_by_an_example() -> None:
+    assert {kind for kind, *_ in [*EXAMPLES, *BLOCKS]} == set(NEAR_MISS)
+
+
+def operation(edit: Edit) -> str:
+    return "insert" if edit.start == edit.end else "replace" if edit.text else "delete"
+
+
+def test_near_misses_of_library_functions_stand_on_sites_and_are_valid_and_different() -> None:
+    assert len(LIBRARY) > 20
+    for program in LIBRARY:
+        legal = {(site.start, site.end, site.op) for site in sites(program)}
+        found = near_misses(program)
+        after = [mutation.edit.apply(program.source) for mutation in found]
+        assert len(set(after)) == len(after)
+        assert program.source not in after
+        assert all((m.edit.start, m.edit.end, operation(m.edit)) in legal for m in found)
+        assert all(parses(source) for source in after)
+
+
+def test_near_misses_are_the_same_every_time() -> None:
+    assert near_misses(parse(SEARCH)) == near_misses(parse(SEARCH))
+
+
+def test_a_function_of_ten_lines_has_a_hundred_or_two() -> None:
+    assert 100 <= len(near_misses(parse(SEARCH))) <= 200
+
+
+EASILY_UNDONE = [
+    "comparison", "binary operator", "boolean operator", "assignment operator", "variable", "sign", "order",
+    "update", "moved statement", "indent", "initial value", "extra argument", "extra statement",
+]  # fmt: skip
+
+
+def test_near_misses_undo_near_misses() -> None:
+    done, undone = Counter[str](), Counter[str]()
+    for program in [parse(SEARCH), *LIBRARY]:
+        for kind in EASILY_UNDONE:
+            for edit in NEAR_MISS[kind](program)[:1]:
+                broken = parse(edit.apply(program.source))
+                repairs = (repair for candidates in CANDIDATES.values() for repair in candidates(broken))
+                done[kind] += 1
+                undone[kind] += any(repair.apply(broken.source) == program.source for repair in repairs)
+    assert len(done) == len(EASILY_UNDONE)
+    for kind in ("comparison", "binary operator", "boolean operator", "assignment operator"):
+        assert undone[kind] == done[kind]
+    assert undone.total() >= 0.95 * done.total()
+
+
+def test_documentation_types_decorators_and_imports_stay_as_they_are() -> None:
+    kept = [b'"""One or 2."""', b": int", b"-> bool", b"@cache(1)", b"import os", b"def f("]
+    source = (
+        b'@cache(1)\ndef f(a: int, b=2) -> bool:\n    """One or 2."""\n    import os\n    return os.name == a and b\n'
+    )
+    for mutation in near_misses(parse(source)):
+        result = mutation.edit.apply(source)
+        assert all(text in result for text in kept), mutation
+
+
+def test_only_names_in_scope_are_put_for_a_name() -> None:
+    source = body("c = [x for x in a]", "for y in b:", "    d = lambda z: z", "return c")
+    for edit in NEAR_MISS["variable"](parse(source)):
+        line = source[: edit.start].count(b"\n")
+        assert edit.text != b"z" and (edit.text != b"x" or line == 1) and (edit.text != b"y" or line >= 3)
+        assert edit.text not in (b"c", b"d") or line >= 2
+
+
+def test_an_else_behind_a_jump_makes_no_difference_and_is_left_alone() -> None:
+    assert results("else", body("if a:", "    return 1", "return 2")) == set()
+
+
+def test_a_swap_of_statements_leaves_the_rest_byte_for_byte() -> None:
+    source = body("a()  # first", "", "# second", "b()")
+    assert body("b()  # first", "", "# second", "a()") in results("moved statement", source)
