@@ -28,7 +28,23 @@ from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 from kelp.syntax.program import Program, parse
 
+# What observations say, so that the tokenizer knows their words although it is trained on clean programs.
+OBSERVED = [
+    b"0/3 f(x) got None want True", b"1/4 f(x) timeout", b"2/5 f(x) got False want 0",
+    *(f"1/3 f(x) {name} line 2: {message}".encode() for name, message in (
+        ("NameError", "name 'x' is not defined"), ("IndexError", "list index out of range"),
+        ("TypeError", "unsupported operand type(s) for +: 'int' and 'str'"), ("KeyError", "'x'"),
+        ("TypeError", "f() missing 1 required positional argument: 'x'"),
+        ("TypeError", "'NoneType' object is not iterable"), ("TypeError", "'int' object is not subscriptable"),
+        ("AttributeError", "'list' object has no attribute 'x'"), ("ValueError", "invalid literal"),
+        ("UnboundLocalError", "cannot access local variable 'x' where it is not associated with a value"),
+        ("ZeroDivisionError", "division by zero"), ("RecursionError", "maximum recursion depth exceeded"),
+        ("AssertionError", ""), ("StopIteration", ""), ("NotImplementedError", ""), ("OverflowError", "error"),
+    )),
+]  # fmt: skip
+
 SHARD = 10_000  # examples in a shard
+LIMITS = Limits(seconds=0.5)  # of one run: a broken loop should not cost more than a hundred others
 RUN = 8  # consecutive examples made from one function, whose tree is then parsed once
 
 
@@ -69,7 +85,7 @@ class ExampleMaker:
         bank: Bank,
         config: DataConfig,
         seed: int,
-        limits: Limits = Limits(),
+        limits: Limits = LIMITS,
     ) -> None:
         self.records, self.encoder, self.bank, self.config, self.seed = records, encoder, bank, config, seed
         self.tested = [r for r in records if r.asserts]
@@ -168,7 +184,7 @@ def build(
     train, valid = split(records)
     if not tokenizer_path.exists():
         progress("tokenizer", 0, 1)
-        texts = [t.encode() for r in train for t in (r.source, r.intent, *r.asserts)]
+        texts = [t.encode() for r in train for t in (r.source, r.intent, *r.asserts)] + OBSERVED * 200
         Tokenizer.train(texts, config.vocab_size).save(tokenizer_path)
     if not bank_path.exists():
         progress("bank", 0, 1)

@@ -33,17 +33,21 @@ CLAUSES = frozenset(
 )
 COMPREHENSION_CLAUSES = frozenset({"for_in_clause", "if_clause"})
 PATTERN_PARENTS = frozenset({"pattern_list", "tuple_pattern", "list_pattern", "as_pattern_target"})
-WHOLE = {  # kinds that are a category of their own wherever they stand
-    "block": "block",
-    "argument_list": "arguments",
-    "parameters": "parameter list",
-    "lambda_parameters": "parameters",
-    "type": "type",
-    "with_item": "with item",
-    "decorator": "decorator",
-    "keyword_argument": "argument",
-    "pair": "pair",
-} | dict.fromkeys(CLAUSES, "clause") | dict.fromkeys(COMPREHENSION_CLAUSES, "comprehension clause")
+WHOLE = (
+    {  # kinds that are a category of their own wherever they stand
+        "block": "block",
+        "argument_list": "arguments",
+        "parameters": "parameter list",
+        "lambda_parameters": "parameters",
+        "type": "type",
+        "with_item": "with item",
+        "decorator": "decorator",
+        "keyword_argument": "argument",
+        "pair": "pair",
+    }
+    | dict.fromkeys(CLAUSES, "clause")
+    | dict.fromkeys(COMPREHENSION_CLAUSES, "comprehension clause")
+)
 NAME_FIELDS = frozenset({
     ("attribute", "attribute"), ("keyword_argument", "name"), ("function_definition", "name"),
     ("class_definition", "name"), ("default_parameter", "name"), ("typed_default_parameter", "name"),
@@ -113,6 +117,8 @@ def may_drop(program: "Program", node: int) -> bool:
     kind, parent = program.kind, program.parent[node]
     siblings = [c for c in program.children(parent) if program.named[c] and kind[c] != "comment"]
     at = siblings.index(node)
+    if b"nonlocal" in program.source and _holds_nonlocal(program, node):
+        return False
     if kind[node] in CLAUSES:
         excepts = sum(kind[c] in ("except_clause", "except_group_clause") for c in siblings)
         if kind[node] in ("except_clause", "except_group_clause"):
@@ -131,8 +137,29 @@ def may_drop(program: "Program", node: int) -> bool:
         before, after = siblings[:at], siblings[at + 1 :]
         if before and kind[before[-1]] == "keyword_separator":
             return bool(after) and kind[after[0]] != "dictionary_splat_pattern"
-        return bool(before) or not (after and kind[after[0]] == "positional_separator")
+        if not before and after and kind[after[0]] == "positional_separator":
+            return False
+        if program.text(node)[:1] == b"*":  # what stands behind it becomes positional: defaults must come last
+            plain = [c for c in before + after if program.text(c)[:1] not in (b"*", b"/")]
+            defaults = ["default" in kind[c] for c in plain]
+            return defaults == sorted(defaults)
     return True
+
+
+def _holds_nonlocal(program: "Program", node: int) -> bool:
+    """Does the subtree name a variable that a nonlocal statement elsewhere needs bound (perhaps right here)?"""
+    kind, parent = program.kind, program.parent
+    for statement in range(len(kind)):
+        if kind[statement] != "nonlocal_statement" or node <= statement < program.last[node]:
+            continue
+        names = {program.text(c) for c in program.children(statement) if kind[c] == "identifier"}
+        inner = parent[statement]
+        while kind[inner] not in ("function_definition", "class_definition"):
+            inner = parent[inner]
+        for at in range(node, program.last[node]):
+            if kind[at] == "identifier" and program.text(at) in names and not inner <= at < program.last[inner]:
+                return True
+    return False
 
 
 def docstring(program: "Program") -> tuple[int, int] | None:
@@ -165,7 +192,7 @@ LEXER = re.compile(
       [\t\f ]*(?:\\?\r?\n[\t\f ]*)+                        # line ends, with the next line's indentation
     | [\t\f ]+
     | [A-Za-z]{0,3}(?:'''(?:[^\\]|\\[\s\S])*?'''|\"\"\"(?:[^\\]|\\[\s\S])*?\"\"\")
-    | [A-Za-z]{0,3}(?:'(?:[^'\\\n]|\\[\s\S])*'|"(?:[^"\\\n]|\\[\s\S])*")
+    | [A-Za-z]{0,3}(?:'(?:[^'\\\n]|\\\r?[\s\S])*'|"(?:[^"\\\n]|\\\r?[\s\S])*")
     | \#[^\r\n]*
     | 0[xXoObB][0-9a-fA-F_]+ | (?:[0-9][0-9_]*\.?[0-9_]*|\.[0-9][0-9_]*)(?:[eE][+-]?[0-9]+)?[jJ]?
     | [A-Za-z_\x80-\xff][A-Za-z0-9_\x80-\xff]*
@@ -178,6 +205,7 @@ KEYWORDS = frozenset(
     b"""and as assert async await break class continue def del elif else except finally for from global if import
     in is lambda nonlocal not or pass raise return while with yield""".split()
 )
+REPORTED = frozenset([b"got", b"want"])  # words of an observation, after which a sign is a number's own
 OPENING, CLOSING = frozenset([b"(", b"[", b"{"]), frozenset([b")", b"]", b"}"])
 WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]")
 
@@ -199,7 +227,7 @@ def default_gap(before: bytes, left: bytes, right: bytes, inside: bool) -> bytes
         return b"" if inside else b" "
     if left in (b"-", b"+", b"*", b"**"):
         operand = before in CLOSING or (before[:1] and before[-1:] in b"'\"")
-        operand = operand or (bool(WORD.match(before)) and before not in KEYWORDS)
+        operand = operand or (bool(WORD.match(before)) and before not in KEYWORDS | REPORTED)
         return b" " if operand else b""
     return b" "
 
