@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import resource
 import sys
 from functools import partial
@@ -38,6 +39,7 @@ def be_child(
         report.protections(active)
         report.done()
     else:
+        random.seed(0)  # the same program gives the same observation
         sys.path[:] = _import_path(config, request)
         _run(config, request, report)
         finish(report, request["kind"])

@@ -16,7 +16,7 @@ from kelp.execution.compiled import TESTS
 from kelp.execution.report import Report
 
 # Plugins that only print, store or debug: a session starts sooner without them.
-_UNUSED = "cacheprovider debugging faulthandler junitxml pastebin setuponly setupplan stepwise terminalprogress"
+_UNUSED = "cacheprovider faulthandler junitxml pastebin setuponly setupplan stepwise terminalprogress"
 _WORDS = {"==": "", "is": "", "is not": "not "}
 _now = time.perf_counter
 
@@ -118,14 +118,20 @@ class _Plugin:
         if self.import_mode is not None:
             config.option.importmode = self.import_mode
 
-    def pytest_collectreport(self, report: Any) -> None:
-        call = getattr(report, "call", None)
-        error = getattr(getattr(call, "excinfo", None), "value", None)
-        if error is None:
-            return
-        error = error.__cause__ or error  # pytest wraps what an import raised
-        if report.failed or self.candidate.line_of(error) is not None:
-            self.fail_session(f"importing {report.nodeid or 'the tests'}", error)
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(self, collector: pytest.Collector) -> Generator[None, Any, Any]:
+        what = f"importing {collector.nodeid or 'the tests'}"
+        try:
+            report = yield
+        except BaseException as error:
+            self.fail_session(what, error)
+            raise
+        raised = getattr(getattr(report.call, "excinfo", None), "value", None)
+        if raised is not None:
+            raised = raised.__cause__ or raised  # pytest wraps what an import raised
+            if report.failed or self.candidate.line_of(raised) is not None:  # skipped, but by the program
+                self.fail_session(what, raised)
+        return report
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -181,13 +187,6 @@ class _Plugin:
         facts = self.facts or self.verdict or {"status": "pass"}
         self.report.outcome(nodeid, seconds=_now() - self.began, lines=self.lines, **facts)
 
-    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
-        error = excinfo.value
-        if isinstance(error, pytest.Session.Interrupted | pytest.Session.Failed):
-            return
-        if self.collected is None:
-            self.fail_session("collecting the tests", error)
-
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         if self.finish is not None and self.collected is not None:
@@ -202,71 +201,84 @@ def _explain(
     frame, number, checked = None, 0, None
     traceback = error.__traceback__
     while traceback is not None:
-        code = traceback.tb_frame.f_code
-        if code.co_filename == test_file:
+        if traceback.tb_frame.f_code.co_filename == test_file:
             frame, number = traceback.tb_frame, traceback.tb_lineno
         elif frame is not None and {"first", "second"} <= traceback.tb_frame.f_locals.keys():
             checked = traceback.tb_frame.f_locals  # unittest's assertEqual(first, second) and its kind
         traceback = traceback.tb_next
-    statement = None if frame is None else _statement_at(test_file, number)
+    around = _statements_around(test_file, number)
+    statement = around[-1] if around else ast.Pass()
     variables = {} if frame is None else {**frame.f_globals, **frame.f_locals}
+
+    def spell(node: ast.expr) -> str:
+        return _spell(_origin(node, around), variables)
+
     facts: dict[str, Any] = {"exception": type(error).__name__, "message": safe_message(error), "line": line}
-    if not isinstance(error, AssertionError | pytest.fail.Exception) or line is not None:
-        call = None if statement is None else _first_call(statement)
-        return facts | {"status": "error", "call": call and _spell(call, variables)}
+    call = _tested(statement)
+    if call is not None:
+        facts["call"] = spell(call)
+    of_the_program = line is not None and not candidate.is_at(test_file)
+    if not isinstance(error, AssertionError | pytest.fail.Exception) or of_the_program:
+        return facts | {"status": "error"}
 
     facts["status"] = "fail"
-    test = statement.test if isinstance(statement, ast.Assert) else None
-    sides: list[ast.expr] = []
-    if compared is not None and isinstance(test, ast.Compare) and len(test.ops) == 1:
-        op, got, expected = compared
-        sides, word = [test.left, test.comparators[0]], _WORDS.get(op, op + " ")
-    elif checked is not None and isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
-        got, expected = safe_repr(checked["first"]), safe_repr(checked["second"])
-        sides, word = statement.value.args[:2], ""
-    if len(sides) == 2:
-        if not word and not _calls(sides[0]) and _calls(sides[1]):
-            sides, got, expected = sides[::-1], expected, got
-        return facts | {"call": _spell(sides[0], variables), "got": got, "expected": word + expected}
-    if test is not None:
-        truth = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
-        said = [part for part in facts["message"].splitlines() if part.startswith("assert ")]
-        facts["call"] = _spell(test.operand if isinstance(test, ast.UnaryOp) and truth else test, variables)
-        if said and isinstance(test, ast.Call | ast.Name | ast.Attribute | ast.UnaryOp):
-            got = said[0].removeprefix("assert ").removeprefix("not " if truth else "")
-            facts |= {"got": got, "expected": str(not truth)}
-    return facts
+    match statement:
+        case ast.Assert(test=ast.Compare(left=left, ops=[_], comparators=[right])) if compared is not None:
+            op, got, expected = compared
+            word = _WORDS.get(op, op + " ")
+        case ast.Expr(value=ast.Call(args=[left, right, *_])) if checked is not None:
+            got, expected, word = safe_repr(checked["first"]), safe_repr(checked["second"]), ""
+        case ast.Assert(test=ast.UnaryOp(op=ast.Not()) | ast.Call() | ast.Name() | ast.Attribute() as test):
+            no = "not " if isinstance(test, ast.UnaryOp) else ""
+            said = [part for part in facts["message"].splitlines() if part.startswith("assert " + no)]
+            return facts | ({"got": said[0].removeprefix("assert " + no), "expected": str(not no)} if said else {})
+        case _:
+            return facts
+    if not word and not _calls(left) and _calls(right):
+        left, got, expected = right, expected, got
+    return facts | {"call": spell(left), "got": got, "expected": word + expected}
 
 
-def _statement_at(path: str, line: int) -> ast.stmt | None:
-    """The innermost statement of the file that covers the line."""
+def _statements_around(path: str, line: int) -> list[ast.stmt]:
+    """The statements of the file that cover the line, the innermost last."""
     try:
         tree = ast.parse(Path(path).read_bytes())
     except (OSError, SyntaxError, ValueError):
-        return None
-    covering = [
-        node
-        for node in ast.walk(tree)
-        if isinstance(node, ast.stmt) and node.lineno <= line <= (node.end_lineno or node.lineno)
-    ]
-    return max(covering, key=lambda node: node.lineno, default=None)
+        return []
+    statements = (node for node in ast.walk(tree) if isinstance(node, ast.stmt))
+    return [node for node in statements if node.lineno <= line <= (node.end_lineno or node.lineno)]
 
 
 def _calls(node: ast.AST) -> bool:
     return any(isinstance(part, ast.Call) for part in ast.walk(node))
 
 
-def _first_call(statement: ast.stmt) -> ast.expr | None:
-    """The expression of a simple statement that most likely ran the program."""
-    if isinstance(statement, ast.Assert):
-        test = statement.test.operand if isinstance(statement.test, ast.UnaryOp) else statement.test
-        sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
-        return next((side for side in sides if _calls(side)), sides[0])
-    value = getattr(statement, "value", None)
-    match value:
-        case ast.Call(func=ast.Attribute(attr=name), args=[left, *rest]) if name.startswith("assert"):  # unittest
-            return next((side for side in [left, *rest] if _calls(side)), left)
-    return value if isinstance(value, ast.expr) else None
+def _tested(statement: ast.stmt) -> ast.expr | None:
+    """The expression of a statement that most likely ran the program."""
+    match statement:
+        case ast.Assert(test=ast.UnaryOp(operand=test)) | ast.Assert(test=test):
+            sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name), args=sides)) if name.startswith("assert") and sides:
+            pass  # unittest
+        case ast.Expr(value=value) | ast.Assign(value=value) | ast.Return(value=ast.expr() as value):
+            return value
+        case ast.With(body=[*_, last]):  # pytest.raises
+            return _tested(last)
+        case _:
+            return None
+    return next((side for side in sides if _calls(side)), sides[0])
+
+
+def _origin(node: ast.expr, around: list[ast.stmt]) -> ast.expr:
+    """The call whose result a variable holds, where the test's function says so plainly."""
+    if isinstance(node, ast.Name):
+        for statement in reversed([part for outer in around for part in getattr(outer, "body", [])]):
+            match statement:
+                case ast.Assign(targets=[ast.Name(id=node.id)], value=ast.Call() as call) if (
+                    statement.lineno < around[-1].lineno
+                ):
+                    return call
+    return node
 
 
 class _Values(ast.NodeTransformer):

@@ -1,7 +1,6 @@
 """The caller's side: a Sandbox starts a server, sends it programs and turns its reports into observations."""
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -17,8 +16,8 @@ from typing import Any, Self
 
 import kelp
 from kelp.execution.observation import CallResult, Observation, TestOutcome
-from kelp.execution.suite import Limits, Suite
-from kelp.execution.wire import receive, send
+from kelp.execution.suite import Limits, Suite, as_tests
+from kelp.execution.wire import receive, remove_folder, send
 
 _GRACE = 30.0  # seconds beyond a run's own limit after which the server itself is given up
 _START = 60.0  # seconds that a server may take to import what the tests need
@@ -64,15 +63,13 @@ class Sandbox:
 
         With `asserts`, those are run instead of the suite's tests, with the program as a bare module.
         """
-        if isinstance(asserts, str):
-            raise TypeError("asserts must be a sequence of strings, not one string")
         request = {
             "kind": "tests",
             "source": source.decode("latin-1"),
             "first": first,
             "stop_on_failure": stop_on_failure,
             "trace": trace,
-            "asserts": None if asserts is None else list(asserts),
+            "asserts": None if asserts is None else as_tests(asserts),
             "setup": setup,
         }
         reply = self._ask(request)
@@ -133,7 +130,7 @@ class Sandbox:
 
     def _start(self) -> "_Server":
         config = {
-            "asserts": list(self.suite.asserts),
+            "asserts": self.suite.asserts,
             "pytest_files": [str(path) for path in self.suite.pytest_files],
             "doctest": self.suite.doctest,
             "setup": self.suite.setup,
@@ -155,9 +152,10 @@ class Sandbox:
         with self._lock:
             server = self._ready()
             reply = server.ask(request, self.limits.seconds + _GRACE)
-            if reply is None:
+            if reply is None or reply["last"]:
                 server.stop()
                 self._server = None
+            if reply is None:
                 lost = {
                     "event": "error",
                     "sentence": "the sandbox's server died or hung during this run",
@@ -172,8 +170,7 @@ class _Server:
 
     def __init__(self, config: dict[str, Any]):
         folder = tempfile.mkdtemp(prefix="kelp-")
-        os.mkdir(os.path.join(folder, "work"), 0o700)
-        scratch = os.path.join(folder, "work", "run")
+        scratch = os.path.join(folder, "work")
         environment = {
             name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ
         }
@@ -204,10 +201,11 @@ class _Server:
                 )
         except BaseException:
             self.socket.close()
-            shutil.rmtree(folder, ignore_errors=True)
+            remove_folder(folder)
             raise
-        self.stop = weakref.finalize(self, _stop, self.process, self.socket, folder)
-        hello = self.ask(config | {"folder": os.path.join(folder, "work"), "scratch": scratch}, _START)
+        self.owner = os.getpid()
+        self.stop = weakref.finalize(self, _stop, self.process, self.socket, folder, self.owner)
+        hello = self.ask(config | {"scratch": scratch}, _START)
         if hello is None:
             said = Path(log).read_text("utf-8", "replace")[-500:].strip()
             self.stop()
@@ -215,7 +213,8 @@ class _Server:
         self.protections: dict[str, str] = hello["protections"]
 
     def alive(self) -> bool:
-        return self.process.poll() is None
+        """Whether it can be asked; not in a fork of its caller, which would answer to two."""
+        return os.getpid() == self.owner and self.process.poll() is None
 
     def ask(self, message: dict[str, Any], seconds: float) -> dict[str, Any] | None:
         """The server's answer, or None where there is none in time."""
@@ -227,14 +226,16 @@ class _Server:
             return None
 
 
-def _stop(process: subprocess.Popen[bytes], connection: socket.socket, folder: str) -> None:
+def _stop(process: subprocess.Popen[bytes], connection: socket.socket, folder: str, owner: int) -> None:
     connection.close()  # the server ends when its caller is gone
+    if os.getpid() != owner:
+        return
     try:
         process.wait(2)
     except subprocess.TimeoutExpired:
         process.kill()  # the server dies with its launcher
         process.wait()
-    shutil.rmtree(folder, ignore_errors=True)
+    remove_folder(folder)  # mostly, the launcher has done it
 
 
 def _text(value: object) -> str | None:

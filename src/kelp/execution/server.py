@@ -13,7 +13,6 @@ import json
 import os
 import secrets
 import select
-import shutil
 import signal
 import socket
 import sys
@@ -28,7 +27,7 @@ from kelp.execution import protection
 from kelp.execution.candidate import package_root
 from kelp.execution.child import be_child
 from kelp.execution.compiled import PROJECT
-from kelp.execution.wire import receive, send
+from kelp.execution.wire import empty_folder, receive, remove_folder, send
 
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
@@ -45,7 +44,8 @@ class Server:
     def __init__(self, connection: socket.socket, config: dict[str, Any], *, alone: bool):
         self.connection, self.config = connection, config
         self.alone = alone  # process 1 of a process namespace
-        self.ruleset = protection.writes_only_beneath(config["folder"])
+        os.mkdir(config["scratch"], 0o700)
+        self.ruleset = protection.writes_only_beneath(config["scratch"])
 
     def serve(self, active: dict[str, str]) -> None:
         self.warm_up()
@@ -55,7 +55,9 @@ class Server:
         found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
         send(self.connection, {"protections": active | (found[0] if found else {})})
         while (request := receive(self.connection)) is not None:
-            send(self.connection, self.run(request))
+            reply = self.run(request)
+            reply["last"] = not self.clean_up()
+            send(self.connection, reply)
 
     def warm_up(self) -> None:
         """Import the libraries that a child has to import to get ready, and compile the project's modules.
@@ -76,6 +78,7 @@ class Server:
         if config["pytest_files"] or module or config["setup"]:
             source = Path(module).read_bytes().decode("latin-1") if module else ""
             reply = self.run(_PROBE | {"kind": "rehearsal", "source": source}, seconds=_REHEARSAL)
+            self.clean_up()
             files = {name: file for event in reply["events"] for name, file in event.get("files", {}).items()}
             names |= {name for name, file in files.items() if file and file.startswith(libraries)}
             project = [file for file in files.values() if file and not file.startswith(libraries)]
@@ -91,8 +94,6 @@ class Server:
 
     def run(self, request: dict[str, Any], *, seconds: float | None = None) -> dict[str, Any]:
         """Fork a child for the request; what it reported, printed, and how it ended."""
-        scratch = self.config["scratch"]
-        os.mkdir(scratch, 0o700)
         limits = self.config["limits"] | ({} if seconds is None else {"seconds": seconds})
         config = self.config | {"limits": limits}
         secret = secrets.token_hex(16)
@@ -118,12 +119,20 @@ class Server:
         took = time.monotonic() - began
         os.close(pipe)
         os.close(output)
-        _remove(scratch)
         if ended == "abandoned":
             sys.exit(0)
         printed = bytes(watch.printed).decode("utf-8", "replace")
         ended = "done" if watch.done else ended
         return {"events": watch.events, "ended": ended, "status": status, "output": printed, "seconds": took}
+
+    def clean_up(self) -> bool:
+        """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run."""
+        try:
+            os.chmod(self.config["scratch"], 0o700)
+            empty_folder(self.config["scratch"])
+            return True
+        except OSError:
+            return False
 
     def _end(self, child: int) -> int:
         """Kill whatever the run has left and reap it; the child's exit code, negative for a signal."""
@@ -216,16 +225,6 @@ class _Watch:
         return bool(data)
 
 
-def _remove(folder: str) -> None:
-    try:
-        os.rmdir(folder)
-    except OSError:
-        with contextlib.suppress(RecursionError):
-            shutil.rmtree(folder, ignore_errors=True)
-        if os.path.lexists(folder):  # out of the way until the sandbox is closed
-            os.rename(folder, f"{folder}-{secrets.token_hex(4)}")
-
-
 def _compile(path: str) -> CodeType:
     return compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
 
@@ -250,7 +249,7 @@ def main() -> None:
     if server:
         connection.close()
         os.waitpid(server, 0)
-        shutil.rmtree(sys.argv[2], ignore_errors=True)  # the sandbox's folder, should its caller be gone
+        remove_folder(sys.argv[2])  # its caller may be gone
         return
     protection.die_with_parent()
     if alone:

@@ -1,6 +1,9 @@
-"""Messages between a Sandbox and its server: JSON behind a length of four bytes."""
+"""What a Sandbox and its server share: messages, JSON behind a length of four bytes, and cleaning up."""
 
+import contextlib
+import itertools
 import json
+import os
 import socket
 import struct
 from typing import Any
@@ -26,3 +29,29 @@ def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
             return None
         data += part
     return bytes(data)
+
+
+def empty_folder(folder: str) -> None:
+    """Remove all that is in the folder, however deep: a program may nest deeper than `shutil.rmtree` can go.
+
+    What is in a folder's folders is moved up, level by level, until nothing is left.
+    """
+    numbers = itertools.count()
+    while inside := list(os.scandir(folder)):
+        for entry in inside:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.path)
+                continue
+            os.chmod(entry.path, 0o700)
+            for below in list(os.scandir(entry.path)):
+                if below.is_dir(follow_symlinks=False):
+                    os.chmod(below.path, 0o700)
+                os.rename(below.path, os.path.join(folder, f"kelp-{next(numbers)}"))
+            os.rmdir(entry.path)
+
+
+def remove_folder(folder: str) -> None:
+    """Remove the folder and all in it; one that is gone already is fine."""
+    with contextlib.suppress(FileNotFoundError):
+        empty_folder(folder)
+        os.rmdir(folder)

@@ -1,0 +1,61 @@
+import pytest
+
+from kelp.execution import Observation, TestOutcome
+
+PASSED = TestOutcome("f(0) == 0", "pass")
+
+
+def rendered(outcome: TestOutcome, first_line: int = 1) -> str:
+    return Observation((PASSED, outcome)).render(first_line)
+
+
+def test_a_failed_comparison_renders_as_call_got_and_want() -> None:
+    failed = TestOutcome("t", "fail", call="f(3, 4)", got="7", expected="12", exception="AssertionError")
+    assert rendered(failed) == "1/2 f(3, 4) got 7 want 12"
+
+
+def test_an_exception_renders_with_its_line_in_the_function() -> None:
+    error = TestOutcome("t", "error", call="f([])", exception="IndexError", message="list index out of range", line=13)
+    assert rendered(error, first_line=10) == "1/2 f([]) IndexError line 4: list index out of range"
+
+
+def test_a_line_before_the_function_is_left_out() -> None:
+    error = TestOutcome("t", "error", call="f([])", exception="IndexError", message="no", line=3)
+    assert rendered(error, first_line=10) == "1/2 f([]) IndexError: no"
+
+
+def test_a_timeout_renders_as_such() -> None:
+    assert rendered(TestOutcome("t", "timeout", call="f(9)", message="killed")) == "1/2 f(9) timeout"
+
+
+def test_an_error_before_any_test_renders_with_its_line_in_the_function() -> None:
+    error = "NameError line 12: name 'z' is not defined (while loading a.py)"
+    said = Observation((), error=error, error_line=12, not_run=3).render(first_line=10)
+    assert said == "0/3 NameError line 3: name 'z' is not defined (while loading a.py)"
+
+
+def test_success_renders_as_a_count() -> None:
+    assert Observation((PASSED, PASSED)).render() == "2/2"
+
+
+@pytest.mark.parametrize("status", ["fail", "error", "timeout"])
+def test_renderings_stay_short_and_on_one_line(status: str) -> None:
+    long = "x\n " * 5000
+    outcome = TestOutcome(long, status, call=long, got=long, expected=long, exception="E", message=long)  # type: ignore[arg-type]
+    said = Observation((outcome,) * 1000, error=None).render()
+    assert len(said) <= 200 and "\n" not in said
+    assert len(Observation((), error=long).render()) <= 200
+
+
+def test_skipped_tests_do_not_count_against_success_but_are_none() -> None:
+    skipped = TestOutcome("s", "skip")
+    assert Observation((PASSED, skipped)).ok
+    assert not Observation((skipped,)).ok
+    assert not Observation(()).ok
+    assert not Observation((PASSED,), not_run=1).ok
+    assert not Observation((PASSED,), error="it broke").ok
+
+
+def test_an_unknown_status_is_refused() -> None:
+    with pytest.raises(ValueError, match="status must be one of"):
+        TestOutcome("t", "passed")  # type: ignore[arg-type]

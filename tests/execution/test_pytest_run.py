@@ -1,0 +1,335 @@
+"""pytest files: run by pytest itself, with the program served from memory."""
+
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from kelp.execution import Limits, Observation, Sandbox, Suite
+
+PATIENT = Limits(seconds=60)
+ADD = "def add(a, b):\n    return a + b\n"
+
+
+class Project:
+    """Files in a folder, and running its tests with another source in place of one of them."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(dedent(text))
+        return path
+
+    def sandbox(self, module: str, *tests: str) -> Sandbox:
+        suite = Suite(pytest_files=tuple(self.folder / test for test in tests))
+        return Sandbox(suite, module=self.folder / module, limits=PATIENT)
+
+    def run(self, source: str, module: str, *tests: str, **options: object) -> Observation:
+        with self.sandbox(module, *tests) as sandbox:
+            return sandbox.run(dedent(source).encode(), **options)  # type: ignore[arg-type]
+
+    def files(self) -> set[str]:
+        return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*")}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")  # so that the search for a root ends here
+    return Project(tmp_path)
+
+
+def test_fixtures_parameters_conftest_unittest_and_tmp_path_work_and_nothing_is_left(project: Project) -> None:
+    project.write("calc.py", "raise SystemError('the file itself is not run')\n")
+    project.write("helper.py", "from calc import add\nTHREE = add(1, 2)\n")
+    project.write("numbers.txt", "40 2")
+    project.write("conftest.py", "import pytest\n@pytest.fixture\ndef two():\n    return 2\n")
+    project.write(
+        "test_calc.py",
+        """
+        import unittest
+        from pathlib import Path
+        import pytest
+        from calc import add
+        import helper
+
+        @pytest.mark.parametrize("a, total", [(1, 3), (2, 4)])
+        def test_adds(a, two, total):
+            assert add(a, two) == total
+
+        def test_files(tmp_path):
+            (tmp_path / "x").write_text("x")
+            Path("here").write_text("y")
+            numbers = Path(__file__).with_name("numbers.txt").read_text().split()
+            assert add(*map(int, numbers)) == 42
+            assert helper.THREE == 3
+
+        def test_raises():
+            with pytest.raises(TypeError):
+                add(1, "a")
+
+        @pytest.mark.skip
+        def test_later():
+            assert False
+
+        @pytest.mark.xfail
+        def test_known():
+            assert add(1, 1) == 3
+
+        class TestOld(unittest.TestCase):
+            def test_it(self):
+                self.assertEqual(add(1, 1), 2)
+        """,
+    )
+    before = project.files()
+    observation = project.run(ADD, "calc.py", "test_calc.py", trace=True)
+    assert observation.error is None
+    assert {o.name: o.status for o in observation.outcomes} == {
+        "test_calc.py::test_adds[1-3]": "pass",
+        "test_calc.py::test_adds[2-4]": "pass",
+        "test_calc.py::test_files": "pass",
+        "test_calc.py::test_raises": "pass",
+        "test_calc.py::test_later": "skip",
+        "test_calc.py::test_known": "skip",
+        "test_calc.py::TestOld::test_it": "pass",
+    }
+    assert observation.ok
+    assert observation.lines_passing == {2}
+    assert project.files() == before
+
+
+def test_a_failed_test_tells_call_got_and_expected(project: Project) -> None:
+    project.write("calc.py", ADD)
+    project.write(
+        "test_calc.py",
+        """
+        import unittest
+        import pytest
+        from calc import add
+
+        @pytest.mark.parametrize("a, b, total", [(3, 4, 7)])
+        def test_parameters(a, b, total):
+            assert add(a, b) == total
+
+        def test_swapped():
+            assert 7 == add(3, b=4)
+
+        def test_variable():
+            result = add(3, 4)
+            assert result == 7
+
+        def test_truth():
+            assert not add(3, 4)
+
+        def test_less():
+            assert add(3, 4) < 5
+
+        def test_about():
+            assert add(3, 4) == pytest.approx(7.0)
+
+        def test_says_nothing_when_caught():
+            with pytest.raises(AssertionError):
+                assert 1 == 2
+            assert add(3, 4) == 7
+
+        def test_raises():
+            with pytest.raises(ValueError):
+                add(3, 4)
+
+        class TestOld(unittest.TestCase):
+            def test_it(self):
+                self.assertEqual(add(3, 4), 7)
+            def test_parts(self):
+                for b in (3, 4):
+                    with self.subTest(b=b):
+                        self.assertEqual(add(3, b), 3 + b)
+        """,
+    )
+    observation = project.run(ADD.replace("+", "*"), "calc.py", "test_calc.py")
+    assert {o.status for o in observation.outcomes} == {"fail"}
+    said = {o.name.rpartition("::")[2]: (o.call, o.got, o.expected) for o in observation.outcomes}
+    assert said["test_parameters[3-4-7]"] == ("add(3, 4)", "12", "7")
+    assert said["test_swapped"] == ("add(3, b=4)", "12", "7")
+    assert said["test_variable"] == ("add(3, 4)", "12", "7")
+    assert said["test_truth"] == ("add(3, 4)", "12", "False")
+    assert said["test_less"] == ("add(3, 4)", "12", "< 5")
+    assert said["test_about"][:2] == ("add(3, 4)", "12")
+    assert said["test_says_nothing_when_caught"] == ("add(3, 4)", "12", "7")
+    assert said["test_it"] == ("add(3, 4)", "12", "7")
+    assert said["test_parts"] == ("add(3, 3)", "9", "6")
+    assert observation.render() == "0/10 add(3, 4) got 12 want 7"
+
+
+def test_an_exception_tells_the_call_and_the_programs_line(project: Project) -> None:
+    project.write("calc.py", "def first(xs):\n    return xs[0]\n")
+    project.write("test_calc.py", "from calc import first\ndef test_first():\n    xs = []\n    assert first(xs) == 1\n")
+    [said] = project.run("def first(xs):\n    return xs[0]\n", "calc.py", "test_calc.py").outcomes
+    assert (said.status, said.call, said.exception, said.line) == ("error", "first([])", "IndexError", 2)
+
+
+def test_a_name_that_the_program_lacks_is_an_error_of_the_run(project: Project) -> None:
+    project.write("calc.py", ADD)
+    project.write("test_calc.py", "from calc import add\ndef test_add():\n    assert add(1, 2) == 3\n")
+    with project.sandbox("calc.py", "test_calc.py") as sandbox:
+        missing = sandbox.run(b"def plus(a, b): return a + b\n")
+        assert missing.error is not None
+        assert missing.error.startswith("ImportError: cannot import name 'add' from 'calc'")
+        assert "test_calc.py" in missing.error and not missing.ok
+
+        broken = sandbox.run(b"import math\nx = math.nothing\n")
+        assert broken.error is not None and broken.error.startswith("AttributeError line 2: ")
+        assert broken.error_line == 2
+
+        syntax = sandbox.run(b"def add(:\n")
+        assert syntax.error is not None and syntax.error.startswith("SyntaxError line 1: ")
+        assert sandbox.run(ADD.encode()).ok
+
+
+def test_a_broken_test_file_or_conftest_and_no_tests_at_all_can_be_told_apart(project: Project) -> None:
+    project.write("calc.py", ADD)
+    project.write("test_calc.py", "import nothing_of_that_name\n")
+    observation = project.run(ADD, "calc.py", "test_calc.py")
+    assert observation.error is not None
+    assert "ModuleNotFoundError: No module named 'nothing_of_that_name'" in observation.error
+    assert "importing test_calc.py" in observation.error
+
+    project.write("test_calc.py", "x = 1\n")
+    assert project.run(ADD, "calc.py", "test_calc.py").error == "no tests were found"
+
+    project.write("conftest.py", "1 / 0\n")
+    observation = project.run(ADD, "calc.py", "test_calc.py")
+    assert observation.error == "ZeroDivisionError: division by zero (while loading conftest.py)"
+
+
+def layouts() -> dict[str, tuple[str, str, str]]:
+    """Module, test file and import, for the ways in which projects are laid out."""
+    return {
+        "beside": ("calc.py", "test_calc.py", "from calc import add"),
+        "tests folder": ("calc.py", "tests/test_calc.py", "from calc import add"),
+        "package": ("pkg/sub/calc.py", "tests/test_calc.py", "from pkg.sub.calc import add"),
+        "tests in the package": ("pkg/sub/calc.py", "pkg/sub/tests/test_calc.py", "from ..calc import add"),
+        "src": ("src/pkg/sub/calc.py", "tests/test_calc.py", "from pkg.sub.calc import add"),
+        "folder without __init__": ("examples/calc.py", "test_calc.py", "from examples.calc import add"),
+        "by its own name in a package": ("pkg/sub/calc.py", "tests/test_calc.py", "from calc import add"),
+        "module": ("calc.py", "test_calc.py", "import calc\nadd = calc.add"),
+    }
+
+
+@pytest.mark.parametrize("layout", layouts())
+def test_the_program_is_served_under_every_name_that_leads_to_its_file(project: Project, layout: str) -> None:
+    module, test, statement = layouts()[layout]
+    path = project.write(module, "def add(a, b):\n    return 0\n")
+    for folder in path.parents:
+        if folder.name in ("pkg", "sub"):
+            (folder / "__init__.py").touch()
+    project.write(test, f"{statement}\ndef test_add():\n    assert add(1, 2) == 3\n")
+    if "tests in" in layout:
+        (project.folder / test).with_name("__init__.py").touch()
+    with project.sandbox(module, test) as sandbox:
+        assert sandbox.run(ADD.encode()).ok
+        assert sandbox.run(path.read_bytes()).render() == "0/1 add(1, 2) got 0 want 3"
+
+
+def test_settings_of_pytest_that_decide_what_can_be_imported_are_kept(project: Project) -> None:
+    project.write("pytest.ini", "[pytest]\npythonpath = code\naddopts = --import-mode=importlib --cov --nothing\n")
+    project.write("code/calc.py", ADD)
+    for folder in ("a", "b"):  # two files of one name need the mode
+        project.write(f"{folder}/test_calc.py", "from calc import add\ndef test_add():\n    assert add(1, 2) == 3\n")
+    assert project.run(ADD, "code/calc.py", "a/test_calc.py", "b/test_calc.py").passed == 2
+
+
+def test_a_module_loaded_by_its_path_is_the_program_too(project: Project) -> None:
+    project.write("my-calc.py", "def add(a, b):\n    return 0\n")
+    project.write(
+        "test_calc.py",
+        """
+        import importlib.util, inspect, pathlib
+        spec = importlib.util.spec_from_file_location("anything", pathlib.Path(__file__).with_name("my-calc.py"))
+        calc = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(calc)
+
+        def test_add():
+            assert calc.add(1, 2) == 3
+            assert "a + b" in inspect.getsource(calc.add)
+        """,
+    )
+    assert project.run(ADD, "my-calc.py", "test_calc.py").ok
+
+
+def test_a_test_file_may_be_the_program_itself(project: Project) -> None:
+    text = "def add(a, b):\n    return 0\ndef test_add():\n    assert add(1, 2) == 3\n"
+    project.write("test_calc.py", text)
+    with project.sandbox("test_calc.py", "test_calc.py") as sandbox:
+        assert sandbox.run(text.encode()).render() == "0/1 add(1, 2) got 0 want 3"
+        assert sandbox.run(text.replace("return 0", "return a + b").encode()).ok
+
+
+def test_the_wanted_test_runs_first_and_a_failure_can_stop_the_run(project: Project) -> None:
+    project.write("calc.py", ADD)
+    tests = "".join(f"def test_{n}():\n    assert add({n}, 1) == 2\n" for n in range(4))
+    project.write("test_calc.py", "from calc import add\n" + tests)
+    with project.sandbox("calc.py", "test_calc.py") as sandbox:
+        observation = sandbox.run(ADD.encode(), first="test_calc.py::test_2", stop_on_failure=True)
+        assert [o.name for o in observation.outcomes] == ["test_calc.py::test_2"]
+        assert (observation.total, observation.not_run) == (4, 3)
+        observation = sandbox.run(ADD.encode(), first="test_calc.py::test_1", stop_on_failure=True)
+        assert [o.status for o in observation.outcomes] == ["pass", "fail"]
+
+
+def test_pytest_files_go_along_with_asserts(project: Project) -> None:
+    module = project.write("calc.py", ADD)
+    test = project.write("test_calc.py", "from calc import add\ndef test_add():\n    assert add(1, 2) == 3\n")
+    suite = Suite(asserts=("add(1, 1) == 3",), pytest_files=(test,))
+    with Sandbox(suite, module=module, limits=PATIENT) as sandbox:
+        assert [o.status for o in sandbox.run(ADD.encode()).outcomes] == ["fail", "pass"]
+        stopped = sandbox.run(ADD.encode(), stop_on_failure=True)
+        assert (len(stopped.outcomes), stopped.total) == (1, 2)
+        other = sandbox.run(ADD.encode(), first="test_calc.py::test_add")
+        assert [o.status for o in other.outcomes] == ["pass", "fail"]
+
+
+def test_a_test_file_edited_meanwhile_is_read_again(project: Project) -> None:
+    project.write("calc.py", ADD)
+
+    def write(total: int) -> None:
+        test = f"from calc import add\ndef test_add():\n    assert add(1, 2) == {total}\n"
+        project.write("test_calc.py", test)
+
+    write(3)
+    with project.sandbox("calc.py", "test_calc.py") as sandbox:
+        assert sandbox.run(ADD.encode()).ok
+        write(1234)
+        assert sandbox.run(ADD.encode()).render() == "0/1 add(1, 2) got 3 want 1234"
+
+
+def test_a_project_file_named_like_a_library_is_what_its_tests_import(project: Project) -> None:
+    project.write("fractions.py", ADD)
+    project.write("statistics.py", "from fractions import add\ndef mean(a, b):\n    return add(a, b) / 2\n")
+    project.write("test_it.py", "from statistics import mean\ndef test_mean():\n    assert mean(1, 3) == 2\n")
+    with project.sandbox("fractions.py", "test_it.py") as sandbox:
+        assert sandbox.run(ADD.encode()).ok
+        assert not sandbox.run(ADD.replace("+", "*").encode()).ok
+
+
+def test_a_program_cannot_skip_its_tests(project: Project) -> None:
+    project.write("calc.py", ADD)
+    project.write("other.py", ADD)
+    project.write("test_calc.py", "from calc import add\ndef test_add():\n    assert add(1, 2) == 3\n")
+    project.write("test_other.py", "from other import add\ndef test_add():\n    assert add(1, 2) == 3\n")
+    with project.sandbox("calc.py", "test_calc.py", "test_other.py") as sandbox:
+        inside = sandbox.run(b"import pytest\ndef add(a, b):\n    pytest.skip('no')\n")
+        assert [o.status for o in inside.outcomes] == ["error", "pass"]
+        outside = sandbox.run(b"import pytest\npytest.skip('no', allow_module_level=True)\n")
+        assert not outside.ok and outside.error is not None and "line 2" in outside.error
+
+
+def test_pytest_files_need_a_module(project: Project) -> None:
+    test = project.write("test_calc.py", "")
+    with pytest.raises(ValueError, match="module's path is needed"):
+        Sandbox(Suite(pytest_files=(test,)))
+    with pytest.raises(FileNotFoundError, match="is not a file"):
+        Sandbox(Suite(pytest_files=(test,)), module=project.folder / "nothing.py")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        Suite(pytest_files=(project.folder / "test_nothing.py",))
