@@ -1,0 +1,280 @@
+"""What a function needs of its module, and of the modules that one imports from, so that it can run on its own.
+
+Nothing is imported: names are followed through the texts. The context of a function is source code: imports of the
+standard library, then the constants, helper functions and classes its free names lead to, dependencies first.
+"""
+
+import ast
+import builtins
+import io
+import symtable
+import sys
+import textwrap
+import tokenize
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+from kelp.data.record import body_without_docstring
+
+MAX_CONTEXT = 6000  # characters
+MAX_CONSTANT = 1000  # characters of one module-level constant
+BUILTINS = frozenset(dir(builtins))
+STDLIB = sys.stdlib_module_names - {"__future__"}
+
+
+@dataclass(frozen=True)
+class Module:
+    """The text of one .py file, "\\n" line ends."""
+
+    package: str  # "toolz-1.2.0"
+    path: PurePosixPath  # as imported: toolz/itertoolz.py
+    text: str
+    licence: str = ""
+    importable: bool = False  # it can be imported where its functions will run: the standard library
+
+    @property
+    def origin(self) -> str:
+        return f"{self.package}/{self.path}"
+
+    @property
+    def dotted(self) -> str:
+        parts = self.path.with_suffix("").parts
+        return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@dataclass(frozen=True)
+class Code:
+    text: str
+    is_import: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """`from module import name` within the package."""
+
+    module: str
+    name: str
+
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef  # its code is cut out when it is needed
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a module defines at its top level."""
+
+    tree: ast.Module
+    lines: list[str]
+    by_name: dict[str, Code | Link | Definition] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)  # modules it imports everything from
+
+
+class _Unusable(Exception):
+    """A context that is too long, or has two meanings for one name."""
+
+
+class Library:
+    """The modules that names are followed through; each is parsed when it is first needed."""
+
+    def __init__(self, modules: Iterable[Module]):
+        self._modules = {(m.package, m.dotted): m for m in modules}
+        self._parsed: dict[tuple[str, str], Names | None] = {}
+        self._dead_ends: set[tuple[str, str]] = set()  # (origin, name) that needs a name which leads nowhere
+
+    def names(self, module: Module) -> Names | None:
+        """None where the module does not parse."""
+        key = (module.package, module.dotted)
+        if key not in self._parsed:
+            self._parsed[key] = _names(module)
+        return self._parsed[key]
+
+    def context(self, module: Module, names: Iterable[str]) -> str | None:
+        """The code behind the names; None where one leads nowhere, is ambiguous, or all is too long."""
+        imports: dict[str, None] = {}
+        code: dict[str, Code] = {}
+
+        def add(module: Module, name: str) -> bool:
+            """Take in what the name needs and then its own code; False where a name leads nowhere."""
+            found = None if (module.origin, name) in self._dead_ends else self._resolve(module, name, depth=8)
+            if found is None:
+                return False
+            home, definition = found
+            if definition.is_import:
+                imports.setdefault(definition.text)
+            elif name not in code:
+                code[name] = definition  # seen, so that recursion ends; its place comes after what it needs
+                if not all(add(home, needed) for needed in sorted(free_names(definition.text) - {name})):
+                    self._dead_ends.add((module.origin, name))
+                    return False
+                code[name] = code.pop(name)
+            elif code[name] != definition:
+                raise _Unusable
+            if sum(len(c.text) for c in code.values()) > MAX_CONTEXT:
+                raise _Unusable
+            return True
+
+        try:
+            if not all(add(module, name) for name in sorted(names)):
+                return None
+        except _Unusable:
+            return None
+        return "".join(sorted(imports)) + "".join(c.text for c in code.values())
+
+    def _resolve(self, module: Module, name: str, depth: int) -> tuple[Module, Code] | None:
+        """The code a name stands for in a module, and the module that code is from."""
+        names = self.names(module)
+        if names is None or depth == 0:
+            return None
+        match names.by_name.get(name):
+            case Code() as code:
+                return module, code
+            case ast.stmt() as node:
+                source = dedented(names.lines, node)
+                return (module, Code(_without_docstring(source))) if source else None
+            case Link(module=dotted, name=original):
+                other = self._modules.get((module.package, dotted))
+                return self._resolve(other, original, depth - 1) if other and original == name else None
+        for dotted in names.stars:
+            other = self._modules.get((module.package, dotted))
+            if other and (found := self._resolve(other, name, depth - 1)):
+                return found
+        return None
+
+
+@lru_cache(maxsize=20_000)
+def free_names(source: str) -> frozenset[str]:
+    """Names the source reads that neither it nor the builtins define. Raises SyntaxError."""
+    free = set()
+    tables = [symtable.symtable(source, "<function>", "exec")]
+    while tables:
+        table = tables.pop()
+        outermost = table.get_type() == "module"
+        for symbol in table.get_symbols():
+            if symbol.is_referenced() and (outermost or symbol.is_global()):
+                free.add(symbol.get_name())
+        tables.extend(table.get_children())
+    return frozenset(free - BUILTINS)
+
+
+def dedented(lines: list[str], node: Definition) -> str | None:
+    """The definition's own text at the left margin; None where it does not mean the same there or does not compile."""
+    first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+    block = lines[first - 1 : node.end_lineno]
+    margin = block[0][: len(block[0]) - len(block[0].lstrip())]
+    source = "\n".join(line.removeprefix(margin) for line in block) + "\n"
+    try:
+        compile(source, "<function>", "exec", dont_inherit=True)
+        # a multi-line string changes with its margin: fine for a docstring, which is cleaned before it is read
+        if margin and _constants(ast.parse(source)) != _constants(node):
+            return None
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    return source
+
+
+def _constants(root: ast.AST) -> list[str]:
+    docstrings = set()
+    constants = []
+    for node in ast.walk(root):
+        if isinstance(node, ast.Constant):
+            constants.append(node)
+        elif isinstance(node, Definition) and body_without_docstring(node) is not node.body:
+            docstrings.add(id(getattr(node.body[0], "value", None)))
+    return [repr(c.value) for c in constants if id(c) not in docstrings]
+
+
+def read_module(data: bytes, path: PurePosixPath, package: str, licence: str) -> Iterator[Module]:
+    """The decoded file; nothing where its encoding is wrong."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
+        text = data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n").replace("\f", " ")
+    except (SyntaxError, UnicodeDecodeError, LookupError):
+        return
+    yield Module(package, path, text, licence)
+
+
+def _names(module: Module) -> Names | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(module.text)
+    except (SyntaxError, ValueError, RecursionError):
+        return None
+    names = Names(tree, module.text.split("\n"))
+    for node, nested in _top_level(tree.body):
+        if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            names.by_name.pop(node.target.id, None)  # no constant
+        for name, definition in _defined(node, names.lines, module):
+            if name == "*" and isinstance(definition, Link):
+                names.stars.append(definition.module)
+            elif not (nested and name in names.by_name):  # in `try` and `if` the first counts, outside the last
+                names.by_name[name] = definition
+    return names
+
+
+def _top_level(body: list[ast.stmt], nested: bool = False) -> Iterator[tuple[ast.stmt, bool]]:
+    for node in body:
+        if isinstance(node, ast.If):
+            yield from _top_level(node.body + node.orelse, True)
+        elif isinstance(node, ast.Try):
+            yield from _top_level(node.body + [s for h in node.handlers for s in h.body] + node.orelse, True)
+        else:
+            yield node, nested
+
+
+def _defined(node: ast.stmt, lines: list[str], module: Module) -> Iterator[tuple[str, Code | Link | Definition]]:
+    match node:
+        case ast.Import(names=aliases):
+            for a in aliases:
+                if a.name.split(".")[0] in STDLIB:
+                    text = f"import {a.name} as {a.asname}\n" if a.asname else f"import {a.name}\n"
+                    yield a.asname or a.name.split(".")[0], Code(text, is_import=True)
+        case ast.ImportFrom(names=aliases):
+            source = _absolute(node, module)
+            ours = node.level > 0 or source.split(".")[0] == module.dotted.split(".")[0]
+            for a in aliases:
+                if ours and not module.importable:
+                    yield a.asname or a.name, Link(source, a.name)
+                elif source.split(".")[0] in STDLIB and a.name != "*":
+                    alias = f" as {a.asname}" if a.asname else ""
+                    yield a.asname or a.name, Code(f"from {source} import {a.name}{alias}\n", is_import=True)
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr()):
+            text = textwrap.dedent("\n".join(lines[node.lineno - 1 : node.end_lineno])) + "\n"
+            if len(text) <= MAX_CONSTANT and _parses(text):
+                yield name, Code(text)
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            yield node.name, node
+
+
+def _absolute(node: ast.ImportFrom, module: Module) -> str:
+    if node.level == 0:
+        return node.module or ""
+    parts = module.dotted.split(".")
+    if module.path.name != "__init__.py":
+        parts = parts[:-1]
+    parents = parts[: len(parts) - (node.level - 1)]
+    return ".".join([*parents, *([node.module] if node.module else [])])
+
+
+def _parses(text: str) -> bool:
+    try:
+        return len(ast.parse(text).body) == 1
+    except SyntaxError:
+        return False
+
+
+def _without_docstring(source: str) -> str:
+    """A helper's docstring is only in the way; left where other code shares its lines."""
+    node = ast.parse(source).body[0]
+    assert isinstance(node, Definition)
+    body = body_without_docstring(node)
+    if body is node.body or not body:
+        return source
+    lines, docstring = source.split("\n"), node.body[0]
+    before = lines[docstring.lineno - 1][: docstring.col_offset]
+    if before.strip() or body[0].lineno <= (docstring.end_lineno or 0):
+        return source
+    return "\n".join(lines[: docstring.lineno - 1] + lines[docstring.end_lineno or 0 :])

@@ -1,0 +1,124 @@
+"""Executable specs for functions that have no tests: asserts that record what the clean function does.
+
+Calls come from the docstring's examples and from `inputs`; the function itself, run in the sandbox, says what they
+give. Kept are calls whose value is short, survives repr, and is the same when run again.
+"""
+
+import ast
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from queue import SimpleQueue
+
+from kelp.data import inputs
+from kelp.data.record import Record
+from kelp.execution import CallResult, Limits, Sandbox
+
+LIMITS = Limits(seconds=0.7, memory_mb=512)
+MIN_ASSERTS, MAX_ASSERTS = 3, 5
+MAX_VALUE = 80  # characters of an expected value
+MAX_ASSERT = 160  # characters of an assert
+ASSIGNMENTS, PROBES, CALLS = 10, 3, 24  # ways to type the parameters; calls to try each; calls under the best one
+LATE = 2  # calls of one batch that may run into the deadline before the rest of it is given up
+
+
+def add_specs(records: Iterable[Record], seed: int = 0, jobs: int = 2) -> list[Record]:
+    """The same records in the same order, with asserts where a spec was found; those that have asserts keep them.
+
+    A function of the records and the seed, whatever `jobs` is, as far as the functions meet the time limit.
+    """
+    with ExitStack() as stack:
+        sandboxes: SimpleQueue[Sandbox] = SimpleQueue()
+        for _ in range(jobs):
+            sandboxes.put(stack.enter_context(Sandbox(limits=LIMITS)))
+
+        def specified(record: Record) -> Record:
+            if record.asserts or record.context is None:
+                return record
+            sandbox = sandboxes.get()
+            try:
+                return dataclasses.replace(
+                    record, asserts=spec(record, sandbox, random.Random(f"{seed} {record.source}"))
+                )
+            finally:
+                sandboxes.put(sandbox)
+
+        return list(stack.enter_context(ThreadPoolExecutor(jobs)).map(specified, records))
+
+
+def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> tuple[str, ...]:
+    """Asserts that pin the function down, or () where none were found that tell anything."""
+    function = ast.parse(record.source).body[0]
+    if not isinstance(function, ast.FunctionDef):  # a coroutine
+        return ()
+    params = inputs.parameters(function)
+    if not params or params[0].name in ("self", "cls", "mcs", "klass"):
+        return ()
+    wrap = "list({})" if inputs.returns_iterator(function) else "{}"
+
+    def good(calls: Sequence[str]) -> list[CallResult]:
+        return [r for r in _evaluate(sandbox, record, calls) if _tells(r)]
+
+    families = [
+        [wrap.format(call) for call in inputs.calls(function, params, kinds, rng, CALLS)]
+        for kinds in inputs.assignments(params, ASSIGNMENTS)
+    ]
+    probes = [family[i] for i in range(PROBES) for family in families if i < len(family)]
+    answers = {r.call: r for r in good(list(dict.fromkeys(probes)))}
+    examples = inputs.doctest_calls(function)
+    best = max(families, key=lambda family: _yield([answers[c] for c in family[:PROBES] if c in answers]))
+    if not answers and not examples:
+        return ()
+    asserts = _choose(good([*examples, *best]))
+    if len(asserts) < MIN_ASSERTS:
+        return ()
+    # the other way round: every run starts from one state of `random`, and a function may count its calls
+    again = sandbox.run(record.source.encode(), asserts=asserts[::-1], setup=record.context or "")
+    return asserts if again.ok else ()
+
+
+def _evaluate(sandbox: Sandbox, record: Record, calls: Sequence[str]) -> list[CallResult]:
+    """The results of the calls; those after a call that hangs are run again without it."""
+    results: list[CallResult] = []
+    for _ in range(LATE + 1):
+        batch = sandbox.evaluate(record.source.encode(), calls, record.context or "")
+        done = [r for r in batch if r.exception != "NotRun"]
+        results += done
+        calls = calls[len(done) :]
+        if not calls:
+            break
+    return results
+
+
+def _tells(result: CallResult) -> bool:
+    """Whether the result can stand in an assert."""
+    if result.repr is None or not result.round_trips or "\n" in result.repr:
+        return False
+    return len(result.repr) <= MAX_VALUE and len(_assert(result)) <= MAX_ASSERT
+
+
+def _assert(result: CallResult) -> str:
+    if result.repr in ("None", "True", "False"):
+        return f"assert {result.call} is {result.repr}"
+    return f"assert {result.call} == {result.repr}"
+
+
+def _yield(results: Sequence[CallResult]) -> tuple[int, int]:
+    """How much calls tell: values that differ, then values at all."""
+    values = Counter(r.repr for r in results if r.repr != "None")
+    return len(values), values.total()
+
+
+def _choose(results: Sequence[CallResult]) -> tuple[str, ...]:
+    """Asserts with as many different values as there are, in turns; none where all values are equal."""
+    groups: dict[str, list[CallResult]] = {}
+    for result in sorted(results, key=lambda r: r.repr == "None"):
+        groups.setdefault(str(result.repr), []).append(result)
+    if len(groups) < 2:
+        return ()
+    turns = [group[i] for i in range(MAX_ASSERTS) for group in groups.values() if i < len(group)]
+    wanted = max(MIN_ASSERTS, min(MAX_ASSERTS, len(groups) + 1))
+    return tuple(dict.fromkeys(_assert(r) for r in turns))[:wanted]
