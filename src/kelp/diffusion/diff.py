@@ -12,8 +12,8 @@ only where nothing smaller will do. So every program reaches every other byte fo
 """
 
 from kelp.syntax.edits import Edit, apply_disjoint
-from kelp.syntax.program import Program, parse, parses
-from kelp.syntax.sites import elements, sites, tail
+from kelp.syntax.program import Program, parse
+from kelp.syntax.sites import is_valid, sites, tail
 
 EDIT_COST = 6  # leaves that one more edit must save
 LONG = 32  # leaves written in one edit from which on each costs `LONG_COST` more: long texts are seldom got right
@@ -37,7 +37,7 @@ def next_edits(a: Program, b: Program) -> list[Edit]:
     legal = {(s.start, s.end) for s in sites(a)}
     blocked = {e for e, after in zip(script, script[1:], strict=False) if _in_front(e) and _in_front(after)}
     first = [e for e in script if (e.start, e.end) in legal and e not in blocked]
-    first = [e for e in first if parses(e.apply(a.source), a.language)]
+    first = [e for e in first if is_valid(a, e)]
     return first or [_merged(a, b, list(script))]
 
 
@@ -86,7 +86,7 @@ def _merged(a: Program, b: Program, script: list[Edit]) -> Edit:
         shifted = [Edit(e.start - place.start, e.end - place.start, e.text) for e in inside]
         text = apply_disjoint(a.source[place.start : place.end], shifted)
         edit = Edit(place.start, place.end, text)
-        if parses(edit.apply(a.source), a.language):
+        if is_valid(a, edit):
             return edit
     return Edit(0, len(a.source), b.source)
 
@@ -105,7 +105,7 @@ class _Diff:
     def elements(self, node: int, of_b: bool = False) -> list[int]:
         key = (node, of_b)
         if key not in self.parts:
-            self.parts[key] = elements(self.b if of_b else self.a, node)
+            self.parts[key] = _parts(self.b if of_b else self.a, node)
         return self.parts[key]
 
     def reindented(self) -> Script:
@@ -306,6 +306,20 @@ class _Diff:
         if x_rest[i - 2] != y_rest[j - 2] or x_rest[i - 1] != y_rest[j - 1]:
             return None
         return Edit(*span, b.source[b.start[ys[j - 2]] : b.end[ys[j - 1]]])
+
+
+def _parts(program: Program, node: int) -> list[int]:
+    """The children that an edit may replace or go into; the text between them is glue."""
+    language, kind, named = program.language, program.kind, program.named
+    return [
+        child
+        for child in program.children(node)
+        if kind[child] not in language.comments
+        and (
+            language.category(kind[child], program.field[child], kind[node], named[child]) is not None
+            or (named[child] and not program.is_leaf(child))
+        )
+    ]
 
 
 def _common_prefix(a: bytes, b: bytes, longest: int) -> int:

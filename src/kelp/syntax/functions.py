@@ -9,6 +9,7 @@ from kelp.syntax.language import Language
 from kelp.syntax.program import Program, parse
 from kelp.syntax.python import PYTHON
 
+LINE = re.compile(rb"(\r?\n)([\t\f ]*)")  # a line end, with the indentation of the line after it
 TAB = b" " * 4  # what a tab of indentation is shown as
 
 
@@ -18,7 +19,8 @@ class Function:
 
     `source` is what is edited: dedented, with "\\n" line ends and spaces for indentation. The file may
     have a margin, tabs and CRLF; `to_file` puts an edit of `source` into those terms, and touches no
-    byte of the file outside the edit's span.
+    byte of the file outside the edit's span. Lines that begin inside a string have their indentation as
+    part of the string: it is neither taken off nor put on.
     """
 
     qualname: str
@@ -30,24 +32,28 @@ class Function:
     offsets: tuple[int, ...]  # for each byte of `source` and its end: the offset in the file
     margin: bytes  # the indentation of its first line
     newline: bytes
-    tabs: bool
+    tabs: bool  # do tabs indent its statements?
+    language: Language
 
     @cached_property
     def program(self) -> Program:
-        return parse(self.source)
+        return parse(self.source, self.language)
 
     def to_file(self, edit: Edit) -> Edit:
         """The same edit in terms of the file."""
 
-        def indent(match: re.Match[bytes]) -> bytes:
-            if match.string[match.end() : match.end() + 1] == b"\n":  # an empty line stays empty
+        def indent(line: re.Match[bytes]) -> bytes:
+            spaces = line[2]
+            if not spaces and _is_blank(line):
                 return self.newline
-            spaces = match.group(1)
             if self.tabs:
                 spaces = b"\t" * (len(spaces) // len(TAB)) + b" " * (len(spaces) % len(TAB))
             return self.newline + self.margin + spaces
 
-        text = re.sub(rb"\n([ ]*)", indent, edit.text)
+        text = b"".join(
+            LINE.sub(indent, piece) if _is_space(piece) else piece.replace(b"\n", self.newline)
+            for piece in self.language.lexer.findall(edit.text)
+        )
         return Edit(self.offsets[edit.start], self.offsets[edit.end], text)
 
 
@@ -85,36 +91,65 @@ def _name(tree: Program, node: int) -> str:
     return next(tree.text(c) for c in tree.children(node) if tree.field[c] == "name").decode()
 
 
+def _is_space(piece: bytes) -> bool:
+    """Is this piece of the lexer space between others (line continuations included)?"""
+    return not piece.strip(b" \t\f\r\n\\")
+
+
+def _is_blank(line: re.Match[bytes]) -> bool:
+    """Is nothing on the line that this match of `LINE` begins?"""
+    return line.string[line.end() : line.end() + 2].lstrip(b"\r").startswith(b"\n")
+
+
+def _indented_by_tabs(tree: Program, node: int, margin: bytes) -> bool:
+    """Is every statement inside the node indented, beyond the margin, by tabs alone?"""
+    indents = set()
+    for block in range(node, tree.last[node]):
+        rule = tree.language.lists.get(tree.kind[block])
+        if rule is not None and rule.element == "statement":
+            start = tree.start[block]
+            line = tree.source[tree.source.rfind(b"\n", 0, start) + 1 : start]
+            if not line.strip():
+                indents.add(line.removeprefix(margin))
+    return bool(indents) and not any(indent.strip(b"\t") for indent in indents)
+
+
 def _window(tree: Program, node: int, qualname: str) -> Function:
     file, start, end = tree.source, tree.start[node], tree.end[node]
+    end -= file[start:end].endswith(b"\r")  # the grammar gives a comment the first half of its line end
     before = file[file.rfind(b"\n", 0, start) + 1 : start]
     margin = before if not before.strip() else b""
     raw = file[start:end]
-    newline = b"\r\n" if b"\r\n" in raw else b"\n"
-    tabs = bool(re.search(rb"\n[ ]*\t", raw))
-    pieces: list[bytes] = []
-    offsets: list[int] = []
+    newline = b"\r\n" if b"\r\n" in (raw if b"\n" in raw else file) else b"\n"
+    tabs = _indented_by_tabs(tree, node, margin)
+    source, offsets = bytearray(), []
+
+    def show(text: bytes, at: int) -> None:
+        source.extend(text)
+        offsets.extend(range(at, at + len(text)))
+
     at = start
-    for line in re.findall(rb"[^\n]*\n|[^\n]+", raw):
-        body = line[len(margin) :] if at > start and line.startswith(margin) else line
-        place = at + len(line) - len(body)
-        ended = body.endswith(b"\n")
-        text = body.removesuffix(b"\n").removesuffix(b"\r") if ended else body
-        if tabs:
-            rest = text.lstrip(b"\t")
-            for _ in range(len(text) - len(rest)):
-                pieces.append(TAB)
-                offsets += [place] * len(TAB)
-                place += 1
-            text = rest
-        pieces.append(text)
-        offsets += range(place, place + len(text))
-        if ended:
-            pieces.append(b"\n")
-            offsets.append(place + len(text))
-        at += len(line)
+    for piece in tree.language.lexer.findall(raw):
+        shown = 0
+        for line in LINE.finditer(piece):
+            show(piece[shown : line.start()], at + shown)
+            source.extend(b"\n")
+            offsets.append(at + line.start())
+            shown = line.end(1)
+            if not _is_space(piece):
+                continue
+            if line[2].startswith(margin):
+                shown += len(margin)
+            elif _is_blank(line):
+                shown = line.end()
+            while tabs and piece[shown : shown + 1] == b"\t":
+                source.extend(TAB)
+                offsets.extend([at + shown] * len(TAB))
+                shown += 1
+        show(piece[shown:], at + shown)
+        at += len(piece)
     first_line = file.count(b"\n", 0, start) + 1
     return Function(
-        qualname, start, end, first_line, first_line + raw.count(b"\n"), b"".join(pieces),
-        (*offsets, end), margin, newline, tabs,
+        qualname, start, end, first_line, first_line + raw.count(b"\n"), bytes(source),
+        (*offsets, end), margin, newline, tabs, tree.language,
     )  # fmt: skip

@@ -27,6 +27,7 @@ EXPRESSIONS = frozenset(
     concatenated_string integer float true false none ellipsis await yield named_expression list_splat
     dictionary_splat expression_list as_pattern""".split()
 )
+COMMENTS = frozenset({"comment", "line_continuation"})
 STATEMENT_LISTS = frozenset({"block", "module"})
 CLAUSES = frozenset(
     {"elif_clause", "else_clause", "except_clause", "except_group_clause", "finally_clause", "case_clause"}
@@ -89,16 +90,18 @@ def category(kind: str, field: str | None, parent: str, named: bool) -> str | No
     """What may be written in place of a node of this kind, in this field of a node of the parent kind."""
     if not named:
         return OPERATORS.get(parent) if field in ("operator", "operators") else None
+    if kind in COMMENTS:
+        return None
     if kind in WHOLE:
         return WHOLE[kind]
     if parent in STATEMENT_LISTS:
-        return "statement" if kind not in ("comment", "line_continuation") else None
+        return "statement"
     if (parent, field) in NAME_FIELDS or (parent in NAME_PARENTS and kind == "identifier"):
         return "name"
     if parent in ("parameters", "lambda_parameters"):
-        return "parameter" if kind != "comment" else None
+        return "parameter"
     if parent in PATTERN_PARENTS or (parent, field) in PATTERN_FIELDS:
-        return "pattern" if kind not in ("comment", "type") else None
+        return "pattern" if kind != "type" else None
     if parent in IMPORTS:
         return "import"
     if parent == "decorated_definition":
@@ -115,7 +118,7 @@ def category(kind: str, field: str | None, parent: str, named: bool) -> str | No
 def may_drop(program: "Program", node: int) -> bool:
     """Is the program still valid when this list element or optional part is taken out?"""
     kind, parent = program.kind, program.parent[node]
-    siblings = [c for c in program.children(parent) if program.named[c] and kind[c] != "comment"]
+    siblings = [c for c in program.children(parent) if program.named[c] and kind[c] not in COMMENTS]
     at = siblings.index(node)
     if b"nonlocal" in program.source and _holds_nonlocal(program, node):
         return False
@@ -276,7 +279,7 @@ PYTHON = Language(
     parser=tree_sitter.Parser(tree_sitter.Language(tree_sitter_python.language())),
     root_kinds=frozenset({"function_definition", "decorated_definition", "class_definition"}),
     atoms=frozenset({"string", "concatenated_string", "not in", "is not"}),
-    comments=frozenset({"comment", "line_continuation"}),
+    comments=COMMENTS,
     categories=CATEGORIES,
     category=category,
     lists=LISTS,

@@ -27,8 +27,7 @@ def elements(program: Program, node: int) -> list[int]:
     return [
         child
         for child in program.children(node)
-        if kind[child] not in language.comments
-        and category(kind[child], program.field[child], kind[node], program.named[child]) is not None
+        if category(kind[child], program.field[child], kind[node], program.named[child]) is not None
     ]
 
 
@@ -40,7 +39,7 @@ def tail(program: Program, node: int) -> int:
         after < len(program.kind)
         and program.parent[after] == program.parent[node]
         and program.kind[after] in program.language.comments
-        and b"\n" not in program.source[end : program.start[after]]
+        and b"\n" not in program.source[end : program.end[after]]
     ):
         return program.end[after]
     return end
@@ -105,8 +104,14 @@ def make_edit(program: Program, site: Site, text: bytes) -> Edit | None:
     if (site.op == "delete") == bool(text):
         return None
     edit = Edit(site.start, site.end, text)
-    result = edit.apply(program.source)
-    language = program.language
-    if result == program.source or language.parser.parse(result).root_node.has_error:
-        return None
-    return edit if language.compiles(result) else None
+    return edit if is_valid(program, edit) else None
+
+
+def is_valid(program: Program, edit: Edit) -> bool:
+    """Does the edit change the program into another valid one, and leave its definition whole?"""
+    result, language = edit.apply(program.source), program.language
+    top = language.parser.parse(result).root_node
+    if result == program.source or top.has_error or top.child_count != len(program.children(0)):
+        return False
+    end = len(result) - (len(program.source) - program.end[program.root])
+    return any(child.end_byte == end for child in top.children) and language.compiles(result)
