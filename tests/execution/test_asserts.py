@@ -123,6 +123,22 @@ def test_a_traced_run_tells_lines_of_failing_and_of_passing_tests(sandbox: Sandb
     observation = sandbox.run(source.encode(), asserts=["f(1) == 1", "f(-1) == 0"], trace=True)
     assert observation.lines_passing == {2, 3}
     assert observation.lines_failing == {2, 4, 5}
+    assert [outcome.lines for outcome in observation.outcomes] == [{2, 3}, {2, 4, 5}]
+
+
+@pytest.mark.parametrize("last", ["while True: pass", "__import__('os')._exit(3)"])
+def test_a_test_that_never_ends_still_tells_the_lines_it_reached(sandbox: Sandbox, last: str) -> None:
+    source = f"def g():\n    return 1\ndef f():\n    x = 1\n    {last}\n"
+    observation = sandbox.run(source.encode(), asserts=["g() == 1", "f() == 1"], trace=True, seconds=2)
+    assert observation.lines_passing == {2}
+    assert observation.lines_failing == {4, 5}
+
+
+def test_one_run_can_be_given_less_time_than_the_limits_but_not_more(sandbox: Sandbox) -> None:
+    source = b"def f():\n    while True: pass\n"
+    assert [o.status for o in sandbox.run(source, asserts=["f()"], seconds=0.2).outcomes] == ["timeout"]
+    with Sandbox(limits=Limits(seconds=0.2)) as brief:
+        assert [o.status for o in brief.run(source, asserts=["f()"], seconds=1e6).outcomes] == ["timeout"]
 
 
 def test_evaluating_calls_gives_their_reprs(sandbox: Sandbox) -> None:

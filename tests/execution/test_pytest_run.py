@@ -100,6 +100,25 @@ def test_fixtures_parameters_conftest_unittest_and_tmp_path_work_and_nothing_is_
     assert project.files() == before
 
 
+def test_a_traced_run_follows_fixtures_too(project: Project) -> None:
+    project.write("calc.py", ADD)
+    project.write(
+        "test_calc.py",
+        """
+        import pytest
+        from calc import add
+
+        @pytest.fixture
+        def total():
+            return add(1, 2)
+
+        def test_total(total):
+            assert total == 4
+        """,
+    )
+    assert project.run(ADD, "calc.py", "test_calc.py", trace=True).lines_failing == {2}
+
+
 def test_a_failed_test_tells_call_got_and_expected(project: Project) -> None:
     project.write("calc.py", ADD)
     project.write(

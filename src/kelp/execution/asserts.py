@@ -35,8 +35,7 @@ def run_asserts(
     """Run the tests in order and report each; False as soon as one has failed and the report says to stop."""
     for text in tests:
         call = _call_of(text)
-        report.begin(text, call)
-        lines: set[int] = set()
+        lines = report.begin(text, call)
         began = _now()
         try:
             if trace:
@@ -52,7 +51,7 @@ def run_asserts(
         except BaseException as error:
             facts = {"status": "error", "call": call, "exception": type(error).__name__}
             facts |= {"message": safe_message(error), "line": candidate.line_of(error)}
-        if not report.outcome(text, seconds=_now() - began, lines=lines, **facts):
+        if not report.outcome(text, seconds=_now() - began, **facts):
             return False
     return True
 

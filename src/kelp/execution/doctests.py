@@ -41,8 +41,8 @@ def find_doctests(module: ModuleType) -> list[doctest.DocTest]:
 def run_doctests(tests: list[doctest.DocTest], candidate: Candidate, report: Report, *, trace: bool) -> bool:
     """Run the tests in order and report each; False as soon as one has failed and the report says to stop."""
     for test in tests:
-        report.begin(test.name)
-        runner, lines, began = _Runner(candidate), set[int](), _now()
+        lines = report.begin(test.name)
+        runner, began = _Runner(candidate), _now()
         try:
             if trace:
                 with candidate.traced(lines):
@@ -52,6 +52,6 @@ def run_doctests(tests: list[doctest.DocTest], candidate: Candidate, report: Rep
             facts = runner.facts or {"status": "pass"}
         except BaseException as error:
             facts = {"status": "error", "exception": type(error).__name__, "message": safe_message(error)}
-        if not report.outcome(test.name, seconds=_now() - began, lines=lines, **facts):
+        if not report.outcome(test.name, seconds=_now() - began, **facts):
             return False
     return True

@@ -12,7 +12,8 @@ class TestOutcome:
     """One test: *fail* is an assertion that did not hold, *error* any other exception or a process that died.
 
     `call`, `got` and `expected` are the first comparison that did not hold, as source and shortened reprs.
-    `line` is the innermost line of the program file (1-based) on the exception's traceback.
+    `line` is the innermost line of the program file (1-based) on the exception's traceback; `lines`, filled by
+    traced runs only, are all those that the test executed.
     """
 
     __test__ = False  # pytest must not collect it
@@ -26,6 +27,7 @@ class TestOutcome:
     exception: str | None = None
     message: str | None = None
     line: int | None = None
+    lines: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -38,13 +40,10 @@ class Observation:
 
     `error` says in one sentence why the tests could not be run at all (`error_line`: the program's line in it).
     `not_run` counts tests that were never started: after a stop at the first failure, a timeout, or an error.
-    `output` is the beginning of what the run printed.  The sets of lines (1-based, of the program file) are
-    filled by traced runs only.
+    `output` is the beginning of what the run printed.
     """
 
     outcomes: tuple[TestOutcome, ...]
-    lines_failing: frozenset[int] = frozenset()
-    lines_passing: frozenset[int] = frozenset()
     error: str | None = None
     error_line: int | None = None
     not_run: int = 0
@@ -64,6 +63,15 @@ class Observation:
         """Every test ran and passed; some may be skipped, but not all of them."""
         clean = self.error is None and self.not_run == 0 and self.passed > 0
         return clean and all(outcome.status in ("pass", "skip") for outcome in self.outcomes)
+
+    @property
+    def lines_failing(self) -> frozenset[int]:
+        """Lines that failing tests executed."""
+        return frozenset().union(*(o.lines for o in self.outcomes if o.status not in ("pass", "skip")))
+
+    @property
+    def lines_passing(self) -> frozenset[int]:
+        return frozenset().union(*(o.lines for o in self.outcomes if o.status == "pass"))
 
     @property
     def first_failure(self) -> TestOutcome | None:

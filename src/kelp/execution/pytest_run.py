@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Generator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -144,14 +145,17 @@ class _Plugin:
     # Running
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.verdict, self.facts, self.compared, self.lines, self.began = {}, {}, None, set(), _now()
-        self.report.begin(nodeid)
+        self.verdict, self.facts, self.compared, self.began = {}, {}, None, _now()
+        self.lines = self.report.begin(nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup(self) -> Generator[None, Any, Any]:  # fixtures may call the program
+        with self.candidate.traced(self.lines) if self.trace else nullcontext():
+            return (yield)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Generator[None, Any, Any]:
-        if not self.trace:
-            return (yield)
-        with self.candidate.traced(self.lines):
+        with self.candidate.traced(self.lines) if self.trace else nullcontext():
             return (yield)
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
@@ -185,7 +189,7 @@ class _Plugin:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         facts = self.facts or self.verdict or {"status": "pass"}
-        self.report.outcome(nodeid, seconds=_now() - self.began, lines=self.lines, **facts)
+        self.report.outcome(nodeid, seconds=_now() - self.began, **facts)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:

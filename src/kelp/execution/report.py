@@ -2,10 +2,23 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable
 
 _encode = json.JSONEncoder().encode  # bound now: the program under test shares this interpreter
 _write = os.write
+
+
+class _Lines(set[int]):
+    """The program's lines that a test executes, each told when it is first reached: a run may be killed."""
+
+    def __init__(self, tell: Callable[..., None]):
+        super().__init__()
+        self._tell = tell
+
+    def add(self, line: int) -> None:
+        if line not in self:
+            super().add(line)
+            self._tell("line", line=line)
 
 
 class Report:
@@ -24,12 +37,14 @@ class Report:
     def tests(self, count: int) -> None:
         self._send("tests", count=count)
 
-    def begin(self, name: str, call: str | None = None) -> None:
+    def begin(self, name: str, call: str | None = None) -> set[int]:
+        """Report that a test starts; add the lines that it executes to the set, where the run is traced."""
         self._send("begin", name=name, call=call)
+        return _Lines(self._send)
 
-    def outcome(self, name: str, *, status: str, seconds: float, lines: Iterable[int] = (), **facts: object) -> bool:
+    def outcome(self, name: str, *, status: str, seconds: float, **facts: object) -> bool:
         """Report one test; False where the run is to stop after it."""
-        self._send("outcome", name=name, status=status, seconds=seconds, lines=sorted(lines), **facts)
+        self._send("outcome", name=name, status=status, seconds=seconds, **facts)
         self.stopped = self._stop_on_failure and status not in ("pass", "skip")
         return not self.stopped
 

@@ -58,12 +58,13 @@ class Sandbox:
         trace: bool = False,
         asserts: Sequence[str] | None = None,
         setup: str | None = None,
+        seconds: float | None = None,
     ) -> Observation:
-        """Run the suite, `first` before the others, against the program `source`.
+        """Run the suite, `first` before the others, against the program `source`, for `seconds` at most.
 
         With `asserts`, those are run instead of the suite's tests, with the program as a bare module.
         """
-        request = {
+        request: dict[str, Any] = {
             "kind": "tests",
             "source": source.decode("latin-1"),
             "first": first,
@@ -71,10 +72,11 @@ class Sandbox:
             "trace": trace,
             "asserts": None if asserts is None else as_tests(asserts),
             "setup": setup,
+            "seconds": self.limits.seconds if seconds is None else min(seconds, self.limits.seconds),
         }
         reply = self._ask(request)
         try:
-            return _observation(reply, self.limits.seconds)
+            return _observation(reply, request["seconds"])
         except (KeyError, TypeError, ValueError):  # a program that found its way to the report
             return Observation((), error="the run's report makes no sense", output=reply["output"])
 
@@ -259,10 +261,9 @@ def _how(reply: dict[str, Any], limit: float) -> str:
 
 def _observation(reply: dict[str, Any], limit: float) -> Observation:
     outcomes: list[TestOutcome] = []
-    failing: set[int] = set()
-    passing: set[int] = set()
     total = 0
     begun: tuple[str, str | None] | None = None  # the running test and its call
+    lines: set[int] = set()  # that it has executed
     error: str | None = None
     error_line: int | None = None
     for event in reply["events"]:
@@ -270,7 +271,9 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
         if kind == "tests":
             total += int(event["count"])
         elif kind == "begin":
-            begun = str(event["name"]), _text(event["call"])
+            begun, lines = (str(event["name"]), _text(event["call"])), set()
+        elif kind == "line":
+            lines.add(int(event["line"]))
         elif kind == "outcome":
             begun = None
             outcomes.append(
@@ -284,10 +287,9 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
                     exception=_text(event.get("exception")),
                     message=_text(event.get("message")),
                     line=None if event.get("line") is None else int(event["line"]),
+                    lines=frozenset(lines),
                 )
             )
-            if event["status"] != "skip":
-                (passing if event["status"] == "pass" else failing).update(map(int, event["lines"]))
         elif kind == "error" and error is None:
             error = _text(event["sentence"])
             error_line = None if event["line"] is None else int(event["line"])
@@ -295,18 +297,17 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
         name, call = begun
         message = f"the process {_how(reply, limit)}"
         if _timed_out(reply):
-            outcomes.append(TestOutcome(name, "timeout", call=call, message=message))
+            outcomes.append(TestOutcome(name, "timeout", call=call, message=message, lines=frozenset(lines)))
         else:
             message = "it ended the whole test session" if reply["ended"] == "done" else message
-            outcomes.append(TestOutcome(name, "error", call=call, exception="ProcessDied", message=message))
+            facts: dict[str, Any] = {"exception": "ProcessDied", "message": message, "lines": frozenset(lines)}
+            outcomes.append(TestOutcome(name, "error", call=call, **facts))
     elif error is None and reply["ended"] != "done":
         error = f"the process {_how(reply, limit)} outside of any test"
     if error is None and total == 0 and not outcomes:
         error = "no tests were found"
     return Observation(
         outcomes=tuple(outcomes),
-        lines_failing=frozenset(failing),
-        lines_passing=frozenset(passing),
         error=error,
         error_line=error_line,
         not_run=max(0, total - len(outcomes)),

@@ -55,7 +55,7 @@ class Server:
         found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
         send(self.connection, {"protections": active | (found[0] if found else {})})
         while (request := receive(self.connection)) is not None:
-            reply = self.run(request)
+            reply = self.run(request, seconds=request.get("seconds"))
             reply["last"] = not self.clean_up()
             send(self.connection, reply)
 
@@ -243,8 +243,7 @@ def main() -> None:
     active = {"network": "none", "ipc": "none"}
     alone = protection.unshare(protection.CLONE_NEWPID)
     if not alone:
-        with contextlib.suppress(OSError):
-            alone = protection.own_user_namespace() and protection.unshare(protection.CLONE_NEWPID)
+        alone = protection.own_user_namespace() and protection.unshare(protection.CLONE_NEWPID)
     server = os.fork()
     if server:
         connection.close()
