@@ -10,14 +10,15 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from kelp.execution.observation import Observation
-from kelp.execution.sandbox import Sandbox
 from kelp.search.policy import Policy
-from kelp.search.task import Budget, Task
+from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit
+from kelp.syntax.functions import Function
 from kelp.syntax.program import parses
 
 PASSED_WEIGHT = 8.0  # nats that passing all tests instead of none is worth to a state's rank
@@ -70,16 +71,25 @@ class Stop(Exception):
     """A budget is used up, or enough was found."""
 
 
+class Tests(Protocol):
+    """What runs the tests: a sandbox, as a rule."""
+
+    def run(self, source: bytes, *, first: str | None, seconds: float | None) -> Observation: ...
+
+
 @dataclass
 class Search:
     """The state that all strategies share. `clock` gives seconds; `watch` sees each node that was run."""
 
     task: Task
     policy: Policy
-    sandbox: Sandbox
-    budget: Budget = Budget()
+    sandbox: Tests
+    budget: Budget = field(default_factory=Budget)
     clock: Callable[[], float] = time.monotonic
     watch: Callable[[Node], None] = lambda node: None
+    run_seconds: float = math.inf  # limit of one test run, next to the sandbox's own and to what the budget leaves
+    spent: float = 0.0  # seconds of the budget that were used before
+    seed: int = 0
     seen: set[bytes] = field(default_factory=set)
     tried: list[Node] = field(default_factory=list)
     patches: list[Node] = field(default_factory=list)
@@ -88,45 +98,42 @@ class Search:
     last_failure: str | None = None
 
     def __post_init__(self) -> None:
-        self.began = self.clock()
+        self.began = self.clock() - self.spent
         self.ids = itertools.count()
 
     def start(self, observation: Observation | None = None) -> Node:
-        """The unchanged file; given its observation, it is not run again."""
-        self.seen.add(self.task.source)
+        """The unchanged file; given its observation, it is not run again. Raises Stop."""
         node = Node(next(self.ids), None, 0, self.task.source, None, "", 0.0, "start")
-        if observation is None:
-            return self.test(node)
-        return self._record(node, observation)
+        if observation is not None:
+            self.seen.add(node.source)
+            return self._record(node, observation)
+        tested = self.test(node)
+        if tested is None:
+            raise Stop("the file does not parse")
+        return tested
 
-    def step(self, node: Node) -> list[Node]:
-        """The children of a node, likeliest first, not yet run. Programs seen before are left out."""
+    def step(self, node: Node) -> Iterator[Node]:
+        """The children of a node, likeliest first, not yet run, made as they are asked for.
+
+        Programs seen before are left out.
+        """
         self._check_time()
-        if node.depth >= self.budget.edits:
-            return []
-        children = []
-        for target, window in self.task.windows(node.source):
-            seen = node.observation.render(window.first_line) if node.observation else ""
-            for proposal in self.policy.propose(window.program, self.task.condition(target, seen)):
-                edit = window.to_file(proposal.edit)
-                source = edit.apply(node.source)
-                if source not in self.seen:
-                    log_prob = node.log_prob + target.prior + proposal.log_prob
-                    children.append(
-                        Node(
-                            next(self.ids),
-                            node,
-                            node.depth + 1,
-                            source,
-                            edit,
-                            target.qualname,
-                            log_prob,
-                            proposal.origin,
-                        )
-                    )
-            self._check_time()
-        children.sort(key=lambda child: -child.log_prob)
-        return children
+        if node.depth < self.budget.edits:
+            families = [self._children(node, *window) for window in self.task.windows(node.source)]
+            for child in heapq.merge(*families, key=lambda child: -child.log_prob):
+                self._check_time()
+                if child.source not in self.seen:
+                    yield child
+
+    def _children(self, node: Node, target: Target, window: Function) -> Iterator[Node]:
+        """Those by an edit of one function."""
+        seen = node.observation.render(window.first_line) if node.observation else ""
+        for proposal in self.policy.propose(window.program, self.task.condition(target, seen)):
+            edit = window.to_file(proposal.edit)
+            yield Node(
+                next(self.ids), node, node.depth + 1, edit.apply(node.source), edit, target.qualname,
+                node.log_prob + target.prior + proposal.log_prob, proposal.origin,
+            )  # fmt: skip
 
     def test(self, node: Node) -> Node | None:
         """Run the tests on a node: the node with its observation, or None where it is a program seen before."""
@@ -140,7 +147,8 @@ class Search:
         self._check_time()
         if self.runs >= self.budget.runs:
             raise Stop("test runs used up")
-        return self._record(node, self.sandbox.run(node.source, first=self.last_failure))
+        seconds = min(self.run_seconds, self.began + self.budget.seconds - self.clock())
+        return self._record(node, self.sandbox.run(node.source, first=self.last_failure, seconds=max(seconds, 0.01)))
 
     def _record(self, node: Node, observation: Observation) -> Node:
         if observation.first_failure is not None:
@@ -151,7 +159,7 @@ class Search:
         )  # fmt: skip
         self.tried.append(node)
         self.watch(node)
-        if observation.ok:
+        if solved(node):
             self.patches.append(node)
         if len(self.patches) >= self.budget.patches:
             raise Stop("found enough patches")
@@ -169,12 +177,11 @@ class Search:
 
     def rank(self, node: Node) -> float:
         """How promising a node is: likelihood, and how many more tests pass than at the start."""
-        observation = node.observation if node.observation is not None else node.parent and node.parent.observation
-        first = self.tried[0].observation if self.tried else None
-        if observation is None or first is None:
+        latest = node if node.observation is not None or node.parent is None else node.parent
+        if latest.observation is None or not self.tried or self.tried[0].observation is None:
             return node.log_prob
-        total = max(first.total, observation.total, 1)
-        return node.log_prob + PASSED_WEIGHT * (observation.passed - first.passed) / total
+        now, first = latest.observation, self.tried[0].observation
+        return node.log_prob + PASSED_WEIGHT * (now.passed - first.passed) / max(first.total, now.total, 1)
 
     def result(self, stopped: str) -> Result:
         patches = sorted(self.patches, key=lambda n: (n.depth, -n.log_prob))
@@ -188,19 +195,27 @@ def best_first(search: Search, start: Node) -> None:
     """Execution-guided best-first: always run, or look behind, what ranks highest.
 
     A node that was run comes back into the queue to be expanded, at the rank that its tests gave it; no child
-    can rank higher before it is run itself, so this is uniform-cost search over -rank.
+    can rank higher before it is run itself, so this is uniform-cost search over -rank. A child waits in the
+    queue with those after it, which are no likelier; of equal ranks, what is not yet run goes first.
     """
     order = itertools.count()
-    queue: list[tuple[float, int, Node]] = [(-search.rank(start), next(order), start)]
+    queue: list[tuple[float, bool, int, Node, Iterator[Node]]] = []
+
+    def push(node: Node | None, after: Iterator[Node]) -> None:
+        if node is not None:
+            heapq.heappush(queue, (-search.rank(node), node.observation is not None, next(order), node, after))
+
+    push(start, iter(()))
     while queue:
-        _, _, node = heapq.heappop(queue)
+        *_, node, after = heapq.heappop(queue)
         if node.observation is None:
+            push(next(after, None), after)
             tested = search.test(node)
-            if tested is not None and not (tested.observation and tested.observation.ok):
-                heapq.heappush(queue, (-search.rank(tested), next(order), tested))
+            if tested is not None and not solved(tested):
+                push(tested, iter(()))
         else:
-            for child in search.step(node):
-                heapq.heappush(queue, (-search.rank(child), next(order), child))
+            children = search.step(node)
+            push(next(children, None), children)
     raise Stop("nothing left to try")
 
 
@@ -208,33 +223,35 @@ def beam(search: Search, start: Node, width: int = 8, children: int = 16) -> Non
     """Beam search: of each state's likeliest children, keep the best `width` of the level after running them."""
     level = [start]
     while level:
-        found = []
-        for node in level:
-            for child in search.step(node)[:children]:
-                tested = search.test(child)
-                if tested is not None and not (tested.observation and tested.observation.ok):
-                    found.append(tested)
-        level = sorted(found, key=search.rank, reverse=True)[:width]
+        likeliest = (child for node in level for child in itertools.islice(search.step(node), children))
+        tested = [node for child in likeliest if (node := search.test(child)) is not None and not solved(node)]
+        level = sorted(tested, key=search.rank, reverse=True)[:width]
     raise Stop("nothing left to try")
 
 
-def best_of_n(search: Search, start: Node, n: int = 64, seed: int = 0) -> None:
-    """N walks from the start, each step drawn from the policy's own distribution."""
-    rng = random.Random(seed)
+def best_of_n(search: Search, start: Node) -> None:
+    """Walks from the start, each step drawn from the policy's own distribution among what is not yet run.
+
+    The N is the budget of test runs.
+    """
+    rng = random.Random(search.seed)
     children: dict[int, list[Node]] = {}
-    for _ in range(n):
+    while True:
         node: Node | None = start
-        while node is not None and node.depth < search.budget.edits:
+        while node is not None and not solved(node):
             if node.id not in children:
-                children[node.id] = search.step(node)
+                children[node.id] = list(search.step(node))
             fresh = [child for child in children[node.id] if child.source not in search.seen]
             if not fresh:
                 break
             weights = [math.exp(max(-50.0, child.log_prob - node.log_prob)) for child in fresh]
             node = search.test(rng.choices(fresh, weights)[0])
-            if node is not None and node.observation is not None and node.observation.ok:
-                break
-    raise Stop("nothing left to try")
+        if node is start:
+            raise Stop("nothing left to try")
+
+
+def solved(node: Node) -> bool:
+    return node.observation is not None and node.observation.ok
 
 
 STRATEGIES: dict[str, Callable[[Search, Node], None]] = {"best-first": best_first, "beam": beam, "best-of-n": best_of_n}

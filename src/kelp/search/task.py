@@ -33,10 +33,9 @@ class Task:
 
     def windows(self, source: bytes) -> Iterable[tuple[Target, Function]]:
         """The targets as they stand in a state of the file."""
-        by_name = {f.qualname: f for f in functions(source)}
-        for target in self.targets:
-            if target.qualname in by_name:
-                yield target, by_name[target.qualname]
+        windows = functions(source)
+        for target in self.targets:  # a name may be defined more than once: a property and its setter
+            yield from ((target, window) for window in windows if window.qualname == target.qualname)
 
     def condition(self, target: Target, observation: str) -> Condition:
         return Condition(target.intent, target.asserts, observation)
