@@ -263,7 +263,7 @@ def test_a_closed_sandbox_leaves_no_process_descriptor_or_folder(
     descriptors, before = open_descriptors(), children()
     sandbox = Sandbox(Suite(asserts=(TEST,)), limits=BRIEF)
     assert list(tmp_path.iterdir())
-    deep = "import os\nfor _ in range(1200):\n    os.mkdir('d')\n    os.chdir('d')\ndef f():\n    return 1"
+    deep = "import os\nfor _ in range(1000):\n    os.mkdir('d')\n    os.chdir('d')\ndef f():\n    return 1"
     for source in (GOOD.decode(), "def f():\n    while True: pass", "import os\nos._exit(1)", deep):
         run(sandbox, source)
     sandbox.close()

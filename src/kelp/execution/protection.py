@@ -4,6 +4,7 @@ Linux only, through ctypes; each function says whether it worked, and a run goes
 See namespaces(7), landlock(7), seccomp(2), capabilities(7).
 """
 
+import contextlib
 import ctypes
 import errno
 import os
@@ -46,13 +47,13 @@ def unshare(flag: int) -> bool:
 
 
 def own_user_namespace() -> bool:
-    """A user namespace in which this user keeps its id and may make the other namespaces."""
+    """A user namespace in which this user may make the other namespaces, under its own ids where that is allowed."""
     uid, gid = os.geteuid(), os.getegid()
     if not unshare(CLONE_NEWUSER):
         return False
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
+    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+        with contextlib.suppress(OSError):
+            Path("/proc/self", name).write_text(text)
     return True
 
 
