@@ -1,0 +1,64 @@
+"""The `kelp` command: its sub-commands, and how a command ends."""
+
+import signal
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+import kelp
+from kelp.cli.problem import Problem, reason
+from kelp.cli.repair import repair
+from kelp.cli.train import export, train
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+)  # fmt: skip
+app.command()(repair)
+app.command()(train)
+app.command()(export)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"kelp {kelp.__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def kelp_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Program repair by diffusion on syntax trees.
+
+    \b
+    Examples:
+      kelp repair slugs.py --tests test_slugs.py
+      kelp train configs/toy.toml
+      kelp export runs/toy --out my-model
+    """
+
+
+def main() -> None:
+    """Run the command line. What a person can put right ends in one sentence and status 2, a bug of ours in 70."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that all is cleaned up
+    try:
+        app(prog_name="kelp")
+    except Problem as problem:
+        code = _end(str(problem), 2)
+    except KeyboardInterrupt:
+        code = _end("Interrupted.", 130)
+    except OSError as error:
+        code = _end(f"{error.filename or 'The output'}: {reason(error)}.", 2)
+    except Exception:
+        traceback.print_exc()
+        code = _end("This is a bug in Kelp, not in your program.", 70)
+    sys.exit(code)
+
+
+def _end(sentence: str, code: int) -> int:
+    print(sentence, file=sys.stderr)
+    return code

@@ -1,0 +1,329 @@
+"""`kelp repair`: a broken function goes in, a tested patch comes out."""
+
+import difflib
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kelp.cli.problem import Problem, reason
+from kelp.cli.timing import Timings
+
+if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
+    from kelp.execution import Observation, Sandbox, Suite
+    from kelp.search.policy import Policy
+    from kelp.search.search import Node, Result
+    from kelp.search.task import Budget, Task
+
+FIRST_RUN = 10.0  # seconds that the tests may take on the file as it is
+LEAST_RUN = 2.0  # seconds that they may take on a candidate, or thrice what they took before if that is more
+
+
+class Strategy(StrEnum):
+    best_first = "best-first"
+    beam = "beam"
+    best_of_n = "best-of-n"
+
+
+@dataclass(frozen=True)
+class Request:
+    """The command line, as far as the search needs it."""
+
+    file: Path
+    tests: list[Path]
+    asserts: list[str]
+    doctest: bool
+    functions: list[str]
+    intent: str | None
+    max_seconds: float
+    max_runs: int
+    max_edits: int
+    patches: int
+    seed: int
+    model: str
+    strategy: str
+
+
+def repair(
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The Python file to repair.")],
+    tests: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="TEST_FILE.py",
+            help="A pytest file; may be given again. Without any --tests, --assert or --doctest: "
+            "test_FILE.py or FILE_test.py beside FILE.py or in tests/.",
+        ),
+    ] = None,
+    asserts: Annotated[
+        list[str] | None,
+        typer.Option("--assert", metavar="EXPRESSION", help="An expression that must be true; may be given again."),
+    ] = None,
+    doctest: Annotated[bool, typer.Option("--doctest", help="The examples in the docstrings must hold.")] = False,
+    function: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="The function to repair, methods as Class.method; may be given again. "
+            "Without it: those that the failing tests reach.",
+        ),
+    ] = None,
+    intent: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What the function is for. Without it: its docstring's first sentence."),
+    ] = None,
+    max_seconds: Annotated[float, typer.Option(help="Seconds to search, from the first run of the tests on.")] = 60.0,
+    max_runs: Annotated[int, typer.Option(min=1, help="Test runs, the first one included.")] = 256,
+    max_edits: Annotated[int, typer.Option(min=1, help="Edits that a patch may be made of.")] = 3,
+    patches: Annotated[int, typer.Option(min=1, help="Stop when this many patches pass all tests.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of whatever is random.")] = 0,
+    model: Annotated[
+        str,
+        typer.Option(metavar="NAME_OR_FOLDER", help="The model to use; 'none' tries small edits in random order."),
+    ] = "default",
+    search: Annotated[Strategy, typer.Option(help="How to search.")] = Strategy.best_first,
+    diff: Annotated[bool, typer.Option("--diff", help="Print the best patch as a diff (the default).")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Replace FILE.py by the best patch.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that was found as one JSON object.")] = False,
+    trace: Annotated[
+        Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
+    ] = None,
+) -> None:
+    """Repair a function until its tests pass.
+
+    Prints a unified diff and changes nothing, unless told to. Tests run in a sandbox.
+
+    \b
+    Examples:
+      kelp repair slugs.py
+      kelp repair slugs.py --tests tests/test_slugs.py | patch -p1
+      kelp repair slugs.py --assert "slug('A b') == 'a-b'" --function slug --write
+      kelp repair slugs.py --doctest --max-seconds 10 --json
+      kelp repair slugs.py --model none --trace slugs.html
+
+    \b
+    Exit status:
+      0  repaired
+      1  no patch found within the budget
+      2  bad usage or bad input
+      130  interrupted
+    """
+    timings = Timings()
+    request = Request(
+        file, tests or [], asserts or [], doctest, function or [], intent, max_seconds, max_runs, max_edits, patches,
+        seed, model, search.value,
+    )  # fmt: skip
+    try:
+        if diff + write + as_json > 1:
+            raise Problem("--diff, --write and --json exclude one another: give one of them.")
+        code = _run(request, timings, write=write, as_json=as_json, trace=trace)
+    except Problem as problem:
+        code = _fail(file, problem.status, str(problem), as_json=as_json, code=2)
+    except KeyboardInterrupt:
+        code = _fail(file, "interrupted", "Interrupted before the search began.", as_json=as_json, code=130)
+    raise typer.Exit(code)
+
+
+def _fail(file: Path, status: str, sentence: str, *, as_json: bool, code: int) -> int:
+    from kelp.cli.answer import blank
+
+    if as_json:
+        _print(json.dumps(blank(file, status, sentence), indent=1) + "\n")
+    _say(sentence)
+    return code
+
+
+def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trace: Path | None) -> int:
+    """Search, and hand out what was found. Raises Problem."""
+    from kelp.cli import answer, files
+
+    for path in [trace] if trace else []:
+        files.check_writable(path)
+    if write:
+        files.check_writable(request.file)
+    task, result = _search(request, timings)
+    path = request.file
+    said = answer.as_json(path, task, result) | {"model": request.model, "search": request.strategy}
+    interrupted = said["status"] == "interrupted"
+    if trace:
+        from kelp.web.trace import render_trace
+
+        _replace(trace, render_trace(answer.as_trace(path, task, result)).encode())
+    if as_json:
+        said |= {"seconds": round(timings.total, 4), "timings": timings.rounded()}
+        _print(json.dumps(said, indent=1) + "\n")
+    elif write and result.patches and not interrupted:
+        if files.read(path) != task.source:
+            raise Problem(f"{path} has changed since the search began and is left as it is.")
+        _replace(path, result.patches[0].source)
+    elif result.patches:
+        _print(said["patches"][0]["diff"])
+    _say(answer.sentence(result))
+    return 130 if interrupted else 0 if result.patches else 1
+
+
+def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
+    """Run the tests, find the functions at fault, search. Raises Problem."""
+    with timings("import"):
+        from kelp.cli import model
+        from kelp.cli.files import read_python
+        from kelp.cli.specification import specify
+        from kelp.search import search as engine
+        from kelp.search.policy import NoModel
+        from kelp.search.task import Budget, Task
+        from kelp.syntax.functions import functions
+
+    path = request.file
+    source = read_python(path)
+    specification, found = specify(
+        path, request.tests, request.asserts, use_doctest=request.doctest, intent=request.intent
+    )
+    for test_file in found:
+        _say(f"Tests: {test_file}")
+    try:
+        windows = functions(source)
+    except SyntaxError:
+        raise Problem(f"{path} has syntax that Kelp's grammar does not know.") from None
+    if not windows:
+        raise Problem(f"{path} holds no function, and Kelp repairs functions.")
+    _check_names(request, [window.qualname for window in windows])
+    try:
+        budget = Budget(request.max_runs, request.max_seconds, request.max_edits, request.patches)
+    except ValueError as error:
+        raise Problem(f"--max-{error}.") from None
+
+    folder = model.find(request.model)
+    loading = model.Loading(folder, timings) if folder else None
+    with timings("sandbox"):
+        sandbox = _start(specification.suite, path)
+    with sandbox:
+        with timings("first_tests"):
+            observation = sandbox.run(source, trace=True, seconds=budget.seconds)
+        _check(path, observation)
+        priors = _priors(request, windows, observation)
+        by_name = {window.qualname: window for window in windows}
+        targets = tuple(specification.target(by_name[name], prior) for name, prior in priors.items())
+        task = Task(source, targets)
+        policy: Policy = NoModel(request.seed)
+        if loading:
+            with timings("wait_for_model"):
+                policy = loading.result()
+        with timings("search"), _progress(budget) as watch:
+            search = engine.Search(
+                task, policy, sandbox, budget, watch=watch, run_seconds=_run_seconds(observation),
+                spent=observation.seconds, seed=request.seed,
+            )  # fmt: skip
+            try:
+                return task, engine.run(search, request.strategy, observation)
+            except KeyboardInterrupt:
+                return task, search.result("interrupted")
+
+
+def _start(suite: "Suite", path: Path) -> "Sandbox":
+    from kelp.execution import Limits, Sandbox
+
+    try:
+        return Sandbox(suite, module=path, limits=Limits(seconds=FIRST_RUN))
+    except OSError as error:
+        raise Problem(f"The sandbox cannot start: {error.filename or ''} {reason(error)}.") from None
+    except RuntimeError as error:
+        raise Problem(f"{error}.") from None
+
+
+def _check_names(request: Request, known: list[str]) -> None:
+    for name in request.functions:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=3)
+            close += [other for other in known if other.endswith(f".{name}") and other not in close]
+            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known[:10])}."
+            raise Problem(f"{request.file} has no function {name}: {hint}")
+
+
+def _check(path: Path, observation: "Observation") -> None:
+    """Raises Problem where the first run leaves nothing to repair."""
+    if observation.error == "no tests were found":
+        raise Problem("There is no test in what was given as tests.")
+    if observation.error is not None and observation.error_line is None:
+        raise Problem(f"The tests cannot be run: {observation.error}.")
+    if observation.ok:
+        count = observation.total
+        raise Problem(f"All tests of {path} pass already ({count} of {count}).", status="passes already")
+    if observation.error is None and observation.first_failure is None:
+        raise Problem("All tests are skipped: nothing says what to repair.")
+
+
+def _priors(request: Request, windows: list[Any], observation: "Observation") -> dict[str, float]:
+    """The functions to search with their log-probabilities. Raises Problem."""
+    from kelp.cli.localise import suspects
+
+    names = list(dict.fromkeys(request.functions))
+    if names:
+        return dict.fromkeys(names, -math.log(len(names)))
+    priors = suspects(windows, observation)
+    if priors:
+        return priors
+    if observation.error is not None:
+        raise Problem(f"{request.file} cannot be imported, and not because of a function: {observation.error}.")
+    failure = observation.first_failure
+    assert failure is not None
+    raise Problem(
+        f"The failing tests reach no function of {request.file} (the first is {failure.name}): "
+        "name the function with --function."
+    )
+
+
+def _run_seconds(observation: "Observation") -> float:
+    """How long the tests may run on a candidate, judged by what they took on the file as it is."""
+    took = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
+    return max(LEAST_RUN, 3 * took)
+
+
+@contextmanager
+def _progress(budget: "Budget") -> Iterator[Callable[["Node"], None]]:
+    """A line on stderr that tells how the search goes, in a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda node: None
+        return
+    from rich.console import Console
+
+    best = 0
+    with Console(stderr=True).status("looking at the program") as status:
+
+        def watch(node: "Node") -> None:
+            nonlocal best
+            if node.observation:
+                best = max(best, node.observation.passed)
+                status.update(f"{node.run}/{budget.runs} test runs, best {best}/{node.observation.total} tests")
+
+        yield watch
+
+
+def _replace(path: Path, data: bytes) -> None:
+    from kelp.cli.files import replace
+
+    try:
+        replace(path, data)
+    except OSError as error:
+        raise Problem(f"{path} cannot be written: {reason(error)}.") from None
+
+
+def _print(text: str) -> None:
+    """To stdout byte for byte: line ends are the file's own."""
+    try:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would try again at its end
+        if not isinstance(error, BrokenPipeError):  # whoever reads has enough
+            raise Problem(f"The output cannot be written: {reason(error)}.") from None
+
+
+def _say(sentence: str) -> None:
+    print(sentence, file=sys.stderr)

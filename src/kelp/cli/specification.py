@@ -1,0 +1,103 @@
+"""What a person says a file should do: the tests to run, and what a model is shown of them for each function."""
+
+import ast
+import doctest
+from dataclasses import dataclass
+from pathlib import Path
+
+from kelp.cli.files import read
+from kelp.cli.problem import Problem
+from kelp.data.corpus import first_sentence
+from kelp.execution.suite import Suite
+from kelp.search.task import Target, asserts_about
+from kelp.syntax.functions import Function
+
+PROJECT_MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "pytest.ini")
+
+
+@dataclass(frozen=True)
+class Specification:
+    """The tests, checked to be there, and an intent that goes before the docstrings'."""
+
+    suite: Suite
+    test_sources: tuple[str, ...]
+    intent: str | None = None
+
+    def target(self, function: Function, prior: float) -> Target:
+        """What is known about one function."""
+        node = ast.parse(function.source).body[0]
+        assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        docstring = ast.get_docstring(node) or ""
+        asserts = [text if text.startswith("assert ") else f"assert {text}" for text in self.suite.asserts]
+        if self.suite.doctest:
+            asserts += _examples(docstring)
+        for source in self.test_sources:
+            asserts += asserts_about(source, function.qualname.rpartition(".")[2])
+        intent = first_sentence(docstring) if self.intent is None else self.intent
+        return Target(function.qualname, intent, tuple(dict.fromkeys(asserts)), prior)
+
+
+def specify(
+    file: Path, tests: list[Path], asserts: list[str], *, use_doctest: bool, intent: str | None
+) -> tuple[Specification, list[Path]]:
+    """The specification, and the test files found beside the file where nothing was given. Raises Problem."""
+    found: list[Path] = []
+    if not (tests or asserts or use_doctest):
+        found = find_tests(file)
+        if not found:
+            raise Problem(
+                f"No tests are given, and there is no test_{file.stem}.py beside {file} or in tests/: "
+                "name tests with --tests, --assert or --doctest."
+            )
+    sources = tuple(read(path).decode("utf-8", "replace") for path in [*tests, *found])
+    for text in asserts:
+        check_assert(text)
+    suite = Suite(asserts=tuple(asserts), pytest_files=tuple([*tests, *found]), doctest=use_doctest)
+    return Specification(suite, sources, intent), found
+
+
+def check_assert(text: str) -> None:
+    """Raises Problem where the text is neither one expression nor one assert statement."""
+    try:
+        statements = ast.parse(text.strip()).body
+    except (SyntaxError, ValueError) as error:
+        said = error.msg if isinstance(error, SyntaxError) else error
+        raise Problem(f"--assert {text!r} is no Python expression: {said}.") from None
+    if len(statements) != 1 or not isinstance(statements[0], ast.Expr | ast.Assert):
+        raise Problem(f"--assert {text!r} is no Python expression: give one that must be true, as in 'f(1) == 2'.")
+
+
+def find_tests(file: Path) -> list[Path]:
+    """test_NAME.py or NAME_test.py beside the file, or in a tests/ folder there or above it in the project."""
+    names = (f"test_{file.stem}.py", f"{file.stem}_test.py")
+    folder = file.absolute().parent
+    places = [folder]
+    for above in (folder, *folder.parents):
+        places.append(above / "tests")
+        if any((above / mark).exists() for mark in PROJECT_MARKS):
+            break
+    else:
+        places = places[:2]  # in no project: not further up
+    for place in places:
+        found = [place / name for name in names if (place / name).is_file()]
+        if found:
+            return found
+    return []
+
+
+def _examples(docstring: str) -> list[str]:
+    """The docstring's one-line examples as asserts."""
+    try:
+        examples = doctest.DocTestParser().get_examples(docstring)
+    except ValueError:  # malformed: the run of the tests says so
+        return []
+    lines = []
+    for example in examples:
+        line = f"assert {example.source.strip()} == {example.want.strip()}"
+        try:
+            statements = ast.parse(line).body
+        except SyntaxError:
+            continue
+        if example.want.strip() and "\n" not in line and len(statements) == 1:
+            lines.append(line)
+    return lines

@@ -1,0 +1,122 @@
+"""`kelp train` and `kelp export`."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kelp.cli.problem import Problem
+
+
+class Dtype(StrEnum):
+    bfloat16 = "bfloat16"
+    float32 = "float32"
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="A recipe, as in configs/.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint, if any.")] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the whole configuration, defaults filled in, and exit.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run's folder, in place of the one in the recipe.")
+    ] = None,
+) -> None:
+    """Train a model, making its data first where that is missing.
+
+    Checkpoints and metrics.jsonl go to the run's folder. Ctrl-C saves a checkpoint and stops.
+
+    \b
+    Examples:
+      kelp train configs/toy.toml
+      kelp train configs/toy.toml --resume
+      kelp train configs/laptop.toml --out runs/second --print-config
+    """
+    from kelp.data.shards import DataError, Shards
+    from kelp.training.config import ConfigError, load_config, render_config
+
+    try:
+        settings = load_config(config)
+    except ConfigError as error:
+        raise Problem(str(error)) from None
+    if out is not None:
+        settings = settings.model_copy(update={"training": settings.training.model_copy(update={"out": out})})
+    if print_config:
+        print(render_config(settings), end="")
+        return
+
+    from kelp.data.examples import build
+
+    try:
+        with _progress() as progress:
+            build(settings.data, progress=progress)
+        source = Shards(settings.data.folder)
+    except DataError as error:
+        raise Problem(f"{str(error).rstrip('.')}.") from None
+
+    from kelp.cli.model import use_compilation_cache
+    from kelp.training.checkpoint import CheckpointError
+    from kelp.training.loop import TrainingError
+    from kelp.training.loop import train as run
+
+    use_compilation_cache()
+    try:
+        outcome = run(settings, source, resume=resume)
+    except (ConfigError, DataError, CheckpointError, TrainingError) as error:
+        raise Problem(str(error)) from None
+    folder = settings.training.out
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
+    print(f"{outcome.reason.capitalize()} at step {outcome.step} after {outcome.seconds:.0f} s: {figures}")
+    if outcome.reason == "done":
+        print(f"Next: kelp export {folder} --out my-model")
+    else:
+        print(f"Next: kelp train {config} --resume")
+    raise typer.Exit(130 if outcome.reason == "interrupted" else 0)
+
+
+def export(
+    run: Annotated[
+        Path,
+        typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run's folder, for its best checkpoint, or a checkpoint's."),
+    ],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The model folder to write.")],
+    dtype: Annotated[Dtype, typer.Option(help="How the weights are stored.")] = Dtype.bfloat16,
+) -> None:
+    """Write a trained model as a folder that `kelp repair --model` takes.
+
+    \b
+    Examples:
+      kelp export runs/toy --out my-model
+      kelp export runs/toy/checkpoints/1000 --out my-model --dtype float32
+      kelp repair slugs.py --model my-model
+    """
+    from kelp.training.checkpoint import CheckpointError
+    from kelp.training.export import ModelError, export_run
+
+    step = None
+    if run.name.isdigit() and run.parent.name == "checkpoints":
+        run, step = run.parents[1], int(run.name)
+    try:
+        step = export_run(run, out, step=step, dtype=dtype.value)
+    except (CheckpointError, ModelError) as error:
+        raise Problem(str(error)) from None
+    print(f"{out}: step {step} of {run}, as {dtype.value}")
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr while data is made; lines where stderr is no terminal."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: print(f"data: {what} {done}/{total}", file=sys.stderr)
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("data", total=None)
+        yield lambda what, done, total: bar.update(task, description=f"data: {what}", completed=done, total=total)
