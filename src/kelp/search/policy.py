@@ -1,20 +1,29 @@
-"""Where proposals come from: the model's own edits and the near misses it scores, or no model at all."""
+"""Where proposals come from: the model's own edits and the near misses it scores, or no model at all.
 
+Proposals are made as they are asked for: a search tests the first few dozen of several hundred, and those after
+them need be neither scored nor checked.
+"""
+
+import heapq
+import itertools
 import math
 import random
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from kelp.data.encoding import Condition, Encoder, State, kind_op, pad
 from kelp.data.vocabulary import EDIT, END, UNTIL
-from kelp.diffusion.mutations import near_misses
+from kelp.diffusion.mutations import CANDIDATES, is_valid
+from kelp.search.suffixes import NODES, SuffixTree
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
 MODEL, NEAR_MISS = "model", "near-miss"
+SHORTEST = 128  # tokens: prefixes are padded to this or one of its doubles, since each length is compiled for
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +35,12 @@ class Proposal:
     origin: str
 
 
+End = tuple[Edit, float, int]  # an edit, the log-probability of its site, and the node of a tree its suffix ends at
+Part = tuple[float, Callable[[], Iterable[Proposal]]]  # work to do, and a bound on the log-probability of its yield
+
+
 class Policy(Protocol):
-    def propose(self, program: Program, condition: Condition) -> list[Proposal]:
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         """Legal edits of the program, best first, no two with one result."""
         ...
 
@@ -35,21 +48,38 @@ class Policy(Protocol):
 class NoModel:
     """The baseline: every single near miss in random order, each as likely as the next."""
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int | str = 0) -> None:
         self.rng = random.Random(seed)
 
-    def propose(self, program: Program, condition: Condition) -> list[Proposal]:
-        found = near_misses(program)
-        self.rng.shuffle(found)
-        log_prob = -math.log(max(1, len(found)))
-        return [Proposal(m.edit, log_prob, NEAR_MISS) for m in found]
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+        edits = _near_misses(program)
+        self.rng.shuffle(edits)
+        log_prob = -math.log(max(1, len(edits)))
+        return _legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
+
+
+def _near_misses(program: Program) -> list[Edit]:
+    """As `near_misses`, but not yet checked; some may be illegal, and some have one result."""
+    return list(dict.fromkeys(edit for candidates in CANDIDATES.values() for edit in candidates(program)))
+
+
+def _legal(program: Program, proposals: Iterator[Proposal]) -> Iterator[Proposal]:
+    """Those that are legal, the first of each result."""
+    seen = set()
+    for proposal in proposals:
+        result = proposal.edit.apply(program.source)
+        if result not in seen:
+            seen.add(result)
+            if is_valid(program, proposal.edit):
+                yield proposal
 
 
 @dataclass(frozen=True)
 class DecodeConfig:
     """How much the model writes of its own for one program state."""
 
-    sites: int = 12  # the likeliest sites, decoded as one batch
+    sites: int = 12  # the likeliest ones
+    batch: int = 4  # sites decoded at a time
     beams: int = 4  # replacements for each
     max_tokens: int = 24
 
@@ -60,113 +90,130 @@ class DecodeConfig:
 
 
 class ModelPolicy:
-    """The denoiser's proposals: its replacements at the likeliest sites, and all near misses under its scores."""
+    """The denoiser's proposals: its replacements at the likeliest sites, and all near misses under its scores.
 
-    def __init__(self, denoiser, encoder: Encoder, config: DecodeConfig = DecodeConfig()) -> None:  # type: ignore[no-untyped-def]
+    The log-probability of a proposal is that of its site, and given that of its tokens and the end.
+    """
+
+    def __init__(self, denoiser: Any, encoder: Encoder, config: DecodeConfig = DecodeConfig()) -> None:
         self.denoiser, self.encoder, self.config = denoiser, encoder, config
 
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+        return _legal(program, self._ordered(program, condition))
+
+    def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+        """Best first. No edit is likelier than its site, so unlikely sites wait until it may be their turn."""
+        state = self.encoder.state(program, condition)
+        size = SHORTEST
+        while size < max(len(state.tokens), len(state.rows)):
+            size *= 2
+        rows = np.zeros((1, size, 3), np.int32)
+        rows[0, : len(state.rows)] = state.rows
+        site_log_probs, cache = self._compiled.encode(self.denoiser, pad([state.tokens], size), rows)
+        where = np.asarray(site_log_probs, np.float64)[: len(state.rows)]
+
+        parts = [*self._to_write(state, where, cache), *self._to_score(state, where, cache)]
+        ready: list[tuple[float, int, Proposal]] = []
+        number = itertools.count()
+        for bound, make in sorted(parts, key=lambda part: -part[0]):
+            while ready and -ready[0][0] >= bound:
+                yield heapq.heappop(ready)[2]
+            for proposal in make():
+                heapq.heappush(ready, (-proposal.log_prob, next(number), proposal))
+        while ready:
+            yield heapq.heappop(ready)[2]
+
+    def _to_write(self, state: State, where: np.ndarray, cache: Any) -> Iterator[Part]:
+        """What the model would do of its own at the likeliest sites."""
+        config, language = self.config, state.program.language
+        sites = np.argsort(-where[1:], kind="stable") + 1  # row 0 is stop
+        deletes = [row for row in sites if kind_op(state.rows[row][2], language) == "delete"][: config.sites]
+        writes = [row for row in sites if kind_op(state.rows[row][2], language) != "delete"][: config.sites]
+        for row in deletes:
+            site = state.sites[row - 1]
+            proposal = Proposal(Edit(site.start, site.end, b""), float(where[row]), MODEL)
+            yield where[row], partial(list, [proposal])
+        for i in range(0, len(writes), config.batch):
+            yield where[writes[i]], partial(self._write, state, writes[i : i + config.batch], where, cache)
+
+    def _write(self, state: State, rows: list[int], where: np.ndarray, cache: Any) -> Iterator[Proposal]:
+        padded = [*rows, *[rows[-1]] * (self.config.batch - len(rows))]
+        spans = np.asarray([state.span(row) for row in padded], np.int32)
+        kinds = np.asarray([state.rows[row][2] for row in padded], np.int32)
+        decoded = self._compiled.decode(self.denoiser, cache, spans[:, 0], spans[:, 1], kinds)
+        tokens, lengths = np.asarray(decoded.tokens), np.asarray(decoded.lengths)
+        log_probs = np.asarray(decoded.model_log_probs, np.float64)
+        for i, row in enumerate(rows):
+            for beam in range(self.config.beams):
+                if np.isfinite(log_probs[i, beam]) and lengths[i, beam]:
+                    edit = self.encoder.edit(state, row, tokens[i, beam, : lengths[i, beam]].tolist())
+                    if edit is not None:
+                        yield Proposal(edit, float(where[row] + log_probs[i, beam]), MODEL)
+
+    def _to_score(self, state: State, where: np.ndarray, cache: Any) -> Iterator[Part]:
+        """The near misses, those of the likeliest sites first."""
+        edits = [(state.row_of(edit), edit) for edit in _near_misses(state.program)]
+        edits.sort(key=lambda pair: -where[pair[0]])
+        tree, ends = SuffixTree(), list[End]()
+        for row, edit in edits:
+            if not edit.text:
+                yield where[row], partial(list, [Proposal(edit, float(where[row]), NEAR_MISS)])
+                continue
+            suffix = self.encoder.suffix(state, row, self.encoder.written(edit.text))
+            length = len(suffix[0])
+            if length > NODES:  # as if every token were drawn blindly
+                unlikely = float(where[row]) - length * math.log(self.encoder.tokenizer.size)
+                yield unlikely, partial(list, [Proposal(edit, unlikely, NEAR_MISS)])
+                continue
+            if not tree.fits(length):
+                yield ends[0][1], partial(self._score, tree, ends, cache)
+                tree, ends = SuffixTree(), list[End]()
+            ends.append((edit, where[row], tree.add(*suffix)))
+        if ends:
+            yield ends[0][1], partial(self._score, tree, ends, cache)
+
+    def _score(self, tree: SuffixTree, ends: list[End], cache: Any) -> list[Proposal]:
+        scores = np.asarray(self._compiled.score(self.denoiser, cache, *tree.arrays()), np.float64)
+        return [Proposal(edit, float(where + scores[node]), NEAR_MISS) for edit, where, node in ends]
+
     @cached_property
-    def _compiled(self):  # type: ignore[no-untyped-def]
-        """The three jitted calls; JAX is imported on first use."""
+    def _compiled(self) -> "_Compiled":
+        """The jitted calls, which other weights of the same sizes may use too. JAX is imported on first use."""
         import equinox as eqx
+        import jax
         import jax.numpy as jnp
 
         first, rest = map(jnp.asarray, self.encoder.allowed())
         config = self.config
 
         @eqx.filter_jit
-        def encode(model, prefix, rows):  # type: ignore[no-untyped-def]
+        def encode(model: Any, prefix: Any, rows: Any) -> Any:
             hidden, cache = model.encode(prefix)
             return model.site_log_probs(hidden, rows)[0], cache
 
         @eqx.filter_jit
-        def score(model, cache, *suffix):  # type: ignore[no-untyped-def]
-            return model.score(cache, *suffix)
+        def score(model: Any, cache: Any, tokens: Any, positions: Any, parents: Any, scored: Any, mask: Any) -> Any:
+            """Log-probability [Q] of what every node's path writes, and of the end after it."""
+            prefix = jnp.broadcast_to(cache.valid, (NODES, cache.valid.shape[1]))
+            hidden, _ = model.transformer.with_cache(
+                tokens[None], positions[None], jnp.concatenate([prefix, mask], axis=1)[None], shared=cache.layers
+            )
+            logits = model.transformer.logits(hidden)[0]
+            total = jax.nn.logsumexp(logits, axis=-1)
+            own = jnp.where(scored, logits[parents, tokens] - total[parents], 0.0)
+            return jnp.where(mask, own, 0.0).sum(axis=1) + logits[:, END] - total
 
         @eqx.filter_jit
-        def decode(model, cache, starts, ends, kinds):  # type: ignore[no-untyped-def]
+        def decode(model: Any, cache: Any, starts: Any, ends: Any, kinds: Any) -> Any:
             return model.decode(
                 cache, starts, ends, kinds, first, rest, edit=EDIT, until=UNTIL, end=END,
                 beams=config.beams, max_tokens=config.max_tokens,
             )  # fmt: skip
 
-        return partial(encode, self.denoiser), partial(score, self.denoiser), partial(decode, self.denoiser)
-
-    def propose(self, program: Program, condition: Condition) -> list[Proposal]:
-        encode, _, _ = self._compiled
-        state = self.encoder.state(program, condition)
-        prefix = pad([state.tokens], _bucket(len(state.tokens), 64))
-        rows = np.zeros((1, _bucket(len(state.rows), 32), 3), np.int32)
-        rows[0, : len(state.rows)] = state.rows
-        site_log_probs, cache = encode(prefix, rows)
-        where = np.asarray(site_log_probs, np.float64)[: len(state.rows)]
-        best: dict[bytes, Proposal] = {}
-        for proposal in [*self._written(state, where, cache), *self._near_misses(state, where, cache)]:
-            result = proposal.edit.apply(program.source)
-            if result not in best or proposal.log_prob > best[result].log_prob:
-                best[result] = proposal
-        return sorted(best.values(), key=lambda p: -p.log_prob)
-
-    def _written(self, state: State, where: np.ndarray, cache) -> list[Proposal]:  # type: ignore[no-untyped-def]
-        """Deletions, and what the model writes at the likeliest other sites."""
-        language = state.program.language
-        order = [int(row) for row in np.argsort(-where) if row > 0]
-        deletes = [row for row in order if kind_op(state.rows[row][2], language) == "delete"]
-        writes = [row for row in order if kind_op(state.rows[row][2], language) != "delete"][: self.config.sites]
-        found = []
-        for row in deletes[: self.config.sites]:
-            if edit := self.encoder.edit(state, row, []):
-                found.append(Proposal(edit, float(where[row]), MODEL))
-        if not writes:
-            return found
-        chosen = [*writes, *[writes[-1]] * (self.config.sites - len(writes))]  # one shape, one compilation
-        spans = np.asarray([state.span(row) for row in chosen], np.int32)
-        kinds = np.asarray([state.rows[row][2] for row in chosen], np.int32)
-        decoded = self._compiled[2](cache, spans[:, 0], spans[:, 1], kinds)
-        tokens, lengths = np.asarray(decoded.tokens), np.asarray(decoded.lengths)
-        log_probs = np.asarray(decoded.log_probs, np.float64)
-        for i, row in enumerate(writes):
-            for beam in range(tokens.shape[1]):
-                if np.isfinite(log_probs[i, beam]) and lengths[i, beam]:
-                    edit = self.encoder.edit(state, row, tokens[i, beam, : lengths[i, beam]].tolist())
-                    if edit is not None:
-                        found.append(Proposal(edit, float(where[row] + log_probs[i, beam]), MODEL))
-        return found
-
-    def _near_misses(self, state: State, where: np.ndarray, cache) -> list[Proposal]:  # type: ignore[no-untyped-def]
-        """All near misses under teacher forcing: their tokens are few, so all together cost about one more pass."""
-        edits = [m.edit for m in near_misses(state.program)]
-        rows = [state.row_of(edit) for edit in edits]
-        suffixes = [
-            self.encoder.suffix(state, row, self.encoder.written(edit.text)) if edit.text else ([], [], [])
-            for edit, row in zip(edits, rows)
-        ]
-        log_probs = where[rows] if rows else np.zeros(0)
-        for longest in (8, 16, 48):  # short ones are the most: they should not pay for the long
-            at = [i for i, (s, _, _) in enumerate(suffixes) if s and _length_class(len(s)) == longest]
-            for chunk in (at[i : i + 128] for i in range(0, len(at), 128)):
-                size = 32 if len(chunk) <= 32 else 128
-                empty: list[list[int]] = [[]] * (size - len(chunk))
-                tokens, positions, targets = (
-                    pad([*(suffixes[i][part] for i in chunk), *empty], longest, fill)
-                    for part, fill in enumerate((0, 0, -1))
-                )
-                scores = self._compiled[1](cache, tokens, positions, targets)
-                log_probs[chunk] += np.asarray(scores, np.float64)[: len(chunk)]
-        return [
-            Proposal(edit, float(log_prob), NEAR_MISS)
-            for edit, log_prob, (suffix, _, _) in zip(edits, log_probs, suffixes)
-            if len(suffix) <= 48
-        ]
+        return _Compiled(encode, score, decode)
 
 
-def _length_class(length: int) -> int:
-    return next((longest for longest in (8, 16, 48) if length <= longest), 0)
-
-
-def _bucket(length: int, smallest: int) -> int:
-    """The padded length: few different ones, so that few shapes are compiled."""
-    size = smallest
-    while size < length:
-        size = size * 3 // 2 if size & (size - 1) == 0 else size * 4 // 3
-    return size
+class _Compiled(NamedTuple):
+    encode: Callable[..., Any]
+    score: Callable[..., Any]
+    decode: Callable[..., Any]

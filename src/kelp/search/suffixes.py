@@ -1,0 +1,50 @@
+"""Many edits of one program scored in one pass: their suffixes share beginnings, so they are laid out as a tree.
+
+All edits at a site begin with the same `<edit> <until>`, many go on with the same tokens, and most are one to
+three tokens long. Padded to one length each they cost four times as many tokens as the tree has nodes.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+NODES = 256  # of a tree: one shape, so that one program is compiled
+
+
+@dataclass
+class SuffixTree:
+    """Tokens in which every suffix is a path from a root; a node attends to itself and to those above it."""
+
+    tokens: list[int] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)
+    parents: list[int] = field(default_factory=list)  # a root is its own
+    scored: list[bool] = field(default_factory=list)  # is the token a target, or only given?
+    _nodes: dict[tuple[int, int, int], int] = field(default_factory=dict)
+
+    def fits(self, length: int) -> bool:
+        return len(self.tokens) + length <= NODES
+
+    def add(self, tokens: list[int], positions: list[int], targets: list[int]) -> int:
+        """The node a suffix ends at. `targets[i]` is what follows `tokens[i]`, -1 where that is given."""
+        node = -1
+        for i, (token, position) in enumerate(zip(tokens, positions)):
+            key = node, token, position
+            if key not in self._nodes:
+                self._nodes[key] = len(self.tokens)
+                self.parents.append(node if node >= 0 else len(self.tokens))
+                self.tokens.append(token)
+                self.positions.append(position)
+                self.scored.append(i > 0 and targets[i - 1] >= 0)
+            node = self._nodes[key]
+        return node
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """tokens, positions, parents int32 [Q], scored bool [Q], mask bool [Q, Q] (node, what it sees); Q = NODES."""
+        tokens, positions, parents = np.zeros((3, NODES), np.int32)
+        scored, mask = np.zeros(NODES, bool), np.eye(NODES, dtype=bool)
+        size = len(self.tokens)
+        tokens[:size], positions[:size], parents[:size] = self.tokens, self.positions, self.parents
+        scored[:size] = self.scored
+        for node, parent in enumerate(self.parents):
+            mask[node] |= mask[parent]
+        return tokens, positions, parents, scored, mask
