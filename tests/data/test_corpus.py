@@ -178,6 +178,11 @@ def test_context_of_mutually_recursive_helpers_runs():
     assert namespace["f"](10) is True
 
 
+def test_context_never_holds_the_function_itself():
+    text = "def ping(n):\n    return n and pong(n - 1)\ndef pong(n):\n    return n and ping(n - 1)\n"
+    assert context_of("ping", text) == "def pong(n):\n    return n and ping(n - 1)\n"
+
+
 MBPP_TASK = """def remove_dirty(string, char):
     out = ''
     for c in string:

@@ -91,37 +91,41 @@ class Library:
             self._parsed[key] = _names(module)
         return self._parsed[key]
 
-    def context(self, module: Module, names: Iterable[str]) -> str | None:
-        """The code behind the names; None where one leads nowhere, is ambiguous, or all is too long."""
-        imports: dict[str, None] = {}
+    def context(self, module: Module, source: str, own: str) -> str | None:
+        """The code that the source of one function needs, without that of the function itself, named `own`.
+
+        None where a name leads nowhere, has two meanings, or all is too long.
+        """
         code: dict[str, Code] = {}
 
         def add(module: Module, name: str) -> bool:
             """Take in what the name needs and then its own code; False where a name leads nowhere."""
+            if name == own:
+                return True
             found = None if (module.origin, name) in self._dead_ends else self._resolve(module, name, depth=8)
             if found is None:
                 return False
             home, definition = found
-            if definition.is_import:
-                imports.setdefault(definition.text)
-            elif name not in code:
-                code[name] = definition  # seen, so that recursion ends; its place comes after what it needs
-                if not all(add(home, needed) for needed in sorted(free_names(definition.text) - {name})):
-                    self._dead_ends.add((module.origin, name))
-                    return False
-                code[name] = code.pop(name)
-            elif code[name] != definition:
-                raise _Unusable
+            if name in code:
+                if code[name] != definition:
+                    raise _Unusable
+                return True
+            code[name] = definition  # seen, so that recursion ends; its place comes after what it needs
+            if not all(add(home, needed) for needed in sorted(free_names(definition.text) - {name})):
+                self._dead_ends.add((module.origin, name))
+                return False
+            code[name] = code.pop(name)
             if sum(len(c.text) for c in code.values()) > MAX_CONTEXT:
                 raise _Unusable
             return True
 
         try:
-            if not all(add(module, name) for name in sorted(names)):
+            if not all(add(module, name) for name in sorted(free_names(source))):
                 return None
         except _Unusable:
             return None
-        return "".join(sorted(imports)) + "".join(c.text for c in code.values())
+        imports = sorted({c.text for c in code.values() if c.is_import})
+        return "".join([*imports, *(c.text for c in code.values() if not c.is_import)])
 
     def _resolve(self, module: Module, name: str, depth: int) -> tuple[Module, Code] | None:
         """The code a name stands for in a module, and the module that code is from."""

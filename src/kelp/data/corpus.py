@@ -22,7 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 
 from kelp.data import decontaminate
-from kelp.data.context import Library, Module, dedented, free_names, read_module
+from kelp.data.context import Library, Module, dedented, read_module
 from kelp.data.decontaminate import Excluded
 from kelp.data.record import FunctionNode, Record, body_without_docstring, json_lines, load, save
 
@@ -213,7 +213,7 @@ def _record(module: Module, library: Library, node: FunctionNode) -> Record | st
     if source is None:
         return "does not compile on its own"
     intent = first_sentence(ast.get_docstring(node) or "")
-    context = library.context(module, free_names(source) - {node.name})
+    context = library.context(module, source, node.name)
     return Record(source, node.name, intent, context, (), module.origin, module.licence)
 
 
