@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import kelp
+from kelp.cli import evaluate
 from kelp.cli.problem import Problem, reason
 from kelp.cli.repair import repair
 from kelp.cli.train import export, train
@@ -18,6 +19,7 @@ app = typer.Typer(
 app.command()(repair)
 app.command()(train)
 app.command()(export)
+app.add_typer(evaluate.app, name="eval")
 
 
 def _version(asked: bool) -> None:
@@ -39,6 +41,7 @@ def kelp_command(
       kelp repair slugs.py --tests test_slugs.py
       kelp train configs/toy.toml
       kelp export runs/toy --out my-model
+      kelp eval toy --model my-model
     """
 
 
