@@ -230,24 +230,25 @@ def beam(search: Search, start: Node, width: int = 8, children: int = 16) -> Non
 
 
 def best_of_n(search: Search, start: Node) -> None:
-    """Walks from the start, each step drawn from the policy's own distribution among what is not yet run.
+    """Walks from the start, each step drawn from the policy's own distribution; what was run is walked through.
 
     The N is the budget of test runs.
     """
     rng = random.Random(search.seed)
-    children: dict[int, list[Node]] = {}
-    while True:
-        node: Node | None = start
-        while node is not None and not solved(node):
-            if node.id not in children:
-                children[node.id] = list(search.step(node))
-            fresh = [child for child in children[node.id] if child.source not in search.seen]
-            if not fresh:
-                break
-            weights = [math.exp(max(-50.0, child.log_prob - node.log_prob)) for child in fresh]
-            node = search.test(rng.choices(fresh, weights)[0])
-        if node is start:
-            raise Stop("nothing left to try")
+    children: dict[int, list[Node]] = {}  # of every node walked through, without those that lead nowhere new
+    while children.get(start.id) != []:
+        node = start
+        while options := children[node.id] if node.id in children else list(search.step(node)):
+            children[node.id] = options
+            weights = [math.exp(max(-50.0, option.log_prob - node.log_prob)) for option in options]
+            at = rng.choices(range(len(options)), weights)[0]
+            chosen = options[at] if options[at].observation is not None else search.test(options[at])
+            if chosen is None or solved(chosen) or children.get(chosen.id) == []:
+                del options[at]
+            else:
+                options[at] = node = chosen
+        children[node.id] = []
+    raise Stop("nothing left to try")
 
 
 def solved(node: Node) -> bool:

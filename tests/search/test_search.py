@@ -1,0 +1,249 @@
+"""The search by hand-made policies: what it tries, in which order, and when it stops."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from kelp.data.encoding import Condition
+from kelp.execution.observation import Observation
+from kelp.execution.sandbox import Sandbox
+from kelp.search.policy import NoModel, Proposal
+from kelp.search.search import STRATEGIES, Node, Result, Search, run
+from kelp.search.task import Budget, Target, Task
+from kelp.syntax.edits import Edit
+from kelp.syntax.program import Program
+
+BROKEN = b"""\
+def doubled(a, b):
+    total = a - b
+    return total * 3
+"""
+FIXED = BROKEN.replace(b"a - b", b"a + b").replace(b"* 3", b"* 2")
+ASSERTS = ("assert doubled(0, 0) == 0", "assert doubled(2, 0) == 4", "assert doubled(1, 2) == 6")
+TASK = Task(BROKEN, (Target("doubled", "Twice the sum.", ASSERTS),))
+GOOD = (("a - b", "a + b", -3.0), ("* 3", "* 2", -3.0))
+BAD = (("total = a", "total = b", -1.0), ("(a, b)", "(b, a)", -1.5), ("return total", "return a", -2.0))
+
+
+class Swaps:
+    """Proposes to swap texts for others, wherever they stand; keeps what it was shown."""
+
+    def __init__(self, *swaps: tuple[str, str, float]) -> None:
+        self.swaps = swaps
+        self.shown: list[Condition] = []
+
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+        self.shown.append(condition)
+        for old, new, log_prob in sorted(self.swaps, key=lambda swap: -swap[2]):
+            at = program.source.find(old.encode())
+            if at >= 0:
+                yield Proposal(Edit(at, at + len(old), new.encode()), log_prob, "model")
+
+
+@dataclass
+class Recorder:
+    """Runs asserts in a sandbox and keeps what it was asked for."""
+
+    sandbox: Sandbox
+    asserts: tuple[str, ...] = ASSERTS
+    sources: list[bytes] = field(default_factory=list)
+    firsts: list[str | None] = field(default_factory=list)
+
+    def run(self, source: bytes, *, first: str | None, seconds: float | None) -> Observation:
+        self.sources.append(source)
+        self.firsts.append(first)
+        return self.sandbox.run(source, first=first, asserts=self.asserts)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def tests(sandbox: Sandbox) -> Recorder:
+    return Recorder(sandbox)
+
+
+def search(tests: Recorder, *swaps: tuple[str, str, float], strategy: str = "best-first", **budget: float) -> Result:
+    return run(Search(TASK, Swaps(*swaps), tests, replace(Budget(), **budget)), strategy)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_every_strategy_finds_a_repair_of_two_edits(strategy: str, tests: Recorder) -> None:
+    result = search(tests, *GOOD, *BAD, strategy=strategy, patches=1)
+    [patch] = result.patches
+    assert patch.source == FIXED
+    assert [node.depth for node in patch.path()] == [0, 1, 2]
+    assert patch.observation is not None and patch.observation.ok
+    assert result.stopped == "found enough patches"
+
+
+def test_best_first_looks_behind_the_state_that_passes_more_tests(tests: Recorder) -> None:
+    result = search(tests, *GOOD, *((old, new, -2.5) for old, new, _ in BAD), patches=1)
+    assert result.patches[0].source == FIXED
+    pairs = [node for node in result.tried if node.depth == 2]
+    # After `* 2` one test more passes, which is worth more than that all other single edits are likelier.
+    assert pairs and all(node.parent.edit.text == b"* 2" for node in pairs)
+
+
+def test_a_state_ranks_by_its_tests_and_its_likelihood(tests: Recorder) -> None:
+    s = Search(TASK, Swaps(*GOOD, *BAD), tests)
+    start = s.start()
+    ran = {child.edit.text: s.test(child) for child in s.step(start)}
+    better, likelier, unlikelier = ran[b"* 2"], ran[b"total = b"], ran[b"return a"]
+    assert better.observation.passed > likelier.observation.passed == unlikelier.observation.passed
+    assert better.log_prob < unlikelier.log_prob < likelier.log_prob
+    assert s.rank(better) > s.rank(likelier) > s.rank(unlikelier)
+
+
+def test_the_policy_sees_the_intent_the_tests_and_what_they_said(sandbox: Sandbox) -> None:
+    policy = Swaps(*GOOD)
+    run(Search(TASK, policy, Recorder(sandbox)))
+    assert policy.shown[0] == Condition("Twice the sum.", ASSERTS, "1/3 doubled(2, 0) got 6 want 4")
+    assert policy.shown[1].observation.startswith("2/3 ")
+
+
+def test_every_node_is_its_parent_with_the_edit(tests: Recorder) -> None:
+    for node in search(tests, *GOOD, *BAD).tried[1:]:
+        assert node.edit.apply(node.parent.source) == node.source
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_no_program_is_run_twice(strategy: str, tests: Recorder) -> None:
+    there_and_back = [swap for old, new, p in (*GOOD, *BAD) for swap in ((old, new, p), (new, old, p))]
+    result = search(tests, *there_and_back, strategy=strategy, patches=9, more_runs=99)
+    assert len(set(tests.sources)) == len(tests.sources) == result.runs > 8
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("runs", [1, 3])
+def test_test_runs_are_limited(strategy: str, runs: int, tests: Recorder) -> None:
+    result = search(tests, *GOOD, *BAD, strategy=strategy, runs=runs)
+    assert result.runs == len(tests.sources) == runs
+    assert result.stopped == "test runs used up"
+    assert not result.patches
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_time_is_limited(strategy: str, tests: Recorder) -> None:
+    class Clock:
+        now = 0.0
+
+        def __call__(self) -> float:
+            Clock.now += 1
+            return Clock.now
+
+    result = run(Search(TASK, Swaps(*BAD), tests, Budget(seconds=12), clock=Clock()), strategy)
+    assert result.stopped == "out of time"
+    assert 12 <= result.seconds <= 14
+
+
+def test_a_test_run_gets_no_more_time_than_is_left(sandbox: Sandbox) -> None:
+    class Slow(Recorder):
+        def run(self, source: bytes, *, first: str | None, seconds: float | None) -> Observation:
+            self.left = seconds
+            return super().run(source, first=first, seconds=seconds)
+
+    tests = Slow(sandbox)
+    Search(TASK, Swaps(), tests, Budget(seconds=5), clock=lambda: 0.0).start()
+    assert tests.left == 5
+    Search(TASK, Swaps(), tests, Budget(seconds=5), clock=lambda: 0.0, spent=3.0).start()
+    assert tests.left == 2
+    Search(TASK, Swaps(), tests, Budget(seconds=5), clock=lambda: 0.0, run_seconds=1.0).start()
+    assert tests.left == 1
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_edits_are_limited(strategy: str, tests: Recorder) -> None:
+    result = search(tests, *GOOD, *BAD, strategy=strategy, edits=1)
+    assert {node.depth for node in result.tried} == {0, 1}
+    assert result.runs == 1 + len(GOOD) + len(BAD)
+    assert result.stopped == "nothing left to try"
+
+
+def test_a_search_goes_on_for_more_patches_but_not_for_long(tests: Recorder) -> None:
+    ways = (("a - b", "a + b", -1.0), ("a - b", "b + a", -2.0), ("* 3", "* 2", -1.0), ("* 3", "+ total", -2.0))
+    result = search(tests, *ways, patches=2)
+    assert len(result.patches) == 2 and result.stopped == "found enough patches"
+    result = search(tests, *ways, *BAD, patches=9, more_runs=1)
+    assert result.stopped == "found a patch"
+    assert result.runs == min(node.run for node in result.patches) + 1
+
+
+def test_patches_come_with_the_fewest_edits_and_then_the_likeliest_first(tests: Recorder) -> None:
+    whole = ("total = a - b\n    return total * 3", "return (a + b) * 2", -9.0)
+    result = search(tests, *GOOD, ("a - b", "b + a", -2.0), whole, patches=9, more_runs=99)
+    assert [(patch.depth, patch.log_prob) for patch in result.patches] == [(1, -9.0), (2, -5.0), (2, -6.0)]
+
+
+def test_the_test_that_failed_last_goes_first(tests: Recorder) -> None:
+    search(tests, *GOOD, ("return total", "return 1 + total", -1.0), patches=1)
+    assert tests.firsts[:3] == [None, ASSERTS[1], ASSERTS[1]]
+    assert b"* 2" in tests.sources[-2] and tests.firsts[-1] == ASSERTS[2]  # ASSERTS[1] passes by then
+
+
+def test_states_that_do_not_compile_are_counted_and_not_run(tests: Recorder) -> None:
+    result = search(tests, *GOOD, ("return total", "return return", -1.0), ("return total * 3", "break", -1.5))
+    assert result.patches
+    assert result.validity == result.valid_states / result.states < 1
+    assert result.valid_states == result.runs == len(tests.sources)
+    assert not any(b"return return" in source or b"break" in source for source in tests.sources)
+
+
+def test_the_closest_state_passes_the_most_tests(tests: Recorder) -> None:
+    result = search(tests, GOOD[1], *BAD)
+    assert not result.patches
+    assert b"* 2" in result.closest.source
+    assert result.closest.observation.passed == 2
+
+
+def test_a_known_observation_is_not_made_again(tests: Recorder) -> None:
+    known = tests.run(BROKEN, first=None, seconds=None)
+    result = run(Search(TASK, Swaps(*GOOD), tests, Budget(patches=1)), observation=known)
+    assert tests.sources.count(BROKEN) == 1
+    assert result.start.observation is known and result.start.run == 1
+    assert result.runs == len(tests.sources)
+
+
+def test_a_file_that_passes_needs_no_search(tests: Recorder) -> None:
+    result = run(Search(Task(FIXED, TASK.targets), Swaps(*BAD), tests, Budget(patches=1)))
+    assert [patch.depth for patch in result.patches] == [0]
+
+
+def test_children_of_several_functions_come_likeliest_first(tests: Recorder) -> None:
+    file = BROKEN + b"\n\n" + BROKEN.replace(b"doubled", b"other")
+    task = Task(file, (Target("doubled", prior=-2.0), Target("other", prior=-0.1)))
+    s = Search(task, Swaps(*GOOD, *BAD), tests)
+    children = list(s.step(s.start()))
+    assert [child.log_prob for child in children] == sorted((child.log_prob for child in children), reverse=True)
+    assert {child.function for child in children} == {"doubled", "other"}
+    assert (children[0].function, children[0].log_prob) == ("other", -1.1)
+    assert all(child.edit.start > len(BROKEN) for child in children if child.function == "other")
+
+
+def test_without_a_model_single_edits_come_before_pairs(tests: Recorder) -> None:
+    hopeless = replace(TASK, source=BROKEN.replace(b"doubled", b"halved"), targets=(Target("halved"),))
+    s = Search(hopeless, NoModel(), tests, Budget(runs=60, seconds=600))
+    result = run(s)  # the tests call another function: nothing passes any
+    depths = [node.depth for node in result.tried]
+    assert depths == sorted(depths)
+    assert set(depths) == {0, 1, 2}
+
+
+def test_without_a_model_every_seed_has_its_order(sandbox: Sandbox) -> None:
+    def order(seed: int) -> list[bytes]:
+        tests = Recorder(sandbox)
+        run(Search(TASK, NoModel(seed), tests, Budget(runs=12, seconds=600)))
+        return tests.sources
+
+    assert order(1) == order(1) != order(2)
+
+
+def test_every_node_run_is_shown_to_who_watches(tests: Recorder) -> None:
+    seen: list[Node] = []
+    result = run(Search(TASK, Swaps(*GOOD, *BAD), tests, watch=seen.append))
+    assert tuple(seen) == result.tried
+    assert [node.run for node in seen] == list(range(1, result.runs + 1))

@@ -1,0 +1,39 @@
+import pytest
+
+from kelp.search.task import Budget, Target, Task, asserts_about
+
+
+def test_a_target_must_be_a_function_of_the_file() -> None:
+    with pytest.raises(ValueError, match="no function g"):
+        Task(b"def f():\n    pass\n", (Target("g"),))
+
+
+@pytest.mark.parametrize("wrong", [{"runs": 0}, {"seconds": 0.0}, {"edits": -1}, {"patches": 0}, {"more_runs": -1}])
+def test_budgets_are_positive(wrong: dict[str, int]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Budget(**wrong)
+
+
+def test_windows_follow_the_functions_of_a_state() -> None:
+    file = b"class A:\n    def f(self):\n        return 1\n\n\ndef g():\n    return 2\n"
+    task = Task(file, (Target("A.f"), Target("g")))
+    assert [window.source for _, window in task.windows(file)] == [
+        b"def f(self):\n    return 1", b"def g():\n    return 2",
+    ]  # fmt: skip
+    assert [target.qualname for target, _ in task.windows(b"def g():\n    return 3\n")] == ["g"]
+
+
+def test_the_asserts_about_a_function_are_those_that_call_it() -> None:
+    tests = """
+def test_f():
+    x = 3
+    assert f(x) == 4
+    assert module.f(1) == 2, "message"
+    assert g(1) == 2
+
+class TestMore:
+    def test_again(self):
+        assert f(x) == 4
+"""
+    assert asserts_about(tests, "f") == ("assert f(x) == 4", "assert module.f(1) == 2")
+    assert asserts_about("def broken(:", "f") == ()
