@@ -8,7 +8,6 @@ closed-loop test feeds the first to the second and must get the clean program ba
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -31,7 +30,7 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.language import Language
 from kelp.syntax.program import Program
 from kelp.syntax.python import PYTHON
-from kelp.syntax.sites import Site, make_edit, sites
+from kelp.syntax.sites import Site, key, make_edit, site_index, sites
 
 OPS = ("replace", "insert", "delete")
 
@@ -66,7 +65,7 @@ class State:
     program: Program
     tokens: list[int]
     rows: list[tuple[int, int, int]]
-    sites: list[Site]
+    sites: tuple[Site, ...]
 
     def span(self, row: int) -> tuple[int, int]:
         """Rotary positions of a row's span: its start and its end, as `<edit>` and `<until>` carry them."""
@@ -75,12 +74,7 @@ class State:
 
     def row_of(self, edit: Edit) -> int:
         """The row an edit belongs to. Raises KeyError where its span is no site."""
-        op = "delete" if not edit.text else "insert" if edit.start == edit.end else "replace"
-        return self._index[edit.start, edit.end, op]
-
-    @cached_property
-    def _index(self) -> dict[tuple[int, int, str], int]:
-        return {(s.start, s.end, s.op): row for row, s in enumerate(self.sites, start=1)}
+        return 1 + site_index(self.program)[key(edit)]
 
 
 def kind_count(language: Language = PYTHON) -> int:
@@ -120,7 +114,7 @@ class Encoder:
             ends = {at: t - saved if t >= last else t for at, t in ends.items()}
         base = stop_at + 1
         tokens = [*tokens, PROGRAM, *ids, PROGRAM_END]
-        rows, places = [(stop_at, stop_at, STOP)], []
+        rows = [(stop_at, stop_at, STOP)]
         for site in sites(program):
             if site.op == "insert":
                 left = ends[site.start] if site.start in ends else starts[site.start] - 1
@@ -130,8 +124,7 @@ class Encoder:
             else:  # begins or ends in the space between pieces: the pieces around it speak for it
                 row = (self._after(site.start, starts, ends) + base, self._before(site.end, starts, ends) + base)
             rows.append((*row, self._kinds[site.op, site.category]))
-            places.append(site)
-        return State(program, tokens, rows, places)
+        return State(program, tokens, rows, sites(program))
 
     @staticmethod
     def _after(at: int, starts: dict[int, int], ends: dict[int, int]) -> int:

@@ -11,14 +11,19 @@ where both parts are kept; where it is not, something larger is replaced. The pr
 only where nothing smaller will do. So every program reaches every other byte for byte.
 """
 
+from bisect import bisect_left
+from itertools import pairwise
+
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.program import Program, parse
-from kelp.syntax.sites import is_valid, sites, tail
+from kelp.syntax.sites import is_valid, key, site_index, sites, tail
 
 EDIT_COST = 6  # leaves that one more edit must save
+INDENT_COST = EDIT_COST + 2  # the cost of putting a statement into another block by its indentation
 LONG = 32  # leaves written in one edit from which on each costs `LONG_COST` more: long texts are seldom got right
 LONG_COST = 3
 INFINITE = float("inf")
+UNDO = {"replace": "replace", "insert": "delete", "delete": "insert"}
 Script = tuple[float, tuple[Edit, ...]]  # cost, edits in the source's offsets
 IMPOSSIBLE: Script = (INFINITE, ())
 
@@ -34,15 +39,14 @@ def next_edits(a: Program, b: Program) -> list[Edit]:
     script = distance(a, b)[1]
     if len(script) == 1:
         return list(script)
-    legal = {(s.start, s.end) for s in sites(a)}
-    blocked = {e for e, after in zip(script, script[1:], strict=False) if _in_front(e) and _in_front(after)}
-    first = [e for e in script if (e.start, e.end) in legal and e not in blocked]
-    first = [e for e in first if is_valid(a, e)]
+    blocked = {e for e, after in pairwise(script) if _in_front(e) and _in_front(after)}
+    index = site_index(a)
+    first = [e for e in script if key(e) in index and e not in blocked and is_valid(a, e)]
     return first or [_merged(a, b, list(script))]
 
 
 def _in_front(edit: Edit) -> bool:
-    """Is it put before a list's first element? Of several such the last goes first: each brings the space to the next."""
+    """Is it put before a first element? Of several such the last goes first: each brings the space to the next."""
     return edit.start == edit.end and bool(edit.text[:1].strip(b" \t\r\n\f\\,;"))
 
 
@@ -58,13 +62,69 @@ def shortest_path(a: Program, b: Program) -> list[Edit]:
 
 def distance(a: Program, b: Program) -> Script:
     """The cheapest script of disjoint edits, all in the offsets of `a`, and its cost."""
+    one = _one_edit(a, b)
+    if one[0] <= EDIT_COST + _leaves_apart(a, b):  # no script costs less
+        return one
     diff = _Diff(a, b)
-    best = min(diff.reindented(), diff.between(a.root, b.root), key=_cost)
+    best = min(one, _reindented(a, *diff.between(a.root, b.root)), key=_cost)
     outside = a.source[: a.start[a.root]] == b.source[: b.start[b.root]]
     outside &= a.source[a.end[a.root] :] == b.source[b.end[b.root] :]
     if best[0] == INFINITE or not outside or apply_disjoint(a.source, list(best[1])) != b.source:
         return edit_cost(a.size(0), b.size(0)), (Edit(0, len(a.source), b.source),)
     return best
+
+
+def _one_edit(a: Program, b: Program) -> Script:
+    """The cheapest single edit that does it, where the undoing of it is a site of `b`."""
+    old, new = a.source, b.source
+    shortest, growth = min(len(old), len(new)), len(new) - len(old)
+    head = _common_prefix(old, new, shortest)
+    rear = _common_prefix(old[::-1], new[::-1], shortest)
+    undoing, back = site_index(b), sites(b)
+    best = IMPOSSIBLE
+    for site in sites(a):
+        start, end = site.start, site.end + growth
+        if start > head or len(old) - site.end > rear or end < start or (start == end) != (site.op == "delete"):
+            continue
+        text = new[start:end]
+        if site.category == "indent":
+            cost = INDENT_COST if b"\n" in text and not text.strip() else INFINITE
+        elif (i := undoing.get((start, end, UNDO[site.op]))) is not None and back[i].category == site.category:
+            cost = edit_cost(_leaves_within(a, start, site.end), _leaves_within(b, start, end))
+        else:
+            continue
+        if cost < best[0]:
+            best = cost, (Edit(start, site.end, text),)
+    return best
+
+
+def _reindented(a: Program, cost: float, script: tuple[Edit, ...]) -> Script:
+    """A statement taken out at one end of a block and put in beyond it is only indented otherwise."""
+    index = site_index(a)
+    found: list[Edit] = []
+    for edit in script:
+        before = found[-1] if found else None
+        if before is not None and edit.start in (before.start, before.end) and bool(edit.text) != bool(before.text):
+            out, into = (before, edit) if edit.text else (edit, before)
+            statement = a.source[out.start : out.end].lstrip()
+            start, end = out.start, out.end - len(statement)
+            if into.start == into.end and into.text.lstrip() == statement and (start, end, "replace") in index:
+                found[-1] = Edit(start, end, into.text[: len(into.text) - len(statement)])
+                leaves = _leaves_within(a, start, out.end)
+                cost += INDENT_COST - edit_cost(leaves, 0) - edit_cost(0, leaves)
+                continue
+        found.append(edit)
+    return cost, tuple(found)
+
+
+def _leaves_within(program: Program, start: int, end: int) -> int:
+    return bisect_left(program.leaf_starts, end) - bisect_left(program.leaf_starts, start)
+
+
+def _leaves_apart(a: Program, b: Program) -> int:
+    """How many leaves one program has more of than the other, over all texts."""
+    mine, other = a.leaf_texts, b.leaf_texts
+    return (mine - other).total() + (other - mine).total()
 
 
 def edit_cost(old: int, new: int) -> int:
@@ -96,49 +156,33 @@ class _Diff:
 
     def __init__(self, a: Program, b: Program) -> None:
         self.a, self.b = a, b
-        places = sites(a)
-        self.spans = {op: {(s.start, s.end) for s in places if s.op == op} for op in ("replace", "insert", "delete")}
-        self.places = places
+        self.sites = site_index(a)
         self.memo: dict[tuple[int, int], Script] = {}
         self.parts: dict[tuple[int, bool], list[int]] = {}
 
     def elements(self, node: int, of_b: bool = False) -> list[int]:
-        key = (node, of_b)
-        if key not in self.parts:
-            self.parts[key] = _parts(self.b if of_b else self.a, node)
-        return self.parts[key]
-
-    def reindented(self) -> Script:
-        """The one edit that puts a statement into another block, where the programs differ in nothing else."""
-        old, new = self.a.source, self.b.source
-        shortest, growth = min(len(old), len(new)), len(new) - len(old)
-        head = _common_prefix(old, new, shortest)
-        rear = _common_prefix(old[::-1], new[::-1], shortest)
-        for site in self.places:
-            if site.category == "indent" and site.start <= head and len(old) - site.end <= rear:
-                text = new[site.start : site.end + growth]
-                if b"\n" in text and not text.strip():
-                    return EDIT_COST + 2, (Edit(site.start, site.end, text),)
-        return IMPOSSIBLE
+        if (node, of_b) not in self.parts:
+            self.parts[node, of_b] = _parts(self.b if of_b else self.a, node)
+        return self.parts[node, of_b]
 
     def between(self, x: int, y: int) -> Script:
         """Cheapest script from node x of a to node y of b."""
         a, b = self.a, self.b
         if a.text(x) == b.text(y):
             return 0.0, ()
-        key = (x, y)
-        if key not in self.memo:
-            self.memo[key] = IMPOSSIBLE
+        nodes = (x, y)
+        if nodes not in self.memo:
+            self.memo[nodes] = IMPOSSIBLE
             best = self.replaced(x, y)
             if a.kind[x] == b.kind[y] and not (a.is_leaf(x) or b.is_leaf(y)):
                 best = min(self.aligned(x, y), best, key=_cost)
             best = min(self.condition_dropped(x, y), self.condition_added(x, y), best, key=_cost)
-            self.memo[key] = best
-        return self.memo[key]
+            self.memo[nodes] = best
+        return self.memo[nodes]
 
     def replaced(self, x: int, y: int) -> Script:
         span = (self.a.start[x], self.a.end[x])
-        if span not in self.spans["replace"] or self.b.start[y] == self.b.end[y] or x == self.a.root:
+        if (*span, "replace") not in self.sites or self.b.start[y] == self.b.end[y] or x == self.a.root:
             return IMPOSSIBLE
         return edit_cost(self.a.size(x), self.b.size(y)), (Edit(*span, self.b.text(y)),)
 
@@ -149,7 +193,7 @@ class _Diff:
             return best
         left, *_, right = self.elements(x)
         for kept, span in ((left, (a.end[left], a.end[right])), (right, (a.start[left], a.start[right]))):
-            if span in self.spans["delete"]:
+            if (*span, "delete") in self.sites:
                 rest = self.between(kept, y)
                 cost = edit_cost(a.size(x) - a.size(kept), 0) + rest[0]
                 if cost < best[0]:
@@ -157,14 +201,20 @@ class _Diff:
         return best
 
     def condition_added(self, x: int, y: int) -> Script:
-        """x becomes the left side of y, and the rest of y is put behind it."""
-        a, b = self.a, self.b
-        if (b.kind[y], "left") not in b.language.conditions or (a.end[x], a.end[x]) not in self.spans["insert"]:
-            return IMPOSSIBLE
-        left = self.elements(y, of_b=True)[0]
-        cost, script = self.between(x, left)
-        added = Edit(a.end[x], a.end[x], b.source[b.end[left] : b.end[y]])
-        return cost + edit_cost(0, b.size(y) - b.size(left)), (*script, added)
+        """x becomes one side of y, and the rest of y is put behind or before it."""
+        a, b, best = self.a, self.b, IMPOSSIBLE
+        if (b.kind[y], "left") not in b.language.conditions:
+            return best
+        left, *_, right = self.elements(y, of_b=True)
+        behind = Edit(a.end[x], a.end[x], b.source[b.end[left] : b.end[y]])
+        before = Edit(a.start[x], a.start[x], b.source[b.start[y] : b.start[right]])
+        for kept, added in ((left, behind), (right, before)):
+            if (added.start, added.end, "insert") in self.sites:
+                cost, script = self.between(x, kept)
+                cost += edit_cost(0, b.size(y) - b.size(kept))
+                if cost < best[0]:
+                    best = cost, (*script, added) if kept == left else (added, *script)
+        return best
 
     def aligned(self, x: int, y: int) -> Script:
         """Match the parts of two nodes of one kind in order; drop, add and swap where the sites allow."""
@@ -190,7 +240,8 @@ class _Diff:
             return x_rest[i] == y_rest[j] and a.text(xs[i]) == b.text(ys[j])
 
         if not is_list and len(xs) == len(ys):  # the usual case: same shape
-            total, script = 0.0, ()
+            total = 0.0
+            script: tuple[Edit, ...] = ()
             for i in range(len(xs)):
                 if x_glue[i] != y_glue[i]:
                     break
@@ -215,7 +266,7 @@ class _Diff:
         def droppable(i: int) -> tuple[int, int] | None:
             """The span that takes part i > 0 out."""
             span = (x_ends[i - 1], x_ends[i])
-            return span if span in self.spans["delete"] else None
+            return span if (*span, "delete") in self.sites else None
 
         # best[i][j]: parts head..i-1 have become head..j-1, with at least one pair kept (or i == j == head).
         best: list[list[Script]] = [[IMPOSSIBLE] * (m + 1) for _ in range(n + 1)]
@@ -248,7 +299,7 @@ class _Diff:
                     at = x_ends[i - 1]
                     before = best[i][j - 1]
                     optional = is_list or b.kind[ys[j - 1]] in b.language.optional
-                    if optional and before[0] < INFINITE and (at, at) in self.spans["insert"]:
+                    if optional and before[0] < INFINITE and (at, at, "insert") in self.sites:
                         text = b.source[y_ends[j - 2] : y_ends[j - 1]]
                         cost = edit_cost(0, b.size(ys[j - 1]))
                         options.append((before[0] + cost, (*before[1], Edit(at, at, text))))
@@ -266,10 +317,12 @@ class _Diff:
         if len(xs) == 1 and not ys:
             edit, cost = Edit(a.start[xs[0]], a.end[xs[0]], b""), edit_cost(a.size(xs[0]), 0)
         elif len(ys) == 1 and not xs:
-            edit, cost = Edit(a.start[x] + 1, a.start[x] + 1, b.text(ys[0])), edit_cost(0, b.size(ys[0]))
+            space, at = a.source[a.start[x] + 1 : a.end[x] - 1], a.end[x] - 1
+            text = b.source[b.start[y] + 1 + len(space) : b.end[y] - 1]
+            edit, cost = Edit(at, at, text), edit_cost(0, b.size(ys[0]))
         else:
             return IMPOSSIBLE
-        if (edit.start, edit.end) not in self.spans["delete" if xs else "insert"]:
+        if (edit.start, edit.end, "delete" if xs else "insert") not in self.sites:
             return IMPOSSIBLE
         result = edit.apply(a.source)[a.start[x] : a.end[x] + len(edit.text) - (edit.end - edit.start)]
         return (cost, (edit,)) if result == b.text(y) else IMPOSSIBLE
@@ -282,7 +335,7 @@ class _Diff:
             span = (a.start[xs[k]], a.start[xs[k + 1]])
             cost += edit_cost(a.size(xs[k]), 0)
             script.append(Edit(*span, b""))
-            if k == 0 and span not in self.spans["delete"]:
+            if k == 0 and (*span, "delete") not in self.sites:
                 return IMPOSSIBLE
         at = a.start[xs[i]]
         for k in range(j):
@@ -299,7 +352,7 @@ class _Diff:
         if i - 2 < head or j - 2 < head:
             return None
         span = (a.start[xs[i - 2]], a.end[xs[i - 1]])
-        if span not in self.spans["replace"] or a.text(xs[i - 2]) != b.text(ys[j - 1]):
+        if (*span, "replace") not in self.sites or a.text(xs[i - 2]) != b.text(ys[j - 1]):
             return None
         if a.text(xs[i - 1]) != b.text(ys[j - 2]) or x_glue[i - 2] != y_glue[j - 2] or x_glue[i - 1] != y_glue[j - 1]:
             return None

@@ -122,7 +122,8 @@ def _window(tree: Program, node: int, qualname: str) -> Function:
     raw = file[start:end]
     newline = b"\r\n" if b"\r\n" in (raw if b"\n" in raw else file) else b"\n"
     tabs = _indented_by_tabs(tree, node, margin)
-    source, offsets = bytearray(), []
+    source = bytearray()
+    offsets: list[int] = []
 
     def show(text: bytes, at: int) -> None:
         source.extend(text)

@@ -83,6 +83,7 @@ class Language:
     category: Callable[[str, str | None, str, bool], str | None]
     lists: Mapping[str, ListRule]
     conditions: frozenset[tuple[str, str]]  # (parent kind, field) of operands that take further conditions
+    results: frozenset[tuple[str, str | None]]  # the same of values that are often, but not always, conditions
     optional: frozenset[str]
     may_drop: Callable[["Program", int], bool]
     docstring: Callable[["Program"], tuple[int, int] | None]  # its span, where the program has one

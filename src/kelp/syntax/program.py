@@ -1,5 +1,6 @@
 """A program as a tree: the source of one function and its syntax tree in flat preorder arrays."""
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -52,6 +53,15 @@ class Program:
         for node in range(len(self.kind)):
             counts.append(counts[-1] + (self.last[node] == node + 1))
         return counts
+
+    @cached_property
+    def leaf_starts(self) -> list[int]:
+        """Where each leaf begins, in order (leaves without text left out)."""
+        return [s for n, s in enumerate(self.start) if self.last[n] == n + 1 and self.end[n] > s]
+
+    @cached_property
+    def leaf_texts(self) -> Counter[bytes]:
+        return Counter(self.text(n) for n in range(len(self.kind)) if self.is_leaf(n))
 
     def size(self, node: int) -> int:
         """Number of leaves (lexical tokens) of a subtree."""

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from functools import cache
 from typing import TYPE_CHECKING
 
 import tree_sitter
@@ -68,6 +69,7 @@ LISTS = {
     "lambda_parameters": ListRule("parameter", "parameters", smallest=1),
     "list": ListRule("element", "elements"),
     "tuple": ListRule("element", "elements", smallest=1),
+    "parenthesized_expression": ListRule("element", "elements", smallest=1),  # one more makes it a tuple
     "set": ListRule("element", "elements", smallest=1),
     "dictionary": ListRule("pair", "pairs"),
     "expression_list": ListRule("element", "elements", smallest=1),
@@ -76,16 +78,18 @@ LISTS = {
 }
 CATEGORIES = (
     "program", "definition", "statement", "statements", "block", "clause", "indent", "expression", "condition",
-    "argument", "arguments", "arguments pair", "parameter", "parameters", "parameter list", "element", "elements",
-    "pair", "pairs", "pattern", "patterns", "name", "type", "import", "decorator", "with item", "with items",
-    "comprehension clause", *OPERATORS.values(),
+    "leading condition", "argument", "arguments", "arguments pair", "parameter", "parameters", "parameter list",
+    "element", "elements", "pair", "pairs", "pattern", "patterns", "name", "type", "import", "decorator",
+    "with item", "with items", "comprehension clause", *OPERATORS.values(),
 )  # fmt: skip
 CONDITIONS = frozenset({
     ("if_statement", "condition"), ("elif_clause", "condition"), ("while_statement", "condition"),
     ("boolean_operator", "left"), ("boolean_operator", "right"),
 })  # fmt: skip
+RESULTS = frozenset({("return_statement", None)})
 
 
+@cache  # the grammar has few of these
 def category(kind: str, field: str | None, parent: str, named: bool) -> str | None:
     """What may be written in place of a node of this kind, in this field of a node of the parent kind."""
     if not named:
@@ -257,9 +261,9 @@ def fits(category: str, text: bytes, place: str) -> bool:
     one does; "inside" = they go on a piece. A necessary condition only, cheap enough for a mask over the
     vocabulary: `make_edit` has the last word.
     """
-    space = text.isspace()  # no bytes: the marker alone, which may begin any piece
     if category == "indent":
-        return space
+        return text.isspace()
+    space = bool(text) and not text.strip(b" \t\r\n\f\\")  # no bytes: the marker alone, which may begin any piece
     if category in ONE_OF:
         operators = ONE_OF[category]
         if place == "inside":
@@ -284,6 +288,7 @@ PYTHON = Language(
     category=category,
     lists=LISTS,
     conditions=CONDITIONS,
+    results=RESULTS,
     optional=CLAUSES - {"case_clause"} | COMPREHENSION_CLAUSES,
     may_drop=may_drop,
     docstring=docstring,

@@ -1,9 +1,12 @@
 """The one definition of where an edit may go, for mutation, diff, training targets, decoding and search."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
+
+Key = tuple[int, int, str]  # start, end, op: no two sites of a program share them
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +25,7 @@ class Site:
 
 def elements(program: Program, node: int) -> list[int]:
     """The children of a node that edits treat as its parts; the text between them is glue."""
-    language, category = program.language, program.language.category
-    kind = program.kind
+    kind, category = program.kind, program.language.category
     return [
         child
         for child in program.children(node)
@@ -45,17 +47,18 @@ def tail(program: Program, node: int) -> int:
     return end
 
 
-def sites(program: Program) -> list[Site]:
+@lru_cache(maxsize=64)
+def sites(program: Program) -> tuple[Site, ...]:
     """Every legal place for an edit, in preorder, at most one for each (start, end, op).
 
     Where nodes share a span the outermost speaks for all of them: what may stand there is widest.
     """
     language, kind, named = program.language, program.kind, program.named
     lists, optional, category_of, root = language.lists, language.optional, language.category, program.root
-    found: dict[tuple[int, int, str], Site] = {}
+    found: dict[Key, str] = {}
 
     def add(start: int, end: int, op: str, category: str) -> None:
-        found.setdefault((start, end, op), Site(start, end, op, category))
+        found.setdefault((start, end, op), category)
 
     for node in range(1, len(kind)):
         parent = program.parent[node]
@@ -83,20 +86,34 @@ def sites(program: Program) -> list[Site]:
                         add(program.start[part], program.end[part], "delete", rule.element)
                 add(ends[i], ends[i], "insert", rule.element)
             if not parts and rule.smallest == 0:
-                after = program.start[node] + (named[node] and program.end[node] > program.start[node])
-                add(after, after, "insert", rule.element)
+                inside = program.end[node] - (named[node] and program.end[node] > program.start[node])
+                add(inside, inside, "insert", rule.element)
         if kind[node] in optional and category is not None:
             before = max(c for c in program.children(parent) if c < node and kind[c] not in language.comments)
             if language.may_drop(program, node):
                 add(tail(program, before), tail(program, node), "delete", category)
             add(tail(program, node), tail(program, node), "insert", category)
-        if (kind[parent], program.field[node]) in language.conditions:
+        place = (kind[parent], program.field[node])
+        if category is not None and (place in language.conditions or place in language.results):
             add(program.end[node], program.end[node], "insert", "condition")
+            add(program.start[node], program.start[node], "insert", "leading condition")
         if (kind[node], "left") in language.conditions:
             left, *_, right = elements(program, node)
             add(program.end[left], program.end[right], "delete", "condition")
-            add(program.start[left], program.start[right], "delete", "condition")
-    return list(found.values())
+            add(program.start[left], program.start[right], "delete", "leading condition")
+    return tuple(Site(*key, category) for key, category in found.items())
+
+
+@lru_cache(maxsize=64)
+def site_index(program: Program) -> dict[Key, int]:
+    """Where in `sites` the site of a (start, end, op) stands."""
+    return {(site.start, site.end, site.op): i for i, site in enumerate(sites(program))}
+
+
+def key(edit: Edit) -> Key:
+    """What the site of an edit is found by."""
+    op = "delete" if not edit.text else "insert" if edit.start == edit.end else "replace"
+    return edit.start, edit.end, op
 
 
 def make_edit(program: Program, site: Site, text: bytes) -> Edit | None:
