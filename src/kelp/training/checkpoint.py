@@ -1,0 +1,125 @@
+"""Checkpoints of a run with Orbax: asynchronous, atomic, the newest few and the best one kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers as policies
+
+from kelp.training.step import TrainState, named_leaves, with_leaves
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be read or written; the message is one sentence that says what to do."""
+
+
+class Checkpoints:
+    """The checkpoints of a run: one sub-folder a step, renamed into place when whole.
+
+    Each holds the items `weights` (those to evaluate and export), `rest` (all else that a step changes) and
+    `progress` (JSON: what the loop wants back when it resumes). Arrays are stored under their readable names.
+    """
+
+    def __init__(self, folder: Path, *, keep: int = 1, read_only: bool = False) -> None:
+        self.folder = folder
+        if read_only and not folder.is_dir():
+            raise CheckpointError(f"{folder} holds no checkpoints: give the folder of a training run.")
+        if folder.exists() and not folder.is_dir():
+            raise CheckpointError(f"{folder} is a file: checkpoints need a folder.")
+        best = policies.BestN(get_metric_fn=_score, n=1)
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=policies.AnyPreservationPolicy([policies.LatestN(keep), best]),
+            save_decision_policy=policies.FixedIntervalPolicy(1),
+            best_fn=_score,
+            cleanup_tmp_directories=not read_only,
+            create=not read_only,
+        )
+        try:
+            self._manager = ocp.CheckpointManager(
+                folder.absolute(), options=options, item_names=("weights", "rest", "progress")
+            )
+        except Exception as error:  # Orbax documents none: whatever it stumbles over, the folder is of no use
+            raise CheckpointError(f"{folder} cannot be used for checkpoints: {_first_line(error)}.") from error
+
+    def newest(self) -> int | None:
+        step: int | None = self._manager.latest_step()
+        return step
+
+    def best(self) -> int | None:
+        """The step of the highest score; the newest where none was scored."""
+        step: int | None = self._manager.best_step()
+        return step
+
+    def save(self, state: TrainState, progress: dict[str, Any], *, score: float | None = None) -> None:
+        """Begin to save; `state` may be donated once this returns. A step saved before is left as it is."""
+        step = int(state.step)
+        if step in self._manager.all_steps():
+            return
+        # Orbax reads in the background, while the next step overwrites what is donated to it: hand it copies.
+        weights, rest = jax.tree.map(jnp.copy, _items(state))
+        progress = json.loads(json.dumps(progress))
+        try:
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    weights=ocp.args.StandardSave(weights),
+                    rest=ocp.args.StandardSave(rest),
+                    progress=ocp.args.JsonSave(progress),
+                ),
+                metrics={} if score is None else {"score": score},
+            )
+        except Exception as error:
+            raise CheckpointError(f"{self.folder}/{step} cannot be written: {_first_line(error)}.") from error
+
+    def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """State and progress of a step. `like` has the shapes and shardings. Raises CheckpointError."""
+        weights, rest = _items(like)
+        found = self._restore(
+            step,
+            weights=ocp.args.StandardRestore(weights),
+            rest=ocp.args.StandardRestore(rest),
+            progress=ocp.args.JsonRestore(),
+        )
+        averaged = like.average is not None
+        leaves = {f"{'average' if averaged else 'model'}.{name}": leaf for name, leaf in found["weights"].items()}
+        return with_leaves(like, found["rest"] | leaves), found["progress"]
+
+    def restore_weights(self, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The weights to export as name -> numpy array, and the progress of that step."""
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        found = self._restore(
+            step, weights=ocp.args.StandardRestore(fallback_sharding=device), progress=ocp.args.JsonRestore()
+        )
+        return jax.device_get(found["weights"]), found["progress"]
+
+    def close(self) -> None:
+        """Wait for the save under way, then let go of the folder."""
+        self._manager.close()
+
+    def _restore(self, step: int, **items: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**items))
+        except Exception as error:
+            raise CheckpointError(
+                f"{self.folder}/{step} is damaged or of another model; delete that folder to go back to the "
+                f"checkpoint before it ({_first_line(error)})."
+            ) from error
+
+
+def _score(metrics: dict[str, float]) -> float:
+    return metrics.get("score", float("-inf"))
+
+
+def _items(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The weights to export by name, and the other leaves by name."""
+    weights = named_leaves(state.best_model)
+    prefix = "model." if state.average is None else "average."
+    rest = {name: leaf for name, leaf in named_leaves(state).items() if not name.startswith(prefix)}
+    return weights, rest
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(".")

@@ -1,0 +1,137 @@
+"""One optimiser step as a pure function. Needs JAX, Equinox and Optax alone, for bare machines."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from kelp.model.denoiser import Denoiser, loss
+
+Metrics = dict[str, jax.Array]
+UNDECAYED = (
+    "norm",
+    "embed",
+    "bias",
+    "pointer.kind",
+)  # weights of one dimension, and what these words name, are not decayed
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW and its schedule. `warmup` and the schedule count updates: steps divided by `accumulation`."""
+
+    learning_rate: float = 1e-3  # at the peak
+    warmup: int = 100  # updates from 0 to the peak
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # cosine and linear fall to 0 at the last step
+    cooldown: float = 0.0  # with "constant": the last part of the steps, in which the rate falls to 0
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float = 1.0
+    accumulation: int = 1  # batches averaged into one update
+    average: float = 0.0  # decay of the weights' moving average, used to evaluate and export; 0 is none
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for key in ("learning_rate", "clip_norm", "accumulation"):
+            if not getattr(self, key) > 0:
+                raise ValueError(f"{key} = {getattr(self, key)} must be greater than 0")
+        for key in ("warmup", "weight_decay"):
+            if getattr(self, key) < 0:
+                raise ValueError(f"{key} = {getattr(self, key)} must not be negative")
+        for key, value in [("betas", beta) for beta in self.betas] + [("average", self.average)]:
+            if not 0 <= value < 1:
+                raise ValueError(f"{key} = {getattr(self, key)} must lie in [0, 1)")
+        if not 0 <= self.cooldown <= 1 or (self.cooldown and self.schedule != "constant"):
+            raise ValueError(f"cooldown = {self.cooldown} must lie in [0, 1] and goes with schedule = 'constant' alone")
+
+
+class TrainState(NamedTuple):
+    """All that a step changes."""
+
+    step: jax.Array  # int32 scalar: batches seen
+    model: Denoiser  # float32 weights
+    optimizer: optax.OptState
+    average: Denoiser | None  # moving average of the weights
+
+    @property
+    def best_model(self) -> Denoiser:
+        """The weights to evaluate and to export."""
+        return self.model if self.average is None else self.average
+
+
+def named_leaves(tree: Any) -> dict[str, Any]:
+    """The leaves of a pytree under readable names, such as `transformer.blocks.0.attention.wq`."""
+    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
+def with_leaves(tree: Any, leaves: dict[str, Any]) -> Any:
+    """`tree` with its leaves taken from what `named_leaves` gave. Raises KeyError on a missing name."""
+    return jax.tree.unflatten(jax.tree.structure(tree), [leaves[name] for name in named_leaves(tree)])
+
+
+def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
+    """Update number -> learning rate."""
+    updates = max(1, math.ceil(steps / config.accumulation))
+    warmup = min(config.warmup, updates - 1)
+    rest, peak = updates - warmup, config.learning_rate
+    match config.schedule:
+        case "cosine":
+            after = optax.cosine_decay_schedule(peak, rest)
+        case "linear":
+            after = optax.linear_schedule(peak, 0.0, rest)
+        case "constant":
+            falling = round(config.cooldown * updates)
+            after = optax.linear_schedule(peak, 0.0, falling, max(0, rest - falling)) if falling else lambda _: peak
+    # Warm-up ends on the peak and begins above 0, so that the first update is not thrown away.
+    return optax.join_schedules([optax.linear_schedule(peak / (warmup + 1), peak, warmup), after], [warmup])
+
+
+def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransformationExtraArgs:
+    def decayed(weights: Any) -> Any:
+        mask = {
+            name: leaf.ndim > 1 and not any(word in name for word in UNDECAYED)
+            for name, leaf in named_leaves(weights).items()
+        }
+        return with_leaves(weights, mask)
+
+    chain = optax.chain(
+        optax.clip_by_global_norm(config.clip_norm),
+        optax.adamw(make_schedule(config, steps), *config.betas, weight_decay=config.weight_decay, mask=decayed),
+    )
+    if config.accumulation == 1:
+        return optax.with_extra_args_support(chain)
+    # One optimiser step a batch, since batches of a group may have different shapes.
+    return optax.MultiSteps(chain, config.accumulation).gradient_transformation()
+
+
+def init_state(model: Denoiser, optimizer: optax.GradientTransformation, config: OptimizerConfig) -> TrainState:
+    average = jax.tree.map(jnp.copy, model) if config.average else None
+    return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(model), average)
+
+
+def make_train_step(config: OptimizerConfig, steps: int) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
+    """The pure function (state, batch) -> (state, metrics of this batch); jit it with the state donated."""
+    optimizer, schedule = make_optimizer(config, steps), make_schedule(config, steps)
+
+    def train_step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.model, batch)
+        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.model)
+        model = optax.apply_updates(state.model, updates)
+        metrics |= {
+            "gradient_norm": optax.tree.norm(gradients),
+            "learning_rate": jnp.asarray(schedule(state.step // config.accumulation), jnp.float32),
+        }
+        average = state.average
+        if average is not None:
+            # Adam's correction for the start: the first averages are means of what was seen so far.
+            decay = jnp.minimum(config.average, (state.step + 1) / (state.step + 10))
+            average = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), average, model)
+        return TrainState(state.step + 1, model, optimizer_state, average), metrics
+
+    return train_step

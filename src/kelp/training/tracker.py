@@ -1,0 +1,89 @@
+"""Where figures go: metrics.jsonl always, a progress bar on a terminal, Weights & Biases when asked."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from kelp.training.config import Config, ConfigError
+
+
+class Tracker:
+    """Context manager around a run. `start` is the step resumed from: rows of later steps are dropped."""
+
+    def __init__(self, config: Config, out: Path, *, start: int) -> None:
+        self._path = out / "metrics.jsonl"
+        truncate(self._path, start)
+        self._file = self._path.open("a", encoding="utf-8")
+        self._bar = _progress_bar(config.training.steps, start) if sys.stderr.isatty() else None
+        self._wandb = _wandb_run(config, out) if config.log.wandb else None
+
+    def row(self, step: int, kind: str, metrics: dict[str, float]) -> None:
+        """Log one row. It reaches the operating system at once, so a killed run loses none."""
+        row = {"step": step, "kind": kind} | metrics
+        self._file.write(json.dumps(row) + "\n")
+        self._file.flush()
+        if self._wandb:
+            prefixed = {key if kind == "train" else f"{kind}/{key}": value for key, value in metrics.items()}
+            self._wandb.log(prefixed, step=step)
+        if self._bar and kind == "train":
+            keys = {"loss": "loss", "site_accuracy": "sites", "replacement_accuracy": "text"}
+            shown = [f"{word} {metrics[key]:.3f}" for key, word in keys.items() if key in metrics]
+            speed = f"{metrics.get('examples_per_second', 0.0):.0f} examples/s"
+            self._bar.update(self._bar.task_ids[0], figures="  ".join([*shown, speed]))
+
+    def advance(self, step: int) -> None:
+        if self._bar:
+            self._bar.update(self._bar.task_ids[0], completed=step)
+
+    def __enter__(self) -> Self:
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar:
+            self._bar.stop()
+        if self._wandb:
+            self._wandb.finish(exit_code=int(error is not None))
+        self._file.close()
+
+
+def truncate(path: Path, step: int) -> None:
+    """Drop the rows past `step`, and a last line that was cut short."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+        if not line.endswith("\n") or json.loads(line)["step"] > step:
+            break
+        kept.append(line)
+    new = path.with_suffix(".new")
+    new.write_text("".join(kept), encoding="utf-8")
+    os.replace(new, path)
+
+
+def _progress_bar(steps: int, start: int) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[figures]}"))
+    bar = Progress(*columns, console=Console(stderr=True))
+    bar.add_task("training", total=steps, completed=start, figures="compiling")
+    return bar
+
+
+def _wandb_run(config: Config, out: Path) -> Any:
+    try:
+        import wandb
+    except ImportError:
+        raise ConfigError("[log] wandb is set but wandb is not installed: pip install 'kelp[wandb]'.") from None
+    id_file = out / "wandb-id"  # a resumed run goes on with the same chart
+    if not id_file.exists():
+        id_file.write_text(wandb.util.generate_id())
+    settings = config.model_dump(mode="json")
+    return wandb.init(project=config.log.wandb, id=id_file.read_text(), resume="allow", dir=out, config=settings)

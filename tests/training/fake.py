@@ -1,0 +1,120 @@
+"""A tiny source of batches and a tiny configuration; run as a script, it trains in a process of its own.
+
+python -m tests.training.fake OUT [--steps N] [--die-at STEP] [--mesh DATA FSDP TENSOR]
+"""
+
+import argparse
+import json
+import os
+import signal
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kelp.training.config import Config, parse_config
+
+STEPS = 40
+TOML = f"""
+[model]
+preset = "toy"
+dim = 16
+layers = 1
+heads = 2
+kv_heads = 2
+mlp_dim = 32
+pointer_dim = 16
+
+[data]
+folder = "nowhere"
+sources = ["toy"]
+examples = 100
+
+[optimizer]
+warmup = 4
+learning_rate = 0.01
+accumulation = 2
+average = 0.9
+
+[training]
+steps = {STEPS}
+tokens_per_batch = 128
+log_every = 3
+eval_every = 16
+checkpoint_every = 5
+"""
+TIMES = ("seconds", "examples_per_second")
+
+
+class Batch(NamedTuple):
+    prefix: np.ndarray
+    sites: np.ndarray
+    site_target: np.ndarray
+    suffix: np.ndarray
+    suffix_positions: np.ndarray
+    suffix_targets: np.ndarray
+
+
+class FakeSource:
+    """Programs of random tokens in two bucket shapes: the edit is always to put 7 in place of the one 5."""
+
+    vocab_size = 24
+    site_kinds = 4
+
+    def __init__(self, die_at: int | None = None) -> None:
+        self.die_at = die_at
+        self.folder = Path(__file__).parent
+
+    def batch(self, step: int, *, seed: int, tokens_per_batch: int) -> Batch:
+        if step == self.die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        rng = np.random.default_rng((seed, step))
+        length = (8, 16)[int(rng.integers(2))]
+        size = tokens_per_batch // length - 1  # odd: no multiple of any mesh
+        prefix = rng.integers(8, self.vocab_size, (size, length)).astype(np.int32)
+        place = rng.integers(0, length, size)
+        rows = np.arange(size)
+        prefix[rows, place] = 5
+        sites = np.zeros((size, length + 3, 3), np.int32)  # two rows of padding
+        sites[:, 1 : length + 1, :2] = np.arange(length)[None, :, None]
+        sites[:, 1 : length + 1, 2] = 2
+        sites[:, 0, 2] = 1  # stop
+        site_target = np.zeros(sites.shape[:2], bool)
+        site_target[rows, place + 1] = True
+        suffix = np.tile(np.array([1, 2, 7, 0], np.int32), (size, 1))  # <edit> <until> 7, padding
+        positions = np.stack([place, place, place, np.zeros(size)], 1).astype(np.int32)
+        targets = np.tile(np.array([-1, 7, 3, -1], np.int32), (size, 1))  # 7 <end>
+        return Batch(prefix, sites, site_target, suffix, positions, targets)
+
+    def valid_batches(self) -> Iterable[Batch]:
+        return [FakeSource().batch(1_000_000 + i, seed=0, tokens_per_batch=64) for i in range(2)]
+
+
+def config(**training: object) -> Config:
+    """The tiny configuration with other values in [training]."""
+    plain = parse_config(TOML)
+    return Config.model_validate(plain.model_dump() | {"training": plain.training.model_dump() | training})
+
+
+def rows(out: Path) -> list[dict[str, float]]:
+    """metrics.jsonl without what the clock wrote."""
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
+
+
+def main() -> None:
+    from kelp.training.loop import train
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--die-at", type=int)
+    parser.add_argument("--mesh", type=int, nargs=3, default=(1, 1, 1))
+    parser.add_argument("--steps", type=int, default=STEPS)
+    options = parser.parse_args()
+    mesh = dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True))
+    train(config(mesh=mesh, steps=options.steps), FakeSource(options.die_at), out=options.out, resume=True)
+
+
+if __name__ == "__main__":
+    main()
