@@ -43,7 +43,7 @@ OBSERVED = [
     )),
 ]  # fmt: skip
 
-SHARD = 10_000  # examples in a shard
+SHARD = 5_000  # examples in a shard
 LIMITS = Limits(seconds=0.5)  # of one run: a broken loop should not cost more than a hundred others
 RUN = 8  # consecutive examples made from one function, whose tree is then parsed once
 
