@@ -19,7 +19,7 @@ BRIEF = Limits(seconds=0.5)  # for what never would
 GOOD = b"def f():\n    return 1\n"
 TEST = "f() == 1"
 
-# Each program would pass or hang if nothing stood in its way; by what it says instead.
+# Programs that would pass, hang or do harm if nothing stood in their way, with what is said of them.
 HOSTILE = {
     "sys.exit": ("import sys\ndef f():\n    sys.exit(0)", "SystemExit"),
     "os._exit": ("import os\ndef f():\n    os._exit(0)", "ProcessDied"),
@@ -30,7 +30,7 @@ HOSTILE = {
     "stack overflow": (
         "import sys\nsys.setrecursionlimit(10**9)\nclass C:\n    def __getattr__(self, n):\n        return repr(self)\n"
         "    def __repr__(self):\n        return self.x\ndef f():\n    return C().x",
-        "ProcessDied",
+        "RecursionError or ProcessDied",  # as the interpreter's version has it
     ),
     "huge list": ("def f():\n    return [0] * 10**11", "MemoryError"),
     "growing bytes": ("def f():\n    b = b'x'\n    while True:\n        b += b", "MemoryError"),
@@ -77,7 +77,7 @@ def test_a_hostile_program_neither_passes_nor_hurts_the_next_run(sandbox: Sandbo
     observation = run(sandbox, source, TEST, "1 == 1")
     outcome = observation.outcomes[0]
     assert not observation.ok and outcome.status in ("fail", "error")
-    assert outcome.exception == exception
+    assert outcome.exception in exception.split(" or ")
     assert len(observation.render()) <= 200 and observation.render().encode()
     assert run(sandbox, GOOD.decode()).ok
 

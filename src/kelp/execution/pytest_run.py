@@ -163,7 +163,11 @@ class _Plugin:
 
     def pytest_exception_interact(self, node: pytest.Item | pytest.Collector, call: Any) -> None:
         if isinstance(node, pytest.Item) and not self.facts:
-            self.facts = _explain(call.excinfo.value, str(node.path), self.compared, self.candidate)
+            error = call.excinfo.value
+            try:
+                self.facts = _explain(error, str(node.path), self.compared, self.candidate)
+            except BaseException:  # the values it looks at are the program's, and may do anything
+                self.facts = {"status": "error", "exception": type(error).__name__, "message": "cannot be explained"}
             if call.when != "call":
                 self.facts["status"] = "error"
 
@@ -207,7 +211,7 @@ def _explain(
     while traceback is not None:
         if traceback.tb_frame.f_code.co_filename == test_file:
             frame, number = traceback.tb_frame, traceback.tb_lineno
-        elif frame is not None and {"first", "second"} <= traceback.tb_frame.f_locals.keys():
+        elif frame is not None and {"first", "second"} <= set(traceback.tb_frame.f_locals):
             checked = traceback.tb_frame.f_locals  # unittest's assertEqual(first, second) and its kind
         traceback = traceback.tb_next
     around = _statements_around(test_file, number)

@@ -22,6 +22,7 @@ from kelp.execution.wire import receive, remove_folder, send
 _GRACE = 30.0  # seconds beyond a run's own limit after which the server itself is given up
 _START = 60.0  # seconds that a server may take to import what the tests need
 _REPR_LIMIT = 2000
+_HOME = str(Path(kelp.__file__).parents[1])
 
 
 class Sandbox:
@@ -180,7 +181,7 @@ class _Server:
             "HOME": scratch,
             "TMPDIR": scratch,
             "LANG": "C.UTF-8",
-            "PYTHONPATH": str(Path(kelp.__file__).parents[1]),
+            "PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), _HOME))),
             "PYTHONHASHSEED": "0",  # the same program gives the same observation
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
