@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kelp.cli.files import diff
+from kelp.cli.problem import Problem
 from kelp.execution.observation import Observation
 from kelp.search.search import Node, Result
 from kelp.search.task import Target, Task
@@ -13,12 +14,12 @@ from kelp.search.task import Target, Task
 SHOWN_WHOLE = 6000  # bytes of a file up to which a trace shows all of it
 
 
-def blank(file: Path, status: str, sentence: str) -> dict[str, Any]:
+def blank(file: Path, problem: Problem) -> dict[str, Any]:
     """The JSON object of a command that did not get to search."""
-    none = {"passed": 0, "total": 0, "failing": []}
     return {
-        "status": status, "error": sentence, "file": str(file), "function": None, "functions": [], "patches": [],
-        "closest": None, "tests_before": none, "runs": 0, "seconds": 0.0, "validity": 1.0, "stopped": None,
+        "status": problem.status, "error": str(problem), "file": str(file), "function": None, "functions": [],
+        "patches": [], "closest": None, "tests_before": _tests(problem.observation),
+        "runs": int(problem.observation is not None), "seconds": 0.0, "validity": 1.0, "stopped": None,
     }  # fmt: skip
 
 
@@ -73,7 +74,8 @@ def _edit(node: Node, cut: int = 0) -> dict[str, Any] | None:
 
 
 def _tests(observation: Observation | None) -> dict[str, Any]:
-    assert observation is not None
+    if observation is None:
+        return {"passed": 0, "total": 0, "failing": []}
     failing = [o.name for o in observation.outcomes if o.status not in ("pass", "skip")]
     return {"passed": observation.passed, "total": observation.total, "failing": failing}
 

@@ -35,8 +35,8 @@ def read_python(path: Path) -> bytes:
         with warnings.catch_warnings(action="ignore"):
             compile(source, str(path), "exec", dont_inherit=True)
     except SyntaxError as error:
-        at = "" if error.lineno is None else f" (line {error.lineno}: {error.msg})"
-        raise Problem(f"{path} does not parse{at}: Kelp repairs programs that do.") from None
+        at = "" if error.lineno is None else f"line {error.lineno}: "
+        raise Problem(f"{path} does not parse ({at}{error.msg}): Kelp repairs programs that do.") from None
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
         raise Problem(f"{path} does not parse ({error}): Kelp repairs programs that do.") from None
     return source

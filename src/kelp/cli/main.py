@@ -20,6 +20,7 @@ app.command()(repair)
 app.command()(train)
 app.command()(export)
 app.add_typer(evaluate.app, name="eval")
+app.add_typer(evaluate.app, name="eval")
 
 
 def _version(asked: bool) -> None:
@@ -41,6 +42,7 @@ def kelp_command(
       kelp repair slugs.py --tests test_slugs.py
       kelp train configs/toy.toml
       kelp export runs/toy --out my-model
+      kelp eval toy --model my-model
       kelp eval toy --model my-model
     """
 

@@ -124,20 +124,15 @@ def repair(
         if diff + write + as_json > 1:
             raise Problem("--diff, --write and --json exclude one another: give one of them.")
         code = _run(request, timings, write=write, as_json=as_json, trace=trace)
-    except Problem as problem:
-        code = _fail(file, problem.status, str(problem), as_json=as_json, code=2)
-    except KeyboardInterrupt:
-        code = _fail(file, "interrupted", "Interrupted before the search began.", as_json=as_json, code=130)
+    except (Problem, KeyboardInterrupt) as error:
+        from kelp.cli.answer import blank
+
+        problem = error if isinstance(error, Problem) else Problem("Interrupted before the search.", "interrupted")
+        if as_json:
+            _print(json.dumps(blank(file, problem), indent=1) + "\n")
+        _say(str(problem))
+        code = 2 if problem is error else 130
     raise typer.Exit(code)
-
-
-def _fail(file: Path, status: str, sentence: str, *, as_json: bool, code: int) -> int:
-    from kelp.cli.answer import blank
-
-    if as_json:
-        _print(json.dumps(blank(file, status, sentence), indent=1) + "\n")
-    _say(sentence)
-    return code
 
 
 def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trace: Path | None) -> int:
@@ -186,7 +181,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
         path, request.tests, request.asserts, use_doctest=request.doctest, intent=request.intent
     )
     for test_file in found:
-        _say(f"Tests: {test_file}")
+        _say(f"Tests: {os.path.relpath(test_file)}")
     try:
         windows = functions(source)
     except SyntaxError:
@@ -206,7 +201,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     with sandbox:
         with timings("first_tests"):
             observation = sandbox.run(source, trace=True, seconds=budget.seconds)
-        _check(path, observation)
+        _check(request, found, observation)
         priors = _priors(request, windows, observation)
         by_name = {window.qualname: window for window in windows}
         targets = tuple(specification.target(by_name[name], prior) for name, prior in priors.items())
@@ -246,15 +241,20 @@ def _check_names(request: Request, known: list[str]) -> None:
             raise Problem(f"{request.file} has no function {name}: {hint}")
 
 
-def _check(path: Path, observation: "Observation") -> None:
+def _check(request: Request, found: list[Path], observation: "Observation") -> None:
     """Raises Problem where the first run leaves nothing to repair."""
     if observation.error == "no tests were found":
-        raise Problem("There is no test in what was given as tests.")
+        files = [str(path) for path in [*request.tests, *found]]
+        raise Problem(
+            f"There is no test in {' and '.join(files)}."
+            if files
+            else f"There is no example in the docstrings of {request.file}."
+        )
     if observation.error is not None and observation.error_line is None:
         raise Problem(f"The tests cannot be run: {observation.error}.")
     if observation.ok:
-        count = observation.total
-        raise Problem(f"All tests of {path} pass already ({count} of {count}).", status="passes already")
+        counts = f"{observation.passed} of {observation.total}"
+        raise Problem(f"All tests of {request.file} pass already ({counts}).", "passes already", observation)
     if observation.error is None and observation.first_failure is None:
         raise Problem("All tests are skipped: nothing says what to repair.")
 
