@@ -1,0 +1,137 @@
+"""Proposals of a small model with random weights, against the same probabilities computed the plain way."""
+
+from collections.abc import Iterable, Iterator
+
+import equinox as eqx
+import jax
+import numpy as np
+import pytest
+
+from kelp.data import toy
+from kelp.data.encoding import Condition, Encoder, kind_count, pad
+from kelp.data.tokenizer import Tokenizer
+from kelp.diffusion.mutations import is_valid, near_misses
+from kelp.model.denoiser import Denoiser
+from kelp.model.transformer import ModelConfig
+from kelp.search.policy import MODEL, NEAR_MISS, DecodeConfig, ModelPolicy, NoModel, Proposal
+from kelp.syntax.program import Program, parse
+
+TASK = toy.TASKS[4]  # count_between
+PROGRAM = parse(TASK.source.rstrip("\n").encode())
+CONDITION = Condition(TASK.intent, TASK.asserts, "2/5 count_between([1, 2, 3], 0, 5) got 0 want 3")
+LONG = parse(b"def f(x):\n    a = x\n    b = '" + b" ".join(b"%d" % (97 * i) for i in range(60)) + b"'\n    return a")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_length() -> Iterator[None]:
+    """Compiles for one length of program, which takes most of the time here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kelp.search.policy.SHORTEST", 512)
+        yield
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    texts = [text.encode() for record in toy.TRAIN for text in (record.source, record.intent, *record.asserts)]
+    return Encoder(Tokenizer.train(texts, 400))
+
+
+def make_denoiser(encoder: Encoder, seed: int) -> Denoiser:
+    config = ModelConfig(
+        vocab_size=encoder.tokenizer.size, dim=32, layers=1, heads=4, kv_heads=2, mlp_dim=48,
+        site_kinds=kind_count(), pointer_dim=16,
+    )  # fmt: skip
+    weights = Denoiser.init(config, key=jax.random.key(seed))
+    return jax.tree.map(lambda w: 3 * w if w.ndim > 1 else w, weights)  # so that it is sure of something
+
+
+@pytest.fixture(scope="module")
+def policy(encoder: Encoder) -> ModelPolicy:
+    return ModelPolicy(make_denoiser(encoder, 0), encoder, DecodeConfig(sites=6, batch=2, beams=3, max_tokens=8))
+
+
+@pytest.fixture(scope="module")
+def proposals(policy: ModelPolicy) -> list[Proposal]:
+    return list(policy.propose(PROGRAM, CONDITION))
+
+
+def results(program: Program, proposals: Iterable[Proposal]) -> list[bytes]:
+    return [proposal.edit.apply(program.source) for proposal in proposals]
+
+
+def test_proposals_are_legal_edits_each_with_a_result_of_its_own(proposals: list[Proposal]) -> None:
+    assert all(is_valid(PROGRAM, proposal.edit) for proposal in proposals)
+    assert len(set(results(PROGRAM, proposals))) == len(proposals)
+    assert {proposal.origin for proposal in proposals} == {MODEL, NEAR_MISS}
+
+
+def test_the_likeliest_come_first(proposals: list[Proposal]) -> None:
+    log_probs = [proposal.log_prob for proposal in proposals]
+    assert log_probs == sorted(log_probs, reverse=True)
+    assert log_probs[0] < 0
+
+
+@pytest.mark.parametrize("program", [PROGRAM, LONG], ids=["small", "long lines"])
+def test_every_near_miss_is_among_them(policy: ModelPolicy, program: Program) -> None:
+    wanted = {mutation.edit.apply(program.source) for mutation in near_misses(program)}
+    assert wanted <= set(results(program, policy.propose(program, CONDITION)))
+
+
+def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
+    policy: ModelPolicy, encoder: Encoder, proposals: list[Proposal]
+) -> None:
+    state = encoder.state(PROGRAM, CONDITION)
+    scored = [proposal for proposal in proposals if proposal.origin == NEAR_MISS and proposal.edit.text]
+    rows = [state.row_of(proposal.edit) for proposal in scored]
+    suffixes = [encoder.suffix(state, row, encoder.written(p.edit.text)) for row, p in zip(rows, scored)]
+    longest = max(len(tokens) for tokens, _, _ in suffixes)
+    tokens, positions, targets = (pad([s[i] for s in suffixes], longest, fill) for i, fill in enumerate((0, 0, -1)))
+    prefix = np.tile(np.asarray(state.tokens, np.int32), (len(scored), 1))
+    sites = np.tile(np.asarray(state.rows, np.int32), (len(scored), 1, 1))
+    where, logits = eqx.filter_jit(policy.denoiser)(prefix, sites, tokens, positions)
+    each = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.maximum(targets, 0)[..., None], axis=-1)
+    plain = np.asarray(where)[range(len(rows)), rows] + np.where(targets >= 0, each[..., 0], 0).sum(axis=1)
+    assert len(scored) > 20
+    np.testing.assert_allclose([proposal.log_prob for proposal in scored], plain, rtol=1e-4, atol=1e-4)
+
+    for proposal in proposals:
+        site = float(where[0, state.row_of(proposal.edit)])
+        assert proposal.log_prob <= site + 1e-4
+        assert proposal.edit.text or proposal.log_prob == pytest.approx(site, abs=1e-4)  # a deletion writes nothing
+
+
+def test_the_same_program_gets_the_same_proposals(
+    policy: ModelPolicy, proposals: list[Proposal]
+) -> None:
+    list(policy.propose(LONG, CONDITION))
+    assert list(policy.propose(PROGRAM, CONDITION)) == proposals
+    assert next(policy.propose(PROGRAM, CONDITION)) == proposals[0]
+
+
+def test_what_is_known_changes_the_order(policy: ModelPolicy, proposals: list[Proposal]) -> None:
+    blind = list(policy.propose(PROGRAM, Condition()))
+    assert results(PROGRAM, blind) != results(PROGRAM, proposals)
+
+
+def test_the_weights_can_be_changed(policy: ModelPolicy, encoder: Encoder, proposals: list[Proposal]) -> None:
+    before = policy.denoiser
+    try:
+        policy.denoiser = make_denoiser(encoder, 1)
+        assert list(policy.propose(PROGRAM, CONDITION)) != proposals
+    finally:
+        policy.denoiser = before
+
+
+def test_without_a_model_the_near_misses_are_proposed_and_nothing_else() -> None:
+    found = list(NoModel(seed=3).propose(PROGRAM, CONDITION))
+    near = {mutation.edit.apply(PROGRAM.source) for mutation in near_misses(PROGRAM)}
+    assert len(found) == len(near)
+    assert set(results(PROGRAM, found)) == near
+    assert len({proposal.log_prob for proposal in found}) == 1
+    assert results(PROGRAM, found) != results(PROGRAM, NoModel(seed=4).propose(PROGRAM, CONDITION))
+
+
+@pytest.mark.parametrize("name", ["sites", "batch", "beams", "max_tokens"])
+def test_decoding_needs_at_least_one_of_everything(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        DecodeConfig(**{name: 0})
