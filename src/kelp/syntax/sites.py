@@ -53,54 +53,58 @@ def sites(program: Program) -> tuple[Site, ...]:
 
     Where nodes share a span the outermost speaks for all of them: what may stand there is widest.
     """
-    language, kind, named = program.language, program.kind, program.named
-    lists, optional, category_of, root = language.lists, language.optional, language.category, program.root
+    language, source, root = program.language, program.source, program.root
+    kind, field, named, parent = program.kind, program.field, program.named, program.parent
+    start, end = program.start, program.end
+    lists, optional, conditions, results = language.lists, language.optional, language.conditions, language.results
     found: dict[Key, str] = {}
 
     def add(start: int, end: int, op: str, category: str) -> None:
         found.setdefault((start, end, op), category)
 
     for node in range(1, len(kind)):
-        parent = program.parent[node]
-        category = category_of(kind[node], program.field[node], kind[parent], named[node])
-        if category is not None and program.end[node] > program.start[node]:
-            add(program.start[node], program.end[node], "replace", "program" if node == root else category)
+        above = parent[node]
+        category = language.category(kind[node], field[node], kind[above], named[node])
+        if category is not None and end[node] > start[node]:
+            add(start[node], end[node], "replace", "program" if node == root else category)
         rule = lists.get(kind[node])
         if rule is not None:
             parts = elements(program, node)
             ends = [tail(program, part) for part in parts]
             for i, part in enumerate(parts):
                 if i == 0:
-                    add(program.start[part], program.start[part], "insert", rule.element)
+                    add(start[part], start[part], "insert", rule.element)
                 else:
-                    glue = program.source[ends[i - 1] : program.start[part]]
-                    add(program.start[parts[i - 1]], program.end[part], "replace", rule.plural)
+                    glue = source[ends[i - 1] : start[part]]
+                    add(start[parts[i - 1]], end[part], "replace", rule.plural)
                     if rule.element == "statement" and not glue.strip() and b"\n" in glue:
-                        add(ends[i - 1], program.start[part], "replace", "indent")
+                        add(ends[i - 1], start[part], "replace", "indent")
                 if len(parts) > rule.smallest and language.may_drop(program, part):
                     if i > 0:
                         add(ends[i - 1], ends[i], "delete", rule.element)
                     elif len(parts) > 1:
-                        add(program.start[part], program.start[parts[1]], "delete", rule.element)
+                        add(start[part], start[parts[1]], "delete", rule.element)
                     else:
-                        add(program.start[part], program.end[part], "delete", rule.element)
+                        add(start[part], end[part], "delete", rule.element)
                 add(ends[i], ends[i], "insert", rule.element)
             if not parts and rule.smallest == 0:
-                inside = program.end[node] - (named[node] and program.end[node] > program.start[node])
+                inside = end[node] - (named[node] and end[node] > start[node])
                 add(inside, inside, "insert", rule.element)
-        if kind[node] in optional and category is not None:
-            before = max(c for c in program.children(parent) if c < node and kind[c] not in language.comments)
+        if category is None:
+            continue
+        if kind[node] in optional:
+            before = max(c for c in program.children(above) if c < node and kind[c] not in language.comments)
             if language.may_drop(program, node):
                 add(tail(program, before), tail(program, node), "delete", category)
             add(tail(program, node), tail(program, node), "insert", category)
-        place = (kind[parent], program.field[node])
-        if category is not None and (place in language.conditions or place in language.results):
-            add(program.end[node], program.end[node], "insert", "condition")
-            add(program.start[node], program.start[node], "insert", "leading condition")
-        if (kind[node], "left") in language.conditions:
+        place = (kind[above], field[node])
+        if place in conditions or place in results:
+            add(end[node], end[node], "insert", "condition")
+            add(start[node], start[node], "insert", "leading condition")
+        if (kind[node], "left") in conditions:
             left, *_, right = elements(program, node)
-            add(program.end[left], program.end[right], "delete", "condition")
-            add(program.start[left], program.start[right], "delete", "leading condition")
+            add(end[left], end[right], "delete", "condition")
+            add(start[left], start[right], "delete", "leading condition")
     return tuple(Site(*key, category) for key, category in found.items())
 
 
