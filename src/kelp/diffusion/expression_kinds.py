@@ -233,7 +233,7 @@ def extra_argument(program: Program) -> Iterator[Edit]:
         extra = [(False, name) for name in names_at(program, node) if name not in texts][:2]
         for first, text in dict.fromkeys([*usual, *extra]):
             if not given:
-                at = program.start[arguments] + 1
+                at = program.end[arguments] - 1
                 yield Edit(at, at, text)
             elif first:
                 yield Edit(program.start[given[0]], program.start[given[0]], text + b", ")
