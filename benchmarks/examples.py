@@ -15,6 +15,7 @@ from kelp.data import corpus
 from kelp.data.batch import collate
 from kelp.data.encoding import Condition, Encoder
 from kelp.data.examples import make_example
+from kelp.data.record import Record
 from kelp.data.tokenizer import Tokenizer
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.forward import ForwardConfig, corrupt
@@ -24,7 +25,9 @@ PER_FUNCTION = 8  # examples from one parse, as the data engine does
 BATCH = 32
 
 
-def measure(records: list, encoder: Encoder, bank: Bank, count: int, seed: int) -> tuple[dict[str, float], float, float]:
+def measure(
+    records: list[Record], encoder: Encoder, bank: Bank, count: int, seed: int
+) -> tuple[dict[str, float], float, float]:
     """(seconds by part, characters per example, tokens per example)."""
     seconds: dict[str, float] = defaultdict(float)
     rng, config, made, held = random.Random(seed), ForwardConfig(), 0, []

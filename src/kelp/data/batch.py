@@ -8,16 +8,18 @@ import numpy as np
 
 from kelp.data.vocabulary import EDIT, END, NO_SITE, PAD, UNTIL
 
+Numbers = Sequence[int] | np.ndarray
+
 
 @dataclass(frozen=True)
 class Example:
     """One state and its correct answers: every row that begins a shortest path, and one edit written out."""
 
-    tokens: Sequence[int]  # the prefix
-    rows: Sequence[tuple[int, int, int]]  # sites: first token, last token, kind; row 0 is stop
-    correct: Sequence[int]  # rows
+    tokens: Numbers  # the prefix
+    rows: Sequence[tuple[int, int, int]] | np.ndarray  # sites: first token, last token, kind; row 0 is stop
+    correct: Numbers  # rows
     span: tuple[int, int]  # rotary positions of the chosen edit's start and end
-    written: Sequence[int] | None  # its text; None where nothing is to be written (stop, delete)
+    written: Numbers | None  # its text; None where nothing is to be written (stop, delete)
 
 
 class Batch(NamedTuple):

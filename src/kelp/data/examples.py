@@ -89,7 +89,7 @@ class ExampleMaker:
     ) -> None:
         self.records, self.encoder, self.bank, self.config, self.seed = records, encoder, bank, config, seed
         self.tested = [r for r in records if r.asserts]
-        self.forward = ForwardConfig(**({"weights": config.kinds} if config.kinds else {}))
+        self.forward = ForwardConfig(weights=config.kinds)
         self.sandbox = Sandbox(limits=limits) if self.tested and config.observation > 0 else None
         self.program: Callable[[str], Program] = lru_cache(64)(_parse)
 

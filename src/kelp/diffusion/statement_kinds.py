@@ -125,7 +125,7 @@ def indent(program: Program) -> Iterator[Edit]:
             if glue.strip() or b"\n" not in glue or not simple(program, node):
                 continue
             lines, blanks = glue[: glue.rindex(b"\n") + 1], len(glue) - glue.rindex(b"\n") - 1
-            widths = {}
+            widths: dict[bytes | None, None] = {}
             for deeper in statements(program):  # blocks that end where the statement before ends
                 if before < deeper[0] and program.last[deeper[-1]] == program.last[before]:
                     widths[indentation(program, deeper[0])] = None
