@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kelp.data.batch import Batch, Example, collate
+from kelp.data.batch import Batch, Example, Numbers, collate
 
 # (prefix, suffix) shapes: each is one compilation of the training step. An example takes the first that holds it.
 BUCKETS = (
@@ -25,7 +25,7 @@ class DataError(RuntimeError):
 def save_shard(examples: Sequence[Example], path: Path) -> None:
     """Write examples as flat arrays with offsets; atomic."""
 
-    def flat(rows: list[Sequence[int]], dtype: type) -> tuple[np.ndarray, np.ndarray]:
+    def flat(rows: Sequence[Numbers], dtype: type) -> tuple[np.ndarray, np.ndarray]:
         offsets = np.cumsum([0, *map(len, rows)])
         return np.fromiter((x for row in rows for x in row), dtype, offsets[-1]), offsets.astype(np.int64)
 
