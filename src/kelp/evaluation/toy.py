@@ -13,6 +13,7 @@ from kelp.evaluation.repair import RUN_SECONDS, Case, PolicyFor, Settings, solve
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 from kelp.search.policy import ModelPolicy, NoModel
+from kelp.search.task import Budget
 from kelp.syntax.program import parse
 
 MUTATIONS = (1, 2, 3)
@@ -62,17 +63,22 @@ def no_model(seed: int = 0) -> PolicyFor:
     return lambda case: NoModel(f"{seed} {case.id}")
 
 
-def toy_metrics(encoder: Encoder, trials: int = 1) -> Callable[[Any, int], dict[str, float]]:
-    """The `evaluate` of a training run: repairs of the same few cases, with the weights as they stand at a step."""
-    cases = make_cases(trials)
-    policy = ModelPolicy(None, encoder)
-    settings = Settings()
+def toy_metrics(
+    encoder: Encoder, *, trials: int = 1, mutations: Sequence[int] = (1, 3), max_runs: int = 64, seed: int = 1
+) -> Callable[[Any, int], dict[str, float]]:
+    """The `evaluate` of a training run: how a few cases fare with the weights of a step.
+
+    They are the same at every step. The seed is not the benchmark's, whose cases must not choose a checkpoint.
+    """
+    cases = make_cases(trials, seed, mutations)
+    policy = ModelPolicy(None, encoder)  # compiled once
+    settings = Settings(budget=Budget(runs=max_runs, seconds=600.0, patches=1))
 
     def evaluate(denoiser: Any, step: int) -> dict[str, float]:
         policy.denoiser = denoiser
         with Sandbox(limits=Limits(seconds=RUN_SECONDS)) as sandbox:
             rows = [solve(case, policy, sandbox, settings) for case in cases]
-        figures = summarise(rows, settings.budget.runs)
+        figures = summarise(rows, max_runs)
         return {f"toy_{name}": figures[name].mean for name in ("repaired", "exact_match", "pass_rate")}
 
     return evaluate
