@@ -17,7 +17,7 @@ def parameters(record):
 
 @pytest.fixture(scope="module")
 def sandbox():
-    with Sandbox(limits=Limits(seconds=1)) as sandbox:
+    with Sandbox(limits=Limits(seconds=20)) as sandbox:
         yield sandbox
 
 

@@ -96,8 +96,7 @@ _ANNOTATIONS = {
     "int": "int", "float": "float", "str": "str", "bool": "bool", "bytes": "bytes", "list": "ints", "dict": "dict",
     "set": "set", "tuple": "int_tuple", "Callable": "func", "Iterable": "ints", "Sequence": "ints", "Mapping": "dict",
     "Iterator": "ints", "Collection": "ints", "List": "ints", "Dict": "dict", "Set": "set", "Tuple": "int_tuple",
-    "Any": "int", "None": "None", "object": "int", "frozenset": "set", "Number": "int", "Hashable": "int",
-    "type": "type",
+    "None": "None", "frozenset": "set", "Number": "int", "type": "type",
 }  # fmt: skip
 _STR_METHODS = frozenset(m for m in dir(str) if not m.startswith("_")) - {"count", "index", "format_map"}
 _LIST_METHODS = frozenset({"append", "extend", "insert", "pop", "remove", "sort", "reverse"})
@@ -231,9 +230,8 @@ def _kinds(arg: ast.arg, default: ast.expr | None, uses: dict[str, float]) -> tu
     for pattern, kind in _NAMES:
         if any(re.fullmatch(pattern, word) for word in words if len(word) > 2):
             scores[kind] += 0.7
-    if arg.annotation is not None:
-        for kind in _annotated(ast.unparse(arg.annotation)):
-            scores[kind] += 5
+    if arg.annotation is not None and (annotated := _annotated(ast.unparse(arg.annotation))):
+        scores = defaultdict(float, {kind: scores[kind] + 5 for kind in annotated})  # those and no others
     if isinstance(default, ast.Constant):
         scores["None" if default.value is None else type(default.value).__name__] += 2 if default.value is None else 5
     elif isinstance(default, ast.List | ast.Tuple | ast.Dict):
@@ -260,7 +258,8 @@ def _annotated(text: str) -> list[str]:
             return ["pairs", "intervals"]
         if inner.startswith(("dict", "Dict")):
             return ["dicts"]
-        return [{"str": "strs", "float": "floats", "bool": "bools"}.get(inner.rstrip("]"), "ints")]
+        of = {"str": "strs", "float": "floats", "bool": "bools", "int": "ints"}
+        return [of[inner.rstrip("]")]] if inner.rstrip("]") in of else ["ints", "strs", "matrix", "pairs"]
     if outer in ("dict", "Dict", "Mapping") and "list" in inner.lower():
         return ["graph", "dict"]
     if outer == "Callable" and inner.startswith("[["):

@@ -7,6 +7,7 @@ give. Kept are calls whose value is short, survives repr, and is the same when r
 import ast
 import dataclasses
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,17 +16,26 @@ from queue import SimpleQueue
 
 from kelp.data import inputs
 from kelp.data.record import Record
+from kelp.diffusion.mutations import near_misses
 from kelp.execution import CallResult, Limits, Sandbox
+from kelp.syntax.program import parse
 
 LIMITS = Limits(seconds=0.7, memory_mb=512)
 MIN_ASSERTS, MAX_ASSERTS = 3, 5
 MAX_VALUE = 80  # characters of an expected value
 MAX_ASSERT = 160  # characters of an assert
 ASSIGNMENTS, PROBES, CALLS = 10, 3, 24  # ways to type the parameters; calls to try each; calls under the best one
-LATE = 2  # calls of one batch that may run into the deadline before the rest of it is given up
+MUTANTS = 8  # near misses that the asserts are chosen to tell from the function
+LATE = 2  # calls, and near misses, that may run into the deadline before the rest of them is given up
+
+# What a function may read of the machine it runs on: such values are facts about that machine.
+_AMBIENT = re.compile(
+    r"\bos\.(stat|path\.(exists|is|get|abs|real)|environ|get|list|scandir|access|name|cpu)|\bopen\(|\.(now|today)\(|"
+    r"\btime\.|\bsys\.(argv|path|modules|std|platform|version|exec|get)|\bplatform\.|\blocale\.|\bimport_module\("
+)
 
 
-def add_specs(records: Iterable[Record], seed: int = 0, jobs: int = 2) -> list[Record]:
+def add_specs(records: Iterable[Record], seed: int = 0, jobs: int = 2, limits: Limits = LIMITS) -> list[Record]:
     """The same records in the same order, with asserts where a spec was found; those that have asserts keep them.
 
     A function of the records and the seed, whatever `jobs` is, as far as the functions meet the time limit.
@@ -33,7 +43,7 @@ def add_specs(records: Iterable[Record], seed: int = 0, jobs: int = 2) -> list[R
     with ExitStack() as stack:
         sandboxes: SimpleQueue[Sandbox] = SimpleQueue()
         for _ in range(jobs):
-            sandboxes.put(stack.enter_context(Sandbox(limits=LIMITS)))
+            sandboxes.put(stack.enter_context(Sandbox(limits=limits)))
 
         def specified(record: Record) -> Record:
             if record.asserts or record.context is None:
@@ -55,7 +65,7 @@ def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> tuple[str, ...
     if not isinstance(function, ast.FunctionDef):  # a coroutine
         return ()
     params = inputs.parameters(function)
-    if not params or params[0].name in ("self", "cls", "mcs", "klass"):
+    if not params or params[0].name in ("self", "cls", "mcs", "klass") or _AMBIENT.search(record.source):
         return ()
     wrap = "list({})" if inputs.returns_iterator(function) else "{}"
 
@@ -72,9 +82,10 @@ def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> tuple[str, ...
     best = max(families, key=lambda family: _yield([answers[c] for c in family[:PROBES] if c in answers]))
     if not answers and not examples:
         return ()
-    asserts = _choose(good([*examples, *best]))
-    if len(asserts) < MIN_ASSERTS:
+    results = _in_turns(good(list(dict.fromkeys([*examples, *best]))))
+    if len(results) < MIN_ASSERTS:
         return ()
+    asserts = tuple(map(_assert, _choose(results, _killers(record, results, sandbox, rng))))
     # the other way round: every run starts from one state of `random`, and a function may count its calls
     again = sandbox.run(record.source.encode(), asserts=asserts[::-1], setup=record.context or "")
     return asserts if again.ok else ()
@@ -112,13 +123,42 @@ def _yield(results: Sequence[CallResult]) -> tuple[int, int]:
     return len(values), values.total()
 
 
-def _choose(results: Sequence[CallResult]) -> tuple[str, ...]:
-    """Asserts with as many different values as there are, in turns; none where all values are equal."""
+def _in_turns(results: Sequence[CallResult]) -> list[CallResult]:
+    """The results ordered so that those with a value not seen before come early; [] where all values are equal."""
     groups: dict[str, list[CallResult]] = {}
     for result in sorted(results, key=lambda r: r.repr == "None"):
         groups.setdefault(str(result.repr), []).append(result)
     if len(groups) < 2:
-        return ()
-    turns = [group[i] for i in range(MAX_ASSERTS) for group in groups.values() if i < len(group)]
-    wanted = max(MIN_ASSERTS, min(MAX_ASSERTS, len(groups) + 1))
-    return tuple(dict.fromkeys(_assert(r) for r in turns))[:wanted]
+        return []
+    return [group[i] for i in range(len(results)) for group in groups.values() if i < len(group)]
+
+
+def _killers(
+    record: Record, results: Sequence[CallResult], sandbox: Sandbox, rng: random.Random
+) -> list[frozenset[int]]:
+    """For each of some near misses of the function, which results it does not reproduce."""
+    mutants = near_misses(parse(record.source.encode()))
+    killers: list[frozenset[int]] = []
+    late = 0
+    for mutant in rng.sample(mutants, min(MUTANTS, len(mutants))):
+        source = mutant.edit.apply(record.source.encode())
+        answers = sandbox.evaluate(source, [r.call for r in results], record.context or "")
+        late += any(a.exception == "Timeout" for a in answers)
+        killers.append(frozenset(i for i, (a, r) in enumerate(zip(answers, results)) if a.repr != r.repr))
+        if late == LATE:
+            break
+    return killers
+
+
+def _choose(results: Sequence[CallResult], killers: Sequence[frozenset[int]]) -> list[CallResult]:
+    """Greedily the results that tell most near misses from the function, the earlier ones where they tell none."""
+    distinct = len({r.repr for r in results})
+    wanted = max(MIN_ASSERTS, min(MAX_ASSERTS, distinct + 1))
+    chosen: list[int] = [0]
+    alive = [k for k in killers if 0 not in k]
+    while len(chosen) < min(wanted, len(results)):
+        rest = [i for i in range(len(results)) if i not in chosen]
+        best = max(rest, key=lambda i: (sum(i in k for k in alive), -i))
+        alive = [k for k in alive if best not in k]
+        chosen.append(best)
+    return [results[i] for i in sorted(chosen)]
