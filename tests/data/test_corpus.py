@@ -289,6 +289,8 @@ def test_mbpp_training_tasks_keep_their_asserts_and_the_others_are_not_taken(tmp
          "test_list": ["assert inc(1) == 2"], "test_setup_code": ""}
         for n in (11, 555, 601)
     ]  # fmt: skip
+    forbidden = {**rows[-1], "code": "def inc(x, y):\n  return x + y", "task_id": 602}  # HumanEval/53
+    rows.append(forbidden)
     (tmp_path / "mbpp.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (record,) = corpus.mbpp_train(tmp_path / "mbpp.jsonl")
     assert record == Record(

@@ -90,8 +90,9 @@ def package(requirement: str, cache_folder: Path) -> Iterator[Module]:
 
 
 def mbpp_train(path: Path) -> list[Record]:
-    """The MBPP tasks that may be trained on, with their asserts; not decontaminated against the others."""
+    """The MBPP tasks that may be trained on, with their asserts, but for copies of those that may not."""
     records = []
+    exclude = decontaminate.shipped()
     for task in json_lines(path):
         if task["task_id"] not in decontaminate.MBPP_TRAIN or task["test_setup_code"]:
             continue
@@ -102,7 +103,11 @@ def mbpp_train(path: Path) -> list[Record]:
         for node in names.tree.body if names else ():
             if isinstance(node, ast.FunctionDef) and all(re.search(rf"\b{node.name}\b", line) for line in asserts):
                 record = _record(module, library, node)
-                if isinstance(record, Record) and record.context is not None:
+                if (
+                    isinstance(record, Record)
+                    and record.context is not None
+                    and exclude.match(decontaminate.fingerprint(record.source)) is None
+                ):
                     records.append(replace(record, intent=task["text"], asserts=asserts))
     return records
 
