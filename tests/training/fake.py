@@ -1,6 +1,6 @@
 """A tiny source of batches and a tiny configuration; run as a script, it trains in a process of its own.
 
-python -m tests.training.fake OUT [--steps N] [--die-at STEP] [--mesh DATA FSDP TENSOR]
+python -m tests.training.fake OUT [--steps N] [--lengths L ...] [--die-at STEP] [--mesh DATA FSDP TENSOR]
 """
 
 import argparse
@@ -57,20 +57,20 @@ class Batch(NamedTuple):
 
 
 class FakeSource:
-    """Programs of random tokens in two bucket shapes: the edit is always to put 7 in place of the one 5."""
+    """Programs of random tokens, a bucket shape a length: the edit is always to put 7 in place of the one 5."""
 
     vocab_size = 24
     site_kinds = 4
 
-    def __init__(self, die_at: int | None = None) -> None:
-        self.die_at = die_at
+    def __init__(self, *, lengths: tuple[int, ...] = (8, 16), die_at: int | None = None) -> None:
+        self.lengths, self.die_at = lengths, die_at
         self.folder = Path(__file__).parent
 
     def batch(self, step: int, *, seed: int, tokens_per_batch: int) -> Batch:
         if step == self.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         rng = np.random.default_rng((seed, step))
-        length = (8, 16)[int(rng.integers(2))]
+        length = int(rng.choice(self.lengths))
         size = tokens_per_batch // length - 1  # odd: no multiple of any mesh
         prefix = rng.integers(8, self.vocab_size, (size, length)).astype(np.int32)
         place = rng.integers(0, length, size)
@@ -88,7 +88,7 @@ class FakeSource:
         return Batch(prefix, sites, site_target, suffix, positions, targets)
 
     def valid_batches(self) -> Iterable[Batch]:
-        return [FakeSource().batch(1_000_000 + i, seed=0, tokens_per_batch=64) for i in range(2)]
+        return [self.batch(1_000_000 + i, seed=0, tokens_per_batch=64) for i in range(2)]
 
 
 def config(**training: object) -> Config:
@@ -110,10 +110,16 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--die-at", type=int)
     parser.add_argument("--mesh", type=int, nargs=3, default=(1, 1, 1))
+    parser.add_argument("--lengths", type=int, nargs="+", default=(8, 16))
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     mesh = dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True))
-    train(config(mesh=mesh, steps=options.steps), FakeSource(options.die_at), out=options.out, resume=True)
+    train(
+        config(mesh=mesh, steps=options.steps),
+        FakeSource(lengths=tuple(options.lengths), die_at=options.die_at),
+        out=options.out,
+        resume=True,
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def test_eight_devices_give_the_losses_of_one(tmp_path):
     runs = []
     for mesh in MESHES:
         out = tmp_path / "x".join(map(str, mesh))
-        options = ["--steps", "12", "--mesh", *map(str, mesh)]
+        options = ["--steps", "12", "--lengths", "16", "--mesh", *map(str, mesh)]
         subprocess.run([sys.executable, "-m", "tests.training.fake", str(out), *options], env=flags, check=True)
         runs.append(rows(out))
     for other in runs[1:]:

@@ -3,7 +3,6 @@ import sys
 from functools import cache
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from tests.training.fake import FakeSource, config
@@ -12,6 +11,7 @@ from kelp.model.denoiser import Denoiser
 from kelp.training.config import make_model_config
 from kelp.training.step import (
     OptimizerConfig,
+    TrainState,
     init_state,
     make_optimizer,
     make_schedule,
@@ -23,58 +23,53 @@ from kelp.training.step import (
 SHAPE = make_model_config(config(), vocab_size=FakeSource.vocab_size, site_kinds=FakeSource.site_kinds)
 
 
-def fresh(optimizer: OptimizerConfig, steps: int = 40):
-    model = Denoiser.init(SHAPE, key=jax.random.key(0))
-    return init_state(model, make_optimizer(optimizer, steps), optimizer)
-
-
 @cache
-def compiled(optimizer: OptimizerConfig):
-    return jax.jit(make_train_step(optimizer, 40))
+def model() -> Denoiser:
+    return Denoiser.init(SHAPE, key=jax.random.key(0))
 
 
-def run(optimizer: OptimizerConfig, count: int):
-    state, step = fresh(optimizer), compiled(optimizer)
-    losses = []
+def run(optimizer: OptimizerConfig, count: int) -> list[tuple[TrainState, float]]:
+    """The state after each step, and the loss in it."""
+    state, step = init_state(model(), make_optimizer(optimizer, 40), optimizer), jax.jit(make_train_step(optimizer, 40))
+    source, steps = FakeSource(lengths=(8,)), []
     for index in range(count):
-        state, metrics = step(state, FakeSource().batch(index, seed=0, tokens_per_batch=128))
-        losses.append(float(metrics["loss"]))
-    return state, losses
+        state, metrics = step(state, source.batch(index, seed=0, tokens_per_batch=128))
+        steps.append((state, float(metrics["loss"])))
+    return steps
 
 
-def test_training_lowers_the_loss():
-    _, losses = run(OptimizerConfig(learning_rate=0.01, warmup=2), 20)
+def same(a: Denoiser, b: Denoiser) -> bool:
+    return all(bool((x == y).all()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b)))
+
+
+def test_training_lowers_the_loss_and_the_average_of_the_weights_is_what_gets_evaluated():
+    steps = run(OptimizerConfig(learning_rate=0.01, warmup=2, average=0.9), 20)
+    losses, last = [loss for _, loss in steps], steps[-1][0]
     assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.5
+    assert last.best_model is last.average and not same(last.average, last.model)
+    named = [named_leaves(state.model)["transformer.norm.scale"] for state, _ in steps]
+    average = named_leaves(last.average)["transformer.norm.scale"]
+    assert (average >= np.min(named, axis=0)).all() and (average <= np.max(named, axis=0)).all()
 
 
 def test_weights_change_only_when_a_group_of_batches_is_full():
-    optimizer = OptimizerConfig(accumulation=3)
-    before, after, full = fresh(optimizer).model, run(optimizer, 2)[0].model, run(optimizer, 3)[0].model
-    same = jax.tree.map(lambda a, b: bool((a == b).all()), before, after)
-    changed = jax.tree.map(lambda a, b: bool((a != b).any()), before, full)
-    assert all(jax.tree.leaves(same)) and any(jax.tree.leaves(changed))
-
-
-def test_the_average_lags_behind_the_weights_and_is_what_gets_evaluated():
-    state, _ = run(OptimizerConfig(learning_rate=0.01, average=0.9), 5)
-    plain, _ = run(OptimizerConfig(learning_rate=0.01), 5)
-    assert all(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a == b).all()), state.model, plain.model)))
-    assert state.best_model is state.average and plain.best_model is plain.model
-    assert any(jax.tree.leaves(jax.tree.map(lambda a, b: bool((a != b).any()), state.average, state.model)))
+    states = [state.model for state, _ in run(OptimizerConfig(accumulation=3), 4)]
+    assert same(model(), states[0]) and same(model(), states[1])
+    assert not same(model(), states[2]) and same(states[2], states[3])
 
 
 def test_norms_embeddings_and_biases_are_not_decayed():
     # Without a gradient, decay alone moves a weight.
     optimizer = make_optimizer(OptimizerConfig(weight_decay=0.5, warmup=0), 10)
-    model = jax.tree.map(jnp.ones_like, Denoiser.init(SHAPE, key=jax.random.key(0)))
-    updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, model), optimizer.init(model), model)
+    ones, zeros = jax.tree.map(np.ones_like, model()), jax.tree.map(np.zeros_like, model())
+    updates, _ = optimizer.update(zeros, optimizer.init(ones), ones)
     moved = {name for name, update in named_leaves(updates).items() if bool((update != 0).any())}
     assert moved == {
         name
-        for name, leaf in named_leaves(model).items()
+        for name, leaf in named_leaves(model()).items()
         if leaf.ndim > 1 and not any(word in name for word in ("norm", "embed", "kind"))
     }
-    assert any("w" in name for name in moved) and any("norm" in name for name in named_leaves(model).keys() - moved)
+    assert any("w" in name for name in moved) and any("norm" in name for name in named_leaves(model()).keys() - moved)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
@@ -93,10 +88,9 @@ def test_the_schedule_counts_updates_and_fits_short_runs():
 
 
 def test_named_leaves_put_a_tree_back_together():
-    model = Denoiser.init(SHAPE, key=jax.random.key(0))
-    again = with_leaves(jax.eval_shape(lambda: model), named_leaves(model))
-    assert jax.tree.structure(again) == jax.tree.structure(model)
-    assert all(a is b for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(model)))
+    again = with_leaves(jax.eval_shape(model), named_leaves(model()))
+    assert jax.tree.structure(again) == jax.tree.structure(model())
+    assert all(a is b for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(model())))
 
 
 def test_the_step_needs_nothing_but_jax_equinox_and_optax():
