@@ -117,7 +117,6 @@ class Parameter:
     how: str  # "positional", "keyword" or "star"
     required: bool
     kinds: tuple[tuple[str, float], ...]  # likeliest first, with scores
-    default: str = ""
 
 
 def parameters(function: FunctionNode) -> list[Parameter]:
@@ -130,21 +129,15 @@ def parameters(function: FunctionNode) -> list[Parameter]:
     listed += [(arg, "keyword", d) for arg, d in zip(a.kwonlyargs, a.kw_defaults)]
     uses = _uses(function, {arg.arg for arg, _, _ in listed})
     return [
-        Parameter(arg.arg, how, d is None and how != "star", _kinds(arg, d, uses[arg.arg]), ast.unparse(d) if d else "")
-        for arg, how, d in listed
+        Parameter(arg.arg, how, d is None and how != "star", _kinds(arg, d, uses[arg.arg])) for arg, how, d in listed
     ]
 
 
 def assignments(params: Sequence[Parameter], limit: int) -> list[tuple[str, ...]]:
     """The likeliest ways to give each parameter a kind, best first."""
-    tops = [p.kinds[:5] for p in params]
-    best = [sum(kinds[0][1] for kinds in tops)]
-    scored = [
-        (sum(score for _, score in choice) - best[0], tuple(kind for kind, _ in choice))
-        for choice in itertools.islice(itertools.product(*tops), 4000)
-    ]
-    scored.sort(key=lambda item: -item[0])
-    return [kinds for _, kinds in scored[:limit]]
+    choices = itertools.islice(itertools.product(*(p.kinds[:5] for p in params)), 4000)
+    ranked = sorted(choices, key=lambda choice: -sum(score for _, score in choice))
+    return [tuple(kind for kind, _ in choice) for choice in ranked[:limit]]
 
 
 def calls(

@@ -39,7 +39,9 @@ def save(records: Iterable[Record], path: Path) -> None:
     lines = "".join(json.dumps(dataclasses.asdict(r), ensure_ascii=False) + "\n" for r in records)
     data = lines.encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    part.replace(path)
 
 
 def load(path: Path) -> list[Record]:

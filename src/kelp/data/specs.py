@@ -137,7 +137,10 @@ def _killers(
     record: Record, results: Sequence[CallResult], sandbox: Sandbox, rng: random.Random
 ) -> list[frozenset[int]]:
     """For each of some near misses of the function, which results it does not reproduce."""
-    mutants = near_misses(parse(record.source.encode()))
+    try:
+        mutants = near_misses(parse(record.source.encode()))
+    except SyntaxError:  # compiles, but is beyond the grammar
+        return []
     killers: list[frozenset[int]] = []
     late = 0
     for mutant in rng.sample(mutants, min(MUTANTS, len(mutants))):
@@ -154,8 +157,8 @@ def _choose(results: Sequence[CallResult], killers: Sequence[frozenset[int]]) ->
     """Greedily the results that tell most near misses from the function, the earlier ones where they tell none."""
     distinct = len({r.repr for r in results})
     wanted = max(MIN_ASSERTS, min(MAX_ASSERTS, distinct + 1))
-    chosen: list[int] = [0]
-    alive = [k for k in killers if 0 not in k]
+    chosen = [0, 1]  # of different values
+    alive = [k for k in killers if k.isdisjoint(chosen)]
     while len(chosen) < min(wanted, len(results)):
         rest = [i for i in range(len(results)) if i not in chosen]
         best = max(rest, key=lambda i: (sum(i in k for k in alive), -i))
