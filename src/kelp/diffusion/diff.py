@@ -4,9 +4,11 @@ Cost model. An edit costs `EDIT_COST` plus the leaves (lexical tokens) it takes 
 leaves put in beyond `LONG` count for more, so that a path has small steps (tree diffusion's small edits).
 The distance is Selkow's top-down tree edit distance (S. Selkow, "The tree-to-tree editing problem",
 Information Processing Letters 6(6), 1977: subtrees are inserted, deleted, or matched and compared inside)
-with two operations more: a subtree may be replaced whole at any site, and adjacent elements of a list may
+with three operations more: a subtree may be replaced whole at any site; adjacent elements of a list may
 trade places for the price of one leaf (Lowrance & Wagner, "An extension of the string-to-string correction
-problem", JACM 22(2), 1975). Text between the parts of a node (separators, space, comments) has to be equal
+problem", JACM 22(2), 1975); and a statement at the end of a block may leave or enter it by its indentation
+alone. A single edit that does it all is looked for first, site by site: one token more or less can give
+quite another tree (`a + b * c`). Text between the parts of a node (separators, space, comments) has to be equal
 where both parts are kept; where it is not, something larger is replaced. The program itself is replaced
 only where nothing smaller will do. So every program reaches every other byte for byte.
 """
