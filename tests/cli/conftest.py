@@ -73,4 +73,4 @@ def environment(folder: Path) -> dict[str, str]:
     """Temporary files go to a folder of their own, so that a test can see what is left there."""
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
-    return os.environ | {"TMPDIR": str(scratch)}
+    return os.environ | {"TMPDIR": str(scratch), "XDG_CACHE_HOME": str(folder / "cache")}

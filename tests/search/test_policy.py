@@ -135,3 +135,11 @@ def test_without_a_model_the_near_misses_are_proposed_and_nothing_else() -> None
 def test_decoding_needs_at_least_one_of_everything(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         DecodeConfig(**{name: 0})
+
+
+def test_warming_up_pads_shorter_programs_like_the_longest_and_changes_no_proposal(policy: ModelPolicy) -> None:
+    before = list(policy.propose(PROGRAM, CONDITION))
+    short = parse(b"def f(x):\n    return x")
+    policy.warm_up([(short, Condition()), (PROGRAM, CONDITION)])
+    assert policy.shortest == 512
+    assert list(policy.propose(PROGRAM, CONDITION)) == before

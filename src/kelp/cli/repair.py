@@ -207,9 +207,12 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
         targets = tuple(specification.target(by_name[name], prior) for name, prior in priors.items())
         task = Task(source, targets)
         policy: Policy = NoModel(request.seed)
-        if loading:
+        if loading is not None:
             with timings("wait_for_model"):
                 policy = loading.result()
+            with timings("compile"):
+                first = observation.render
+                policy.warm_up((w.program, task.condition(t, first(w.first_line))) for t, w in task.windows(source))
         with timings("search"), _progress(budget) as watch:
             search = engine.Search(
                 task, policy, sandbox, budget, watch=watch, run_seconds=_run_seconds(observation),

@@ -98,6 +98,8 @@ def export(
     from kelp.training.checkpoint import CheckpointError
     from kelp.training.export import ModelError, export_run
 
+    if not run.is_dir():
+        raise Problem(f"{run} is no folder: give that of a training run, or of one of its checkpoints.")
     step = None
     if run.name.isdigit() and run.parent.name == "checkpoints":
         run, step = run.parents[1], int(run.name)
@@ -110,9 +112,9 @@ def export(
 
 @contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr while data is made; lines where stderr is no terminal."""
+    """A bar on stderr while data is made, in a terminal only."""
     if not sys.stderr.isatty():
-        yield lambda what, done, total: print(f"data: {what} {done}/{total}", file=sys.stderr)
+        yield lambda what, done, total: None
         return
     from rich.console import Console
     from rich.progress import Progress

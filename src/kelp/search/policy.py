@@ -58,6 +58,14 @@ class NoModel:
         return _legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
 
 
+def _padded(state: State, shortest: int) -> int:
+    """The length that the arrays of a state are padded to."""
+    size = shortest
+    while size < max(len(state.tokens), len(state.rows)):
+        size *= 2
+    return size
+
+
 def _near_misses(program: Program) -> list[Edit]:
     """As `near_misses`, but not yet checked; some may be illegal, and some have one result."""
     return list(dict.fromkeys(edit for candidates in CANDIDATES.values() for edit in candidates(program)))
@@ -97,6 +105,14 @@ class ModelPolicy:
 
     def __init__(self, denoiser: Any, encoder: Encoder, config: DecodeConfig = DecodeConfig()) -> None:
         self.denoiser, self.encoder, self.config = denoiser, encoder, config
+        self.shortest = SHORTEST
+
+    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
+        """Compile for all of these programs at once: from now on shorter ones are padded like the longest."""
+        sizes = [(_padded(self.encoder.state(*pair), self.shortest), pair) for pair in shown]
+        self.shortest, largest = max(sizes, key=lambda pair: pair[0])
+        for _ in self._ordered(*largest):
+            pass
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         return _legal(program, self._ordered(program, condition))
@@ -104,9 +120,7 @@ class ModelPolicy:
     def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         """Best first. No edit is likelier than its site, so unlikely sites wait until it may be their turn."""
         state = self.encoder.state(program, condition)
-        size = SHORTEST
-        while size < max(len(state.tokens), len(state.rows)):
-            size *= 2
+        size = _padded(state, self.shortest)
         rows = np.zeros((1, size, 3), np.int32)
         rows[0, : len(state.rows)] = state.rows
         site_log_probs, cache = self._compiled.encode(self.denoiser, pad([state.tokens], size), rows)
