@@ -33,10 +33,9 @@ def repair(name: str) -> dict[str, Any]:
         command += ["--trace", str(TRACE)]
     console.print(f"[dim]$ kelp {escape(' '.join(command))}[/dim]")
     done = subprocess.run([sys.executable, "-m", "kelp", *command], capture_output=True, text=True)
-    try:
-        result: dict[str, Any] = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        sys.exit(done.stderr or f"kelp repair wrote no JSON (exit status {done.returncode})")
+    if done.returncode not in (0, 1):  # neither repaired nor tried in vain
+        sys.exit(done.stderr or f"kelp repair ended with status {done.returncode}")
+    result: dict[str, Any] = json.loads(done.stdout)
     return result
 
 
