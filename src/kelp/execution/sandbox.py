@@ -172,14 +172,10 @@ class _Server:
     """A server process, the socket to it and its folder."""
 
     def __init__(self, config: dict[str, Any]):
-        folder = tempfile.mkdtemp(prefix="kelp-")
-        scratch = os.path.join(folder, "work")
         environment = {
             name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ
         }
         environment |= {
-            "HOME": scratch,
-            "TMPDIR": scratch,
             "LANG": "C.UTF-8",
             "PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), _HOME))),
             "PYTHONHASHSEED": "0",  # the same program gives the same observation
@@ -189,8 +185,10 @@ class _Server:
             "OPENBLAS_NUM_THREADS": "1",
         }
         self.socket, theirs = socket.socketpair()
-        log = os.path.join(folder, "log")
+        folder = tempfile.mkdtemp(prefix="kelp-")
         try:
+            scratch, log = os.path.join(folder, "work"), os.path.join(folder, "log")
+            environment |= {"HOME": scratch, "TMPDIR": scratch}
             with theirs, open(log, "wb") as errors:
                 self.process = subprocess.Popen(
                     [sys.executable, "-P", "-m", "kelp.execution.server", str(theirs.fileno()), folder],
