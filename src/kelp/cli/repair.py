@@ -127,7 +127,7 @@ def repair(
     except (Problem, KeyboardInterrupt) as error:
         from kelp.cli.answer import blank
 
-        problem = error if isinstance(error, Problem) else Problem("Interrupted before the search.", "interrupted")
+        problem = error if isinstance(error, Problem) else Problem("Interrupted.", "interrupted")
         if as_json:
             _print(json.dumps(blank(file, problem), indent=1) + "\n")
         _say(str(problem))
@@ -139,18 +139,14 @@ def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trac
     """Search, and hand out what was found. Raises Problem."""
     from kelp.cli import answer, files
 
-    for path in [trace] if trace else []:
-        files.check_writable(path)
-    if write:
-        files.check_writable(request.file)
-    task, result = _search(request, timings)
     path = request.file
+    if write:
+        files.check_writable(path)
+    if trace:
+        files.check_writable(trace)
+    task, result = _search(request, timings)
     said = answer.as_json(path, task, result) | {"model": request.model, "search": request.strategy}
     interrupted = said["status"] == "interrupted"
-    if trace:
-        from kelp.web.trace import render_trace
-
-        _replace(trace, render_trace(answer.as_trace(path, task, result)).encode())
     if as_json:
         said |= {"seconds": round(timings.total, 4), "timings": timings.rounded()}
         _print(json.dumps(said, indent=1) + "\n")
@@ -161,6 +157,14 @@ def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trac
     elif result.patches:
         _print(said["patches"][0]["diff"])
     _say(answer.sentence(result))
+    if trace:
+        from kelp.web.trace import render_trace
+
+        try:
+            _replace(trace, render_trace(answer.as_trace(path, task, result)).encode())
+        except Problem as problem:  # what was found is out already
+            _say(str(problem))
+            return 2
     return 130 if interrupted else 0 if result.patches else 1
 
 
@@ -203,7 +207,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
             observation = sandbox.run(source, trace=True, seconds=budget.seconds)
         _check(request, found, observation)
         priors = _priors(request, windows, observation)
-        by_name = {window.qualname: window for window in windows}
+        by_name = {window.qualname: window for window in reversed(windows)}  # a property's getter has the docstring
         targets = tuple(specification.target(by_name[name], prior) for name, prior in priors.items())
         task = Task(source, targets)
         policy: Policy = NoModel(request.seed)
