@@ -93,6 +93,9 @@ def test_a_folder_with_a_run_is_not_overwritten_nor_continued_with_another_confi
         train(config(), FakeSource(), out=whole_run)
     with pytest.raises(TrainingError, match=r"seed = 0 in \[training\] and cannot go on with 1"):
         train(config(seed=1), FakeSource(), out=whole_run, resume=True)
+    wider = config().model_copy(update={"model": config().model.model_copy(update={"dim": 32})})
+    with pytest.raises(TrainingError, match=r"dim = 16 in \[model\] and cannot go on with 32"):
+        train(wider, FakeSource(), out=whole_run, resume=True)
 
 
 def test_a_finished_run_resumes_to_its_end_at_once(whole_run):

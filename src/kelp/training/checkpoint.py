@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
@@ -74,38 +75,45 @@ class Checkpoints:
         except Exception as error:
             raise CheckpointError(f"{self.folder}/{step} cannot be written: {_first_line(error)}.") from error
 
-    def restore(self, step: int, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """State and progress of a step. `like` has the shapes and shardings. Raises CheckpointError."""
-        weights, rest = _items(like)
-        found = self._restore(
-            step,
-            weights=ocp.args.StandardRestore(weights),
-            rest=ocp.args.StandardRestore(rest),
-            progress=ocp.args.JsonRestore(),
-        )
-        averaged = like.average is not None
-        leaves = {f"{'average' if averaged else 'model'}.{name}": leaf for name, leaf in found["weights"].items()}
-        return with_leaves(like, found["rest"] | leaves), found["progress"]
+    def progress(self, step: int) -> dict[str, Any]:
+        """What the loop gave `save` at a step. Raises CheckpointError."""
+        progress: dict[str, Any] = self._restore(step, "progress", ocp.args.JsonRestore())
+        return progress
 
-    def restore_weights(self, step: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The weights to export as name -> numpy array, and the progress of that step."""
+    def restore(self, step: int, like: TrainState) -> TrainState:
+        """The state at a step; `like` has its shapes and shardings. Raises CheckpointError."""
+        weights, rest = _items(like)
+        prefix = "model" if like.average is None else "average"
+        leaves = {
+            f"{prefix}.{name}": leaf
+            for name, leaf in self._restore(step, "weights", ocp.args.StandardRestore(weights)).items()
+        }
+        return with_leaves(like, leaves | self._restore(step, "rest", ocp.args.StandardRestore(rest)))
+
+    def restore_weights(self, step: int) -> dict[str, np.ndarray]:
+        """The weights to export by name. Raises CheckpointError."""
         device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        found = self._restore(
-            step, weights=ocp.args.StandardRestore(fallback_sharding=device), progress=ocp.args.JsonRestore()
+        weights: dict[str, np.ndarray] = jax.device_get(
+            self._restore(step, "weights", ocp.args.StandardRestore(fallback_sharding=device))
         )
-        return jax.device_get(found["weights"]), found["progress"]
+        return weights
 
     def close(self) -> None:
-        """Wait for the save under way, then let go of the folder."""
-        self._manager.close()
-
-    def _restore(self, step: int, **items: Any) -> Any:
+        """Wait for the save under way, then let go of the folder. Raises CheckpointError when that save failed."""
         try:
-            return self._manager.restore(step, args=ocp.args.Composite(**items))
+            self._manager.close()
         except Exception as error:
             raise CheckpointError(
-                f"{self.folder}/{step} is damaged or of another model; delete that folder to go back to the "
-                f"checkpoint before it ({_first_line(error)})."
+                f"{self.folder}: the last checkpoint was not written: {_first_line(error)}."
+            ) from error
+
+    def _restore(self, step: int, item: str, how: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=ocp.args.Composite(**{item: how}))[item]
+        except Exception as error:
+            raise CheckpointError(
+                f"{self.folder}/{step} is damaged; delete that folder to go back to the checkpoint before it "
+                f"({_first_line(error)})."
             ) from error
 
 

@@ -47,7 +47,7 @@ def export_run(
     chosen = checkpoints.best() if step is None else step
     if chosen is None:
         raise CheckpointError(f"{run} holds no whole checkpoint yet.")
-    weights, progress = checkpoints.restore_weights(chosen)
+    weights, progress = checkpoints.restore_weights(chosen), checkpoints.progress(chosen)
     origin = {
         "encoding": progress["config"]["data"]["encoding"],
         "step": chosen,

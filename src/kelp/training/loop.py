@@ -3,17 +3,18 @@
 import math
 import shutil
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Protocol
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from kelp.model.denoiser import Denoiser, loss
 from kelp.model.transformer import ModelConfig, partition_specs
@@ -85,7 +86,7 @@ def train(
     train_step = jax.jit(
         make_train_step(config.optimizer, settings.steps),
         donate_argnums=0,
-        out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, abstract), None),
+        out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, abstract), NamedSharding(mesh, PartitionSpec())),
     )
 
     checkpoints = Checkpoints(out / "checkpoints", keep=settings.keep)
@@ -94,15 +95,16 @@ def train(
         shutil.copyfile(source.folder / "tokenizer.json", out / "tokenizer.json")  # to export without the data
         state = init(jax.random.key(settings.seed))
     elif resume:
-        state, progress = checkpoints.restore(newest, abstract)
+        progress = checkpoints.progress(newest)
         _check_same_run(progress["config"], config)
+        state = checkpoints.restore(newest, abstract)
         examples, window, metrics = progress["examples"], progress["window"], progress["metrics"]
     else:
         raise TrainingError(f"{out} already holds a run at step {newest}: resume it, or train in another folder.")
 
     start = step = newest or 0
     reason: Literal["done", "interrupted", "time is up"] = "done"
-    with Tracker(config, out, start=start) as tracker, _interrupts() as interrupted:
+    with closing(checkpoints), Tracker(config, out, start=start) as tracker, _interrupts() as interrupted:
         clock, counted = time.monotonic(), examples
         for step, batch in batches(config, source, start=start):
             state, figures = train_step(state, place_batch(batch, mesh))
@@ -140,7 +142,6 @@ def train(
             if stopped:
                 reason = "done" if done else "time is up" if late else "interrupted"
                 break
-        checkpoints.close()
     return Outcome(step, reason, checkpoints.best(), metrics, time.monotonic() - began)
 
 
@@ -213,7 +214,8 @@ def _check_same_run(saved: dict[str, Any], config: Config) -> None:
     keys += [("data", key) for key in ours["data"] if key != "folder"]
     keys += [("training", key) for key in ("seed", "tokens_per_batch", "dtype")]
     for section, key in keys:
-        old, new = saved[section].get(key), ours[section][key]
+        new = ours[section][key]
+        old = saved[section].get(key, new)  # a key that a later Kelp knows
         if old != new:
             raise TrainingError(
                 f"the run was started with {key} = {old!r} in [{section}] and cannot go on with {new!r}: "
@@ -232,6 +234,7 @@ def _interrupts() -> Iterator[threading.Event]:
     def handle(number: int, frame: FrameType | None) -> None:
         event.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        print("\nStopping after this step, with a checkpoint. Ctrl-C again stops at once.", file=sys.stderr)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

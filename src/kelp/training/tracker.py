@@ -14,9 +14,9 @@ class Tracker:
     """Context manager around a run. `start` is the step resumed from: rows of later steps are dropped."""
 
     def __init__(self, config: Config, out: Path, *, start: int) -> None:
-        self._path = out / "metrics.jsonl"
-        truncate(self._path, start)
-        self._file = self._path.open("a", encoding="utf-8")
+        path = out / "metrics.jsonl"
+        truncate(path, start)
+        self._file = path.open("a", encoding="utf-8")
         self._bar = _progress_bar(config.training.steps, start) if sys.stderr.isatty() else None
         self._wandb = _wandb_run(config, out) if config.log.wandb else None
 
