@@ -58,14 +58,6 @@ class NoModel:
         return _legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
 
 
-def _padded(state: State, shortest: int) -> int:
-    """The length that the arrays of a state are padded to."""
-    size = shortest
-    while size < max(len(state.tokens), len(state.rows)):
-        size *= 2
-    return size
-
-
 def _near_misses(program: Program) -> list[Edit]:
     """As `near_misses`, but not yet checked; some may be illegal, and some have one result."""
     return list(dict.fromkeys(edit for candidates in CANDIDATES.values() for edit in candidates(program)))
@@ -109,10 +101,11 @@ class ModelPolicy:
 
     def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
         """Compile for all of these programs at once: from now on shorter ones are padded like the longest."""
-        sizes = [(_padded(self.encoder.state(*pair), self.shortest), pair) for pair in shown]
-        self.shortest, largest = max(sizes, key=lambda pair: pair[0])
-        for _ in self._ordered(*largest):
-            pass
+        states = [self.encoder.state(*pair) for pair in shown]
+        self.shortest, at = max((self._length(state), i) for i, state in enumerate(states))
+        where, cache = self._encode(states[at])
+        list(self._write(states[at], [1], where, cache))
+        self._score(SuffixTree(), [], cache)
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         return _legal(program, self._ordered(program, condition))
@@ -120,12 +113,7 @@ class ModelPolicy:
     def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         """Best first. No edit is likelier than its site, so unlikely sites wait until it may be their turn."""
         state = self.encoder.state(program, condition)
-        size = _padded(state, self.shortest)
-        rows = np.zeros((1, size, 3), np.int32)
-        rows[0, : len(state.rows)] = state.rows
-        site_log_probs, cache = self._compiled.encode(self.denoiser, pad([state.tokens], size), rows)
-        where = np.asarray(site_log_probs, np.float64)[: len(state.rows)]
-
+        where, cache = self._encode(state)
         parts = [*self._to_write(state, where, cache), *self._to_score(state, where, cache)]
         ready: list[tuple[float, int, Proposal]] = []
         number = itertools.count()
@@ -136,6 +124,21 @@ class ModelPolicy:
                 heapq.heappush(ready, (-proposal.log_prob, next(number), proposal))
         while ready:
             yield heapq.heappop(ready)[2]
+
+    def _length(self, state: State) -> int:
+        """That the arrays of a state are padded to."""
+        length = self.shortest
+        while length < max(len(state.tokens), len(state.rows)):
+            length *= 2
+        return length
+
+    def _encode(self, state: State) -> tuple[np.ndarray, Any]:
+        """Log-probabilities of the sites, and the cache that everything else works with."""
+        length = self._length(state)
+        rows = np.zeros((1, length, 3), np.int32)
+        rows[0, : len(state.rows)] = state.rows
+        where, cache = self._compiled.encode(self.denoiser, pad([state.tokens], length), rows)
+        return np.asarray(where, np.float64)[: len(state.rows)], cache
 
     def _to_write(self, state: State, where: np.ndarray, cache: Any) -> Iterator[Part]:
         """What the model would do of its own at the likeliest sites."""
