@@ -32,7 +32,7 @@ REST = jnp.zeros((4, 12), bool).at[2:, 4:10].set(True).at[2:, END].set(True)
 @pytest.fixture(scope="module")
 def denoiser():
     """With large weights, so that what it writes is far from uniform."""
-    denoiser = Denoiser.init(CONFIG, key=jax.random.key(7))
+    denoiser = eqx.filter_jit(Denoiser.init)(CONFIG, key=jax.random.key(7))
     return eqx.tree_at(lambda d: d.transformer.unembedding, denoiser, replace_fn=lambda e: 20 * e)
 
 
@@ -96,8 +96,7 @@ def test_enough_beams_find_the_best_of_all_replacements(denoiser):
             if all((REST if i else FIRST)[kind, token] for i, token in enumerate(written))
         }
         log_prob = {
-            written: sum(step[written[:i]][token] for i, token in enumerate((*written, END)))
-            for written in step
+            written: sum(step[written[:i]][token] for i, token in enumerate((*written, END))) for written in step
         }
         expected = sorted((x for x in log_prob.values() if x > -np.inf), reverse=True)
         np.testing.assert_allclose(decoded.log_probs[site, : len(expected)], expected, atol=1e-4)

@@ -10,9 +10,7 @@ from kelp.model import denoiser as module
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
 
-CONFIG = ModelConfig(
-    vocab_size=40, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48, site_kinds=6, pointer_dim=16
-)
+CONFIG = ModelConfig(vocab_size=40, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48, site_kinds=6, pointer_dim=16)
 EDIT, UNTIL, END = 1, 2, 3
 
 loss = eqx.filter_jit(module.loss)
@@ -31,7 +29,7 @@ class Batch(NamedTuple):
 
 @pytest.fixture(scope="module")
 def denoiser():
-    return Denoiser.init(CONFIG, key=jax.random.key(0))
+    return eqx.filter_jit(Denoiser.init)(CONFIG, key=jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
@@ -73,8 +71,7 @@ def test_scores_over_the_shared_cache_equal_those_of_the_uncached_pass(denoiser,
         log_probs = jax.nn.log_softmax(forward(denoiser, full)[1])
         targets = np.asarray(batch.suffix_targets)
         expected = [
-            sum(log_probs[row, t, token] for t, token in enumerate(targets[row]) if token >= 0)
-            for row in range(3)
+            sum(log_probs[row, t, token] for t, token in enumerate(targets[row]) if token >= 0) for row in range(3)
         ]
         one = cache.program(program)
         scores = score(denoiser, one, batch.suffix, batch.suffix_positions, batch.suffix_targets)
@@ -131,7 +128,7 @@ def test_a_batch_of_stops_has_no_replacement_loss_and_finite_gradients(denoiser,
 @pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
 def test_a_few_steps_learn_a_batch_by_heart(batch, compute_dtype):
     config = ModelConfig.from_dict(CONFIG.to_dict() | {"compute_dtype": compute_dtype})
-    denoiser = Denoiser.init(config, key=jax.random.key(0))
+    denoiser = eqx.filter_jit(Denoiser.init)(config, key=jax.random.key(0))
 
     @eqx.filter_jit
     def step(denoiser):
