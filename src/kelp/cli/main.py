@@ -43,7 +43,6 @@ def kelp_command(
       kelp train configs/toy.toml
       kelp export runs/toy --out my-model
       kelp eval toy --model my-model
-      kelp eval toy --model my-model
     """
 
 

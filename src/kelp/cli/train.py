@@ -5,11 +5,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from kelp.cli.problem import Problem
+
+if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
+    from kelp.training.config import Config
+    from kelp.training.loop import Evaluate
 
 
 class Dtype(StrEnum):
@@ -29,7 +33,8 @@ def train(
 ) -> None:
     """Train a model, making its data first where that is missing.
 
-    Checkpoints and metrics.jsonl go to the run's folder. Ctrl-C saves a checkpoint and stops.
+    Checkpoints and metrics.jsonl go to the run's folder. Ctrl-C saves a checkpoint and stops. Where the recipe has
+    best = "toy_repaired" (or toy_exact_match, toy_pass_rate), every evaluation repairs some toy tasks too.
 
     \b
     Examples:
@@ -66,7 +71,7 @@ def train(
 
     use_compilation_cache()
     try:
-        outcome = run(settings, source, resume=resume)
+        outcome = run(settings, source, resume=resume, evaluate=_evaluate(settings))
     except (ConfigError, DataError, CheckpointError, TrainingError) as error:
         raise Problem(str(error)) from None
     folder = settings.training.out
@@ -87,7 +92,7 @@ def export(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The model folder to write.")],
     dtype: Annotated[Dtype, typer.Option(help="How the weights are stored.")] = Dtype.bfloat16,
 ) -> None:
-    """Write a trained model as a folder that `kelp repair --model` takes.
+    """Write a trained model as a folder that --model takes.
 
     \b
     Examples:
@@ -108,6 +113,17 @@ def export(
     except (CheckpointError, ModelError) as error:
         raise Problem(str(error)) from None
     print(f"{out}: step {step} of {run}, as {dtype.value}")
+
+
+def _evaluate(settings: "Config") -> "Evaluate | None":
+    """What is measured besides the held-out loss: repairs, where they pick the best checkpoint."""
+    if not settings.training.best.startswith("toy_"):
+        return None
+    from kelp.data.encoding import Encoder
+    from kelp.data.tokenizer import Tokenizer
+    from kelp.evaluation.toy import toy_metrics
+
+    return toy_metrics(Encoder(Tokenizer.load(settings.data.folder / "tokenizer.json"), settings.data.encoding))
 
 
 @contextmanager
