@@ -52,7 +52,8 @@ def _with_huge_pages() -> None:
 
     XLA on the CPU allocates its buffers anew at every step; in pages of 4 KiB their faults cost a third of the time.
     """
-    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+    own_process = sys.orig_argv[-len(sys.argv[1:]) :] == sys.argv[1:]  # not called from within another program
+    if own_process and sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
