@@ -8,6 +8,7 @@ closed-loop test feeds the first to the second and must get the clean program ba
 """
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -51,6 +52,8 @@ class EncodingConfig:
     max_intent: int = 24
     max_spec: int = 80
     max_observation: int = 48
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}  # in a recipe, an unknown key is refused
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
