@@ -91,16 +91,20 @@ def train(
 
     checkpoints = Checkpoints(out / "checkpoints", keep=settings.keep)
     newest, examples, window, metrics = checkpoints.newest(), 0, Window(), dict[str, float]()
-    if newest is None:
-        shutil.copyfile(source.folder / "tokenizer.json", out / "tokenizer.json")  # to export without the data
-        state = init(jax.random.key(settings.seed))
-    elif resume:
-        progress = checkpoints.progress(newest)
-        _check_same_run(progress["config"], config)
-        state = checkpoints.restore(newest, abstract)
-        examples, window, metrics = progress["examples"], progress["window"], progress["metrics"]
-    else:
-        raise TrainingError(f"{out} already holds a run at step {newest}: resume it, or train in another folder.")
+    try:
+        if newest is None:
+            shutil.copyfile(source.folder / "tokenizer.json", out / "tokenizer.json")  # to export without the data
+            state = init(jax.random.key(settings.seed))
+        elif resume:
+            progress = checkpoints.progress(newest)
+            _check_same_run(progress["config"], config)
+            state = checkpoints.restore(newest, abstract)
+            examples, window, metrics = progress["examples"], progress["window"], progress["metrics"]
+        else:
+            raise TrainingError(f"{out} already holds a run at step {newest}: resume it, or train in another folder.")
+    except BaseException:
+        checkpoints.close()  # its threads would outlive the error, and complain when the interpreter ends
+        raise
 
     start = step = newest or 0
     reason: Literal["done", "interrupted", "time is up"] = "done"
