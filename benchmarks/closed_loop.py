@@ -172,11 +172,10 @@ def some_condition(program: Program, rng: random.Random) -> Condition:
 
 
 def broken(source: bytes, loop: Loop, bank: Bank, rng: random.Random) -> Score:
-    """Break a function by 1 to 5 mutations and restore it."""
+    """Break a function by 1 to 5 mutations, where it can be broken, and restore it."""
     score, clean = Score(), parse(source)
     mutations, state = corrupt(clean, rng, rng.randint(1, 5), ForwardConfig(), bank)
     if not mutations:
-        score.seen["could not be broken"] += 1
         return score
     score.seen["pairs"] += 1
     score.seen["mutations"] += len(mutations)
@@ -357,7 +356,9 @@ class Work:
         kind, number = job
         rng = random.Random(f"{self.seed} {kind} {number}")
         if kind == "pair":
-            return broken(rng.choice(self.sources), self.loop, self.bank, rng)
+            while not (score := broken(rng.choice(self.sources), self.loop, self.bank, rng)).seen["pairs"]:
+                pass  # a few have nothing to break
+            return score
         if kind == "unrelated":
             return unrelated((rng.choice(self.sources), rng.choice(self.sources)), self.loop, rng)
         if kind == "mbpp":
