@@ -13,7 +13,7 @@ from kelp.data.tokenizer import Tokenizer
 from kelp.diffusion.mutations import is_valid, near_misses
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
-from kelp.search.policy import MODEL, NEAR_MISS, DecodeConfig, ModelPolicy, NoModel, Proposal
+from kelp.search.policy import BLIND, MODEL, NEAR_MISS, DecodeConfig, ModelPolicy, NoModel, Proposal, _near_misses
 from kelp.syntax.program import Program, parse
 
 TASK = toy.TASKS[4]  # count_between
@@ -90,14 +90,19 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     sites = np.tile(np.asarray(state.rows, np.int32), (len(scored), 1, 1))
     where, logits = eqx.filter_jit(policy.denoiser)(prefix, sites, tokens, positions)
     each = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.maximum(targets, 0)[..., None], axis=-1)
-    plain = np.asarray(where)[range(len(rows)), rows] + np.where(targets >= 0, each[..., 0], 0).sum(axis=1)
+    wrong = np.asarray(where, np.float64)  # of the sites, given that something is wrong: not stop
+    wrong = wrong - np.logaddexp.reduce(wrong[0, 1:]) + np.log(1 - BLIND)
+    plain = wrong[range(len(rows)), rows] + np.where(targets >= 0, each[..., 0], 0).sum(axis=1)
+    share = np.log(BLIND / len(_near_misses(PROGRAM)))
+    plain = np.logaddexp(plain, share)
     assert len(scored) > 20
     np.testing.assert_allclose([proposal.log_prob for proposal in scored], plain, rtol=1e-4, atol=1e-4)
 
     for proposal in proposals:
-        site = float(where[0, state.row_of(proposal.edit)])
-        assert proposal.log_prob <= site + 1e-4
-        assert proposal.edit.text or proposal.log_prob == pytest.approx(site, abs=1e-4)  # a deletion writes nothing
+        site = float(wrong[0, state.row_of(proposal.edit)])
+        most = np.logaddexp(site, share) if proposal.origin == NEAR_MISS else site
+        assert proposal.log_prob <= most + 1e-4
+        assert proposal.edit.text or proposal.log_prob == pytest.approx(most, abs=1e-4)  # a deletion writes nothing
 
 
 def test_the_same_program_gets_the_same_proposals(

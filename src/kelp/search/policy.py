@@ -23,6 +23,7 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
 MODEL, NEAR_MISS = "model", "near-miss"
+BLIND = 0.1  # share of the probability that near misses have among them, whatever the model says
 SHORTEST = 128  # tokens: prefixes are padded to this or one of its doubles, since each length is compiled for
 
 
@@ -92,7 +93,9 @@ class DecodeConfig:
 class ModelPolicy:
     """The denoiser's proposals: its replacements at the likeliest sites, and all near misses under its scores.
 
-    The log-probability of a proposal is that of its site, and given that of its tokens and the end.
+    The log-probability of a proposal is that of its site, given that something is still wrong, and of its tokens
+    and the end. A near miss has, mixed in, an equal share of `BLIND`: a model that is sure and wrong costs some
+    test runs then, but puts none of them off for good.
     """
 
     def __init__(self, denoiser: Any, encoder: Encoder, config: DecodeConfig = DecodeConfig()) -> None:
@@ -105,7 +108,7 @@ class ModelPolicy:
         self.shortest, at = max((self._length(state), i) for i, state in enumerate(states))
         where, cache = self._encode(states[at])
         list(self._write(states[at], [1], where, cache))
-        self._score(SuffixTree(), [], cache)
+        self._score(SuffixTree(), [], 0.0, cache)
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         return _legal(program, self._ordered(program, condition))
@@ -133,12 +136,13 @@ class ModelPolicy:
         return length
 
     def _encode(self, state: State) -> tuple[np.ndarray, Any]:
-        """Log-probabilities of the sites, and the cache that everything else works with."""
+        """Log-probabilities of the sites that are not stop, and the cache that everything else works with."""
         length = self._length(state)
         rows = np.zeros((1, length, 3), np.int32)
         rows[0, : len(state.rows)] = state.rows
         where, cache = self._compiled.encode(self.denoiser, pad([state.tokens], length), rows)
-        return np.asarray(where, np.float64)[: len(state.rows)], cache
+        log_probs = np.asarray(where, np.float64)[: len(state.rows)]
+        return log_probs - np.logaddexp.reduce(log_probs[1:]) + math.log(1 - BLIND), cache
 
     def _to_write(self, state: State, where: np.ndarray, cache: Any) -> Iterator[Part]:
         """What the model would do of its own at the likeliest sites."""
@@ -171,27 +175,27 @@ class ModelPolicy:
         """The near misses, those of the likeliest sites first."""
         edits = [(state.row_of(edit), edit) for edit in _near_misses(state.program)]
         edits.sort(key=lambda pair: -where[pair[0]])
+        share = math.log(BLIND / max(1, len(edits)))
         tree, ends = SuffixTree(), list[End]()
         for row, edit in edits:
-            if not edit.text:
-                yield where[row], partial(list, [Proposal(edit, float(where[row]), NEAR_MISS)])
-                continue
             suffix = self.encoder.suffix(state, row, self.encoder.written(edit.text))
             length = len(suffix[0])
-            if length > NODES:  # as if every token were drawn blindly
-                unlikely = float(where[row]) - length * math.log(self.encoder.tokenizer.size)
-                yield unlikely, partial(list, [Proposal(edit, unlikely, NEAR_MISS)])
+            if not edit.text or length > NODES:  # a deletion writes nothing; what is this long, the model never wrote
+                log_prob = float(np.logaddexp(share, where[row])) if not edit.text else share
+                yield log_prob, partial(list, [Proposal(edit, log_prob, NEAR_MISS)])
                 continue
             if not tree.fits(length):
-                yield ends[0][1], partial(self._score, tree, ends, cache)
+                yield np.logaddexp(share, ends[0][1]), partial(self._score, tree, ends, share, cache)
                 tree, ends = SuffixTree(), list[End]()
             ends.append((edit, where[row], tree.add(*suffix)))
         if ends:
-            yield ends[0][1], partial(self._score, tree, ends, cache)
+            yield np.logaddexp(share, ends[0][1]), partial(self._score, tree, ends, share, cache)
 
-    def _score(self, tree: SuffixTree, ends: list[End], cache: Any) -> list[Proposal]:
+    def _score(self, tree: SuffixTree, ends: list[End], share: float, cache: Any) -> list[Proposal]:
         scores = np.asarray(self._compiled.score(self.denoiser, cache, *tree.arrays()), np.float64)
-        return [Proposal(edit, float(where + scores[node]), NEAR_MISS) for edit, where, node in ends]
+        return [
+            Proposal(edit, float(np.logaddexp(share, where + scores[node])), NEAR_MISS) for edit, where, node in ends
+        ]
 
     @cached_property
     def _compiled(self) -> "_Compiled":
