@@ -263,9 +263,14 @@ def syntax(path: Path, edits: int, seed: int) -> Score:
     file = FORMS[form](path.read_bytes())
     if not compiles(file):
         return score
+    try:
+        windows = functions(file)
+    except SyntaxError:  # valid Python that tree-sitter's grammar does not know: Kelp refuses such a file
+        score.seen["files beyond the grammar"] += 1
+        return score
     places: list[tuple[int, Function, Site]] = []
     texts: dict[tuple[str, str], list[bytes]] = defaultdict(list)
-    for which, function in enumerate(functions(file)):
+    for which, function in enumerate(windows):
         if function.last_line - function.first_line >= MAX_LINES or not compiles(function.source):
             continue  # `nonlocal` of an outer function, say
         program = function.program
