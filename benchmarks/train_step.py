@@ -34,6 +34,7 @@ class Batch(NamedTuple):
     suffix: np.ndarray
     suffix_positions: np.ndarray
     suffix_targets: np.ndarray
+    suffix_segments: np.ndarray
 
 
 def random_batch(cfg: ModelConfig, B: int, P: int, T: int, N: int, rng: np.random.Generator) -> Batch:
@@ -50,6 +51,7 @@ def random_batch(cfg: ModelConfig, B: int, P: int, T: int, N: int, rng: np.rando
         rng.integers(1, cfg.vocab_size, (B, T)),
         np.concatenate([start, start + 2, start + np.arange(T - 2)], axis=1),
         targets,
+        np.ones((B, T)),
     )
     return Batch(*(x if x.dtype == bool else x.astype(np.int32) for x in fields))
 

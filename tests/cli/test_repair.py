@@ -181,9 +181,7 @@ def test_methods_are_found_by_the_tests_that_reach_them(kelp_here: Kelp, tmp_pat
     assert "return self.items[0]\n" not in ran.json["patches"][0]["source"]  # the getter was at fault
 
 
-def test_a_function_that_never_ends_is_found(
-    kelp_here: Kelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_function_that_never_ends_is_found(kelp_here: Kelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kelp.cli.repair.FIRST_RUN", 2.0)
     (tmp_path / "loop.py").write_text(
         "def count(n):\n    i = 0\n    while i < n:\n        i -= 1\n    return i\n\ndef other():\n    return 1\n"

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from kelp.data import toy
+from kelp.data.batch import INFILL, masked
 from kelp.data.encoding import Condition, Encoder, EncodingConfig, kind_op
 from kelp.data.examples import DataConfig, ExampleMaker, build, make_example
 from kelp.data.shards import DataError, Shards
 from kelp.data.tokenizer import Tokenizer
-from kelp.data.vocabulary import EDIT, END, STOP, UNTIL
+from kelp.data.vocabulary import EDIT, END, MASK, STOP, UNTIL
 from kelp.diffusion.bank import Bank
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import parse
@@ -79,6 +80,42 @@ def test_a_batch_is_a_pure_function_of_seed_and_step(shards):
     other = source.batch(5, seed=2, tokens_per_batch=1024)
     assert all(np.array_equal(a, b) for a, b in zip(one, again))
     assert not all(a.shape == b.shape and np.array_equal(a, b) for a, b in zip(one, other))
+
+
+def test_masked_places_hold_what_the_suffix_writes_and_hide_no_edit(shards):
+    source, _ = shards
+    rng, replaceable = np.random.default_rng(0), 2 + (source.site_kinds - 2) // 3
+    holes = 0
+    for index in range(len(source.train)):
+        example = source.train[index]
+        seen = masked(example, replaceable, rng)
+        written = dict(seen.holes)
+        filled = [t for at, token in enumerate(seen.tokens) for t in written.get(at, [token])]
+        assert filled == list(example.tokens) and all(seen.tokens[at] == MASK for at in written)
+        assert sum(2 + len(tokens) for tokens in written.values()) <= INFILL
+
+        def shown(e, row):
+            first, last, kind = np.asarray(e.rows)[row]
+            return list(np.asarray(e.tokens)[first : last + 1]), kind
+
+        assert [shown(seen, row) for row in seen.correct] == [shown(example, row) for row in example.correct]
+        assert shown(seen, 0)[1] == STOP
+        edited = slice(*example.span), slice(*seen.span)
+        assert list(np.asarray(example.tokens)[edited[0]]) == list(np.asarray(seen.tokens)[edited[1]])
+        assert (seen.written is None) == (example.written is None)
+        holes += len(written)
+    assert holes > len(source.train)
+
+
+def test_infilled_batches_are_pure_functions_of_seed_and_step_and_keep_their_edits(shards):
+    source, _ = shards
+    one, again = (source.batch(3, seed=0, tokens_per_batch=1024, infill=1.0) for _ in range(2))
+    plain = source.batch(3, seed=0, tokens_per_batch=1024)
+    assert all(np.array_equal(a, b) for a, b in zip(one, again))
+    assert (one.suffix_segments > 1).any(axis=1).mean() > 0.8 and not (plain.suffix_segments > 1).any()
+    edits = [np.where(b.suffix_segments == 1, b.suffix, 0).sum(axis=1) for b in (one, plain)]
+    assert np.array_equal(*edits)
+    assert (one.suffix_targets[one.suffix_segments == 0] == -1).all()
 
 
 def test_an_epoch_shows_every_example_of_full_batches_once(shards):

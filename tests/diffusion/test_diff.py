@@ -98,7 +98,7 @@ def test_a_statement_that_moved_and_changed_elsewhere_is_still_only_indented() -
 
 @pytest.mark.parametrize("which", range(len(HARD)))
 def test_unusual_programs_reach_each_other_over_valid_states(which: int) -> None:
-    for other in HARD[which + 1 :: 3] + HARD[: which : 4]:
+    for other in HARD[which + 1 :: 3] + HARD[:which:4]:
         texts(HARD[which].decode(), other.decode())
 
 

@@ -25,6 +25,7 @@ class Batch(NamedTuple):
     suffix: jax.Array
     suffix_positions: jax.Array
     suffix_targets: jax.Array
+    suffix_segments: jax.Array
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +50,13 @@ def batch():
         suffix=jnp.array([[EDIT, UNTIL, 8, 9, 0], [EDIT, UNTIL, 0, 0, 0], [EDIT, UNTIL, 0, 0, 0]]),
         suffix_positions=jnp.array([[3, 5, 3, 4, 0], [2, 3, 0, 0, 0], [0, 1, 0, 0, 0]]),
         suffix_targets=jnp.array([[-1, 8, 9, END, -1], [-1, END, -1, -1, -1], [-1, -1, -1, -1, -1]]),
+        suffix_segments=jnp.array([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]),
     )
 
 
 @eqx.filter_jit
 def forward(denoiser, batch):
-    return denoiser(batch.prefix, batch.sites, batch.suffix, batch.suffix_positions)
+    return denoiser(batch.prefix, batch.sites, batch.suffix, batch.suffix_positions, batch.suffix_segments)
 
 
 def test_encoding_alone_gives_the_same_sites_as_the_pass_over_prefix_and_suffix(denoiser, batch):
@@ -89,6 +91,7 @@ def padded(batch):
         suffix=right(batch.suffix, 2),
         suffix_positions=right(batch.suffix_positions, 2),
         suffix_targets=right(batch.suffix_targets, 2, -1),
+        suffix_segments=right(batch.suffix_segments, 2),
     )
 
 
@@ -112,6 +115,32 @@ def test_the_loss_adds_the_mean_over_examples_to_the_mean_over_tokens(denoiser, 
     np.testing.assert_allclose(metrics["site_loss"], where, rtol=1e-4)
     np.testing.assert_allclose(metrics["replacement_loss"], what, rtol=1e-4)
     np.testing.assert_allclose(value, where + what, rtol=1e-4)
+
+
+def test_segments_of_a_suffix_do_not_see_each_other(denoiser, batch):
+    """An edit and a masked place of one program, written in one pass, are as likely as in a pass of their own."""
+    both = batch._replace(
+        suffix=jnp.concatenate([batch.suffix[:, :4], jnp.full((3, 3), EDIT).at[:, 1].set(UNTIL).at[:, 2].set(9)], 1),
+        suffix_positions=jnp.concatenate([batch.suffix_positions[:, :4], jnp.full((3, 3), 6).at[:, 1].set(7)], 1),
+        suffix_targets=jnp.concatenate([batch.suffix_targets[:, :4], jnp.array([[-1, 9, END]] * 3)], 1),
+        suffix_segments=jnp.concatenate([batch.suffix_segments[:, :4], jnp.full((3, 3), 2)], 1),
+    )
+    hole = batch._replace(
+        **{f: getattr(both, f)[:, 4:] for f in ("suffix", "suffix_positions", "suffix_targets", "suffix_segments")}
+    )
+    logits = forward(denoiser, both)[1]
+    written = np.asarray(batch.suffix_segments[:, :4]) > 0
+    np.testing.assert_allclose(logits[:, :4][written], forward(denoiser, batch)[1][:, :4][written], atol=1e-5)
+    np.testing.assert_allclose(logits[:, 4:], forward(denoiser, hole)[1], atol=1e-5)
+
+    value, metrics = loss(denoiser, both)
+    plain, plain_metrics = loss(denoiser, batch)
+    log_probs = jax.nn.log_softmax(forward(denoiser, hole)[1])
+    infill = -np.mean([log_probs[:, 1, 9], log_probs[:, 2, END]])
+    np.testing.assert_allclose(metrics["infill_loss"], infill, rtol=1e-4)
+    np.testing.assert_allclose(value, plain + infill, rtol=1e-4)
+    for name in ("site_loss", "replacement_loss", "replacement_accuracy", "replacement_exact"):
+        np.testing.assert_allclose(metrics[name], plain_metrics[name], rtol=1e-4, err_msg=name)
 
 
 def test_a_batch_of_stops_has_no_replacement_loss_and_finite_gradients(denoiser, batch):

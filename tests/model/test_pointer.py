@@ -7,9 +7,7 @@ import pytest
 from kelp.model.pointer import SitePointer, site_loss
 from kelp.model.transformer import ModelConfig
 
-CONFIG = ModelConfig(
-    vocab_size=10, dim=16, layers=1, heads=2, kv_heads=1, mlp_dim=16, site_kinds=6, pointer_dim=8
-)
+CONFIG = ModelConfig(vocab_size=10, dim=16, layers=1, heads=2, kv_heads=1, mlp_dim=16, site_kinds=6, pointer_dim=8)
 SITES = jnp.array(
     [
         [[0, 0, 1], [0, 3, 2], [1, 1, 3], [4, 6, 5], [0, 0, 0], [0, 0, 0]],

@@ -13,9 +13,7 @@ from jax.sharding import PartitionSpec as P
 from kelp.model import masks
 from kelp.model.transformer import ModelConfig, Transformer, einsum, partition_specs
 
-CONFIG = ModelConfig(
-    vocab_size=97, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48, site_kinds=5, pointer_dim=16
-)
+CONFIG = ModelConfig(vocab_size=97, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48, site_kinds=5, pointer_dim=16)
 
 
 @pytest.fixture(scope="module")
@@ -63,9 +61,7 @@ def test_a_mask_may_have_a_head_dimension(inputs):
 def test_only_distances_between_positions_matter(inputs):
     tokens, positions, mask = inputs
     model = Transformer.init(CONFIG, key=jax.random.key(0))
-    np.testing.assert_allclose(
-        model(tokens, positions, mask), model(tokens, positions + 100, mask), atol=1e-4
-    )
+    np.testing.assert_allclose(model(tokens, positions, mask), model(tokens, positions + 100, mask), atol=1e-4)
 
 
 def test_a_fully_masked_row_stays_finite_and_so_do_the_gradients(inputs):

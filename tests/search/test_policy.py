@@ -105,9 +105,7 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
         assert proposal.edit.text or proposal.log_prob == pytest.approx(most, abs=1e-4)  # a deletion writes nothing
 
 
-def test_the_same_program_gets_the_same_proposals(
-    policy: ModelPolicy, proposals: list[Proposal]
-) -> None:
+def test_the_same_program_gets_the_same_proposals(policy: ModelPolicy, proposals: list[Proposal]) -> None:
     list(policy.propose(LONG, CONDITION))
     assert list(policy.propose(PROGRAM, CONDITION)) == proposals
     assert next(policy.propose(PROGRAM, CONDITION)) == proposals[0]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kelp.training.config import Config, parse_config
+from kelp.training.step import OptimizerConfig
 
 STEPS = 40
 TOML = f"""
@@ -54,6 +55,7 @@ class Batch(NamedTuple):
     suffix: np.ndarray
     suffix_positions: np.ndarray
     suffix_targets: np.ndarray
+    suffix_segments: np.ndarray
 
 
 class FakeSource:
@@ -66,7 +68,7 @@ class FakeSource:
         self.lengths, self.die_at = lengths, die_at
         self.folder = Path(__file__).parent
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int) -> Batch:
+    def batch(self, step: int, *, seed: int, tokens_per_batch: int, infill: float = 0.0) -> Batch:
         if step == self.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         rng = np.random.default_rng((seed, step))
@@ -85,7 +87,7 @@ class FakeSource:
         suffix = np.tile(np.array([1, 2, 7, 0], np.int32), (size, 1))  # <edit> <until> 7, padding
         positions = np.stack([place, place, place, np.zeros(size)], 1).astype(np.int32)
         targets = np.tile(np.array([-1, 7, 3, -1], np.int32), (size, 1))  # 7 <end>
-        return Batch(prefix, sites, site_target, suffix, positions, targets)
+        return Batch(prefix, sites, site_target, suffix, positions, targets, (suffix != 0).astype(np.int32))
 
     def valid_batches(self) -> Iterable[Batch]:
         return [self.batch(1_000_000 + i, seed=0, tokens_per_batch=64) for i in range(2)]
@@ -111,11 +113,14 @@ def main() -> None:
     parser.add_argument("--die-at", type=int)
     parser.add_argument("--mesh", type=int, nargs=3, default=(1, 1, 1))
     parser.add_argument("--lengths", type=int, nargs="+", default=(8, 16))
+    parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
+    optimizer = OptimizerConfig(name=options.optimizer)
     mesh = dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True))
+    recipe = config(mesh=mesh, steps=options.steps).model_copy(update={"optimizer": optimizer})
     train(
-        config(mesh=mesh, steps=options.steps),
+        recipe,
         FakeSource(lengths=tuple(options.lengths), die_at=options.die_at),
         out=options.out,
         resume=True,

@@ -11,12 +11,13 @@ from kelp.training.sharding import make_mesh, pad_rows
 MESHES = [(1, 1, 1), (2, 2, 2)]
 
 
-def test_eight_devices_give_the_losses_of_one(tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_eight_devices_give_the_losses_of_one(tmp_path, optimizer):
     flags = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
     runs = []
     for mesh in MESHES:
         out = tmp_path / "x".join(map(str, mesh))
-        options = ["--steps", "12", "--lengths", "16", "--mesh", *map(str, mesh)]
+        options = ["--steps", "12", "--lengths", "16", "--optimizer", optimizer, "--mesh", *map(str, mesh)]
         subprocess.run([sys.executable, "-m", "tests.training.fake", str(out), *options], env=flags, check=True)
         runs.append(rows(out))
     for other in runs[1:]:

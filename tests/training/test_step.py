@@ -52,6 +52,24 @@ def test_training_lowers_the_loss_and_the_average_of_the_weights_is_what_gets_ev
     assert (average >= np.min(named, axis=0)).all() and (average <= np.max(named, axis=0)).all()
 
 
+def test_muon_moves_the_blocks_matrices_by_orthogonal_steps_and_the_rest_the_way_adam_does():
+    rate = 0.01
+    plain = dict(learning_rate=rate, warmup=0, weight_decay=0.0, clip_norm=1e9)
+    muon, adam = (
+        named_leaves(run(OptimizerConfig(name=name, schedule="constant", **plain), 1)[0][0].model)
+        for name in ("muon", "adamw")
+    )
+    for name, before in named_leaves(model()).items():
+        step = np.asarray(muon[name] - before)
+        if ".blocks." not in name or before.ndim == 1:
+            assert (np.sign(step) == np.sign(adam[name] - before)).all() and abs(step).max() < 2 * rate, name
+            continue
+        matrix = step.reshape(-1, before.shape[-1]) if name.endswith("attention.out") else step.reshape(len(step), -1)
+        sizes = np.linalg.svd(matrix, compute_uv=False) / (rate * 0.2 * np.sqrt(max(matrix.shape)))
+        # What Newton-Schulz makes of singular values other than tiny ones: about 0.7 to 1.2.
+        assert 0.6 < np.median(sizes) < 1.3 and sizes.max() < 1.4, name
+
+
 def test_weights_change_only_when_a_group_of_batches_is_full():
     states = [state.model for state, _ in run(OptimizerConfig(accumulation=3), 4)]
     assert same(model(), states[0]) and same(model(), states[1])

@@ -17,10 +17,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kelp.data import corpus, specs, toy
 from kelp.data.batch import Example
+from kelp.data.decontaminate import shipped, toy_tasks
 from kelp.data.encoding import Condition, Encoder, EncodingConfig, kind_count
 from kelp.data.record import Record, load, save
 from kelp.data.shards import BUCKETS, DataError, save_shard
 from kelp.data.tokenizer import Tokenizer
+from kelp.data.variants import VARIANT, variants
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt
@@ -70,6 +72,8 @@ class DataConfig(Section):
     spec: float = Field(default=0.8, ge=0, le=1)
     observation: float = Field(default=0.8, ge=0, le=1)
     with_spec: float = Field(default=0.5, ge=0, le=1)  # share of examples from functions that have tests
+    variants: int = Field(default=0, ge=0)  # programs made from those with tests, see `variants`
+    with_variant: float = Field(default=0.5, ge=0, le=1)  # share of examples with tests that are made from them
     specs: Literal["none", "own", "generated"] = "generated"  # tests: none, those records come with, made by running
     encoding: EncodingConfig = EncodingConfig()
     kinds: dict[str, float] = {}  # weights of mutation kinds, over the defaults
@@ -88,7 +92,8 @@ class ExampleMaker:
         limits: Limits = LIMITS,
     ) -> None:
         self.records, self.encoder, self.bank, self.config, self.seed = records, encoder, bank, config, seed
-        self.tested = [r for r in records if r.asserts]
+        self.tested = [r for r in records if r.asserts and not r.origin.endswith(VARIANT)]
+        self.variants = [r for r in records if r.origin.endswith(VARIANT)]
         self.forward = ForwardConfig(weights=config.kinds)
         self.sandbox = Sandbox(limits=limits) if self.tested and config.observation > 0 else None
         self.program: Callable[[str], Program] = lru_cache(64)(_parse)
@@ -101,7 +106,9 @@ class ExampleMaker:
         """Example number `index`, or None where it came out too long or could not be broken."""
         config = self.config
         pick = random.Random(f"record {self.seed} {index // RUN}")
-        pool = self.tested if self.tested and pick.random() < config.with_spec else self.records
+        pool = self.records
+        if self.tested and pick.random() < config.with_spec:
+            pool = self.variants if self.variants and pick.random() < config.with_variant else self.tested
         record = pool[pick.randrange(len(pool))]
         rng = random.Random(f"example {self.seed} {index}")
         clean = self.program(record.source)
@@ -233,7 +240,11 @@ def gather(config: DataConfig, jobs: int) -> list[Record]:
         records += specs.add_specs(found, config.seed, jobs) if config.specs == "generated" else found
     if config.specs == "none":
         records = [Record(r.source, r.name, r.intent, r.context, (), r.origin, r.licence) for r in records]
-    return [r for r in records if _usable(r)]
+    records = [r for r in records if _usable(r)]
+    if config.variants:
+        # Toy functions are as plain as some tasks of benchmarks; what learns from them alone is measured on toy tasks.
+        records += variants(records, config.variants, shipped() if modules else toy_tasks(), config.seed, jobs)
+    return records
 
 
 def _usable(record: Record) -> bool:
@@ -245,7 +256,7 @@ def _usable(record: Record) -> bool:
 
 def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
     """(train, valid): about one file in fifty is held out whole. Small sets (toy) hold nothing out."""
-    if len(records) < 500:
+    if len({r.origin for r in records}) < 500:
         return list(records), list(records)
     held_out = {o for o in {r.origin for r in records} if zlib.crc32(o.encode()) % 50 == 0}
     return [r for r in records if r.origin not in held_out], [r for r in records if r.origin in held_out]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kelp.data.batch import Batch, Example, Numbers, collate
+from kelp.data.batch import INFILL, Batch, Example, Numbers, collate, masked
 
 # (prefix, suffix) shapes: each is one compilation of the training step. An example takes the first that holds it.
 BUCKETS = (
@@ -108,8 +108,11 @@ class Shards:
     def _buckets(self) -> list["Bucket"]:
         return buckets(self.train)
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int) -> Batch:
-        """The batch of a training step: each epoch goes once through the examples, in an order of its own."""
+    def batch(self, step: int, *, seed: int, tokens_per_batch: int, infill: float = 0.0) -> Batch:
+        """The batch of a training step: each epoch goes once through the examples, in an order of its own.
+
+        `infill` is the share of examples that have parts masked, which are to be filled in too.
+        """
         sizes = [bucket.batch_size(tokens_per_batch) for bucket in self._buckets]
         counts = [max(1, len(b.members) // size) for b, size in zip(self._buckets, sizes)]
         epoch, at = divmod(step, sum(counts))
@@ -118,7 +121,12 @@ class Shards:
         bucket, size = self._buckets[which], sizes[which]
         members = np.random.default_rng((seed, epoch, which)).permutation(bucket.members)
         chosen = np.resize(members[chunk * size : (chunk + 1) * size], size)  # a small bucket repeats itself
-        return bucket.collate([self.train[int(i)] for i in chosen], size)
+        examples = [self.train[int(i)] for i in chosen]
+        if not infill:
+            return bucket.collate(examples, size)
+        rng, replaceable = np.random.default_rng((seed, step, 1)), 2 + (self.site_kinds - 2) // 3
+        examples = [masked(e, replaceable, rng) if rng.random() < infill else e for e in examples]
+        return bucket.collate(examples, size, INFILL)
 
     def epoch_steps(self, tokens_per_batch: int) -> int:
         """Batches of one pass over the data."""
@@ -143,8 +151,8 @@ class Bucket:
         size = max(1, tokens_per_batch // (self.prefix + self.suffix))
         return size - size % 8 if size > 8 else size
 
-    def collate(self, examples: list[Example], size: int) -> Batch:
-        return collate(examples, self.prefix, self.rows, self.suffix, size)
+    def collate(self, examples: list[Example], size: int, more: int = 0) -> Batch:
+        return collate(examples, self.prefix, self.rows, self.suffix + more, size)
 
 
 def buckets(shard: Shard) -> list[Bucket]:

@@ -82,7 +82,12 @@ def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> tuple[str, ...
     best = max(families, key=lambda family: _yield([answers[c] for c in family[:PROBES] if c in answers]))
     if not answers and not examples:
         return ()
-    results = _in_turns(good(list(dict.fromkeys([*examples, *best]))))
+    return tests_of(record, good(list(dict.fromkeys([*examples, *best]))), sandbox, rng)
+
+
+def tests_of(record: Record, answers: Sequence[CallResult], sandbox: Sandbox, rng: random.Random) -> tuple[str, ...]:
+    """Those of the answers, as asserts, that tell most near misses from the function; () where they tell nothing."""
+    results = _in_turns([r for r in answers if _tells(r)])
     if len(results) < MIN_ASSERTS:
         return ()
     asserts = tuple(map(_assert, _choose(results, _killers(record, results, sandbox, rng))))

@@ -33,6 +33,8 @@ class Batch(Protocol):
     def suffix_positions(self) -> Int[Array, "B T"]: ...
     @property
     def suffix_targets(self) -> Int[Array, "B T"]: ...  # -1 = no loss there
+    @property
+    def suffix_segments(self) -> Int[Array, "B T"]: ...  # 1 = the edit, 2 and more = masked places; 0 = padding
 
 
 class PrefixCache(NamedTuple):
@@ -65,27 +67,24 @@ class Denoiser(eqx.Module):
         sites: Int[Array, "B N 3"],
         suffix: Int[Array, "B T"],
         suffix_positions: Int[Array, "B T"],
+        suffix_segments: Int[Array, "B T"],
     ) -> tuple[Float[Array, "B N"], Float[Array, "B T V"]]:
         """Site log-probabilities, and logits at the suffix's tokens, in one pass over prefix and suffix."""
         P = prefix.shape[1]
         hidden = self.transformer(
             jnp.concatenate([prefix, suffix], axis=1),
             jnp.concatenate([_prefix_positions(prefix), suffix_positions], axis=1),
-            masks.prefix(prefix != 0, suffix != 0),
+            masks.prefix(prefix != 0, suffix_segments),
         )
         return self.pointer(hidden[:, :P], sites), self.transformer.logits(hidden[:, P:])
 
     def encode(self, prefix: Int[Array, "B P"]) -> tuple[Float[Array, "B P D"], PrefixCache]:
         """The one prefix pass of each program: its states, and the cache that all of its edits share."""
         valid = prefix != 0
-        hidden, layers = self.transformer.with_cache(
-            prefix, _prefix_positions(prefix), masks.bidirectional(valid)
-        )
+        hidden, layers = self.transformer.with_cache(prefix, _prefix_positions(prefix), masks.bidirectional(valid))
         return hidden, PrefixCache(valid, layers)
 
-    def site_log_probs(
-        self, hidden: Float[Array, "B P D"], sites: Int[Array, "B N 3"]
-    ) -> Float[Array, "B N"]:
+    def site_log_probs(self, hidden: Float[Array, "B P D"], sites: Int[Array, "B N 3"]) -> Float[Array, "B N"]:
         """Log-softmax over the rows with kind > 0; -inf on padding rows."""
         return self.pointer(hidden, sites)
 
@@ -144,31 +143,35 @@ class Denoiser(eqx.Module):
 def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """The training loss, nats, and metrics.
 
-    The site loss is a mean over examples, the replacement loss a mean over target tokens; their sum is
-    the loss. An example whose only answer is `stop` has no target tokens and takes part in the first alone.
+    The site loss is a mean over examples, the replacement loss a mean over the tokens of edits, the infill loss
+    over those of masked places; their sum is the loss. An example whose only answer is `stop` writes no edit.
     """
-    log_probs, logits = denoiser(batch.prefix, batch.sites, batch.suffix, batch.suffix_positions)
+    log_probs, logits = denoiser(batch.prefix, batch.sites, batch.suffix, batch.suffix_positions, batch.suffix_segments)
     real = batch.prefix[:, 0] != 0  # rows without a prefix only fill a batch up to the number of devices
     examples = jnp.maximum(real.sum(), 1)
     where = jnp.where(real, site_loss(log_probs, batch.site_target), 0.0).sum() / examples
     targets = batch.suffix_targets
-    wanted = targets >= 0
+    losses = _token_losses(logits, targets)
+    wanted, filled = (targets >= 0) & (batch.suffix_segments == 1), (targets >= 0) & (batch.suffix_segments > 1)
     tokens = jnp.maximum(wanted.sum(), 1)
-    what = _token_losses(logits, targets).sum() / tokens
+    what = jnp.where(wanted, losses, 0.0).sum() / tokens
+    infill = jnp.where(filled, losses, 0.0).sum() / jnp.maximum(filled.sum(), 1)
+    total = where + what + infill
 
     right = (logits.argmax(axis=-1) == targets) & wanted
     edited = wanted.any(axis=-1)
     whole = (right | ~wanted).all(axis=-1) & edited
     chosen = jnp.take_along_axis(batch.site_target, log_probs.argmax(axis=-1, keepdims=True), axis=-1)
     metrics = {
-        "loss": where + what,
+        "loss": total,
         "site_loss": where,
         "replacement_loss": what,
+        "infill_loss": infill,
         "site_accuracy": (chosen[:, 0] & real).sum() / examples,
         "replacement_accuracy": right.sum() / tokens,
         "replacement_exact": whole.sum() / jnp.maximum(edited.sum(), 1),
     }
-    return where + what, metrics
+    return total, metrics
 
 
 def _token_losses(logits: Float[Array, "B T V"], targets: Int[Array, "B T"]) -> Float[Array, "B T"]:

@@ -5,7 +5,7 @@ seen. A query that sees nothing (a padding row may) is left to attention, which 
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
 
 
 def causal(valid: Bool[Array, "B S"]) -> Bool[Array, "B S S"]:
@@ -19,9 +19,14 @@ def bidirectional(valid: Bool[Array, "B S"]) -> Bool[Array, "B S S"]:
     return jnp.broadcast_to(valid[:, None, :], (*valid.shape, valid.shape[1]))
 
 
-def prefix(prefix_valid: Bool[Array, "B P"], suffix_valid: Bool[Array, "B T"]) -> Bool[Array, "B S S"]:
-    """The prefix sees all of the prefix; the suffix sees the prefix and, causally, itself (S = P + T)."""
-    P, T = prefix_valid.shape[1], suffix_valid.shape[1]
-    valid = jnp.concatenate([prefix_valid, suffix_valid], axis=1)
-    query, token = jnp.arange(P + T)[:, None], jnp.arange(P + T)[None, :]
-    return ((token < P) | ((query >= P) & (token <= query))) & valid[:, None, :]
+def prefix(prefix_valid: Bool[Array, "B P"], segments: Int[Array, "B T"]) -> Bool[Array, "B S S"]:
+    """The prefix sees all of the prefix; a segment of the suffix sees the prefix and, causally, itself (S = P + T).
+
+    `segments` numbers the segment of each suffix token; 0 is padding.
+    """
+    B, P = prefix_valid.shape
+    segment = jnp.concatenate([jnp.zeros((B, P), int), segments], axis=1)
+    valid = jnp.concatenate([prefix_valid, segments > 0], axis=1)
+    query, token = jnp.arange(segment.shape[1])[:, None], jnp.arange(segment.shape[1])[None, :]
+    own = (query >= P) & (token <= query) & (segment[:, :, None] == segment[:, None, :])
+    return ((token < P) | own) & valid[:, None, :]

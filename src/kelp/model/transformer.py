@@ -52,9 +52,7 @@ class ModelConfig:
                 f"heads must be a multiple of kv_heads, got heads={self.heads} and kv_heads={self.kv_heads}"
             )
         if self.head_dim % 2:
-            raise ValueError(
-                f"dim / heads must be even (rotary positions turn pairs), got {self.dim} / {self.heads}"
-            )
+            raise ValueError(f"dim / heads must be even (rotary positions turn pairs), got {self.dim} / {self.heads}")
         if self.compute_dtype not in ("float32", "bfloat16"):
             raise ValueError(f"compute_dtype must be 'float32' or 'bfloat16', got {self.compute_dtype!r}")
 
@@ -82,9 +80,7 @@ def partition_specs(model: Any) -> Any:
         owner = model
         for key in owners:
             owner = getattr(owner, key.name) if isinstance(key, jax.tree_util.GetAttrKey) else owner[key.idx]
-        declared = get_args(
-            next(field.type for field in dataclasses.fields(owner) if field.name == name.name)
-        )
+        declared = get_args(next(field.type for field in dataclasses.fields(owner) if field.name == name.name))
         if not (declared and isinstance(declared[-1], P)):
             raise ValueError(f"no partition is declared for {jax.tree_util.keystr(path)}")
         return declared[-1]
@@ -107,9 +103,7 @@ def _einsum_forward(spec: str, x: Array, y: Array, dtype: str) -> tuple[Array, t
     return jnp.einsum(spec, x, y, preferred_element_type=jnp.float32), (x, y)
 
 
-def _einsum_backward(
-    spec: str, dtype: str, operands: tuple[Array, Array], grad: Array
-) -> tuple[Array, Array]:
+def _einsum_backward(spec: str, dtype: str, operands: tuple[Array, Array], grad: Array) -> tuple[Array, Array]:
     left, out = spec.split("->")
     a, b = left.split(",")
     x, y = operands

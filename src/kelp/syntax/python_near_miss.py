@@ -147,13 +147,7 @@ def strings(text: bytes) -> list[bytes]:
     if not found:
         return []
     quote, inside = found[1], found[2].decode()
-    return [
-        quote + other.encode() + quote
-        for pair in STRINGS
-        if inside in pair
-        for other in pair
-        if other != inside
-    ]
+    return [quote + other.encode() + quote for pair in STRINGS if inside in pair for other in pair if other != inside]
 
 
 PATTERNS = frozenset(
@@ -263,9 +257,7 @@ NEAR_MISS = NearMiss(
     statements=STATEMENTS,
     values=VALUES,
     arguments=ARGUMENTS,
-    numeric=frozenset(
-        [b"len", b"int", b"min", b"max", b"abs", b"sum", b"round", b"ord", b"count", b"find", b"index"]
-    ),
+    numeric=frozenset([b"len", b"int", b"min", b"max", b"abs", b"sum", b"round", b"ord", b"count", b"find", b"index"]),
     truth=re.compile(rb"is|has|any$|all$|callable$|bool$|startswith$|endswith$|match$|search$"),
     receivers=frozenset([b"self", b"cls"]),
     literals=literals,

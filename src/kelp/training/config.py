@@ -64,6 +64,7 @@ class TrainingSection(Section):
     steps: int = Field(gt=0)  # batches, which also set the length of the schedule
     max_minutes: float | None = Field(default=None, gt=0)  # stop earlier, with a checkpoint to resume from
     tokens_per_batch: int = Field(default=8192, gt=0)
+    infill: float = Field(default=0.0, ge=0, le=1)  # share of examples that have parts masked, to be filled in
     seed: int = Field(default=0, ge=0)
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; weights are always float32
     mesh: MeshSection = MeshSection()

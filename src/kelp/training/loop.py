@@ -44,7 +44,7 @@ class Source(Protocol):
     @property
     def site_kinds(self) -> int: ...
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int) -> Any: ...
+    def batch(self, step: int, *, seed: int, tokens_per_batch: int, infill: float) -> Any: ...
 
     def valid_batches(self) -> Iterable[Any]: ...
 
@@ -157,7 +157,7 @@ def plan_state(config: Config, shape: ModelConfig, mesh: Mesh) -> tuple[Callable
         return init_state(Denoiser.init(shape, key=key), optimizer, config.optimizer)
 
     abstract = jax.eval_shape(fresh, jax.random.key(0))
-    shardings = state_shardings(abstract, partition_specs(abstract.model), optimizer, mesh)
+    shardings = state_shardings(abstract, partition_specs(abstract.model), mesh)
     placed = jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings)
     return jax.jit(fresh, out_shardings=shardings), placed
 
@@ -169,7 +169,9 @@ def batches(config: Config, source: Source, *, start: int) -> Iterator[tuple[int
     settings = config.training
 
     def numbered(index: int) -> tuple[int, Any]:
-        batch = source.batch(index, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch)
+        batch = source.batch(
+            index, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, infill=settings.infill
+        )
         return index + 1, batch
 
     steps = grain.MapDataset.range(start, settings.steps).map(numbered)
@@ -216,7 +218,7 @@ def _check_same_run(saved: dict[str, Any], config: Config) -> None:
     ours = config.model_dump(mode="json")
     keys = [("model", key) for key in ours["model"]] + [("optimizer", key) for key in ours["optimizer"]]
     keys += [("data", key) for key in ours["data"] if key != "folder"]
-    keys += [("training", key) for key in ("seed", "tokens_per_batch", "dtype")]
+    keys += [("training", key) for key in ("seed", "tokens_per_batch", "infill", "dtype")]
     for section, key in keys:
         new = ours[section][key]
         old = saved[section].get(key, new)  # a key that a later Kelp knows

@@ -4,9 +4,10 @@ from typing import Any
 
 import jax
 import numpy as np
-import optax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+
+from kelp.training.step import named_leaves, with_leaves
 
 AXES = ("data", "fsdp", "tensor")
 BATCH = P(("data", "fsdp"))
@@ -49,7 +50,7 @@ def place_batch(batch: Any, mesh: Mesh) -> Any:
     return jax.tree.map(lambda a: jax.make_array_from_callback(a.shape, sharding, lambda index: a[index]), batch)
 
 
-def state_shardings(state: Any, specs: Any, optimizer: optax.GradientTransformation, mesh: Mesh) -> Any:
+def state_shardings(state: Any, specs: Any, mesh: Mesh) -> Any:
     """Where each array of a (shape-only) TrainState lies: moments and averages lie with their weights.
 
     `specs` is the model's pytree of PartitionSpecs; a mesh axis that does not divide a dimension is left out.
@@ -63,13 +64,14 @@ def state_shardings(state: Any, specs: Any, optimizer: optax.GradientTransformat
 
     replicated = NamedSharding(mesh, P())
     model = jax.tree.map(place, state.model, specs)
-    moments = optax.tree_utils.tree_map_params(
-        optimizer,
-        lambda _, sharding: sharding,
-        state.optimizer,
-        model,
-        transform_non_params=lambda _: replicated,
-    )
+    named = named_leaves(model)
+
+    def place_moment(name: str) -> NamedSharding:
+        """That of the weight whose name ends the moment's."""
+        parts = name.split(".")
+        return next((named[n] for i in range(len(parts)) if (n := ".".join(parts[i:])) in named), replicated)
+
+    moments = with_leaves(state.optimizer, {name: place_moment(name) for name in named_leaves(state.optimizer)})
     return type(state)(replicated, model, moments, None if state.average is None else model)
 
 

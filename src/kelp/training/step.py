@@ -22,8 +22,13 @@ UNDECAYED = (
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW and its schedule. `warmup` and the schedule count updates: steps divided by `accumulation`."""
+    """AdamW or Muon, and its schedule. `warmup` and the schedule count updates: steps divided by `accumulation`.
 
+    Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) orthogonalises the updates of the blocks'
+    matrices, scaled to the size that AdamW's have (Liu et al. 2025, arXiv 2502.16982, eq. 4); the rest is moved by Adam with Nesterov momentum.
+    """
+
+    name: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3  # at the peak
     warmup: int = 100  # updates from 0 to the peak
     schedule: Literal["cosine", "linear", "constant"] = "cosine"  # cosine and linear fall to 0 at the last step
@@ -100,14 +105,32 @@ def make_optimizer(config: OptimizerConfig, steps: int) -> optax.GradientTransfo
         }
         return with_leaves(weights, mask)
 
-    chain = optax.chain(
-        optax.clip_by_global_norm(config.clip_norm),
-        optax.adamw(make_schedule(config, steps), *config.betas, weight_decay=config.weight_decay, mask=decayed),
-    )
+    rate, decay = make_schedule(config, steps), config.weight_decay
+    match config.name:
+        case "adamw":
+            rule = optax.adamw(rate, *config.betas, weight_decay=decay, mask=decayed)
+        case "muon":
+            rule = optax.contrib.muon(
+                rate, weight_decay=decay, consistent_rms=0.2, muon_weight_dimension_numbers=_matrices,
+                adam_b1=config.betas[0], adam_b2=config.betas[1],
+            )  # fmt: skip
+    chain = optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
     if config.accumulation == 1:
         return optax.with_extra_args_support(chain)
     # One optimiser step a batch, since batches of a group may have different shapes.
     return optax.MultiSteps(chain, config.accumulation).gradient_transformation()
+
+
+def _matrices(weights: Any) -> Any:
+    """Which axes of each weight a matrix maps from and to; None where it is no matrix of a block."""
+
+    def axes(name: str, leaf: Any) -> Any:
+        if ".blocks." not in name or leaf.ndim < 2:
+            return None
+        inputs = leaf.ndim - 1 if name.endswith("attention.out") else 1  # out maps from all heads, the rest from D
+        return optax.contrib.MuonDimensionNumbers(tuple(range(inputs)), tuple(range(inputs, leaf.ndim)))
+
+    return with_leaves(weights, {name: axes(name, leaf) for name, leaf in named_leaves(weights).items()})
 
 
 def init_state(model: Denoiser, optimizer: optax.GradientTransformation, config: OptimizerConfig) -> TrainState:

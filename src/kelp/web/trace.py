@@ -101,9 +101,7 @@ class Trace(BaseModel):
 def _check_edit(parent: Node, node: Node, edit: Edit) -> None:
     before = parent.source.encode()
     if before[edit.start : edit.end] != edit.old.encode():
-        raise ValueError(
-            f"node {node.id}: bytes {edit.start} to {edit.end} of node {parent.id} are not {edit.old!r}"
-        )
+        raise ValueError(f"node {node.id}: bytes {edit.start} to {edit.end} of node {parent.id} are not {edit.old!r}")
     if before[: edit.start] + edit.new.encode() + before[edit.end :] != node.source.encode():
         raise ValueError(f"node {node.id}: its edit does not turn node {parent.id} into it")
 

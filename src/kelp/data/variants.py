@@ -1,0 +1,158 @@
+"""Relatives of functions that have tests: other programs in the same style, with tests of their own.
+
+A model trained on a few functions learns them by heart, and takes any program for a broken one of them. So a
+function is changed by a few random edits, given new names, and taken as a *clean* program of its own where every
+part of it matters to what it returns: it runs, its values differ, and tests can be found that nearly all of its near
+misses fail. What such a program should do is known from its tests alone.
+"""
+
+import ast
+import dataclasses
+import multiprocessing
+import random
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from kelp.data.decontaminate import Excluded, fingerprint
+from kelp.data.record import Record
+from kelp.data.specs import LIMITS, tests_of
+from kelp.diffusion.bank import Bank
+from kelp.diffusion.forward import ForwardConfig, corrupt
+from kelp.diffusion.mutations import near_misses
+from kelp.diffusion.shapes import bindings
+from kelp.execution.sandbox import Sandbox
+from kelp.syntax.program import Program, parse
+
+VARIANT = "#variant"  # ends their origin
+STEPS = (1, 2, 3, 4, 6)  # edits from a function to its variant
+CALLS = 18  # tried for one variant ...
+WORKING = 0.8  # ... and the share of them that must return
+PARTS = ("missing statement", "missing guard", "missing return")  # kinds of near miss that all must fail
+PROBES = 10  # others that the tests are tried on ...
+KILLED = 0.8  # ... and the share of them that must fail
+TRIES = 40  # programs looked at for one variant
+RENAMED = 0.5  # probability that a variable takes another name
+PIECE = 50  # variants that one process makes at a time
+
+
+def variants(records: Sequence[Record], count: int, excluded: Excluded, seed: int = 0, jobs: int = 2) -> list[Record]:
+    """Nearly `count` variants of the records that have asserts, no two alike and none a copy of what is excluded.
+
+    A function of records, count and seed, whatever `jobs` is.
+    """
+    tested = [r for r in records if r.asserts]
+    pieces = [(tested, seed, range(at, min(count, at + PIECE))) for at in range(0, count, PIECE)]
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        found = [record for piece in pool.imap(_make, pieces) for record in piece]
+    seen = {fingerprint(r.source).form for r in records}
+    kept = []
+    for record in found:
+        print_ = fingerprint(record.source)
+        if print_.form not in seen and excluded.match(print_) is None:
+            seen.add(print_.form)
+            kept.append(record)
+    return kept
+
+
+def _make(piece: tuple[Sequence[Record], int, range]) -> list[Record]:
+    records, seed, numbers = piece
+    bank = Bank.build(map(_parse, records))
+    with Sandbox(limits=LIMITS) as sandbox:
+        made = [variant(records, bank, sandbox, random.Random(f"variant {seed} {n}")) for n in numbers]
+    return [record for record in made if record is not None]
+
+
+def variant(records: Sequence[Record], bank: Bank, sandbox: Sandbox, rng: random.Random) -> Record | None:
+    """One variant of one of the records, or None where no program tried was worth keeping."""
+    origin = rng.choices(records, [_parse(r).size(0) for r in records])[0]  # the larger, the more ways to vary it
+    for _ in range(TRIES):
+        _, program = corrupt(_parse(origin), rng, rng.choice(STEPS), ForwardConfig(), bank)
+        if not all(program.leaf_texts[name] > 1 for name in _variables(program)):
+            continue
+        name, source = renamed(program, origin, records, rng)
+        record = Record(source, name, context=origin.context, origin=origin.origin + VARIANT, licence=origin.licence)
+        calls = [f"{name}({', '.join(arguments)})" for arguments in like(origin, rng)]
+        answers = sandbox.evaluate(source.encode(), calls, origin.context or "")
+        if sum(a.repr is not None for a in answers) < WORKING * len(calls):
+            continue
+        asserts = tests_of(record, answers, sandbox, rng)
+        if asserts and every_part_matters(record, asserts, sandbox, rng):
+            return dataclasses.replace(record, asserts=asserts)
+    return None
+
+
+def like(record: Record, rng: random.Random) -> Iterator[list[str]]:
+    """Arguments, as source, of calls like those of its tests: the tests' own, and others of the same types."""
+    nodes = [node for line in record.asserts for node in ast.walk(ast.parse(line))]
+    found = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == record.name]
+    for n in range(CALLS):
+        arguments = [ast.unparse(argument) for argument in rng.choice(found).args]
+        yield arguments if n < CALLS // 3 else [_redrawn(argument, rng) for argument in arguments]
+
+
+def _redrawn(argument: str, rng: random.Random) -> str:
+    """Other numbers, letters and lengths; the argument itself where it is no literal."""
+    try:
+        return repr(_other(ast.literal_eval(argument), rng))
+    except ValueError:
+        return argument
+
+
+def _other(value: Any, rng: random.Random) -> Any:
+    if type(value) is int:
+        return rng.choice((0, 1, value, value + rng.randint(-3, 3), rng.randint(-9, 12)))
+    if isinstance(value, str) and value:
+        return "".join(rng.choices(value + "ab ", k=rng.randint(1, 6)))
+    if isinstance(value, list) and value:
+        return [_other(rng.choice(value), rng) for _ in range(rng.randint(0, 5))]
+    if isinstance(value, tuple):
+        return tuple(_other(item, rng) for item in value)
+    if isinstance(value, dict):
+        return {key: _other(item, rng) for key, item in value.items()}
+    return value
+
+
+def every_part_matters(record: Record, asserts: Sequence[str], sandbox: Sandbox, rng: random.Random) -> bool:
+    """Do the tests fail without any one of its statements, and for most of the other near misses?"""
+    program = _parse(record)
+
+    def survives(source: bytes) -> bool:
+        return sandbox.run(source, asserts=asserts, setup=record.context or "").ok
+
+    misses = near_misses(program)
+    if any(survives(m.edit.apply(program.source)) for m in misses if m.kind in PARTS):
+        return False
+    others = rng.sample(misses, min(PROBES, len(misses)))
+    survivors = sum(survives(m.edit.apply(program.source)) for m in others)
+    return bool(others) and survivors <= (1 - KILLED) * len(others)
+
+
+def renamed(program: Program, origin: Record, records: Sequence[Record], rng: random.Random) -> tuple[str, str]:
+    """The function's new name, and its source under it and with some of its variables renamed."""
+    words = sorted({word for r in records for word in r.name.split("_")})
+    name = "_".join(rng.sample(words, min(len(words), rng.choice((1, 2)))))
+    own = _variables(program)
+    others = [n for r in records for n in _variables(_parse(r)) if n not in own]
+    changes = {origin.name.encode(): name.encode()}
+    for old in own:
+        if others and rng.random() < RENAMED:
+            changes[old] = rng.choice(others)
+            others = [n for n in others if n != changes[old]]
+    pieces, at = list[bytes](), 0
+    for node, kind in enumerate(program.kind):
+        keyword = program.kind[program.parent[node]] == "keyword_argument" and program.field[node] == "name"
+        new = changes.get(program.text(node)) if kind == "identifier" else None
+        if new is not None and program.field[node] != "attribute" and not keyword:
+            pieces += [program.source[at : program.start[node]], new]
+            at = program.end[node]
+    return name, b"".join([*pieces, program.source[at:]]).decode() + "\n"
+
+
+def _variables(program: Program) -> list[bytes]:
+    return list(dict.fromkeys(b.name for b in bindings(program)))
+
+
+@lru_cache(maxsize=4096)
+def _parse(record: Record) -> Program:
+    return parse(record.source.rstrip("\n").encode())
