@@ -1,6 +1,7 @@
 """Proposals of a small model with random weights, against the same probabilities computed the plain way."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import equinox as eqx
 import jax
@@ -13,7 +14,17 @@ from kelp.data.tokenizer import Tokenizer
 from kelp.diffusion.mutations import is_valid, near_misses
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
-from kelp.search.policy import BLIND, MODEL, NEAR_MISS, DecodeConfig, ModelPolicy, NoModel, Proposal, _near_misses
+from kelp.search.policy import (
+    BLIND,
+    LEAST,
+    MODEL,
+    NEAR_MISS,
+    DecodeConfig,
+    ModelPolicy,
+    NoModel,
+    Proposal,
+    _near_misses,
+)
 from kelp.syntax.program import Program, parse
 
 TASK = toy.TASKS[4]  # count_between
@@ -77,9 +88,11 @@ def test_every_near_miss_is_among_them(policy: ModelPolicy, program: Program) ->
     assert wanted <= set(results(program, policy.propose(program, CONDITION)))
 
 
+@pytest.mark.parametrize("suspicion", [(), (0.0, 0.3, 1.0, 0.5, 0.5, 0.0)], ids=["", "suspicion"])
 def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
-    policy: ModelPolicy, encoder: Encoder, proposals: list[Proposal]
+    policy: ModelPolicy, encoder: Encoder, suspicion: tuple[float, ...]
 ) -> None:
+    proposals = list(policy.propose(PROGRAM, replace(CONDITION, suspicion=suspicion)))
     state = encoder.state(PROGRAM, CONDITION)
     scored = [proposal for proposal in proposals if proposal.origin == NEAR_MISS and proposal.edit.text]
     rows = [state.row_of(proposal.edit) for proposal in scored]
@@ -88,19 +101,27 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     tokens, positions, targets = (pad([s[i] for s in suffixes], longest, fill) for i, fill in enumerate((0, 0, -1)))
     prefix = np.tile(np.asarray(state.tokens, np.int32), (len(scored), 1))
     sites = np.tile(np.asarray(state.rows, np.int32), (len(scored), 1, 1))
-    where, logits = eqx.filter_jit(policy.denoiser)(prefix, sites, tokens, positions)
+    where, logits = eqx.filter_jit(policy.denoiser)(prefix, sites, tokens, positions, (tokens != 0).astype(np.int32))
     each = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.maximum(targets, 0)[..., None], axis=-1)
     wrong = np.asarray(where, np.float64)  # of the sites, given that something is wrong: not stop
+    weights = np.zeros(len(state.rows))
+    for row, site in enumerate(state.sites, start=1):
+        spanned = PROGRAM.source[: max(site.end, site.start + 1)].count(b"\n", site.start) + (site.op == "insert")
+        first = PROGRAM.source[: site.start].count(b"\n")
+        spanned -= site.end > site.start and PROGRAM.source[site.end - 1 : site.end] == b"\n"
+        weights[row] = np.log(max(LEAST, *suspicion[first : first + spanned + 1])) if suspicion else 0.0
+    wrong = wrong + weights
     wrong = wrong - np.logaddexp.reduce(wrong[0, 1:]) + np.log(1 - BLIND)
     plain = wrong[range(len(rows)), rows] + np.where(targets >= 0, each[..., 0], 0).sum(axis=1)
-    share = np.log(BLIND / len(_near_misses(PROGRAM)))
-    plain = np.logaddexp(plain, share)
+    near = [state.row_of(edit) for edit in _near_misses(PROGRAM)]
+    share = np.log(BLIND) + weights - np.logaddexp.reduce(weights[near])
+    plain = np.logaddexp(plain, share[rows])
     assert len(scored) > 20
     np.testing.assert_allclose([proposal.log_prob for proposal in scored], plain, rtol=1e-4, atol=1e-4)
 
     for proposal in proposals:
         site = float(wrong[0, state.row_of(proposal.edit)])
-        most = np.logaddexp(site, share) if proposal.origin == NEAR_MISS else site
+        most = np.logaddexp(site, share[state.row_of(proposal.edit)]) if proposal.origin == NEAR_MISS else site
         assert proposal.log_prob <= most + 1e-4
         assert proposal.edit.text or proposal.log_prob == pytest.approx(most, abs=1e-4)  # a deletion writes nothing
 

@@ -50,10 +50,10 @@ class Recorder:
     sources: list[bytes] = field(default_factory=list)
     firsts: list[str | None] = field(default_factory=list)
 
-    def run(self, source: bytes, *, first: str | None, seconds: float | None) -> Observation:
+    def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool = False) -> Observation:
         self.sources.append(source)
         self.firsts.append(first)
-        return self.sandbox.run(source, first=first, asserts=self.asserts)
+        return self.sandbox.run(source, first=first, asserts=self.asserts, trace=trace)
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +102,15 @@ def test_a_state_ranks_by_its_tests_and_its_likelihood(tests: Recorder) -> None:
 def test_the_policy_sees_the_intent_the_tests_and_what_they_said(sandbox: Sandbox) -> None:
     policy = Swaps(*GOOD)
     run(Search(TASK, policy, Recorder(sandbox)))
-    assert policy.shown[0] == Condition("Twice the sum.", ASSERTS, "1/3 doubled(2, 0) got 6 want 4")
+    blame = (0.0, 2 / 3, 2 / 3)  # both lines of the body are executed by two tests that fail and one that passes
+    assert policy.shown[0] == Condition("Twice the sum.", ASSERTS, "1/3 doubled(2, 0) got 6 want 4", blame)
     assert policy.shown[1].observation.startswith("2/3 ")
+
+
+def test_suspicion_goes_with_the_lines_that_an_edit_moves(sandbox: Sandbox) -> None:
+    policy = Swaps(("    total = a", "    # new\n    # lines\n    total = a", -1.0))
+    run(Search(TASK, policy, Recorder(sandbox)))
+    assert policy.shown[1].suspicion == (0.0, 2 / 3, 2 / 3, 2 / 3, 2 / 3)
 
 
 def test_every_node_is_its_parent_with_the_edit(tests: Recorder) -> None:
@@ -143,9 +150,9 @@ def test_time_is_limited(strategy: str, tests: Recorder) -> None:
 
 def test_a_test_run_gets_no_more_time_than_is_left(sandbox: Sandbox) -> None:
     class Slow(Recorder):
-        def run(self, source: bytes, *, first: str | None, seconds: float | None) -> Observation:
+        def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool = False) -> Observation:
             self.left = seconds
-            return super().run(source, first=first, seconds=seconds)
+            return super().run(source, first=first, seconds=seconds, trace=trace)
 
     tests = Slow(sandbox)
     Search(TASK, Swaps(), tests, Budget(seconds=5), clock=lambda: 0.0).start()

@@ -43,6 +43,7 @@ class Condition:
     intent: str = ""
     asserts: tuple[str, ...] = ()  # visible tests, as source
     observation: str = ""  # what the tests said about this very program
+    suspicion: tuple[float, ...] = ()  # of each line of the program, from 0 to 1: the search's, no model sees it
 
 
 @dataclass(frozen=True)

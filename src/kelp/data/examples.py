@@ -256,10 +256,14 @@ def _usable(record: Record) -> bool:
 
 def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
     """(train, valid): about one file in fifty is held out whole. Small sets (toy) hold nothing out."""
-    if len({r.origin for r in records}) < 500:
+    if len({_file(r) for r in records}) < 100:
         return list(records), list(records)
-    held_out = {o for o in {r.origin for r in records} if zlib.crc32(o.encode()) % 50 == 0}
-    return [r for r in records if r.origin not in held_out], [r for r in records if r.origin in held_out]
+    held_out = {o for o in {_file(r) for r in records} if zlib.crc32(o.encode()) % 50 == 0}
+    return [r for r in records if _file(r) not in held_out], [r for r in records if _file(r) in held_out]
+
+
+def _file(record: Record) -> str:
+    return record.origin.removesuffix(VARIANT)
 
 
 def _shard_path(config: DataConfig, part: str, number: int) -> Path:

@@ -12,13 +12,14 @@ import multiprocessing
 import random
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from keyword import iskeyword
 from typing import Any
 
 from kelp.data.decontaminate import Excluded, fingerprint
 from kelp.data.record import Record
 from kelp.data.specs import LIMITS, tests_of
 from kelp.diffusion.bank import Bank
-from kelp.diffusion.forward import ForwardConfig, corrupt
+from kelp.diffusion.forward import FROM_BANK, IN_CONTEXT, ForwardConfig, corrupt
 from kelp.diffusion.mutations import near_misses
 from kelp.diffusion.shapes import bindings
 from kelp.execution.sandbox import Sandbox
@@ -31,13 +32,14 @@ WORKING = 0.8  # ... and the share of them that must return
 PARTS = ("missing statement", "missing guard", "missing return")  # kinds of near miss that all must fail
 PROBES = 10  # others that the tests are tried on ...
 KILLED = 0.8  # ... and the share of them that must fail
-TRIES = 40  # programs looked at for one variant
+TRIES = 8  # programs looked at for one variant
 RENAMED = 0.5  # probability that a variable takes another name
+EDITS = ForwardConfig(weights={IN_CONTEXT: 30.0, FROM_BANK: 60.0})  # mostly parts of each other
 PIECE = 50  # variants that one process makes at a time
 
 
 def variants(records: Sequence[Record], count: int, excluded: Excluded, seed: int = 0, jobs: int = 2) -> list[Record]:
-    """Nearly `count` variants of the records that have asserts, no two alike and none a copy of what is excluded.
+    """Variants of the records that have asserts, from `count` attempts; no two alike, none a copy of what is excluded.
 
     A function of records, count and seed, whatever `jobs` is.
     """
@@ -67,12 +69,12 @@ def variant(records: Sequence[Record], bank: Bank, sandbox: Sandbox, rng: random
     """One variant of one of the records, or None where no program tried was worth keeping."""
     origin = rng.choices(records, [_parse(r).size(0) for r in records])[0]  # the larger, the more ways to vary it
     for _ in range(TRIES):
-        _, program = corrupt(_parse(origin), rng, rng.choice(STEPS), ForwardConfig(), bank)
+        _, program = corrupt(_parse(origin), rng, rng.choice(STEPS), EDITS, bank)
         if not all(program.leaf_texts[name] > 1 for name in _variables(program)):
             continue
         name, source = renamed(program, origin, records, rng)
         record = Record(source, name, context=origin.context, origin=origin.origin + VARIANT, licence=origin.licence)
-        calls = [f"{name}({', '.join(arguments)})" for arguments in like(origin, rng)]
+        calls = list(dict.fromkeys(f"{name}({', '.join(arguments)})" for arguments in like(origin, rng)))
         answers = sandbox.evaluate(source.encode(), calls, origin.context or "")
         if sum(a.repr is not None for a in answers) < WORKING * len(calls):
             continue
@@ -130,10 +132,11 @@ def every_part_matters(record: Record, asserts: Sequence[str], sandbox: Sandbox,
 
 def renamed(program: Program, origin: Record, records: Sequence[Record], rng: random.Random) -> tuple[str, str]:
     """The function's new name, and its source under it and with some of its variables renamed."""
-    words = sorted({word for r in records for word in r.name.split("_")})
-    name = "_".join(rng.sample(words, min(len(words), rng.choice((1, 2)))))
+    some = rng.sample(records, min(len(records), 20))
+    words = [word for r in some for word in r.name.split("_") if word.isidentifier() and not iskeyword(word)]
+    name = "_".join(rng.sample(words, min(len(words), rng.choice((1, 2))))) or "f"
     own = _variables(program)
-    others = [n for r in records for n in _variables(_parse(r)) if n not in own]
+    others = [n for r in some for n in _variables(_parse(r)) if n not in own]
     changes = {origin.name.encode(): name.encode()}
     for old in own:
         if others and rng.random() < RENAMED:

@@ -74,8 +74,10 @@ class Asserts:
     sandbox: Sandbox
     case: Case
 
-    def run(self, source: bytes, *, first: str | None = None, seconds: float | None = None) -> Observation:
-        return self.sandbox.run(source, first=first, asserts=self.case.asserts, setup=self.case.setup)
+    def run(
+        self, source: bytes, *, first: str | None = None, seconds: float | None = None, trace: bool = False
+    ) -> Observation:
+        return self.sandbox.run(source, first=first, asserts=self.case.asserts, setup=self.case.setup, trace=trace)
 
 
 def solve(case: Case, policy: Policy, sandbox: Sandbox, settings: Settings = Settings()) -> Row:

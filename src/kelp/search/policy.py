@@ -8,6 +8,7 @@ import heapq
 import itertools
 import math
 import random
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -24,6 +25,7 @@ from kelp.syntax.program import Program
 
 MODEL, NEAR_MISS = "model", "near-miss"
 BLIND = 0.1  # share of the probability that near misses have among them, whatever the model says
+LEAST = 0.02  # suspicion of a line that no failing test executes
 SHORTEST = 128  # tokens: prefixes are padded to this or one of its doubles, since each length is compiled for
 
 
@@ -36,7 +38,6 @@ class Proposal:
     origin: str
 
 
-End = tuple[Edit, float, int]  # an edit, the log-probability of its site, and the node of a tree its suffix ends at
 Part = tuple[float, Callable[[], Iterable[Proposal]]]  # work to do, and a bound on the log-probability of its yield
 
 
@@ -75,6 +76,28 @@ def _legal(program: Program, proposals: Iterator[Proposal]) -> Iterator[Proposal
                 yield proposal
 
 
+class End(NamedTuple):
+    """A near miss to be scored: the log-probabilities of its site and of its own blind share, its node in the tree."""
+
+    edit: Edit
+    site: float
+    share: float
+    node: int
+
+
+def _log_weights(state: State, suspicion: tuple[float, ...]) -> np.ndarray:
+    """[rows] log of the suspicion of each site's worst line; zeros where the tests say nothing."""
+    weights = np.zeros(len(state.rows))
+    if any(suspicion):
+        source = state.program.source
+        starts = [0, *(i + 1 for i, byte in enumerate(source) if byte == 10)]
+        for row, site in enumerate(state.sites, start=1):
+            first, last = bisect_right(starts, site.start) - 1, bisect_right(starts, max(site.start, site.end - 1)) - 1
+            last += site.op == "insert"  # what is put in may belong to the line after
+            weights[row] = math.log(max([LEAST, *suspicion[first : last + 1]]))
+    return weights
+
+
 @dataclass(frozen=True)
 class DecodeConfig:
     """How much the model writes of its own for one program state."""
@@ -95,7 +118,8 @@ class ModelPolicy:
 
     The log-probability of a proposal is that of its site, given that something is still wrong, and of its tokens
     and the end. A near miss has, mixed in, an equal share of `BLIND`: a model that is sure and wrong costs some
-    test runs then, but puts none of them off for good.
+    test runs then, but puts none of them off for good. Both the sites' probabilities and these shares are weighted
+    by how suspicious the tests make the lines of the site.
     """
 
     def __init__(self, denoiser: Any, encoder: Encoder, config: DecodeConfig = DecodeConfig()) -> None:
@@ -108,7 +132,7 @@ class ModelPolicy:
         self.shortest, at = max((self._length(state), i) for i, state in enumerate(states))
         where, cache = self._encode(states[at])
         list(self._write(states[at], [1], where, cache))
-        self._score(SuffixTree(), [], 0.0, cache)
+        self._score(SuffixTree(), [], cache)
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         return _legal(program, self._ordered(program, condition))
@@ -116,8 +140,11 @@ class ModelPolicy:
     def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         """Best first. No edit is likelier than its site, so unlikely sites wait until it may be their turn."""
         state = self.encoder.state(program, condition)
+        weight = _log_weights(state, condition.suspicion)
         where, cache = self._encode(state)
-        parts = [*self._to_write(state, where, cache), *self._to_score(state, where, cache)]
+        where = where + weight
+        where += math.log(1 - BLIND) - np.logaddexp.reduce(where[1:])
+        parts = [*self._to_write(state, where, cache), *self._to_score(state, where, weight, cache)]
         ready: list[tuple[float, int, Proposal]] = []
         number = itertools.count()
         for bound, make in sorted(parts, key=lambda part: -part[0]):
@@ -136,13 +163,12 @@ class ModelPolicy:
         return length
 
     def _encode(self, state: State) -> tuple[np.ndarray, Any]:
-        """Log-probabilities of the sites that are not stop, and the cache that everything else works with."""
+        """Log-probabilities of the sites, and the cache that everything else works with."""
         length = self._length(state)
         rows = np.zeros((1, length, 3), np.int32)
         rows[0, : len(state.rows)] = state.rows
         where, cache = self._compiled.encode(self.denoiser, pad([state.tokens], length), rows)
-        log_probs = np.asarray(where, np.float64)[: len(state.rows)]
-        return log_probs - np.logaddexp.reduce(log_probs[1:]) + math.log(1 - BLIND), cache
+        return np.asarray(where, np.float64)[: len(state.rows)], cache
 
     def _to_write(self, state: State, where: np.ndarray, cache: Any) -> Iterator[Part]:
         """What the model would do of its own at the likeliest sites."""
@@ -171,30 +197,33 @@ class ModelPolicy:
                     if edit is not None:
                         yield Proposal(edit, float(where[row] + log_probs[i, beam]), MODEL)
 
-    def _to_score(self, state: State, where: np.ndarray, cache: Any) -> Iterator[Part]:
+    def _to_score(self, state: State, where: np.ndarray, weight: np.ndarray, cache: Any) -> Iterator[Part]:
         """The near misses, those of the likeliest sites first."""
         edits = [(state.row_of(edit), edit) for edit in _near_misses(state.program)]
+        if not edits:
+            return
         edits.sort(key=lambda pair: -where[pair[0]])
-        share = math.log(BLIND / max(1, len(edits)))
+        shares = weight + math.log(BLIND) - np.logaddexp.reduce(weight[[row for row, _ in edits]])
+        most = shares.max()
         tree, ends = SuffixTree(), list[End]()
         for row, edit in edits:
             suffix = self.encoder.suffix(state, row, self.encoder.written(edit.text))
             length = len(suffix[0])
             if not edit.text or length > NODES:  # a deletion writes nothing; what is this long, the model never wrote
-                log_prob = float(np.logaddexp(share, where[row])) if not edit.text else share
+                log_prob = float(np.logaddexp(shares[row], where[row]) if not edit.text else shares[row])
                 yield log_prob, partial(list, [Proposal(edit, log_prob, NEAR_MISS)])
                 continue
             if not tree.fits(length):
-                yield np.logaddexp(share, ends[0][1]), partial(self._score, tree, ends, share, cache)
+                yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
                 tree, ends = SuffixTree(), list[End]()
-            ends.append((edit, where[row], tree.add(*suffix)))
+            ends.append(End(edit, where[row], shares[row], tree.add(*suffix)))
         if ends:
-            yield np.logaddexp(share, ends[0][1]), partial(self._score, tree, ends, share, cache)
+            yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
 
-    def _score(self, tree: SuffixTree, ends: list[End], share: float, cache: Any) -> list[Proposal]:
+    def _score(self, tree: SuffixTree, ends: "list[End]", cache: Any) -> list[Proposal]:
         scores = np.asarray(self._compiled.score(self.denoiser, cache, *tree.arrays()), np.float64)
         return [
-            Proposal(edit, float(np.logaddexp(share, where + scores[node])), NEAR_MISS) for edit, where, node in ends
+            Proposal(e.edit, float(np.logaddexp(e.share, e.site + scores[e.node])), NEAR_MISS) for e in ends
         ]
 
     @cached_property

@@ -11,11 +11,12 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from kelp.execution.observation import Observation
 from kelp.search.policy import Policy
+from kelp.search.suspicion import moved, suspicion
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit
 from kelp.syntax.functions import Function
@@ -74,7 +75,7 @@ class Stop(Exception):
 class Tests(Protocol):
     """What runs the tests: a sandbox, as a rule."""
 
-    def run(self, source: bytes, *, first: str | None, seconds: float | None) -> Observation: ...
+    def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation: ...
 
 
 @dataclass
@@ -128,12 +129,25 @@ class Search:
     def _children(self, node: Node, target: Target, window: Function) -> Iterator[Node]:
         """Those by an edit of one function."""
         seen = node.observation.render(window.first_line) if node.observation else ""
-        for proposal in self.policy.propose(window.program, self.task.condition(target, seen)):
+        condition = replace(self.task.condition(target, seen), suspicion=self._suspicion(node, window))
+        for proposal in self.policy.propose(window.program, condition):
             edit = window.to_file(proposal.edit)
             yield Node(
                 next(self.ids), node, node.depth + 1, edit.apply(node.source), edit, target.qualname,
                 node.log_prob + target.prior + proposal.log_prob, proposal.origin,
             )  # fmt: skip
+
+    def _suspicion(self, node: Node, window: Function) -> tuple[float, ...]:
+        """Of the window's lines: that of the lines of the first state which they come from."""
+        first = self.tried[0] if self.tried else None
+        if first is None or first.observation is None or first.observation.error is not None:
+            return ()
+        by_line = suspicion(first.observation)
+        lines = list(range(1, first.source.count(b"\n") + 2))
+        for child in node.path()[1:]:
+            assert child.parent is not None and child.edit is not None
+            lines = moved(lines, child.parent.source, child.edit)
+        return tuple(by_line.get(line, 0.0) for line in lines[window.first_line - 1 : window.last_line])
 
     def test(self, node: Node) -> Node | None:
         """Run the tests on a node: the node with its observation, or None where it is a program seen before."""
@@ -148,7 +162,9 @@ class Search:
         if self.runs >= self.budget.runs:
             raise Stop("test runs used up")
         seconds = min(self.run_seconds, self.began + self.budget.seconds - self.clock())
-        return self._record(node, self.sandbox.run(node.source, first=self.last_failure, seconds=max(seconds, 0.01)))
+        trace = node.parent is None  # once is enough to know which lines to suspect
+        run = self.sandbox.run(node.source, first=self.last_failure, seconds=max(seconds, 0.01), trace=trace)
+        return self._record(node, run)
 
     def _record(self, node: Node, observation: Observation) -> Node:
         if observation.first_failure is not None:

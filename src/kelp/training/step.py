@@ -25,7 +25,8 @@ class OptimizerConfig:
     """AdamW or Muon, and its schedule. `warmup` and the schedule count updates: steps divided by `accumulation`.
 
     Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) orthogonalises the updates of the blocks'
-    matrices, scaled to the size that AdamW's have (Liu et al. 2025, arXiv 2502.16982, eq. 4); the rest is moved by Adam with Nesterov momentum.
+    matrices, scaled to the size that AdamW's have (Liu et al. 2025, arXiv 2502.16982, eq. 4); the rest is moved by Adam
+    with Nesterov momentum.
     """
 
     name: Literal["adamw", "muon"] = "adamw"
