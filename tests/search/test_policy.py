@@ -26,6 +26,7 @@ from kelp.search.policy import (
     _near_misses,
 )
 from kelp.syntax.program import Program, parse
+from kelp.syntax.python import free_names
 
 TASK = toy.TASKS[4]  # count_between
 PROGRAM = parse(TASK.source.rstrip("\n").encode())
@@ -124,6 +125,17 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
         most = np.logaddexp(site, share[state.row_of(proposal.edit)]) if proposal.origin == NEAR_MISS else site
         assert proposal.log_prob <= most + 1e-4
         assert proposal.edit.text or proposal.log_prob == pytest.approx(most, abs=1e-4)  # a deletion writes nothing
+
+
+def test_edits_that_read_a_name_defined_nowhere_are_left_out_where_the_names_are_known(
+    policy: ModelPolicy, proposals: list[Proposal]
+) -> None:
+    found = list(policy.propose(PROGRAM, replace(CONDITION, names=frozenset({"limit"}))))
+    kept = set(results(PROGRAM, found))
+    for result in results(PROGRAM, proposals):
+        assert (result in kept) == (free_names(result) <= {"limit"}), result.decode()
+    without_count = PROGRAM.source.replace(b"    count = 0\n", b"")
+    assert without_count not in kept and without_count in results(PROGRAM, proposals)
 
 
 def test_the_same_program_gets_the_same_proposals(policy: ModelPolicy, proposals: list[Proposal]) -> None:

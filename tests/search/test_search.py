@@ -103,7 +103,8 @@ def test_the_policy_sees_the_intent_the_tests_and_what_they_said(sandbox: Sandbo
     policy = Swaps(*GOOD)
     run(Search(TASK, policy, Recorder(sandbox)))
     blame = (0.0, 2 / 3, 2 / 3)  # both lines of the body are executed by two tests that fail and one that passes
-    assert policy.shown[0] == Condition("Twice the sum.", ASSERTS, "1/3 doubled(2, 0) got 6 want 4", blame)
+    said = "1/3 doubled(2, 0) got 6 want 4"
+    assert policy.shown[0] == Condition("Twice the sum.", ASSERTS, said, blame, frozenset({"doubled"}))
     assert policy.shown[1].observation.startswith("2/3 ")
 
 

@@ -12,7 +12,7 @@ Numbers = Sequence[int] | np.ndarray
 
 LONGEST_HOLE = 24  # tokens masked in one place
 MASKED = 0.25  # of a program's tokens, at most
-INFILL = 48  # suffix tokens that the masked places of an example may take together
+INFILL = 32  # suffix tokens that the masked places of an example may take together
 
 
 @dataclass(frozen=True)

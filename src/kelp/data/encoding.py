@@ -43,7 +43,9 @@ class Condition:
     intent: str = ""
     asserts: tuple[str, ...] = ()  # visible tests, as source
     observation: str = ""  # what the tests said about this very program
-    suspicion: tuple[float, ...] = ()  # of each line of the program, from 0 to 1: the search's, no model sees it
+    # The search's, which no model sees:
+    suspicion: tuple[float, ...] = ()  # of each line of the program, from 0 to 1
+    names: frozenset[str] | None = None  # that the file defines around the program; None where that is not known
 
 
 @dataclass(frozen=True)

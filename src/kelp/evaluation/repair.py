@@ -82,7 +82,7 @@ class Asserts:
 
 def solve(case: Case, policy: Policy, sandbox: Sandbox, settings: Settings = Settings()) -> Row:
     """Search one case."""
-    task = Task(case.source.encode(), (Target(case.function, case.intent, case.asserts),))
+    task = Task(case.source.encode(), (Target(case.function, case.intent, case.asserts),), case.setup.encode())
     search = Search(task, policy, Asserts(sandbox, case), settings.budget, seed=settings.seed)
     return judge(case, run(search, settings.strategy))
 

@@ -65,14 +65,17 @@ def _near_misses(program: Program) -> list[Edit]:
     return list(dict.fromkeys(edit for candidates in CANDIDATES.values() for edit in candidates(program)))
 
 
-def _legal(program: Program, proposals: Iterator[Proposal]) -> Iterator[Proposal]:
-    """Those that are legal, the first of each result."""
-    seen = set()
+def _legal(
+    program: Program, proposals: Iterator[Proposal], names: frozenset[str] | None = None
+) -> Iterator[Proposal]:
+    """Those that are legal, the first of each result. With `names`, none that read a name defined nowhere."""
+    seen, free_names = set(), program.language.free_names
+    known = None if names is None else names | free_names(program.source)
     for proposal in proposals:
         result = proposal.edit.apply(program.source)
         if result not in seen:
             seen.add(result)
-            if is_valid(program, proposal.edit):
+            if is_valid(program, proposal.edit) and (known is None or free_names(result) <= known):
                 yield proposal
 
 
@@ -119,7 +122,7 @@ class ModelPolicy:
     The log-probability of a proposal is that of its site, given that something is still wrong, and of its tokens
     and the end. A near miss has, mixed in, an equal share of `BLIND`: a model that is sure and wrong costs some
     test runs then, but puts none of them off for good. Both the sites' probabilities and these shares are weighted
-    by how suspicious the tests make the lines of the site.
+    by how suspicious the tests make the lines of the site. Edits that read a name defined nowhere are left out.
     """
 
     def __init__(self, denoiser: Any, encoder: Encoder, config: DecodeConfig = DecodeConfig()) -> None:
@@ -135,7 +138,7 @@ class ModelPolicy:
         self._score(SuffixTree(), [], cache)
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
-        return _legal(program, self._ordered(program, condition))
+        return _legal(program, self._ordered(program, condition), condition.names)
 
     def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         """Best first. No edit is likelier than its site, so unlikely sites wait until it may be their turn."""

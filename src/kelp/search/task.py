@@ -3,9 +3,11 @@
 import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from kelp.data.encoding import Condition
 from kelp.syntax.functions import Function, functions
+from kelp.syntax.python import PYTHON
 
 
 @dataclass(frozen=True)
@@ -24,12 +26,19 @@ class Task:
 
     source: bytes
     targets: tuple[Target, ...]
+    setup: bytes = b""  # code that is run before the file, in its namespace
 
     def __post_init__(self) -> None:
         known = {f.qualname for f in functions(self.source)}
         for target in self.targets:
             if target.qualname not in known:
                 raise ValueError(f"there is no function {target.qualname}")
+
+    @cached_property
+    def names(self) -> frozenset[str] | None:
+        """That are defined around the functions; None where that is not known."""
+        found = [PYTHON.bound_names(part) for part in (self.setup, self.source)]
+        return None if None in found else frozenset[str]().union(*filter(None, found))
 
     def windows(self, source: bytes) -> Iterable[tuple[Target, Function]]:
         """The targets as they stand in a state of the file."""
@@ -38,7 +47,7 @@ class Task:
             yield from ((target, window) for window in windows if window.qualname == target.qualname)
 
     def condition(self, target: Target, observation: str) -> Condition:
-        return Condition(target.intent, target.asserts, observation)
+        return Condition(target.intent, target.asserts, observation, names=self.names)
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,8 @@ class Language:
     may_drop: Callable[["Program", int], bool]
     docstring: Callable[["Program"], tuple[int, int] | None]  # its span, where the program has one
     compiles: Callable[[bytes], bool]  # the language's own last word on a whole program
+    free_names: Callable[[bytes], frozenset[str]]  # that a program reads and neither it nor the language defines
+    bound_names: Callable[[bytes], frozenset[str] | None]  # that a file defines for its functions; None: who knows
     lexer: re.Pattern[bytes]  # splits any text into pieces; every node begins and ends at a piece
     default_gap: Callable[[bytes, bytes, bytes, bool], bytes]  # usual space between two pieces, see python.py
     fits: Callable[[str, bytes, str], bool]  # may these bytes stand in a text of this category, see python.py

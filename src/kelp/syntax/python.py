@@ -1,6 +1,8 @@
 """Python: its grammar, what may stand where, and how its text is spaced."""
 
+import builtins
 import re
+import symtable
 import warnings
 from functools import cache
 from typing import TYPE_CHECKING
@@ -194,6 +196,32 @@ def compiles(source: bytes) -> bool:
     return True
 
 
+def free_names(source: bytes) -> frozenset[str]:
+    """Names that a program reads and binds nowhere itself, builtins left out. Raises SyntaxError."""
+    found, tables = set(), [_symbols(source)]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        top = table.get_type() == "module"
+        found |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
+    return frozenset(found - BUILTIN - set(bound_names(source) or ()))
+
+
+def bound_names(source: bytes) -> frozenset[str] | None:
+    """Names that a file binds at its top; None where it binds names unseen (`from x import *`). Raises SyntaxError."""
+    if re.search(rb"^[\t ]*from\b.*\bimport[\t ]*\(?[\t ]*\*", source, re.MULTILINE):
+        return None
+    symbols = _symbols(source).get_symbols()
+    return frozenset(s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_namespace())
+
+
+def _symbols(source: bytes) -> symtable.SymbolTable:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return symtable.symtable(source.decode("utf-8", "replace"), "<program>", "exec")
+
+
+BUILTIN = frozenset(dir(builtins)) | {"__file__", "__path__", "__builtins__", "__annotations__"}
 LEXER = re.compile(
     rb"""
       [\t\f ]*(?:\\?\r?\n[\t\f ]*)+                        # line ends, with the next line's indentation
@@ -293,6 +321,8 @@ PYTHON = Language(
     may_drop=may_drop,
     docstring=docstring,
     compiles=compiles,
+    free_names=free_names,
+    bound_names=bound_names,
     lexer=LEXER,
     default_gap=default_gap,
     fits=fits,

@@ -1,0 +1,68 @@
+"""Which names a program needs from outside, against what happens when it runs."""
+
+import builtins
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kelp.syntax.python import bound_names, free_names
+
+FILE = b"""
+import os.path as p, re
+from math import sqrt as root
+LIMIT: int = 3
+for index in range(2):
+    last = index
+class Box:
+    size = 1
+    def wide(self, by=LIMIT):
+        return self.size * by + offset
+def main(items, *rest, key=None, **more):
+    seen = [i for i in items if i > floor]
+    def inner(x):
+        return x + len(seen) + shift
+    with open(p.join("a")) as file, context() as other:
+        total: int = inner(last)
+    try:
+        pass
+    except MyError as error:
+        print(error)
+    return lambda y: (y, total, rest, key, more, file, other, named := missing, named)
+"""
+
+
+def test_names_are_free_where_neither_the_program_nor_python_binds_them():
+    assert free_names(FILE) == {"offset", "floor", "shift", "context", "MyError", "missing"}
+    assert bound_names(FILE) == {"p", "re", "root", "LIMIT", "index", "last", "Box", "main"}
+
+
+@pytest.mark.parametrize("line", [b"from a import *", b"if x:\n    from .b import  *"])
+def test_names_of_a_star_import_are_not_known(line):
+    assert bound_names(b"y = 1\n" + line + b"\n") is None
+
+
+def test_syntax_errors_are_raised():
+    with pytest.raises(SyntaxError):
+        free_names(b"def f(:\n")
+
+
+NAMES = st.sampled_from(["a", "b", "c", "len", "print"])
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), max_size=4), NAMES)
+def test_a_program_without_free_names_raises_no_name_error(assignments, result):
+    body = "".join(f"    {to} = {of}\n" for to, of in assignments)
+    source = f"def f(a):\n{body}    return {result}\n"
+    namespace = {}
+    exec(source, namespace)
+    free = free_names(source.encode())
+    try:
+        namespace["f"](1)
+    except UnboundLocalError:
+        pass  # bound, but too late
+    except NameError as error:
+        assert error.name in free
+    else:
+        read = {of for _, of in assignments} | {result}
+        assert free.isdisjoint(read - set(dir(builtins)))
