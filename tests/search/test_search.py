@@ -1,12 +1,12 @@
 """The search by hand-made policies: what it tries, in which order, and when it stops."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from kelp.data.encoding import Condition
-from kelp.execution.observation import Observation
+from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.search.policy import NoModel, Proposal
 from kelp.search.search import STRATEGIES, Node, Result, Search, run
@@ -54,6 +54,9 @@ class Recorder:
         self.sources.append(source)
         self.firsts.append(first)
         return self.sandbox.run(source, first=first, asserts=self.asserts, trace=trace)
+
+    def evaluate(self, source: bytes, calls: Sequence[str]) -> list[CallResult]:
+        return self.sandbox.evaluate(source, calls)
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from kelp.data.decontaminate import FunctionNode
 
@@ -166,6 +167,45 @@ def calls(
                 arguments.append(value)
         found.setdefault(f"{function.name}({', '.join(arguments)})")
     return list(found)
+
+
+def arguments_like(asserts: Sequence[str], name: str, rng: random.Random, count: int) -> list[str]:
+    """Arguments, as source, of up to `count` different calls of a function like those in its tests.
+
+    A third are the tests' own, the others have other numbers, letters and lengths in their literals.
+    """
+    nodes = [node for line in asserts for node in ast.walk(ast.parse(line))]
+    calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name]
+    found: dict[str, None] = {}
+    for n in range(count if calls else 0):
+        given = rng.choice(calls)
+        parts = [("*", a.value) if isinstance(a, ast.Starred) else ("", a) for a in given.args]
+        parts += [(f"{k.arg}=" if k.arg else "**", k.value) for k in given.keywords]
+        texts = [(how, ast.unparse(value)) for how, value in parts]
+        found.setdefault(", ".join(how + (text if n < count // 3 else _redrawn(text, rng)) for how, text in texts))
+    return list(found)
+
+
+def _redrawn(argument: str, rng: random.Random) -> str:
+    """Other numbers, letters and lengths; the argument itself where it is no literal."""
+    try:
+        return repr(_other(ast.literal_eval(argument), rng))
+    except ValueError:
+        return argument
+
+
+def _other(value: Any, rng: random.Random) -> Any:
+    if type(value) is int:
+        return rng.choice((0, 1, value, value + rng.randint(-3, 3), rng.randint(-9, 12)))
+    if isinstance(value, str) and value:
+        return "".join(rng.choices(value + "ab ", k=rng.randint(1, 6)))
+    if isinstance(value, list) and value:
+        return [_other(rng.choice(value), rng) for _ in range(rng.randint(0, 5))]
+    if isinstance(value, tuple):
+        return tuple(_other(item, rng) for item in value)
+    if isinstance(value, dict):
+        return {key: _other(item, rng) for key, item in value.items()}
+    return value
 
 
 def doctest_calls(function: FunctionNode) -> list[str]:

@@ -6,15 +6,14 @@ part of it matters to what it returns: it runs, its values differ, and tests can
 misses fail. What such a program should do is known from its tests alone.
 """
 
-import ast
 import dataclasses
 import multiprocessing
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from keyword import iskeyword
-from typing import Any
 
+from kelp.data import inputs
 from kelp.data.decontaminate import Excluded, fingerprint
 from kelp.data.record import Record
 from kelp.data.specs import LIMITS, tests_of
@@ -74,7 +73,7 @@ def variant(records: Sequence[Record], bank: Bank, sandbox: Sandbox, rng: random
             continue
         name, source = renamed(program, origin, records, rng)
         record = Record(source, name, context=origin.context, origin=origin.origin + VARIANT, licence=origin.licence)
-        calls = list(dict.fromkeys(f"{name}({', '.join(arguments)})" for arguments in like(origin, rng)))
+        calls = [f"{name}({given})" for given in inputs.arguments_like(origin.asserts, origin.name, rng, CALLS)]
         answers = sandbox.evaluate(source.encode(), calls, origin.context or "")
         if sum(a.repr is not None for a in answers) < WORKING * len(calls):
             continue
@@ -82,37 +81,6 @@ def variant(records: Sequence[Record], bank: Bank, sandbox: Sandbox, rng: random
         if asserts and every_part_matters(record, asserts, sandbox, rng):
             return dataclasses.replace(record, asserts=asserts)
     return None
-
-
-def like(record: Record, rng: random.Random) -> Iterator[list[str]]:
-    """Arguments, as source, of calls like those of its tests: the tests' own, and others of the same types."""
-    nodes = [node for line in record.asserts for node in ast.walk(ast.parse(line))]
-    found = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == record.name]
-    for n in range(CALLS):
-        arguments = [ast.unparse(argument) for argument in rng.choice(found).args]
-        yield arguments if n < CALLS // 3 else [_redrawn(argument, rng) for argument in arguments]
-
-
-def _redrawn(argument: str, rng: random.Random) -> str:
-    """Other numbers, letters and lengths; the argument itself where it is no literal."""
-    try:
-        return repr(_other(ast.literal_eval(argument), rng))
-    except ValueError:
-        return argument
-
-
-def _other(value: Any, rng: random.Random) -> Any:
-    if type(value) is int:
-        return rng.choice((0, 1, value, value + rng.randint(-3, 3), rng.randint(-9, 12)))
-    if isinstance(value, str) and value:
-        return "".join(rng.choices(value + "ab ", k=rng.randint(1, 6)))
-    if isinstance(value, list) and value:
-        return [_other(rng.choice(value), rng) for _ in range(rng.randint(0, 5))]
-    if isinstance(value, tuple):
-        return tuple(_other(item, rng) for item in value)
-    if isinstance(value, dict):
-        return {key: _other(item, rng) for key, item in value.items()}
-    return value
 
 
 def every_part_matters(record: Record, asserts: Sequence[str], sandbox: Sandbox, rng: random.Random) -> bool:

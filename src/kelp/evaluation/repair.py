@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kelp.evaluation.metrics import estimate, exact_match, median_runs, solved_versus_runs
-from kelp.execution.observation import Observation
+from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 from kelp.search.policy import Policy
@@ -78,6 +78,10 @@ class Asserts:
         self, source: bytes, *, first: str | None = None, seconds: float | None = None, trace: bool = False
     ) -> Observation:
         return self.sandbox.run(source, first=first, asserts=self.case.asserts, setup=self.case.setup, trace=trace)
+
+
+    def evaluate(self, source: bytes, calls: Sequence[str]) -> list[CallResult]:
+        return self.sandbox.evaluate(source, calls, self.case.setup)
 
 
 def solve(case: Case, policy: Policy, sandbox: Sandbox, settings: Settings = Settings()) -> Row:

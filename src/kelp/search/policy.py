@@ -65,9 +65,7 @@ def _near_misses(program: Program) -> list[Edit]:
     return list(dict.fromkeys(edit for candidates in CANDIDATES.values() for edit in candidates(program)))
 
 
-def _legal(
-    program: Program, proposals: Iterator[Proposal], names: frozenset[str] | None = None
-) -> Iterator[Proposal]:
+def _legal(program: Program, proposals: Iterator[Proposal], names: frozenset[str] | None = None) -> Iterator[Proposal]:
     """Those that are legal, the first of each result. With `names`, none that read a name defined nowhere."""
     seen, free_names = set(), program.language.free_names
     known = None if names is None else names | free_names(program.source)
@@ -225,9 +223,7 @@ class ModelPolicy:
 
     def _score(self, tree: SuffixTree, ends: "list[End]", cache: Any) -> list[Proposal]:
         scores = np.asarray(self._compiled.score(self.denoiser, cache, *tree.arrays()), np.float64)
-        return [
-            Proposal(e.edit, float(np.logaddexp(e.share, e.site + scores[e.node])), NEAR_MISS) for e in ends
-        ]
+        return [Proposal(e.edit, float(np.logaddexp(e.share, e.site + scores[e.node])), NEAR_MISS) for e in ends]
 
     @cached_property
     def _compiled(self) -> "_Compiled":

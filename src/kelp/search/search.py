@@ -10,12 +10,13 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from kelp.execution.observation import Observation
+from kelp.execution.observation import CallResult, Observation
 from kelp.search.policy import Policy
+from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit
@@ -76,6 +77,7 @@ class Tests(Protocol):
     """What runs the tests: a sandbox, as a rule."""
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation: ...
+    def evaluate(self, source: bytes, calls: Sequence[str]) -> list[CallResult]: ...
 
 
 @dataclass
@@ -199,8 +201,18 @@ class Search:
         now, first = latest.observation, self.tried[0].observation
         return node.log_prob + PASSED_WEIGHT * (now.passed - first.passed) / max(first.total, now.total, 1)
 
+    def _answers(self) -> dict[int, Answers]:
+        """What each patch gives for calls that the tests do not make, as far as the budget goes for all of them."""
+        calls = fresh_calls(self.task.targets, self.seed) if len(self.patches) > 1 else []
+        if not calls or self.runs + len(self.patches) > self.budget.runs:
+            return {}
+        if self.clock() - self.began >= self.budget.seconds:
+            return {}
+        results = {patch.id: self.sandbox.evaluate(patch.source, calls) for patch in self.patches}
+        return {patch: tuple(result.repr or result.exception for result in given) for patch, given in results.items()}
+
     def result(self, stopped: str) -> Result:
-        patches = sorted(self.patches, key=lambda n: (n.depth, -n.log_prob))
+        patches = ranked(self.patches, self._answers())
         return Result(
             self.tried[0], tuple(patches), tuple(self.tried), self.runs, self.clock() - self.began,
             self.states, self.valid_states, stopped,

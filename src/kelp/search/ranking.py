@@ -1,0 +1,53 @@
+"""Which of several patches to show first: tests that all of them pass cannot say, but what they do elsewhere can.
+
+Patches that give the same answers to calls the tests do not make are one opinion of what the function should do; the
+likeliest opinion wins, as in the consensus of sampled programs (Li et al. 2022, "Competition-level code generation
+with AlphaCode", section 4.6, and Chen et al. 2022, CodeT, arXiv 2207.10397).
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+
+from kelp.data.inputs import arguments_like
+from kelp.search.task import Target
+
+CALLS = 24
+
+Answers = tuple[str | None, ...]  # what a program gives for each call: the value's repr, or the exception's name
+
+
+P = TypeVar("P", bound="Patch")
+
+
+class Patch(Protocol):
+    @property
+    def id(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def log_prob(self) -> float: ...
+
+
+def fresh_calls(targets: Sequence[Target], seed: int) -> list[str]:
+    """Calls like those in the asserts about the targets; none where there are no such asserts."""
+    return [
+        f"{target.qualname}({given})"
+        for target in targets
+        for given in arguments_like(target.asserts, target.qualname, random.Random(seed), CALLS)
+    ]
+
+
+def ranked(patches: Sequence[P], answers: Mapping[int, Answers]) -> list[P]:
+    """Patches, best first: of the likeliest behaviour, then with the fewest edits, then the likeliest.
+
+    `answers` are those of each patch by its id, or nothing where they are not known.
+    """
+    groups: dict[Answers, list[float]] = defaultdict(list)
+    for patch in patches:
+        groups[answers.get(patch.id, ())].append(patch.log_prob)
+    weight = {given: float(np.logaddexp.reduce(group)) for given, group in groups.items()}
+    return sorted(patches, key=lambda p: (-weight[answers.get(p.id, ())], p.depth, -p.log_prob))
