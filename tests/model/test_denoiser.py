@@ -15,7 +15,6 @@ EDIT, UNTIL, END = 1, 2, 3
 
 loss = eqx.filter_jit(module.loss)
 encode = eqx.filter_jit(Denoiser.encode)
-score = eqx.filter_jit(Denoiser.score)
 
 
 class Batch(NamedTuple):
@@ -63,21 +62,6 @@ def test_encoding_alone_gives_the_same_sites_as_the_pass_over_prefix_and_suffix(
     hidden, _ = encode(denoiser, batch.prefix)
     together, _ = forward(denoiser, batch)
     np.testing.assert_allclose(denoiser.site_log_probs(hidden, batch.sites), together, atol=1e-4)
-
-
-def test_scores_over_the_shared_cache_equal_those_of_the_uncached_pass(denoiser, batch):
-    _, cache = encode(denoiser, batch.prefix)
-    for program in range(3):
-        # All three edits, as edits of this one program.
-        full = batch._replace(prefix=jnp.broadcast_to(batch.prefix[program], batch.prefix.shape))
-        log_probs = jax.nn.log_softmax(forward(denoiser, full)[1])
-        targets = np.asarray(batch.suffix_targets)
-        expected = [
-            sum(log_probs[row, t, token] for t, token in enumerate(targets[row]) if token >= 0) for row in range(3)
-        ]
-        one = cache.program(program)
-        scores = score(denoiser, one, batch.suffix, batch.suffix_positions, batch.suffix_targets)
-        np.testing.assert_allclose(scores, expected, atol=1e-4)
 
 
 def padded(batch):

@@ -113,7 +113,7 @@ def masked(example: Example, replaceable: int, rng: np.random.Generator) -> Exam
     moved = np.cumsum([*kept, True]) - 1  # the new index of each token; of those masked, their mask's
     shown = tokens.copy()
     shown[[a for a, _ in holes]] = MASK
-    hidden = (inside[first] > 0) & (inside[first] == inside[last]) & (kept.sum() > 0)
+    hidden = (inside[first] > 0) & (inside[first] == inside[last])
     whole = np.isin(first, [a for a, _ in holes]) & np.isin(last, [b for _, b in holes])
     stay = ~hidden | whole
     number = np.cumsum(stay) - 1

@@ -43,10 +43,6 @@ class PrefixCache(NamedTuple):
     valid: Bool[Array, "B P"]
     layers: KVCache
 
-    def program(self, index: int | Int[Array, ""]) -> "PrefixCache":
-        """The cache of one of the programs, as `score` and `decode` want it."""
-        return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, index, 1, axis=0), self)
-
 
 class Denoiser(eqx.Module):
     transformer: Transformer
@@ -87,25 +83,6 @@ class Denoiser(eqx.Module):
     def site_log_probs(self, hidden: Float[Array, "B P D"], sites: Int[Array, "B N 3"]) -> Float[Array, "B N"]:
         """Log-softmax over the rows with kind > 0; -inf on padding rows."""
         return self.pointer(hidden, sites)
-
-    def score(
-        self,
-        cache: PrefixCache,
-        suffix: Int[Array, "E T"],
-        suffix_positions: Int[Array, "E T"],
-        suffix_targets: Int[Array, "E T"],
-    ) -> Float[Array, " E"]:
-        """Log-probability of each of E edits of ONE program under the unconstrained distribution.
-
-        Teacher forcing over one shared cache. An edit's is the sum over its targets; 0 for a padding row.
-        """
-        valid = suffix != 0
-        E, P = suffix.shape[0], cache.valid.shape[1]
-        mask = jnp.concatenate(
-            [jnp.broadcast_to(cache.valid[:, None], (E, suffix.shape[1], P)), masks.causal(valid)], axis=-1
-        )
-        hidden, _ = self.transformer.with_cache(suffix, suffix_positions, mask, shared=cache.layers)
-        return -_token_losses(self.transformer.logits(hidden), suffix_targets).sum(axis=-1)
 
     def decode(
         self,
