@@ -130,7 +130,7 @@ def test_no_policy_sees_the_answer(sandbox: Sandbox) -> None:
     class Curious(Answers):
         def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
             assert program.source.decode() == CASES[0].source.rstrip()
-            assert condition == Condition("Add one.", ASSERTS, "0/4 f(0) got -1 want 1", (0.0, 1.0), frozenset({"f"}))
+            assert condition == Condition("Add one.", ASSERTS, "0/4 f(0) got -1 want 1", (1.0, 1.0), frozenset({"f"}))
             yield from ()
 
     assert solve(CASES[0], Curious([]), sandbox).stopped == "nothing left to try"

@@ -363,3 +363,21 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.05)
+
+
+def test_an_interrupted_run_is_not_answered_by_the_next() -> None:
+    with Sandbox(limits=Limits(seconds=30)) as sandbox:
+        assert sandbox.run(GOOD, asserts=[TEST]).ok
+        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            sandbox.run(b"def f():\n    while True: pass\n", asserts=[TEST])
+        assert [r.repr for r in sandbox.evaluate(b"def f():\n    return 7\n", ["f()"])] == ["7"]
+        assert sandbox.run(GOOD, asserts=[TEST]).ok
+
+
+def test_calls_are_cut_off_at_the_seconds_they_are_given() -> None:
+    with Sandbox(limits=Limits(seconds=30)) as sandbox:
+        began = time.monotonic()
+        results = sandbox.evaluate(b"def f(x):\n    while x: pass\n    return 1\n", ["f(0)", "f(1)"], seconds=0.3)
+        assert [r.exception for r in results] == [None, "Timeout"] and time.monotonic() - began < 15

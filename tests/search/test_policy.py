@@ -19,6 +19,7 @@ from kelp.search.policy import (
     LEAST,
     MODEL,
     NEAR_MISS,
+    UNDEFINED,
     DecodeConfig,
     ModelPolicy,
     NoModel,
@@ -127,15 +128,21 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
         assert proposal.edit.text or proposal.log_prob == pytest.approx(most, abs=1e-4)  # a deletion writes nothing
 
 
-def test_edits_that_read_a_name_defined_nowhere_are_left_out_where_the_names_are_known(
+def test_edits_that_read_a_name_defined_nowhere_come_late_where_the_names_are_known(
     policy: ModelPolicy, proposals: list[Proposal]
 ) -> None:
     found = list(policy.propose(PROGRAM, replace(CONDITION, names=frozenset({"limit"}))))
-    kept = set(results(PROGRAM, found))
-    for result in results(PROGRAM, proposals):
-        assert (result in kept) == (free_names(result) <= {"limit"}), result.decode()
-    without_count = PROGRAM.source.replace(b"    count = 0\n", b"")
-    assert without_count not in kept and without_count in results(PROGRAM, proposals)
+    assert [p.log_prob for p in found] == sorted((p.log_prob for p in found), reverse=True)
+    plain = {p.edit.apply(PROGRAM.source): p.log_prob for p in proposals}
+    assert set(plain) == set(results(PROGRAM, found))
+    late = 0
+    for proposal in found:
+        result = proposal.edit.apply(PROGRAM.source)
+        lost = plain[result] - proposal.log_prob
+        undefined = not free_names(result) <= {"limit"}
+        assert lost == pytest.approx(-UNDEFINED if undefined else 0.0, abs=1e-4), result.decode()
+        late += undefined
+    assert 0 < late < len(found) / 2
 
 
 def test_the_same_program_gets_the_same_proposals(policy: ModelPolicy, proposals: list[Proposal]) -> None:

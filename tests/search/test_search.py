@@ -55,8 +55,8 @@ class Recorder:
         self.firsts.append(first)
         return self.sandbox.run(source, first=first, asserts=self.asserts, trace=trace)
 
-    def evaluate(self, source: bytes, calls: Sequence[str]) -> list[CallResult]:
-        return self.sandbox.evaluate(source, calls)
+    def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
+        return self.sandbox.evaluate(source, calls, seconds=seconds)
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_a_state_ranks_by_its_tests_and_its_likelihood(tests: Recorder) -> None:
 def test_the_policy_sees_the_intent_the_tests_and_what_they_said(sandbox: Sandbox) -> None:
     policy = Swaps(*GOOD)
     run(Search(TASK, policy, Recorder(sandbox)))
-    blame = (0.0, 2 / 3, 2 / 3)  # both lines of the body are executed by two tests that fail and one that passes
+    blame = (2 / 3,) * 3  # both lines of the body are executed by two tests that fail and one that passes
     said = "1/3 doubled(2, 0) got 6 want 4"
     assert policy.shown[0] == Condition("Twice the sum.", ASSERTS, said, blame, frozenset({"doubled"}))
     assert policy.shown[1].observation.startswith("2/3 ")
@@ -114,7 +114,7 @@ def test_the_policy_sees_the_intent_the_tests_and_what_they_said(sandbox: Sandbo
 def test_suspicion_goes_with_the_lines_that_an_edit_moves(sandbox: Sandbox) -> None:
     policy = Swaps(("    total = a", "    # new\n    # lines\n    total = a", -1.0))
     run(Search(TASK, policy, Recorder(sandbox)))
-    assert policy.shown[1].suspicion == (0.0, 2 / 3, 2 / 3, 2 / 3, 2 / 3)
+    assert policy.shown[1].suspicion == (2 / 3,) * 5
 
 
 def test_every_node_is_its_parent_with_the_edit(tests: Recorder) -> None:

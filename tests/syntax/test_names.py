@@ -34,11 +34,22 @@ def main(items, *rest, key=None, **more):
 
 def test_names_are_free_where_neither_the_program_nor_python_binds_them():
     assert free_names(FILE) == {"offset", "floor", "shift", "context", "MyError", "missing"}
-    assert bound_names(FILE) == {"p", "re", "root", "LIMIT", "index", "last", "Box", "main"}
+    assert bound_names(FILE) == {"p", "re", "root", "LIMIT", "index", "last", "Box", "main", "size", "wide"}
 
 
-@pytest.mark.parametrize("line", [b"from a import *", b"if x:\n    from .b import  *"])
-def test_names_of_a_star_import_are_not_known(line):
+def test_a_global_statement_defines_a_name_for_all():
+    source = b"\xef\xbb\xbfdef init():\n    global table\n    table = {}\n"
+    assert bound_names(source) == {"init", "table"} and free_names(source) == set()
+
+
+HIDING = [
+    b"from a import *", b"if x:\n    from .b import  *", b"import os; from a import *", b"from a import \\\n  *",
+    b"globals().update(a=1)", b"def f():\n    exec('a = 1', g)",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", HIDING)
+def test_names_that_cannot_be_seen_are_not_known(line):
     assert bound_names(b"y = 1\n" + line + b"\n") is None
 
 

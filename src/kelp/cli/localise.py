@@ -13,14 +13,14 @@ LIMIT = 5  # functions searched at once
 def suspects(functions: Sequence[Function], observation: Observation) -> dict[str, float]:
     """Functions that failing tests reach with the log-probability (nats) of holding the fault, likeliest first.
 
-    A function is as suspicious as all of its lines together. Where the file itself cannot be imported, the function
-    that this happens in is to blame.
+    Taken are those with the worst lines; each is as likely as all of its lines together. Where the file itself cannot
+    be imported, the function that this happens in is to blame.
     """
     by_line = suspicion(observation)
-    scores: dict[str, float] = {}
-    for function in functions:
-        lines = range(function.first_line, function.last_line + 1)
-        scores[function.qualname] = scores.get(function.qualname, 0.0) + sum(by_line.get(line, 0.0) for line in lines)
-    worst = sorted((name for name in scores if scores[name] > 0), key=lambda name: -scores[name])[:LIMIT]
-    total = sum(scores[name] for name in worst)
-    return {name: math.log(scores[name] / total) for name in worst}
+    lines: dict[str, list[float]] = {}
+    for function in functions:  # a name may be defined more than once: a property and its setter
+        own = range(function.first_line, function.last_line + 1)
+        lines.setdefault(function.qualname, []).extend(by_line[line] for line in own if line in by_line)
+    worst = sorted((name for name in lines if lines[name]), key=lambda name: -max(lines[name]))[:LIMIT]
+    total = sum(sum(lines[name]) for name in worst)
+    return {name: math.log(sum(lines[name]) / total) for name in sorted(worst, key=lambda name: -sum(lines[name]))}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kelp.data.vocabulary import EDIT, END, MASK, NO_SITE, PAD, UNTIL
+from kelp.data.vocabulary import DOC, EDIT, END, MASK, NO_SITE, PAD, UNTIL
 
 Numbers = Sequence[int] | np.ndarray
 
@@ -89,6 +89,7 @@ def masked(example: Example, replaceable: int, rng: np.random.Generator) -> Exam
         taken[first[row] : last[row] + 1] = True
     start, end = example.span
     taken[start:end] = True
+    taken[:-1] |= np.asarray(example.tokens) == DOC  # what no edit writes
     candidates = np.flatnonzero((kind > 1) & (kind < replaceable) & (length <= LONGEST_HOLE))
     # Drawn in proportion to their length, without replacement (Efraimidis and Spirakis 2006).
     candidates = candidates[np.argsort(-(rng.random(len(candidates)) ** (1 / length[candidates])), kind="stable")]
@@ -115,7 +116,7 @@ def masked(example: Example, replaceable: int, rng: np.random.Generator) -> Exam
     shown[[a for a, _ in holes]] = MASK
     hidden = (inside[first] > 0) & (inside[first] == inside[last])
     whole = np.isin(first, [a for a, _ in holes]) & np.isin(last, [b for _, b in holes])
-    stay = ~hidden | whole
+    stay = ~hidden | (whole & (kind < replaceable))
     number = np.cumsum(stay) - 1
     new_rows = np.stack([moved[first], moved[last], kind], axis=1)[stay]
     at = (int(moved[start]), int(moved[end - 1]) + 1 if end > start else int(moved[start]))

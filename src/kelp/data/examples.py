@@ -175,7 +175,8 @@ def build(
     settings = json.loads(config.model_dump_json(exclude={"folder"}))
     meta_path = folder / "meta.json"
     if meta_path.exists():
-        if json.loads(meta_path.read_text())["config"] != settings:
+        made = json.loads(meta_path.read_text())["config"]
+        if DataConfig.model_validate({**made, "folder": folder}) != config:  # keys that a later Kelp knows: defaults
             raise DataError(f"{folder} holds data of another configuration; name another folder in [data]")
         return
     folder.mkdir(parents=True, exist_ok=True)
@@ -242,8 +243,9 @@ def gather(config: DataConfig, jobs: int) -> list[Record]:
         records = [Record(r.source, r.name, r.intent, r.context, (), r.origin, r.licence) for r in records]
     records = [r for r in records if _usable(r)]
     if config.variants:
-        # Toy functions are as plain as some tasks of benchmarks; what learns from them alone is measured on toy tasks.
-        records += variants(records, config.variants, shipped() if modules else toy_tasks(), config.seed, jobs)
+        # Toy functions are themselves as plain as some benchmark tasks: their variants keep off the toy tasks alone.
+        toys = all(r.origin.startswith("toy/") for r in records if r.asserts)
+        records += variants(records, config.variants, toy_tasks() if toys else shipped(), config.seed, jobs)
     return records
 
 
@@ -256,7 +258,7 @@ def _usable(record: Record) -> bool:
 
 def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
     """(train, valid): about one file in fifty is held out whole. Small sets (toy) hold nothing out."""
-    if len({_file(r) for r in records}) < 100:
+    if sum(not r.origin.endswith(VARIANT) for r in records) < 500:
         return list(records), list(records)
     held_out = {o for o in {_file(r) for r in records} if zlib.crc32(o.encode()) % 50 == 0}
     return [r for r in records if _file(r) not in held_out], [r for r in records if _file(r) in held_out]

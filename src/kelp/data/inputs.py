@@ -5,6 +5,7 @@ call draws one value of its kind for every parameter. Which assignment is right 
 """
 
 import ast
+import contextlib
 import itertools
 import random
 import re
@@ -174,7 +175,10 @@ def arguments_like(asserts: Sequence[str], name: str, rng: random.Random, count:
 
     A third are the tests' own, the others have other numbers, letters and lengths in their literals.
     """
-    nodes = [node for line in asserts for node in ast.walk(ast.parse(line))]
+    nodes: list[ast.AST] = []
+    for line in asserts:
+        with contextlib.suppress(SyntaxError, ValueError):
+            nodes += ast.walk(ast.parse(line.strip()))
     calls = [n for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == name]
     found: dict[str, None] = {}
     for n in range(count if calls else 0):
@@ -189,9 +193,11 @@ def arguments_like(asserts: Sequence[str], name: str, rng: random.Random, count:
 def _redrawn(argument: str, rng: random.Random) -> str:
     """Other numbers, letters and lengths; the argument itself where it is no literal."""
     try:
-        return repr(_other(ast.literal_eval(argument), rng))
-    except ValueError:
+        value = ast.literal_eval(argument)
+        other = _other(value, rng)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
         return argument
+    return argument if other is value else repr(other)
 
 
 def _other(value: Any, rng: random.Random) -> Any:

@@ -43,6 +43,8 @@ def variants(records: Sequence[Record], count: int, excluded: Excluded, seed: in
     A function of records, count and seed, whatever `jobs` is.
     """
     tested = [r for r in records if r.asserts]
+    if not tested:
+        return []
     pieces = [(tested, seed, range(at, min(count, at + PIECE))) for at in range(0, count, PIECE)]
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         found = [record for piece in pool.imap(_make, pieces) for record in piece]
@@ -93,7 +95,8 @@ def every_part_matters(record: Record, asserts: Sequence[str], sandbox: Sandbox,
     misses = near_misses(program)
     if any(survives(m.edit.apply(program.source)) for m in misses if m.kind in PARTS):
         return False
-    others = rng.sample(misses, min(PROBES, len(misses)))
+    others = [m for m in misses if m.kind not in PARTS]
+    others = rng.sample(others, min(PROBES, len(others)))
     survivors = sum(survives(m.edit.apply(program.source)) for m in others)
     return bool(others) and survivors <= (1 - KILLED) * len(others)
 

@@ -81,7 +81,9 @@ class Sandbox:
         except (KeyError, TypeError, ValueError):  # a program that found its way to the report
             return Observation((), error="the run's report makes no sense", output=reply["output"])
 
-    def evaluate(self, source: bytes, calls: Sequence[str], setup: str = "") -> list[CallResult]:
+    def evaluate(
+        self, source: bytes, calls: Sequence[str], setup: str = "", *, seconds: float | None = None
+    ) -> list[CallResult]:
         """What each call expression gives with the program as a bare module, in order, one result a call.
 
         The exception is `Timeout` for the call that was running at the deadline (`ProcessDied`: at the process's own
@@ -97,6 +99,7 @@ class Sandbox:
             "setup": setup,
             "calls": list(calls),
             "limit": _REPR_LIMIT,
+            "seconds": self.limits.seconds if seconds is None else min(seconds, self.limits.seconds),
         }
         reply = self._ask(request)
         results: list[CallResult] = []
@@ -154,7 +157,12 @@ class Sandbox:
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         with self._lock:
             server = self._ready()
-            reply = server.ask(request, self.limits.seconds + _GRACE)
+            try:
+                reply = server.ask(request, self.limits.seconds + _GRACE)
+            except BaseException:  # Ctrl-C: its answer would be taken for the next one's
+                server.stop()
+                self._server = None
+                raise
             if reply is None or reply["last"]:
                 server.stop()
                 self._server = None

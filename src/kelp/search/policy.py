@@ -10,7 +10,7 @@ import math
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple, Protocol
 
@@ -26,6 +26,7 @@ from kelp.syntax.program import Program
 MODEL, NEAR_MISS = "model", "near-miss"
 BLIND = 0.1  # share of the probability that near misses have among them, whatever the model says
 LEAST = 0.02  # suspicion of a line that no failing test executes
+UNDEFINED = math.log(0.01)  # what it costs to read a name that is defined nowhere: a step on the way, at best
 SHORTEST = 128  # tokens: prefixes are padded to this or one of its doubles, since each length is compiled for
 
 
@@ -65,15 +66,14 @@ def _near_misses(program: Program) -> list[Edit]:
     return list(dict.fromkeys(edit for candidates in CANDIDATES.values() for edit in candidates(program)))
 
 
-def _legal(program: Program, proposals: Iterator[Proposal], names: frozenset[str] | None = None) -> Iterator[Proposal]:
-    """Those that are legal, the first of each result. With `names`, none that read a name defined nowhere."""
-    seen, free_names = set(), program.language.free_names
-    known = None if names is None else names | free_names(program.source)
+def _legal(program: Program, proposals: Iterator[Proposal]) -> Iterator[Proposal]:
+    """Those that are legal, the first of each result."""
+    seen = set()
     for proposal in proposals:
         result = proposal.edit.apply(program.source)
         if result not in seen:
             seen.add(result)
-            if is_valid(program, proposal.edit) and (known is None or free_names(result) <= known):
+            if is_valid(program, proposal.edit):
                 yield proposal
 
 
@@ -84,6 +84,23 @@ class End(NamedTuple):
     site: float
     share: float
     node: int
+
+
+def _undefined(program: Program, names: frozenset[str] | None) -> Callable[[Edit], bool]:
+    """Does an edit read a name that nothing defines? False where that is not known, as of an illegal edit."""
+    free_names = program.language.free_names
+    try:
+        known = None if names is None else names | free_names(program.source)
+    except (SyntaxError, ValueError):
+        known = None
+
+    def undefined(edit: Edit) -> bool:
+        try:
+            return known is not None and not free_names(edit.apply(program.source)) <= known
+        except (SyntaxError, ValueError):
+            return False
+
+    return undefined
 
 
 def _log_weights(state: State, suspicion: tuple[float, ...]) -> np.ndarray:
@@ -118,9 +135,9 @@ class ModelPolicy:
     """The denoiser's proposals: its replacements at the likeliest sites, and all near misses under its scores.
 
     The log-probability of a proposal is that of its site, given that something is still wrong, and of its tokens
-    and the end. A near miss has, mixed in, an equal share of `BLIND`: a model that is sure and wrong costs some
+    and the end. A near miss has, mixed in, a share of `BLIND`: a model that is sure and wrong costs some
     test runs then, but puts none of them off for good. Both the sites' probabilities and these shares are weighted
-    by how suspicious the tests make the lines of the site. Edits that read a name defined nowhere are left out.
+    by how suspicious the tests make the lines of the site, and an edit that reads a name defined nowhere is put back.
     """
 
     def __init__(self, denoiser: Any, encoder: Encoder, config: DecodeConfig = DecodeConfig()) -> None:
@@ -136,7 +153,7 @@ class ModelPolicy:
         self._score(SuffixTree(), [], cache)
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
-        return _legal(program, self._ordered(program, condition), condition.names)
+        return _legal(program, self._ordered(program, condition))
 
     def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         """Best first. No edit is likelier than its site, so unlikely sites wait until it may be their turn."""
@@ -146,15 +163,25 @@ class ModelPolicy:
         where = where + weight
         where += math.log(1 - BLIND) - np.logaddexp.reduce(where[1:])
         parts = [*self._to_write(state, where, cache), *self._to_score(state, where, weight, cache)]
-        ready: list[tuple[float, int, Proposal]] = []
-        number = itertools.count()
+        ready: list[tuple[float, int, Proposal, bool]] = []
+        number, undefined = itertools.count(), _undefined(program, condition.names)
+
+        def pop() -> Iterator[Proposal]:
+            """The likeliest, unless it is found to read a name defined nowhere: then it goes back further behind."""
+            *_, proposal, looked_at = heapq.heappop(ready)
+            if not looked_at and undefined(proposal.edit):
+                proposal = replace(proposal, log_prob=proposal.log_prob + UNDEFINED)
+                heapq.heappush(ready, (-proposal.log_prob, next(number), proposal, True))
+            else:
+                yield proposal
+
         for bound, make in sorted(parts, key=lambda part: -part[0]):
             while ready and -ready[0][0] >= bound:
-                yield heapq.heappop(ready)[2]
+                yield from pop()
             for proposal in make():
-                heapq.heappush(ready, (-proposal.log_prob, next(number), proposal))
+                heapq.heappush(ready, (-proposal.log_prob, next(number), proposal, False))
         while ready:
-            yield heapq.heappop(ready)[2]
+            yield from pop()
 
     def _length(self, state: State) -> int:
         """That the arrays of a state are padded to."""

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Protocol
 
 from kelp.execution.observation import CallResult, Observation
@@ -77,7 +78,7 @@ class Tests(Protocol):
     """What runs the tests: a sandbox, as a rule."""
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation: ...
-    def evaluate(self, source: bytes, calls: Sequence[str]) -> list[CallResult]: ...
+    def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]: ...
 
 
 @dataclass
@@ -140,16 +141,26 @@ class Search:
             )  # fmt: skip
 
     def _suspicion(self, node: Node, window: Function) -> tuple[float, ...]:
-        """Of the window's lines: that of the lines of the first state which they come from."""
-        first = self.tried[0] if self.tried else None
-        if first is None or first.observation is None or first.observation.error is not None:
+        """Of the window's lines: that of the lines of the first state which they come from.
+
+        What stands before the first line executed (signature, defaults) is as suspicious as that line.
+        """
+        first, by_line = self.tried[0], self._by_line
+        if not by_line:
             return ()
-        by_line = suspicion(first.observation)
         lines = list(range(1, first.source.count(b"\n") + 2))
         for child in node.path()[1:]:
             assert child.parent is not None and child.edit is not None
             lines = moved(lines, child.parent.source, child.edit)
-        return tuple(by_line.get(line, 0.0) for line in lines[window.first_line - 1 : window.last_line])
+        found = [by_line.get(line) for line in lines[window.first_line - 1 : window.last_line]]
+        header = next((i for i, value in enumerate(found) if value is not None), 0)
+        found[:header] = [found[header]] * header
+        return tuple(value or 0.0 for value in found)
+
+    @cached_property
+    def _by_line(self) -> dict[int, float]:
+        first = self.tried[0].observation
+        return {} if first is None or first.error is not None else suspicion(first)
 
     def test(self, node: Node) -> Node | None:
         """Run the tests on a node: the node with its observation, or None where it is a program seen before."""
@@ -202,17 +213,23 @@ class Search:
         return node.log_prob + PASSED_WEIGHT * (now.passed - first.passed) / max(first.total, now.total, 1)
 
     def _answers(self) -> dict[int, Answers]:
-        """What each patch gives for calls that the tests do not make, as far as the budget goes for all of them."""
+        """What each patch gives for calls like those of the tests, as far as the budget goes for all of them."""
         calls = fresh_calls(self.task.targets, self.seed) if len(self.patches) > 1 else []
         if not calls or self.runs + len(self.patches) > self.budget.runs:
             return {}
-        if self.clock() - self.began >= self.budget.seconds:
-            return {}
-        results = {patch.id: self.sandbox.evaluate(patch.source, calls) for patch in self.patches}
-        return {patch: tuple(result.repr or result.exception for result in given) for patch, given in results.items()}
+        answers = {}
+        for done, patch in enumerate(self.patches):
+            left = self.began + self.budget.seconds - self.clock()
+            if left <= 0:
+                return {}
+            seconds = min(self.run_seconds, left / (len(self.patches) - done))
+            results = self.sandbox.evaluate(patch.source, calls, seconds=seconds)
+            answers[patch.id] = tuple(r.repr if r.round_trips else r.exception for r in results)
+        return answers
 
     def result(self, stopped: str) -> Result:
-        patches = ranked(self.patches, self._answers())
+        # An interrupted sandbox may still hold the answer to what it was asked last.
+        patches = ranked(self.patches, {} if stopped == "interrupted" else self._answers())
         return Result(
             self.tried[0], tuple(patches), tuple(self.tried), self.runs, self.clock() - self.began,
             self.states, self.valid_states, stopped,

@@ -37,7 +37,10 @@ class Task:
     @cached_property
     def names(self) -> frozenset[str] | None:
         """That are defined around the functions; None where that is not known."""
-        found = [PYTHON.bound_names(part) for part in (self.setup, self.source)]
+        try:
+            found = [PYTHON.bound_names(part) for part in (self.setup, self.source)]
+        except (SyntaxError, ValueError):  # beyond what one of the parsers takes
+            return None
         return None if None in found else frozenset[str]().union(*filter(None, found))
 
     def windows(self, source: bytes) -> Iterable[tuple[Target, Function]]:

@@ -208,20 +208,31 @@ def free_names(source: bytes) -> frozenset[str]:
 
 
 def bound_names(source: bytes) -> frozenset[str] | None:
-    """Names that a file binds at its top; None where it binds names unseen (`from x import *`). Raises SyntaxError."""
-    if re.search(rb"^[\t ]*from\b.*\bimport[\t ]*\(?[\t ]*\*", source, re.MULTILINE):
-        return None
-    symbols = _symbols(source).get_symbols()
-    return frozenset(s.get_name() for s in symbols if s.is_assigned() or s.is_imported() or s.is_namespace())
+    """Names that a file defines for its functions, by `global` and in class bodies too. Raises SyntaxError.
+
+    None where there may be others: after `from x import *`, `globals()` or `exec()`.
+    """
+    found, tables = set(), [_symbols(source)]
+    names = set[str]()
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        outer = table.get_type() != "function"
+        for s in table.get_symbols():
+            if s.is_assigned() or s.is_imported() or s.is_namespace():
+                found |= {s.get_name()} if outer or s.is_declared_global() else set()
+            names.add(s.get_name())
+    star = re.search(rb"\bimport[\s\\(]*\*", source)
+    return None if star or names & {"globals", "exec"} else frozenset(found)
 
 
 def _symbols(source: bytes) -> symtable.SymbolTable:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return symtable.symtable(source.decode("utf-8", "replace"), "<program>", "exec")
+        return symtable.symtable(source.decode("utf-8-sig", "replace"), "<program>", "exec")
 
 
-BUILTIN = frozenset(dir(builtins)) | {"__file__", "__path__", "__builtins__", "__annotations__"}
+BUILTIN = frozenset(dir(builtins)) | {"__file__", "__path__", "__builtins__", "__annotations__", "__class__"}
 LEXER = re.compile(
     rb"""
       [\t\f ]*(?:\\?\r?\n[\t\f ]*)+                        # line ends, with the next line's indentation

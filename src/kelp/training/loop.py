@@ -215,13 +215,13 @@ def score(metrics: dict[str, float], best: str) -> float:
 
 def _check_same_run(saved: dict[str, Any], config: Config) -> None:
     """What decides the losses must not change within a run, but for its length."""
-    ours = config.model_dump(mode="json")
+    ours, theirs = config.model_dump(mode="json"), Config.model_validate(saved).model_dump(mode="json")
     keys = [("model", key) for key in ours["model"]] + [("optimizer", key) for key in ours["optimizer"]]
     keys += [("data", key) for key in ours["data"] if key != "folder"]
     keys += [("training", key) for key in ("seed", "tokens_per_batch", "infill", "dtype")]
     for section, key in keys:
         new = ours[section][key]
-        old = saved[section].get(key, new)  # a key that a later Kelp knows
+        old = theirs[section][key]  # the default, where the run is older than the key
         if old != new:
             raise TrainingError(
                 f"the run was started with {key} = {old!r} in [{section}] and cannot go on with {new!r}: "
