@@ -60,14 +60,15 @@ def test_the_command_prints_a_table_and_writes_what_it_found(tmp_path: Path) -> 
     table = kelp_eval_toy("--max-runs", "8", "--out", str(tmp_path / "new"))
     head, *lines = table.splitlines()
     assert head.split()[:4] == ["mutations", "by", "n", "rejected"]
-    assert [line.split()[0] for line in lines] == ["1", "2", "3", "all"]
+    assert [line.split()[0] for line in lines] == [group for group in ("1", "2", "3", "all") for _ in range(2)]
     rows = [json.loads(line) for line in (tmp_path / "new/results.jsonl").read_text().splitlines()]
-    assert len(rows) == 30 and all(row["by"] == "no model" and row["runs"] <= 8 for row in rows)
+    assert len(rows) == 60 and all(row["runs"] <= 8 for row in rows)
+    assert [row["by"] for row in rows] == ["no model"] * 30 + ["by line"] * 30
     summary = json.loads((tmp_path / "new/summary.json").read_text())
     everything = summary["results"]["no model"]["all"]
     assert everything["validity"] == 1.0
-    assert everything["repaired"]["mean"] == pytest.approx(sum(row["repaired"] for row in rows) / 30)
-    assert f"{everything['repaired']['mean']:.1%}" in lines[-1]
+    assert everything["repaired"]["mean"] == pytest.approx(sum(row["repaired"] for row in rows[:30]) / 30)
+    assert f"{everything['repaired']['mean']:.1%}" in lines[-2]
 
 
 def test_the_command_finds_the_same_every_time() -> None:

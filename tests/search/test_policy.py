@@ -174,6 +174,17 @@ def test_without_a_model_the_near_misses_are_proposed_and_nothing_else() -> None
     assert results(PROGRAM, found) != results(PROGRAM, NoModel(seed=4).propose(PROGRAM, CONDITION))
 
 
+def test_without_a_model_suspicious_lines_can_come_first() -> None:
+    condition = replace(CONDITION, suspicion=(0.0, 0.0, 0.0, 1.0, 0.0, 0.0))
+    by_line = [list(NoModel(seed, by_line=True).propose(PROGRAM, condition)) for seed in (3, 3, 4)]
+    assert by_line[0] == by_line[1] != by_line[2]
+    assert set(results(PROGRAM, by_line[0])) == set(results(PROGRAM, NoModel().propose(PROGRAM, CONDITION)))
+    start = PROGRAM.source.index(b"        if x > low")
+    line = range(start, PROGRAM.source.index(b"\n", start) + 1)
+    first, last = by_line[0][:10], by_line[0][-10:]
+    assert sum(p.edit.start in line for p in first) > 7 > 3 > sum(p.edit.start in line for p in last)
+
+
 @pytest.mark.parametrize("name", ["sites", "batch", "beams", "max_tokens"])
 def test_decoding_needs_at_least_one_of_everything(name: str) -> None:
     with pytest.raises(ValueError, match=name):

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.evaluation.repair import Case, PolicyFor, Row
     from kelp.search.policy import Policy
 
-BASELINE = "no model"
+BASELINES = {"no model": False, "by line": True}  # do near misses on suspicious lines come first?
 COLUMNS = ("mutations", "by", "n", "rejected", "valid", "repaired", "exact match", "tests passed", "runs", "seconds")
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -26,7 +26,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.callback()
 def evaluate() -> None:  # with one benchmark alone, typer would take the group for it
-    """Measure a model on a benchmark, beside a baseline without one: every near miss in random order."""
+    """Measure a model on a benchmark, beside baselines without one."""
 
 
 @app.command()
@@ -48,6 +48,9 @@ def toy(
 ) -> None:
     """Ten small functions, each broken by one, two and three near misses until a test fails.
 
+    The baselines try every near miss in random order ("no model"), or those first whose lines failing tests execute
+    and passing tests do not ("by line").
+
     Shares have 95 % intervals (bootstrap over cases). Runs are those of the tests up to the first repair, that of
     the broken program included: the median over the cases repaired. Seconds are the median over all.
 
@@ -64,9 +67,8 @@ def toy(
 
     folder = find(model)
     settings = Settings(search.value, Budget(max_runs, 600.0, max_edits, patches), seed)
-    arms: dict[str, Callable[[], PolicyFor]] = {BASELINE: partial(no_model, seed)}
-    if folder is not None:
-        arms = {model: partial(load_model, folder)} | arms
+    arms: dict[str, Callable[[], PolicyFor]] = {} if folder is None else {model: partial(load_model, folder)}
+    arms |= {name: partial(no_model, seed, by_line=by_line) for name, by_line in BASELINES.items()}
     cases = make_cases(trials, seed)
     rows: list[tuple[str, Row]] = []
     with _progress(len(cases) * len(arms)) as advance:

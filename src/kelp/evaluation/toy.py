@@ -58,9 +58,9 @@ def make_case(task: Record, mutations: int, name: str, seed: int, sandbox: Sandb
     )
 
 
-def no_model(seed: int = 0) -> PolicyFor:
+def no_model(seed: int = 0, *, by_line: bool = False) -> PolicyFor:
     """The baseline, with an order of its own for every case."""
-    return lambda case: NoModel(f"{seed} {case.id}")
+    return lambda case: NoModel(f"{seed} {case.id}", by_line=by_line)
 
 
 def toy_metrics(

@@ -49,14 +49,21 @@ class Policy(Protocol):
 
 
 class NoModel:
-    """The baseline: every single near miss in random order, each as likely as the next."""
+    """The baseline: every single near miss in random order, each as likely as the next.
 
-    def __init__(self, seed: int | str = 0) -> None:
-        self.rng = random.Random(seed)
+    With `by_line` those on suspicious lines tend to come first: drawn one after the other in proportion to the
+    suspicion of their lines.
+    """
+
+    def __init__(self, seed: int | str = 0, *, by_line: bool = False) -> None:
+        self.rng, self.by_line = random.Random(seed), by_line
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         edits = _near_misses(program)
         self.rng.shuffle(edits)
+        if self.by_line:  # Gumbel's trick
+            weight = _line_weights(program, condition.suspicion)
+            edits.sort(key=lambda e: math.log(self.rng.expovariate(1.0)) - weight(e.start, e.end))
         log_prob = -math.log(max(1, len(edits)))
         return _legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
 
@@ -103,17 +110,18 @@ def _undefined(program: Program, names: frozenset[str] | None) -> Callable[[Edit
     return undefined
 
 
-def _log_weights(state: State, suspicion: tuple[float, ...]) -> np.ndarray:
-    """[rows] log of the suspicion of each site's worst line; zeros where the tests say nothing."""
-    weights = np.zeros(len(state.rows))
-    if any(suspicion):
-        source = state.program.source
-        starts = [0, *(i + 1 for i, byte in enumerate(source) if byte == 10)]
-        for row, site in enumerate(state.sites, start=1):
-            first, last = bisect_right(starts, site.start) - 1, bisect_right(starts, max(site.start, site.end - 1)) - 1
-            last += site.op == "insert"  # what is put in may belong to the line after
-            weights[row] = math.log(max([LEAST, *suspicion[first : last + 1]]))
-    return weights
+def _line_weights(program: Program, suspicion: tuple[float, ...]) -> Callable[[int, int], float]:
+    """The log of the suspicion of a span's worst line; 0 for all where the tests say nothing."""
+    if not any(suspicion):
+        return lambda start, end: 0.0
+    lines = [0, *(i + 1 for i, byte in enumerate(program.source) if byte == ord("\n"))]
+
+    def weight(start: int, end: int) -> float:
+        first, last = bisect_right(lines, start), bisect_right(lines, max(start, end - 1))
+        last += start == end  # what is put in may belong to the line after
+        return math.log(max([LEAST, *suspicion[first - 1 : last]]))
+
+    return weight
 
 
 @dataclass(frozen=True)
@@ -158,7 +166,8 @@ class ModelPolicy:
     def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         """Best first. No edit is likelier than its site, so unlikely sites wait until it may be their turn."""
         state = self.encoder.state(program, condition)
-        weight = _log_weights(state, condition.suspicion)
+        of_lines = _line_weights(program, condition.suspicion)
+        weight = np.asarray([0.0, *(of_lines(site.start, site.end) for site in state.sites)])
         where, cache = self._encode(state)
         where = where + weight
         where += math.log(1 - BLIND) - np.logaddexp.reduce(where[1:])
