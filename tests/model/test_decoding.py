@@ -48,7 +48,7 @@ def decode(denoiser, first=FIRST, rest=REST, *, beams, max_tokens):
 @eqx.filter_jit
 def _logits(denoiser, suffix, positions):
     sites = jnp.zeros((1, 1, 3), int).at[..., 2].set(1)
-    return denoiser(PREFIX, sites, suffix, positions)[1][0]
+    return denoiser(PREFIX, sites, suffix, positions, (suffix != 0).astype(int))[1][0]
 
 
 def next_log_probs(denoiser, site, written, first=FIRST, rest=REST, room=8):
@@ -122,7 +122,7 @@ def test_replacements_are_allowed_distinct_and_sorted(denoiser):
 
 def test_log_probabilities_are_those_of_teacher_forcing(denoiser):
     decoded = decode(denoiser, beams=4, max_tokens=5)
-    _, cache = eqx.filter_jit(Denoiser.encode)(denoiser, PREFIX)
+    prefix, sites = jnp.tile(PREFIX, (4, 1)), jnp.zeros((4, 1, 3), int).at[..., 2].set(1)
     for site in range(3):
         T = 7
         suffix, targets = np.zeros((4, T), int), np.full((4, T), -1)
@@ -132,8 +132,9 @@ def test_log_probabilities_are_those_of_teacher_forcing(denoiser):
             text = decoded.tokens[site, beam, : decoded.lengths[site, beam]].tolist()
             suffix[beam, : 2 + len(text)] = [EDIT, UNTIL, *text]
             targets[beam, 1 : 2 + len(text)] = [*text, END]
-        edits = (jnp.array(x) for x in (suffix, positions, targets))
-        scores = eqx.filter_jit(Denoiser.score)(denoiser, cache, *edits)
+        _, logits = eqx.filter_jit(denoiser)(prefix, sites, suffix, positions, (suffix != 0).astype(int))
+        each = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.maximum(targets, 0)[..., None], -1)
+        scores = np.where(targets >= 0, each[..., 0], 0.0).sum(axis=1)
         np.testing.assert_allclose(decoded.model_log_probs[site], scores, atol=1e-4)
 
 

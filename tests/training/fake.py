@@ -8,13 +8,13 @@ import json
 import os
 import signal
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from kelp.training.config import Config, parse_config
-from kelp.training.step import OptimizerConfig
 
 STEPS = 40
 TOML = f"""
@@ -116,9 +116,9 @@ def main() -> None:
     parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
-    optimizer = OptimizerConfig(name=options.optimizer)
     mesh = dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True))
-    recipe = config(mesh=mesh, steps=options.steps).model_copy(update={"optimizer": optimizer})
+    recipe = config(mesh=mesh, steps=options.steps)
+    recipe = recipe.model_copy(update={"optimizer": replace(recipe.optimizer, name=options.optimizer)})
     train(
         recipe,
         FakeSource(lengths=tuple(options.lengths), die_at=options.die_at),
