@@ -1,4 +1,4 @@
-"""`kelp eval`: benchmarks of a model, with the no-model baseline beside it under the same budgets."""
+"""`kelp eval`: benchmarks of a model, with baselines without a model beside it under the same budgets."""
 
 import json
 import sys
@@ -31,7 +31,7 @@ def evaluate() -> None:  # with one benchmark alone, typer would take the group 
 
 @app.command()
 def toy(
-    model: Annotated[str, typer.Option(metavar="NAME_OR_FOLDER", help="The model; none for the baseline alone.")] = (
+    model: Annotated[str, typer.Option(metavar="NAME_OR_FOLDER", help="The model; none for the baselines alone.")] = (
         "default"
     ),
     search: Annotated[Strategy, typer.Option(help="How to search.")] = Strategy.best_first,

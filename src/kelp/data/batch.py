@@ -43,10 +43,6 @@ class Batch(NamedTuple):
     suffix_segments: np.ndarray  # int32 [B, T]; 0 = padding
 
 
-def suffix_length(example: Example) -> int:
-    return 2 + len(example.written) if example.written is not None else 2
-
-
 def collate(examples: Sequence[Example], prefix: int, rows: int, suffix: int, size: int = 0) -> Batch:
     """Pad examples to P=prefix, N=rows, T=suffix, and with empty examples to B=size where that is more."""
     count = max(size, len(examples))

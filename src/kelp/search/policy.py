@@ -257,7 +257,7 @@ class ModelPolicy:
         if ends:
             yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
 
-    def _score(self, tree: SuffixTree, ends: "list[End]", cache: Any) -> list[Proposal]:
+    def _score(self, tree: SuffixTree, ends: list[End], cache: Any) -> list[Proposal]:
         scores = np.asarray(self._compiled.score(self.denoiser, cache, *tree.arrays()), np.float64)
         return [Proposal(e.edit, float(np.logaddexp(e.share, e.site + scores[e.node])), NEAR_MISS) for e in ends]
 

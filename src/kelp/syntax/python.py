@@ -198,13 +198,8 @@ def compiles(source: bytes) -> bool:
 
 def free_names(source: bytes) -> frozenset[str]:
     """Names that a program reads and binds nowhere itself, builtins left out. Raises SyntaxError."""
-    found, tables = set(), [_symbols(source)]
-    while tables:
-        table = tables.pop()
-        tables += table.get_children()
-        top = table.get_type() == "module"
-        found |= {s.get_name() for s in table.get_symbols() if s.is_referenced() and (top or s.is_global())}
-    return frozenset(found - BUILTIN - set(bound_names(source) or ()))
+    read, bound = _names(source)
+    return frozenset(read - BUILTIN - (bound or frozenset()))
 
 
 def bound_names(source: bytes) -> frozenset[str] | None:
@@ -212,18 +207,25 @@ def bound_names(source: bytes) -> frozenset[str] | None:
 
     None where there may be others: after `from x import *`, `globals()` or `exec()`.
     """
-    found, tables = set(), [_symbols(source)]
-    names = set[str]()
+    return _names(source)[1]
+
+
+def _names(source: bytes) -> tuple[set[str], frozenset[str] | None]:
+    """The names that a file reads from its top or from outside, and `bound_names`, in one walk over its scopes."""
+    read, bound, seen = set[str](), set[str](), set[str]()
+    tables = [_symbols(source)]
     while tables:
         table = tables.pop()
         tables += table.get_children()
-        outer = table.get_type() != "function"
+        top, outer = table.get_type() == "module", table.get_type() != "function"
         for s in table.get_symbols():
-            if s.is_assigned() or s.is_imported() or s.is_namespace():
-                found |= {s.get_name()} if outer or s.is_declared_global() else set()
-            names.add(s.get_name())
+            seen.add(s.get_name())
+            if s.is_referenced() and (top or s.is_global()):
+                read.add(s.get_name())
+            if (outer or s.is_declared_global()) and (s.is_assigned() or s.is_imported() or s.is_namespace()):
+                bound.add(s.get_name())
     star = re.search(rb"\bimport[\s\\(]*\*", source)
-    return None if star or names & {"globals", "exec"} else frozenset(found)
+    return read, None if star or seen & {"globals", "exec"} else frozenset(bound)
 
 
 def _symbols(source: bytes) -> symtable.SymbolTable:
