@@ -18,6 +18,16 @@ def counter(start=0, *, step: int = 1):
         def get(self): return count
     return more, Holder
 """,
+        # guards of cases that take everything without them
+        """
+def measure(x, y, rest):
+    match x:
+        case None if y: return *rest, *rest.values()
+        case 0 | (_) if z: y = *rest, *rest.values()
+        case (z as w) if z: return w
+        case _ if (y := x): return y
+        case z if x: return z
+""",
         # match
         """
 def command(words):

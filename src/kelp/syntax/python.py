@@ -89,6 +89,9 @@ CONDITIONS = frozenset({
     ("boolean_operator", "left"), ("boolean_operator", "right"),
 })  # fmt: skip
 RESULTS = frozenset({("return_statement", None)})
+TAKES_ALL = re.compile(  # a case pattern that is a name or _, or whose last alternative is
+    rb"(?:^|\|)[\s(]*(?!(?:None|True|False)\b)[A-Za-z_\x80-\xff][\w\x80-\xff]*(?:\s+as\s+[\w\x80-\xff]+)?[\s)]*$"
+)
 
 
 @cache  # the grammar has few of these
@@ -136,12 +139,16 @@ def may_drop(program: "Program", node: int) -> bool:
         if kind[node] == "case_clause":
             return len(siblings) > 1
         return kind[node] != "finally_clause" or excepts > 0
+    if kind[node] == "if_clause" and kind[parent] == "case_clause":
+        clauses = [c for c in program.children(program.parent[parent]) if kind[c] == "case_clause"]
+        pattern = b" ".join(program.text(c) for c in siblings[:at])
+        return clauses[-1] == parent or TAKES_ALL.search(pattern) is None  # only the last case may take all
     if kind[node] == "for_in_clause":
         return any(kind[c] == "for_in_clause" for c in siblings[:at])
     if kind[parent] in LISTS and kind[parent] not in STATEMENT_LISTS and len(siblings) == 1:
         return not program.source[program.end[node] : program.end[parent]].lstrip().startswith(b",")
     if kind[parent] in ("tuple", "expression_list", "pattern_list") and len(siblings) == 2:
-        return not kind[siblings[1 - at]].startswith("list_splat")  # a starred expression cannot stand alone
+        return program.text(siblings[1 - at])[:1] != b"*"  # a starred expression cannot stand alone
     if kind[parent] in ("parameters", "lambda_parameters"):
         before, after = siblings[:at], siblings[at + 1 :]
         if before and kind[before[-1]] == "keyword_separator":
