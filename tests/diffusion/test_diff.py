@@ -96,6 +96,13 @@ def test_a_statement_that_moved_and_changed_elsewhere_is_still_only_indented() -
     assert cost == INDENT_COST + edit_cost(1, 2)
 
 
+def test_a_statement_that_moved_and_changed_inside_is_indented_and_then_edited() -> None:
+    old = "def f(a):\n    if a:\n        b = 1\n        return g(a, b)"
+    new = "def f(a):\n    if a:\n        b = 1\n    return g(a, c)"
+    assert sorted(texts(old, new)) == [("\n        ", "\n    "), ("b", "c")]
+    assert distance(parse(old.encode()), parse(new.encode()))[0] == INDENT_COST + edit_cost(1, 1)
+
+
 @pytest.mark.parametrize("which", range(len(HARD)))
 def test_unusual_programs_reach_each_other_over_valid_states(which: int) -> None:
     for other in HARD[which + 1 :: 3] + HARD[:which:4]:

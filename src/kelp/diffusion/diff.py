@@ -68,7 +68,7 @@ def distance(a: Program, b: Program) -> Script:
     if one[0] <= EDIT_COST + _leaves_apart(a, b):  # no script costs less
         return one
     diff = _Diff(a, b)
-    best = min(one, _reindented(a, *diff.between(a.root, b.root)), key=_cost)
+    best = min(one, _reindented(diff, *diff.between(a.root, b.root)), key=_cost)
     outside = a.source[: a.start[a.root]] == b.source[: b.start[b.root]]
     outside &= a.source[a.end[a.root] :] == b.source[b.end[b.root] :]
     if best[0] == INFINITE or not outside or apply_disjoint(a.source, list(best[1])) != b.source:
@@ -100,23 +100,33 @@ def _one_edit(a: Program, b: Program) -> Script:
     return best
 
 
-def _reindented(a: Program, cost: float, script: tuple[Edit, ...]) -> Script:
-    """A statement taken out at one end of a block and put in beyond it is only indented otherwise."""
-    index = site_index(a)
+def _reindented(diff: "_Diff", cost: float, script: tuple[Edit, ...]) -> Script:
+    """A statement taken out at one end of a block and put in beyond it is indented otherwise, and edited inside."""
+    a, b = diff.a, diff.b
     found: list[Edit] = []
     for edit in script:
         before = found[-1] if found else None
         if before is not None and edit.start in (before.start, before.end) and bool(edit.text) != bool(before.text):
             out, into = (before, edit) if edit.text else (edit, before)
-            statement = a.source[out.start : out.end].lstrip()
-            start, end = out.start, out.end - len(statement)
-            if into.start == into.end and into.text.lstrip() == statement and (start, end, "replace") in index:
-                found[-1] = Edit(start, end, into.text[: len(into.text) - len(statement)])
-                leaves = _leaves_within(a, start, out.end)
-                cost += INDENT_COST - edit_cost(leaves, 0) - edit_cost(0, leaves)
-                continue
+            old, new = a.source[out.start : out.end].lstrip(), into.text.lstrip()
+            start, end = out.start, out.end - len(old)
+            if into.start == into.end and (start, end, "replace") in diff.sites:
+                x, y = _node(a, old, end), _node(b, new)
+                inner = (0.0, ()) if old == new else diff.between(x, y) if x and y else IMPOSSIBLE
+                sizes = (_leaves_within(a, end, out.end), b.size(y) if y else _leaves_within(a, end, out.end))
+                saved = edit_cost(sizes[0], 0) + edit_cost(0, sizes[1]) - INDENT_COST - inner[0]
+                if saved > 0:
+                    found[-1:] = [Edit(start, end, into.text[: len(into.text) - len(new)]), *inner[1]]
+                    cost -= saved
+                    continue
         found.append(edit)
     return cost, tuple(found)
+
+
+def _node(program: Program, text: bytes, start: int | None = None) -> int | None:
+    """The outermost node of this text, at this place or anywhere."""
+    places = (n for n in range(1, len(program.kind)) if start is None or program.start[n] == start)
+    return next((n for n in places if program.text(n) == text), None)
 
 
 def _leaves_within(program: Program, start: int, end: int) -> int:
