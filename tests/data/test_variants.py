@@ -5,7 +5,7 @@ import pytest
 from kelp.data import toy
 from kelp.data.decontaminate import fingerprint, toy_tasks
 from kelp.data.record import Record
-from kelp.data.variants import VARIANT, every_part_matters, variants
+from kelp.data.variants import VARIANT, graft, asserts_of_every_part, variants
 from kelp.diffusion.mutations import near_misses
 from kelp.execution.sandbox import Sandbox
 from kelp.syntax.program import parse
@@ -46,10 +46,23 @@ def test_variants_are_a_function_of_the_seed_whatever_the_jobs(made):
     assert variants(toy.TRAIN, 60, toy_tasks(), seed=4, jobs=2) != made
 
 
-def test_dead_code_and_weak_tests_are_noticed(sandbox):
-    source = "def f(x):\n    y = 3\n    return x + 1\n"
-    asserts = ("assert f(1) == 2", "assert f(5) == 6", "assert f(-3) == -2")
-    assert not every_part_matters(Record(source, "f"), asserts, sandbox, random.Random(0))
-    alive = Record("def f(x):\n    return x + 1\n", "f")
-    assert every_part_matters(alive, asserts, sandbox, random.Random(0))
-    assert not every_part_matters(alive, ("assert f(1) > 0",), sandbox, random.Random(0))
+def test_dead_code_and_calls_that_tell_little_are_noticed(sandbox):
+    def tests(source: str, *calls: str) -> tuple[str, ...]:
+        return asserts_of_every_part(
+            Record(source, "f"), sandbox.evaluate(source.encode(), calls), sandbox, random.Random(0)
+        )
+
+    telling = ("f(1)", "f(5)", "f(-3)")
+    assert len(tests("def f(x):\n    return x + 1\n", *telling)) == 3
+    assert tests("def f(x):\n    y = 3\n    return x + 1\n", *telling) == ()  # y might as well be missing
+    assert tests("def f(x):\n    if x > 9:\n        return 0\n    return x + 1\n", *telling) == ()
+    assert tests("def f(x):\n    return x > 0\n", "f(1)", "f(1)", "f(-1)") == ()  # the boundary is anybody's guess
+
+
+def test_a_graft_takes_the_names_of_its_place(sandbox):
+    program = parse(b"def f(a, b):\n    return a")
+    donor = parse(b"def g(x):\n    y = x\n    while x:\n        y = y + x\n    return y")
+    rng = random.Random(0)
+    sources = {graft(program, donor, rng).apply(program.source) for _ in range(300)}
+    assert b"def f(a, b):\n    b = a\n    return a" in sources
+    assert any(b"    while a:\n        b = b + a\n    return a" in source for source in sources)  # its body goes along

@@ -72,7 +72,7 @@ class DataConfig(Section):
     spec: float = Field(default=0.8, ge=0, le=1)
     observation: float = Field(default=0.8, ge=0, le=1)
     with_spec: float = Field(default=0.5, ge=0, le=1)  # share of examples from functions that have tests
-    variants: int = Field(default=0, ge=0)  # programs made from those with tests, see `variants`
+    variants: int = Field(default=0, ge=0)  # tries at programs made from the toy ones, or else from those with tests
     with_variant: float = Field(default=0.5, ge=0, le=1)  # share of examples with tests that are made from them
     specs: Literal["none", "own", "generated"] = "generated"  # tests: none, those records come with, made by running
     encoding: EncodingConfig = EncodingConfig()
@@ -244,8 +244,8 @@ def gather(config: DataConfig, jobs: int) -> list[Record]:
     records = [r for r in records if _usable(r)]
     if config.variants:
         # Toy functions are themselves as plain as some benchmark tasks: their variants keep off the toy tasks alone.
-        toys = all(r.origin.startswith("toy/") for r in records if r.asserts)
-        records += variants(records, config.variants, toy_tasks() if toys else shipped(), config.seed, jobs)
+        toys = [r for r in records if r.origin.startswith("toy/")]
+        records += variants(toys or records, config.variants, toy_tasks() if toys else shipped(), config.seed, jobs)
     return records
 
 

@@ -87,10 +87,22 @@ def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> tuple[str, ...
 
 def tests_of(record: Record, answers: Sequence[CallResult], sandbox: Sandbox, rng: random.Random) -> tuple[str, ...]:
     """Those of the answers, as asserts, that tell most near misses from the function; () where they tell nothing."""
-    results = _in_turns([r for r in answers if _tells(r)])
-    if len(results) < MIN_ASSERTS:
+    results = telling(answers)
+    if not results:
         return ()
-    asserts = tuple(map(_assert, _choose(results, _killers(record, results, sandbox, rng))))
+    chosen = choose(results, _killers(record, results, sandbox, rng))
+    return repeatable(record, [results[i] for i in chosen], sandbox)
+
+
+def telling(answers: Sequence[CallResult]) -> list[CallResult]:
+    """Those that can stand in asserts, such that values not seen before come early; [] where they tell nothing."""
+    results = _in_turns([r for r in answers if _tells(r)])
+    return results if len(results) >= MIN_ASSERTS else []
+
+
+def repeatable(record: Record, results: Sequence[CallResult], sandbox: Sandbox) -> tuple[str, ...]:
+    """The results as asserts, run once more; () where one does not hold then."""
+    asserts = tuple(map(_assert, results))
     # the other way round: every run starts from one state of `random`, and a function may count its calls
     again = sandbox.run(record.source.encode(), asserts=asserts[::-1], setup=record.context or "")
     return asserts if again.ok else ()
@@ -158,8 +170,11 @@ def _killers(
     return killers
 
 
-def _choose(results: Sequence[CallResult], killers: Sequence[frozenset[int]]) -> list[CallResult]:
-    """Greedily the results that tell most near misses from the function, the earlier ones where they tell none."""
+def choose(results: Sequence[CallResult], killers: Sequence[frozenset[int]]) -> list[int]:
+    """Greedily the results that tell most near misses from the function, the earlier ones where they tell none.
+
+    For each near miss `killers` holds the results that it does not reproduce.
+    """
     distinct = len({r.repr for r in results})
     wanted = max(MIN_ASSERTS, min(MAX_ASSERTS, distinct + 1))
     chosen = [0, 1]  # of different values
@@ -169,4 +184,4 @@ def _choose(results: Sequence[CallResult], killers: Sequence[frozenset[int]]) ->
         best = max(rest, key=lambda i: (sum(i in k for k in alive), -i))
         alive = [k for k in alive if best not in k]
         chosen.append(best)
-    return [results[i] for i in sorted(chosen)]
+    return sorted(chosen)

@@ -79,7 +79,6 @@ class Asserts:
     ) -> Observation:
         return self.sandbox.run(source, first=first, asserts=self.case.asserts, setup=self.case.setup, trace=trace)
 
-
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
         return self.sandbox.evaluate(source, calls, self.case.setup)
 
