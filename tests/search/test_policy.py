@@ -176,7 +176,7 @@ def test_without_a_model_the_near_misses_are_proposed_and_nothing_else() -> None
 
 def test_without_a_model_suspicious_lines_can_come_first() -> None:
     condition = replace(CONDITION, suspicion=(0.0, 0.0, 0.0, 1.0, 0.0, 0.0))
-    by_line = [list(NoModel(seed, by_line=True).propose(PROGRAM, condition)) for seed in (3, 3, 4)]
+    by_line = [list(NoModel(seed, "spectrum").propose(PROGRAM, condition)) for seed in (3, 3, 4)]
     assert by_line[0] == by_line[1] != by_line[2]
     assert set(results(PROGRAM, by_line[0])) == set(results(PROGRAM, NoModel().propose(PROGRAM, CONDITION)))
     start = PROGRAM.source.index(b"        if x > low")

@@ -21,7 +21,6 @@ app.command()(repair)
 app.command()(train)
 app.command()(export)
 app.add_typer(evaluate.app, name="eval")
-app.add_typer(evaluate.app, name="eval")
 
 
 def _version(asked: bool) -> None:

@@ -1,0 +1,82 @@
+"""The figures of an evaluation in a terminal."""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Figures = Mapping[str, Any]
+
+
+def _number(name: str, form: str = "g") -> Callable[[Figures], str | None]:
+    return lambda figures: None if figures[name] is None else format(figures[name], form)
+
+
+def _share(name: str) -> Callable[[Figures], str | None]:
+    return lambda figures: None if figures[name] is None else str(figures[name])
+
+
+# What each column shows; None is not known.
+REPAIRS: dict[str, Callable[[Figures], str | None]] = {
+    "n": _number("n"),
+    "rejected": _number("rejected"),
+    "valid": _number("validity", ".1%"),
+    "repaired": _share("repaired"),
+    "correct": _share("correct"),
+    "exact match": _share("exact_match"),
+    "tests passed": _share("pass_rate"),
+    "runs": _number("median_runs"),
+    "seconds": _number("median_seconds", ".2f"),
+}
+FIRST: dict[str, Callable[[Figures], str | None]] = {
+    "first correct": _share("first_correct"),
+    "first exact": _share("first_exact_match"),
+    "runs p90": _number("p90_runs"),
+    "s to first": _number("median_first_seconds", ".2f"),
+    "s p90": _number("p90_first_seconds", ".2f"),
+    "area": _number("area", ".3f"),
+    "site top 1": _share("site_top_1"),
+    "top 5": _share("site_top_5"),
+    "top 20": _share("site_top_20"),
+    "edit there": _share("site_edit"),
+}
+
+
+def print_tables(results: Mapping[str, Mapping[str, Figures]], heading: str) -> None:
+    """What was repaired; then the first repair, and where the edits went. Of plain text where stdout is no terminal."""
+    for columns in (REPAIRS, FIRST):
+        names = next(iter(results.values()))
+        shown = {
+            (group, by): [show(results[by][group]) for show in columns.values()] for group in names for by in results
+        }
+        used = [i for i in range(len(columns)) if any(cells[i] is not None for cells in shown.values())]
+        head = [heading, "by", *(list(columns)[i] for i in used)]
+        lines = [[*key, *(cells[i] or "-" for i in used)] for key, cells in shown.items()]
+        _print(head, lines, section=len(results))
+        if columns is REPAIRS:
+            print()
+
+
+def _print(head: Sequence[str], lines: Sequence[Sequence[str]], section: int) -> None:
+    if not sys.stdout.isatty():
+        widths = [max(map(len, column)) for column in zip(head, *lines)]
+        for line in (head, *lines):
+            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*head)
+    for i, line in enumerate(lines, start=1):
+        table.add_row(*line, end_section=i % section == 0)
+    Console().print(table)
+
+
+def print_comparisons(compared: Mapping[str, Figures], baseline: str) -> None:
+    """The paired tests, in a sentence each."""
+    for by, figures in compared.items():
+        difference = figures["difference"]
+        print(
+            f"{by} against {baseline} on the same {difference.n} cases: {difference.mean:+.1%} "
+            f"[{difference.low:+.0%}, {difference.high:+.0%}]; only the first {figures['only_ours']}, "
+            f"only the second {figures['only_theirs']} (McNemar p = {figures['p']:.2g})"
+        )
