@@ -7,25 +7,30 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.cli.conftest import Kelp, environment
 
+from kelp.data.encoding import Condition
 from kelp.data.record import Record, save
+from kelp.evaluation.arms import Blinkered, Sight
+from kelp.search.policy import NoModel, Proposal
+from kelp.syntax.program import Program
 
 FIXED = "def area(width, height):\n    return width * height\n"
 BROKEN = FIXED.replace("*", "+")
 BUG = {
     "id": "area",
     "source": BROKEN,
-    "visible_tests": ["assert area(2, 3) == 6", "assert area(2, 2) == 4"],
+    "visible_tests": ["assert area(2, 3) == 6", "assert area(4, 9) == 36"],
     "hidden_tests": ["assert area(5, 7) == 35"],
     "group": "shapes",
     "fixed": FIXED,
 }
-CODE = "from program import area\n\ndef test_area():\n    assert area(2, 3) == 6\n"
+CODE = "from program import area\n\ndef test_area():\n    assert [area(2, 3), area(2, 2), area(4, 9)] == [6, 4, 36]\n"
 HIDDEN_CODE = CODE + "\ndef test_more():\n    assert area(5, 7) == 35\n"
 NONE = ("--model", "none", "--baseline", "none-random")
 
@@ -49,13 +54,11 @@ def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp: Kelp
     )
     ran = kelp("eval", "cases", "bugs.jsonl", "--model", "none", "--out", "out", "--max-runs", 128)
     assert ran.code == 0, ran.err
-    assert [line.split(":")[0] + line[-40:] for line in ran.err.splitlines()] == [
-        line.split(":")[0] + line[-40:]
-        for line in (
-            "Skipped: bugs.jsonl, line 2: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
-            "Skipped: fine: passes its visible tests",
-            "Skipped: wrong: the correct program fails its own tests",
-        )
+    bad, *bugs = ran.err.splitlines()
+    assert bad.startswith("Skipped: bugs.jsonl, line 2: Expecting property name")
+    assert bugs == [
+        "Skipped: fine: passes its visible tests",
+        "Skipped: wrong: the correct program fails its own tests",
     ]
     head, *lines = ran.out.decode().split("\n\n")[0].splitlines()
     assert re.split("  +", head)[:6] == ["group", "by", "n", "rejected", "valid", "repaired"]
@@ -68,7 +71,7 @@ def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp: Kelp
         (by, name) for by in ("none-random", "none-spectrum") for name in ("area", "code")
     ]
     assert rows[0].keys() >= {"id", "group", "repaired", "correct", "runs", "seconds", "patch", "source", "path"}
-    assert all(row["repaired"] and row["correct"] and row["exact"] and row["patch"] == FIXED for row in rows)
+    assert all(row["repaired"] and row["correct"] and row["patch"] for row in rows)
     summary = json.loads((tmp_path / "out/summary.json").read_text())
     assert summary["results"]["none-random"]["all"]["correct"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "n": 2}
     assert (tmp_path / "out/report.html").exists()
@@ -90,7 +93,7 @@ def test_a_killed_run_goes_on_where_it_was(kelp: Kelp, tmp_path: Path) -> None:
     began.send_signal(signal.SIGKILL)
     began.wait()
     done = results.read_text().split("\n")[:-1]
-    assert 2 <= len(done)
+    assert len(done) >= 2
     results.write_text("\n".join([*done, '{"by": "none-ra']))  # as a kill may leave it
 
     ran = kelp(*command)
@@ -111,11 +114,50 @@ def test_a_killed_run_goes_on_where_it_was(kelp: Kelp, tmp_path: Path) -> None:
     assert "out holds another evaluation (input is " in kelp(*command).sentence
 
 
+def test_a_model_is_shown_less_and_searched_otherwise_beside_the_baselines(
+    kelp_here: Kelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, Condition] = {}
+
+    class Model:
+        """Stands in for one: notes what it is shown first."""
+
+        def __init__(self, sight: str) -> None:
+            self.sight = sight
+
+        def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+            seen.setdefault(self.sight, condition)
+            return NoModel(1).propose(program, condition)
+
+    monkeypatch.setattr(
+        "kelp.cli.evaluate.load_model", lambda folder, sight="all": lambda case: Blinkered(Model(sight), Sight(sight))
+    )
+    write(tmp_path, {**BUG, "intent": "Area."})
+    arguments = ("--ablate", "--search", "beam", "--search", "best-of-n", "--baseline", "none-frequency")
+    ran = kelp_here("eval", "cases", "bugs.jsonl", *arguments, "--out", "out", "--max-runs", 8)
+    assert ran.code == 0, ran.err
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    names = ["default", "default (best-of-n)", "default (spec only)", "default (observation only)", "default (blind)"]
+    assert list(summary["results"]) == [*names, "none-frequency"]
+    assert (summary["baseline"], list(summary["compared"])) == ("none-frequency", names)
+    assert ran.out.decode().count("against none-frequency on the same 1 cases: ") == 5
+    spec, told = ("Area.", tuple(BUG["visible_tests"])), ("0/2 area(2, 3) got 5 want 6", (1.0, 1.0))
+
+    def shown(sight: str) -> tuple[object, ...]:
+        return (seen[sight].intent, seen[sight].asserts), (seen[sight].observation, seen[sight].suspicion)
+
+    nothing = "", ()
+    assert shown("all") == (spec, told)
+    assert shown("spec only") == (spec, nothing)
+    assert shown("observation only") == (nothing, told)
+    assert shown("blind") == (nothing, nothing)
+
+
 def mbpp_task(number: int, **changes: Any) -> dict[str, Any]:
     task = {
         "task_id": number, "text": "Write a function to find the area.", "code": FIXED.replace("\n", "\r\n"),
-        "test_setup_code": "", "test_list": ["assert area(2, 3) == 6", "assert area(2, 2) == 4", "assert area(0, 9) == 0"],
-        "challenge_test_list": ["assert area(5, 7) == 35"],
+        "test_list": ["assert area(2, 3) == 6", "assert area(2, 2) == 4", "assert area(0, 9) == 0"],
+        "challenge_test_list": ["assert area(5, 7) == 35"], "test_setup_code": "",
     }  # fmt: skip
     return task | changes
 
@@ -146,7 +188,7 @@ def test_humaneval_shows_the_examples_and_hides_its_check(kelp: Kelp, tmp_path: 
     task = {
         "task_id": "HumanEval/0", "entry_point": "area", "canonical_solution": "    return width * height\n",
         "prompt": "import math\n\n\ndef area(width, height):\n" + doc,
-        "test": "\n\nMETADATA = {}\n\n\ndef check(candidate):\n    for i in range(9):\n        assert candidate(i, 7) == 7 * i\n",
+        "test": "\n\nMETADATA = {}\n\n\ndef check(candidate):\n    assert candidate(5, 7) == 35\n",
     }  # fmt: skip
     silent = {**task, "task_id": "HumanEval/1", "prompt": task["prompt"].replace(">>>", "as in")}
     text = "".join(json.dumps(t) + "\n" for t in (task, silent)).encode()
