@@ -184,7 +184,7 @@ def test_the_test_split_of_mbpp_is_broken_in_every_way(kelp: Kelp, tmp_path: Pat
 
 
 def test_humaneval_shows_the_examples_and_hides_its_check(kelp: Kelp, tmp_path: Path) -> None:
-    doc = '    """Area of a rectangle.\n    >>> area(2, 3)\n    6\n    """\n'
+    doc = '    """Area of a rectangle. Any.\n    >>> area(2, 3)\n    6\n    """\n'
     task = {
         "task_id": "HumanEval/0", "entry_point": "area", "canonical_solution": "    return width * height\n",
         "prompt": "import math\n\n\ndef area(width, height):\n" + doc,

@@ -4,11 +4,13 @@ Each loader gives the fields of `Case`, one program at a time, under a name to r
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
+from kelp.data.corpus import first_sentence
 from kelp.data.decontaminate import MBPP_TRAIN
 from kelp.data.examples import split
 from kelp.data.record import Record, json_lines, load
@@ -17,6 +19,8 @@ from kelp.search.task import doctest_asserts
 
 MBPP_TEST = range(11, 511)
 MBPP_HUB = "google-research-datasets/mbpp"
+
+GIVES = re.compile(r"\s*#?\s*(?:=+>|=+|->|➞|➔|should return|returns?)\s*")  # in the examples of HumanEval
 
 Programs = Iterator[tuple[str, dict[str, Any]]]
 
@@ -69,11 +73,38 @@ def human_eval(path: Path | None = None) -> Programs:
                 "id": task["task_id"],
                 "source": source,
                 "function": name,
-                "intent": docstring.split(">>>")[0].strip(),
-                "visible_tests": doctest_asserts(docstring),
+                "intent": first_sentence(docstring),
+                "visible_tests": examples(docstring, name),
                 "hidden_tests": [f"{task['test']}\ncheck({name})"],
             },
         )
+
+
+def examples(docstring: str, name: str) -> tuple[str, ...]:
+    """A docstring's examples as asserts: those of doctest, and lines like `f(1) => 2` whose value is a literal."""
+    found = list(doctest_asserts(docstring))
+    for line in docstring.split("\n"):
+        for gives in GIVES.finditer(line):
+            call, value = line[max(0, line.find(f"{name}(")) : gives.start()], line[gives.end() :].strip()
+            if call.startswith(f"{name}(") and _is(call, ast.Call) and _is_literal(value):
+                found.append(f"assert {call} == {value}")
+                break
+    return tuple(dict.fromkeys(found))
+
+
+def _is(text: str, kind: type[ast.expr]) -> bool:
+    try:
+        return isinstance(ast.parse(text, mode="eval").body, kind)
+    except (SyntaxError, ValueError):
+        return False
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        ast.literal_eval(text)
+    except (SyntaxError, ValueError, TypeError):
+        return False
+    return True
 
 
 def corpus(folder: Path) -> Programs:
