@@ -40,8 +40,8 @@ def test_examples_are_read_in_the_forms_that_people_write_them_in() -> None:
 
 def test_benchmarks_may_come_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     task = {
-        "task_id": 11, "text": "One.", "code": "def f():\n    return 1", "test_setup_code": "", "test_list": ["f()"] * 2,
-        "challenge_test_list": [],
+        "task_id": 11, "text": "One.", "code": "def f():\n    return 1", "test_list": ["f()"] * 2,
+        "test_setup_code": "", "challenge_test_list": [],
     }  # fmt: skip
     asked = "def load_dataset(*names, split):\n"
     asked += (
