@@ -71,6 +71,9 @@ class Request:
     max_seconds: Annotated[float, typer.Option(help="Seconds for each case; let test runs bind instead.")] = 600.0
     max_edits: Annotated[int, typer.Option(min=1, help="Edits that a patch may have.")] = 3
     patches: Annotated[int, typer.Option(min=1, help="Patches to find before the best one is taken.")] = 3
+    samples: Annotated[
+        int, typer.Option(min=0, help="Also draw this many programs of each case without any test, for pass@k.")
+    ] = 0
     baseline: Annotated[
         list[Baseline] | None,
         typer.Option(help="What to compare with (none-random, none-spectrum); may be given again."),
@@ -146,7 +149,7 @@ def mbpp(
     Examples:
       kelp eval mbpp mbpp.jsonl --mutations 1 --jobs 2 --out runs/mbpp
       kelp eval mbpp mbpp.jsonl --limit 50 --baseline none-random
-      kelp eval mbpp mbpp.jsonl --mutations stub --max-runs 1024
+      kelp eval mbpp mbpp.jsonl --mutations stub --max-runs 1024 --samples 100
     """
     from kelp.evaluation.benchmarks import mbpp
 
@@ -311,6 +314,7 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
         "budget": asdict(budget),
         "seed": request.seed,
         "limit": request.limit,
+        "samples": request.samples,
         **settings,
     }
     results = Results(request.out, settings)
@@ -356,7 +360,9 @@ def _arms(request: Request, folder: Path | None, budget: Any) -> "Arms":
     from kelp.evaluation.arms import BASELINES, Sight, no_model
     from kelp.evaluation.repair import Settings
 
-    first, *others = [Settings(way, budget, request.seed) for way in request.search or [Strategy.best_first]]
+    first, *others = [
+        Settings(way, budget, request.seed, request.samples) for way in request.search or [Strategy.best_first]
+    ]
     arms: Arms = {}
     if folder is not None:
         arms[request.model] = partial(load_model, folder), first

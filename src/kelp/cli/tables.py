@@ -38,6 +38,9 @@ FIRST: dict[str, Callable[[Figures], str | None]] = {
     "top 5": _share("site_top_5"),
     "top 20": _share("site_top_20"),
     "edit there": _share("site_edit"),
+    "pass@1": _share("pass_at_1"),
+    "pass@10": _share("pass_at_10"),
+    "pass@100": _share("pass_at_100"),
 }
 
 

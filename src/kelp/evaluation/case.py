@@ -184,6 +184,8 @@ class Row:
     patch: str | None  # the one that is ranked best
     first_patch: str | None
     path: tuple[Step, ...]  # to the best patch, or to the state that passed most tests
+    samples: int = 0  # programs drawn without looking at a test
+    samples_correct: int = 0  # of which so many pass all of them
 
     @property
     def solved(self) -> bool:

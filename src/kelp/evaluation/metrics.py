@@ -13,6 +13,7 @@ from kelp.evaluation.case import Row
 
 DRAWS = 2000  # bootstrap resamples
 TOP = 1, 5, 20  # of the sites proposed
+PASS_AT = 1, 10, 100  # samples
 MOST_RUNS = 1024  # up to which a curve doubles
 
 
@@ -118,12 +119,18 @@ def summarise(rows: Sequence[Row], most_runs: int) -> dict[str, Any]:
         "area": area(curve),
         **{f"site_top_{k}": _known([0 < rank <= k for rank in ranks]) for k in TOP},
         "site_edit": _known([row.site_edit for row in rows]),
+        **{f"pass_at_{k}": _passed(rows, k) for k in PASS_AT},
     }
 
 
 def _known(values: Sequence[bool | None]) -> Estimate | None:
     known = [value for value in values if value is not None]
     return estimate(known) if known else None
+
+
+def _passed(rows: Sequence[Row], k: int) -> Estimate | None:
+    chances = [pass_at_k(row.samples, row.samples_correct, k) for row in rows if row.samples >= k]
+    return estimate(chances) if chances else None
 
 
 def groups_of(rows: Sequence[Row]) -> dict[str, list[Row]]:

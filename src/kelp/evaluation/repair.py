@@ -5,13 +5,14 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kelp.data.encoding import Condition
 from kelp.diffusion.diff import next_edits
 from kelp.evaluation.case import Case, Oracle, Row, Step, shared_sandbox
 from kelp.evaluation.metrics import exact_match
+from kelp.evaluation.synthesis import count_correct
 from kelp.execution.sandbox import Sandbox
 from kelp.search.policy import Policy, Proposal
 from kelp.search.search import Node, Result, Search, run, solved
@@ -31,6 +32,7 @@ class Settings:
     strategy: str = "best-first"
     budget: Budget = field(default_factory=lambda: Budget(runs=64, seconds=600.0))
     seed: int = 0
+    samples: int = 0  # programs drawn from the policy without tests, of each case, for pass@k
 
 
 @dataclass
@@ -69,7 +71,12 @@ def solve(case: Case, policy: Policy, sandbox: Sandbox, settings: Settings = Set
         search.watch = lambda node: repaired_at.append(time.monotonic() - search.began) if solved(node) else None
         result = run(search, settings.strategy)
         rank, right = located(watched, truth[1]) if truth else (None, None)
-        return judge(case, result, oracle, repaired_at[0] if repaired_at else None, rank, right)
+        row = judge(case, result, oracle, repaired_at[0] if repaired_at else None, rank, right)
+        if not settings.samples:
+            return row
+        budget = settings.budget
+        good = count_correct(case, policy, oracle, settings.samples, budget.edits, settings.seed)
+        return replace(row, samples=settings.samples, samples_correct=good)
 
 
 def judge(
@@ -79,7 +86,7 @@ def judge(
     best = result.patches[0] if result.patches else result.closest
     first = min(result.patches, key=lambda node: node.run or 0, default=None)
     patch, first_patch = (node.source.decode() if node and result.patches else None for node in (best, first))
-    good = {text: oracle.is_correct(text) for text in {patch, first_patch} - {None} if text is not None}
+    good = {text: oracle.is_correct(text) for text in {patch, first_patch} if text is not None}
     missed = False if case.hidden_tests else None  # by a case that was not repaired
     return Row(
         id=case.id,

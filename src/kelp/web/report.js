@@ -34,7 +34,8 @@ const FIGURES = [
   ["area under the curve", number("area", 3)], ["right site in the first", share("site_top_1")],
   ["… the first 5 proposed", share("site_top_5")], ["… the first 20", share("site_top_20")],
   ["first edit there is right", share("site_edit")],
-];
+  ["pass@1, without showing tests", share("pass_at_1")], ["pass@10", share("pass_at_10")], ["pass@100", share("pass_at_100")],
+].filter(([, show]) => groups.some((group) => arms.some((arm) => show(summary.results[arm][group]) !== "–")));
 
 function showFigures() {
   const of = (arm) => summary.results[arm][state.group];
