@@ -4,14 +4,20 @@ from dataclasses import replace
 import pytest
 
 from kelp.data import toy
-from kelp.evaluation.case import Case, shared_sandbox
+from kelp.evaluation import benchmarks
+from kelp.evaluation.case import Case, collect, shared_sandbox
 from kelp.evaluation.corrupt import Corruption, break_all, break_one, stub
 from kelp.evaluation.metrics import exact_match
-from kelp.evaluation.toy import programs
 from kelp.execution.sandbox import Sandbox
 from kelp.syntax.program import parses
 
 ALL = list(Corruption)
+
+
+def programs() -> list[Case]:
+    return collect(benchmarks.toy())[0]
+
+
 FILE = """import math
 
 def helper(x):

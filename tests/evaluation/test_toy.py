@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from kelp.data.encoding import Condition
+from kelp.evaluation.benchmarks import toy
+from kelp.evaluation.case import collect
 from kelp.evaluation.corrupt import Corruption
-from kelp.evaluation.toy import toy_metrics
+from kelp.evaluation.probe import repair_metrics
 from kelp.search.policy import NoModel, Proposal
 from kelp.syntax.program import Program
 
@@ -61,9 +63,12 @@ def test_training_can_judge_its_weights_by_repairs(monkeypatch: pytest.MonkeyPat
             assert condition.intent and condition.asserts and condition.observation
             return NoModel(self.denoiser).propose(program, condition)
 
-    monkeypatch.setattr("kelp.evaluation.toy.ModelPolicy", ByWeights)
-    evaluate = toy_metrics(None, mutations=[Corruption.one], max_runs=12)
+    monkeypatch.setattr("kelp.evaluation.probe.ModelPolicy", ByWeights)
+    evaluate = repair_metrics("toy", collect(toy())[0], None, mutations=[Corruption.one], max_runs=12)
     first, second = evaluate(1, 100), evaluate(2, 200)
     assert first != second
-    assert set(first) == {"toy_repaired", "toy_exact_match", "toy_pass_rate"}
+    assert set(first) == {
+        *("toy_repaired", "toy_exact_match", "toy_pass_rate", "toy_area"),
+        *("toy_site_top_1", "toy_site_top_5", "toy_site_edit"),
+    }
     assert 0 <= first["toy_exact_match"] <= first["toy_repaired"] < first["toy_pass_rate"] < 1

@@ -126,10 +126,9 @@ def toy(
       kelp eval toy --model my-model --trials 3 --jobs 2
       kelp eval toy --model none --json
     """
-    from kelp.evaluation.toy import programs
+    from kelp.evaluation.benchmarks import toy
 
-    broken = mutations or [Broken.one, Broken.two, Broken.three]
-    _run("toy", partial(_broken, programs, broken, trials, request), request, {"mutations": broken, "trials": trials})
+    _run_broken("toy", toy, None, mutations or [Broken.one, Broken.two, Broken.three], trials, request)
 
 
 @benchmark
@@ -239,7 +238,7 @@ def _run_broken(
     trials: int,
     request: Request,
 ) -> None:
-    """A benchmark of correct programs from a file."""
+    """A benchmark of correct programs."""
     from kelp.cli.results import digest
 
     broken = mutations or [Broken.one, Broken.two, Broken.three, Broken.swap]
@@ -255,8 +254,7 @@ def _broken(
     from kelp.evaluation.corrupt import Corruption, break_all
 
     try:
-        loaded = load()
-        programs, skipped = (loaded, []) if isinstance(loaded, list) else collect(loaded)
+        programs, skipped = collect(load())
     except ImportError as error:
         raise Problem(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
     except (ValueError, KeyError, TypeError) as error:  # JSON and compression too

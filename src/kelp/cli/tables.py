@@ -1,4 +1,4 @@
-"""The figures of an evaluation in a terminal."""
+"""Tables in a terminal, and the figures of an evaluation in them."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +45,7 @@ FIRST: dict[str, Callable[[Figures], str | None]] = {
 
 
 def print_tables(results: Mapping[str, Mapping[str, Figures]], heading: str) -> None:
-    """What was repaired; then the first repair, and where the edits went. Of plain text where stdout is no terminal."""
+    """What was repaired; then the first repair, and where the edits went."""
     for columns in (REPAIRS, FIRST):
         names = next(iter(results.values()))
         shown = {
@@ -54,12 +54,13 @@ def print_tables(results: Mapping[str, Mapping[str, Figures]], heading: str) -> 
         used = [i for i in range(len(columns)) if any(cells[i] is not None for cells in shown.values())]
         head = [heading, "by", *(list(columns)[i] for i in used)]
         lines = [[*key, *(cells[i] or "-" for i in used)] for key, cells in shown.items()]
-        _print(head, lines, section=len(results))
+        print_table(head, lines, section=len(results))
         if columns is REPAIRS:
             print()
 
 
-def _print(head: Sequence[str], lines: Sequence[Sequence[str]], section: int) -> None:
+def print_table(head: Sequence[str], lines: Sequence[Sequence[str]], section: int = 1000) -> None:
+    """With a rule after every `section` lines; of plain text where stdout is no terminal."""
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(head, *lines)]
         for line in (head, *lines):

@@ -14,6 +14,7 @@ from kelp.data.corpus import first_sentence
 from kelp.data.decontaminate import MBPP_TRAIN
 from kelp.data.examples import split
 from kelp.data.record import Record, json_lines, load
+from kelp.data.toy import TASKS
 from kelp.data.variants import VARIANT
 from kelp.search.task import doctest_asserts
 
@@ -23,6 +24,22 @@ MBPP_HUB = "google-research-datasets/mbpp"
 GIVES = re.compile(r"\s*#?\s*(?:=+>|=+|->|➞|➔|should return|returns?)\s*")  # in the examples of HumanEval
 
 Programs = Iterator[tuple[str, dict[str, Any]]]
+
+
+def toy() -> Programs:
+    """Ten tasks of a few lines. All of their asserts are visible, and there are no hidden tests."""
+    for task in TASKS:
+        yield (
+            task.name,
+            {
+                "id": task.name,
+                "source": task.source,
+                "function": task.name,
+                "intent": task.intent,
+                "setup": task.context or "",
+                "visible_tests": task.asserts,
+            },
+        )
 
 
 def mbpp(path: Path | None = None) -> Programs:
