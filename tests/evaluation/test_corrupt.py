@@ -5,7 +5,7 @@ import pytest
 
 from kelp.data import toy
 from kelp.evaluation import benchmarks
-from kelp.evaluation.case import Case, collect, shared_sandbox
+from kelp.evaluation.case import Case, shared_sandbox
 from kelp.evaluation.corrupt import Corruption, break_all, break_one, stub
 from kelp.evaluation.metrics import exact_match
 from kelp.execution.sandbox import Sandbox
@@ -15,7 +15,7 @@ ALL = list(Corruption)
 
 
 def programs() -> list[Case]:
-    return collect(benchmarks.toy())[0]
+    return benchmarks.programs(benchmarks.toy())[0]
 
 
 FILE = """import math

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from kelp.data.encoding import Condition
-from kelp.evaluation.benchmarks import toy
-from kelp.evaluation.case import collect
+from kelp.evaluation.benchmarks import programs, toy
 from kelp.evaluation.corrupt import Corruption
 from kelp.evaluation.probe import repair_metrics
 from kelp.search.policy import NoModel, Proposal
@@ -64,7 +63,7 @@ def test_training_can_judge_its_weights_by_repairs(monkeypatch: pytest.MonkeyPat
             return NoModel(self.denoiser).propose(program, condition)
 
     monkeypatch.setattr("kelp.evaluation.probe.ModelPolicy", ByWeights)
-    evaluate = repair_metrics("toy", collect(toy())[0], None, mutations=[Corruption.one], max_runs=12)
+    evaluate = repair_metrics("toy", programs(toy())[0], None, mutations=[Corruption.one], max_runs=12)
     first, second = evaluate(1, 100), evaluate(2, 200)
     assert first != second
     assert set(first) == {

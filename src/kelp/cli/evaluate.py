@@ -250,18 +250,16 @@ def _broken(
     load: Callable[[], Any], broken: list[Broken], trials: int, request: Request, advance: Callable[[], object]
 ) -> "tuple[list[Case], list[str]]":
     """Cases made of correct programs. Raises Problem."""
-    from kelp.evaluation.case import collect
+    from kelp.evaluation.benchmarks import programs
     from kelp.evaluation.corrupt import Corruption, break_all
 
     try:
-        programs, skipped = collect(load())
+        clean, skipped = programs(load())
     except ImportError as error:
         raise Problem(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
     except (ValueError, KeyError, TypeError) as error:  # JSON and compression too
         raise Problem(f"The benchmark cannot be read: {type(error).__name__}: {error}.") from None
-    cases, more = break_all(
-        _drawn(programs, request), [Corruption(way) for way in broken], trials, request.seed, advance
-    )
+    cases, more = break_all(_drawn(clean, request), [Corruption(way) for way in broken], trials, request.seed, advance)
     return cases, skipped + more
 
 

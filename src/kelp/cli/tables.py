@@ -47,9 +47,11 @@ FIRST: dict[str, Callable[[Figures], str | None]] = {
 def print_tables(results: Mapping[str, Mapping[str, Figures]], heading: str) -> None:
     """What was repaired; then the first repair, and where the edits went."""
     for columns in (REPAIRS, FIRST):
-        names = next(iter(results.values()))
+        groups = list(next(iter(results.values())))
+        if len(groups) == 2:  # one, and all: the same
+            groups = [groups[0] or groups[1]]
         shown = {
-            (group, by): [show(results[by][group]) for show in columns.values()] for group in names for by in results
+            (group, by): [show(results[by][group]) for show in columns.values()] for group in groups for by in results
         }
         used = [i for i in range(len(columns)) if any(cells[i] is not None for cells in shown.values())]
         head = [heading, "by", *(list(columns)[i] for i in used)]

@@ -123,14 +123,13 @@ def _evaluate(settings: "Config") -> "Evaluate | None":
         return None
     from kelp.data.encoding import Encoder
     from kelp.data.tokenizer import Tokenizer
-    from kelp.evaluation.benchmarks import corpus, toy
-    from kelp.evaluation.case import collect
+    from kelp.evaluation.benchmarks import corpus, programs, toy
     from kelp.evaluation.probe import repair_metrics
 
     encoder = Encoder(Tokenizer.load(settings.data.folder / "tokenizer.json"), settings.data.encoding)
     try:
-        programs, _ = collect(toy() if name == "toy" else corpus(settings.data.folder))
-        return repair_metrics(name, programs, encoder)
+        clean, _ = programs(toy() if name == "toy" else corpus(settings.data.folder))
+        return repair_metrics(name, clean, encoder)
     except ValueError as error:
         raise Problem(f"best = {settings.training.best!r} in [training]: {error}.") from None
 

@@ -1,6 +1,6 @@
 """Public benchmarks as correct programs with visible and hidden tests. No program of theirs is kept in Kelp.
 
-Each loader gives the fields of `Case`, one program at a time, under a name to report it by.
+Each loader gives the fields of `Case`, one program at a time; `programs` makes cases of them.
 """
 
 import ast
@@ -13,9 +13,10 @@ from typing import Any
 from kelp.data.corpus import first_sentence
 from kelp.data.decontaminate import MBPP_TRAIN
 from kelp.data.examples import split
-from kelp.data.record import Record, json_lines, load
+from kelp.data.record import json_lines, load
 from kelp.data.toy import TASKS
 from kelp.data.variants import VARIANT
+from kelp.evaluation.case import Case, collect
 from kelp.search.task import doctest_asserts
 
 MBPP_TEST = range(11, 511)
@@ -23,23 +24,25 @@ MBPP_HUB = "google-research-datasets/mbpp"
 
 GIVES = re.compile(r"\s*#?\s*(?:=+>|=+|->|➞|➔|should return|returns?)\s*")  # in the examples of HumanEval
 
-Programs = Iterator[tuple[str, dict[str, Any]]]
+Programs = Iterator[dict[str, Any]]
+
+
+def programs(loaded: Programs) -> tuple[list[Case], list[str]]:
+    """Cases of a loader, and what is wrong with the others."""
+    return collect((fields["id"], fields) for fields in loaded)
 
 
 def toy() -> Programs:
     """Ten tasks of a few lines. All of their asserts are visible, and there are no hidden tests."""
     for task in TASKS:
-        yield (
-            task.name,
-            {
-                "id": task.name,
-                "source": task.source,
-                "function": task.name,
-                "intent": task.intent,
-                "setup": task.context or "",
-                "visible_tests": task.asserts,
-            },
-        )
+        yield {
+            "id": task.name,
+            "source": task.source,
+            "function": task.name,
+            "intent": task.intent,
+            "setup": task.context or "",
+            "visible_tests": task.asserts,
+        }
 
 
 def mbpp(path: Path | None = None) -> Programs:
@@ -59,16 +62,13 @@ def mbpp(path: Path | None = None) -> Programs:
             [setup + _lf(text) for text in task[f"{key}list"]] for key in ("test_", "challenge_test_")
         )
         name = f"mbpp/{task['task_id']}"
-        yield (
-            name,
-            {
-                "id": name,
-                "source": _lf(task["code"]) + "\n",
-                "intent": task["text"],
-                "visible_tests": asserts[:-1],
-                "hidden_tests": [*asserts, *challenges],
-            },
-        )
+        yield {
+            "id": name,
+            "source": _lf(task["code"]) + "\n",
+            "intent": task["text"],
+            "visible_tests": asserts[:-1],
+            "hidden_tests": [*asserts, *challenges],
+        }
 
 
 def human_eval(path: Path | None = None) -> Programs:
@@ -84,17 +84,14 @@ def human_eval(path: Path | None = None) -> Programs:
     for task in json_lines(path):
         source, name = task["prompt"] + task["canonical_solution"], task["entry_point"]
         docstring = _docstring(source, name)
-        yield (
-            task["task_id"],
-            {
-                "id": task["task_id"],
-                "source": source,
-                "function": name,
-                "intent": first_sentence(docstring),
-                "visible_tests": examples(docstring, name),
-                "hidden_tests": [f"{task['test']}\ncheck({name})"],
-            },
-        )
+        yield {
+            "id": task["task_id"],
+            "source": source,
+            "function": name,
+            "intent": first_sentence(docstring),
+            "visible_tests": examples(docstring, name),
+            "hidden_tests": [f"{task['test']}\ncheck({name})"],
+        }
 
 
 def examples(docstring: str, name: str) -> tuple[str, ...]:
@@ -134,20 +131,15 @@ def corpus(folder: Path) -> Programs:
         raise ValueError(f"{folder} holds too few functions for any to be held out")
     for record in held_out:
         if len(record.asserts) > 1 and record.context is not None and not record.origin.endswith(VARIANT):
-            yield _of_record(record)
-
-
-def _of_record(record: Record) -> tuple[str, dict[str, Any]]:
-    name = f"{record.origin}:{record.name}"
-    return name, {
-        "id": name,
-        "source": record.source,
-        "function": record.name,
-        "intent": record.intent,
-        "setup": record.context,
-        "visible_tests": list(record.asserts[:-1]),
-        "hidden_tests": list(record.asserts),
-    }
+            yield {
+                "id": f"{record.origin}:{record.name}",
+                "source": record.source,
+                "function": record.name,
+                "intent": record.intent,
+                "setup": record.context,
+                "visible_tests": record.asserts[:-1],
+                "hidden_tests": record.asserts,
+            }
 
 
 def _lf(text: str) -> str:
