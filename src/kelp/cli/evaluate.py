@@ -395,6 +395,8 @@ def _progress() -> Iterator[Callable[[str, int | None], Callable[[], None]]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
 
         def watch(what: str, total: int | None) -> Callable[[], None]:
+            for done in bar.task_ids:
+                bar.remove_task(done)
             task = bar.add_task(what, total=total)
             return lambda: bar.advance(task)
 

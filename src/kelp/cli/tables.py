@@ -68,10 +68,11 @@ def print_table(head: Sequence[str], lines: Sequence[Sequence[str]], section: in
         for line in (head, *lines):
             print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
         return
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*head)
+    table = Table(*head, box=SIMPLE, padding=0, pad_edge=False)
     for i, line in enumerate(lines, start=1):
         table.add_row(*line, end_section=i % section == 0)
     Console().print(table)
