@@ -44,6 +44,7 @@ def test_a_case_that_is_written_is_read_again(tmp_path: Path) -> None:
         ({"hidden_test": []}, "unknown key 'hidden_test'; known are id, source, visible_tests, hidden_tests, setup"),
         ({"id": 7}, "id cannot be '7'"),
         ({"id": ""}, "the id is empty"),
+        ({"group": "all"}, "group 'all' is that of all cases"),
         ({"source": "def f(:"}, "source does not parse"),
         ({"source": "x = 1"}, "source holds no function"),
         ({"function": "g"}, "source holds no function g"),

@@ -133,7 +133,11 @@ def test_the_figures_are_those_reckoned_by_hand(rows: list[Row]) -> None:
     assert (one["p90_runs"], total["p90_runs"]) == (pytest.approx(2.9), pytest.approx(4.6))
     assert (total["median_first_seconds"], total["p90_first_seconds"]) == (0.3, pytest.approx(0.46))
     assert total["solved_within"] == {1: 0, 2: 1 / 6, 4: 2 / 6, 8: 3 / 6, 16: 3 / 6}
-    assert total["area"] == pytest.approx((1 / 12 + 3 / 12 + 5 / 12 + 6 / 12) / 4)
+    # Of three cases drawn again, all are the same one in 1 of 27: more than 2.5 %.
+    assert total["median_runs_interval"] == total["p90_runs_interval"] == (2, 5)
+    # A case solved after 2 runs has an area of 3.5 / 4, after 3 of 2.5 / 4, after 5 of 1.5 / 4: three of six are none.
+    assert total["area"].mean == pytest.approx((1 / 12 + 3 / 12 + 5 / 12 + 6 / 12) / 4) == pytest.approx(7.5 / 24)
+    assert (one["area"].low, one["area"].high) == (0, 3.5 / 4)
 
     assert [total[f"site_top_{k}"].mean for k in (1, 5, 20)] == [4 / 6] * 3
     assert total["site_edit"] == Estimate(1 / 4, 0.0, 3 / 4, 4)
@@ -141,11 +145,12 @@ def test_the_figures_are_those_reckoned_by_hand(rows: list[Row]) -> None:
 
 def test_two_arms_are_compared_on_the_same_cases(rows: list[Row]) -> None:
     other = [replace(row, correct=row.id in "ce") for row in rows]  # ours: a, b, d, f
-    paired = compare(rows, other)
+    paired = compare(rows, other, 16)
     assert (paired["only_ours"], paired["only_theirs"]) == (4, 2)
     assert paired["p"] == 2 * (1 + 6 + 15) / 2**6  # of six coins, two or fewer are heads, or two or fewer are not
     assert paired["difference"].mean == 2 / 6
     assert paired["difference"].low < 0 < paired["difference"].high
+    assert paired["area"] == Estimate(0, 0, 0, 6)  # the first repairs are the same
 
 
 @pytest.mark.parametrize(
@@ -175,10 +180,10 @@ def no_credit(row: Row) -> None:
     figures = summarise([row], most_runs=16)
     for name in ("correct", "first_correct", "exact_match", "first_exact_match", "site_top_20"):
         assert figures[name].mean == 0, name
-    assert figures["area"] == 0 and set(figures["solved_within"].values()) == {0}
+    assert figures["area"].mean == 0 and set(figures["solved_within"].values()) == {0}
     assert figures["median_runs"] is figures["p90_runs"] is figures["median_first_seconds"] is None
     fair = replace(row, correct=True)
-    assert compare([row], [fair])["difference"].mean == -1
+    assert compare([row], [fair], 16)["difference"].mean == -1
 
 
 def test_answers_learnt_by_heart_repair_and_get_no_other_credit(sandbox: Sandbox) -> None:

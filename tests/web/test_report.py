@@ -39,7 +39,7 @@ def report(case: Case = CASE, most: int = 600) -> str:
         "skipped": [],
         "results": {by: by_group(some, 16) for by, some in rows.items()},
         "baseline": "none-random",
-        "compared": {"model": {group: compare(rows["model"], rows["none-random"]) for group in ("1", "all")}},
+        "compared": {"model": {group: compare(rows["model"], rows["none-random"], 16) for group in ("1", "all")}},
     }
     return render_report(summary, rows, {case.id: case}, most)
 

@@ -334,7 +334,7 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
         "results": {by: by_group(some, budget.runs) for by, some in rows.items()},
         "baseline": baseline,
         "compared": {
-            by: {group: compare(part, rows[baseline]) for group, part in groups_of(some).items()}
+            by: {group: compare(part, rows[baseline], budget.runs) for group, part in groups_of(some).items()}
             for by, some in rows.items()
             if by != baseline
         },

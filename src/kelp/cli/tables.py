@@ -15,6 +15,11 @@ def _share(name: str) -> Callable[[Figures], str | None]:
     return lambda figures: None if figures[name] is None else str(figures[name])
 
 
+def _plain(figure: Any) -> str:
+    """An estimate that is no share."""
+    return f"{figure.mean:.3f} [{figure.low:.2f}, {figure.high:.2f}]"
+
+
 # What each column shows; None is not known.
 REPAIRS: dict[str, Callable[[Figures], str | None]] = {
     "n": _number("n"),
@@ -33,7 +38,7 @@ FIRST: dict[str, Callable[[Figures], str | None]] = {
     "runs p90": _number("p90_runs"),
     "s to first": _number("median_first_seconds", ".2f"),
     "s p90": _number("p90_first_seconds", ".2f"),
-    "area": _number("area", ".3f"),
+    "area": lambda figures: _plain(figures["area"]),
     "site top 1": _share("site_top_1"),
     "top 5": _share("site_top_5"),
     "top 20": _share("site_top_20"),
@@ -81,9 +86,10 @@ def print_table(head: Sequence[str], lines: Sequence[Sequence[str]], section: in
 def print_comparisons(compared: Mapping[str, Figures], baseline: str) -> None:
     """The paired tests, in a sentence each."""
     for by, figures in compared.items():
-        difference = figures["difference"]
+        difference, area = figures["difference"], figures["area"]
         print(
             f"{by} against {baseline} on the same {difference.n} cases: {difference.mean:+.1%} "
             f"[{difference.low:+.0%}, {difference.high:+.0%}]; only the first {figures['only_ours']}, "
-            f"only the second {figures['only_theirs']} (McNemar p = {figures['p']:.2g})"
+            f"only the second {figures['only_theirs']} (McNemar p = {figures['p']:.2g}); "
+            f"area {area.mean:+.3f} [{area.low:+.2f}, {area.high:+.2f}]"
         )

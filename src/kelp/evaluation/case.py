@@ -49,6 +49,8 @@ class Case:
                 raise ValueError(f"{field} cannot be {str(getattr(self, field))[:60]!r}")
         if not self.id:
             raise ValueError("the id is empty")
+        if self.group == "all":
+            raise ValueError("group 'all' is that of all cases")
         for field in ("source", "fixed"):
             text = getattr(self, field)
             if text is not None and not _parses(text):

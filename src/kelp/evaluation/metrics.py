@@ -38,9 +38,13 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
     if not values:
         raise ValueError("there is no mean of no cases")
     data = np.asarray(values, float)
-    drawn = np.random.default_rng(seed).integers(len(data), size=(DRAWS, len(data)))
-    low, high = np.percentile(data[drawn].mean(axis=1), [2.5, 97.5])
+    low, high = np.percentile(_drawn(data, seed).mean(axis=1), [2.5, 97.5])
     return Estimate(float(data.mean()), float(low), float(high), len(data))
+
+
+def _drawn(data: np.ndarray, seed: int) -> np.ndarray:
+    """[DRAWS, n]: the data drawn again and again, with replacement."""
+    return data[np.random.default_rng(seed).integers(len(data), size=(DRAWS, len(data)))]
 
 
 def exact_match(patch: str, truth: str) -> bool:
@@ -54,6 +58,14 @@ def exact_match(patch: str, truth: str) -> bool:
 def percentile(values: Sequence[float], percent: float) -> float | None:
     """By linear interpolation between the two nearest values, so that 50 is the median; None of no values."""
     return float(np.percentile(values, percent)) if values else None
+
+
+def percentile_interval(values: Sequence[float], percent: float, seed: int = 0) -> tuple[float, float] | None:
+    """The 95 % interval of a percentile, as `estimate` finds that of a mean; None of no values."""
+    if not values:
+        return None
+    low, high = np.percentile(np.percentile(_drawn(np.asarray(values, float), seed), percent, axis=1), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def solved_versus_runs(solved_at: Sequence[int | None], most: int) -> dict[int, float]:
@@ -98,7 +110,6 @@ def summarise(rows: Sequence[Row], most_runs: int) -> dict[str, Any]:
     solved = [row for row in rows if row.solved]
     runs = [row.first_repair for row in solved if row.first_repair is not None]
     seconds = [row.first_seconds for row in solved if row.first_seconds is not None]
-    curve = solved_versus_runs([row.first_repair if row.solved else None for row in rows], most_runs)
     ranks = [row.site_rank for row in rows if row.site_rank is not None]
     return {
         "n": len(rows),
@@ -110,17 +121,32 @@ def summarise(rows: Sequence[Row], most_runs: int) -> dict[str, Any]:
         "exact_match": _known([row.exact for row in rows]),
         "first_exact_match": _known([row.first_exact for row in rows]),
         "pass_rate": estimate([row.pass_rate for row in rows]),
-        "median_runs": percentile(runs, 50),
-        "p90_runs": percentile(runs, 90),
-        "median_first_seconds": percentile(seconds, 50),
-        "p90_first_seconds": percentile(seconds, 90),
+        **_percentiles("runs", runs),
+        **_percentiles("first_seconds", seconds),
         "median_seconds": sorted(row.seconds for row in rows)[len(rows) // 2],
-        "solved_within": curve,
-        "area": area(curve),
+        "solved_within": solved_versus_runs([_solved_at(row) for row in rows], most_runs),
+        "area": estimate([_area(row, most_runs) for row in rows]),
         **{f"site_top_{k}": _known([0 < rank <= k for rank in ranks]) for k in TOP},
         "site_edit": _known([row.site_edit for row in rows]),
         **{f"pass_at_{k}": _passed(rows, k) for k in PASS_AT},
     }
+
+
+def _percentiles(name: str, values: Sequence[float]) -> dict[str, Any]:
+    figures: dict[str, Any] = {}
+    for word, percent in (("median", 50), ("p90", 90)):
+        figures[f"{word}_{name}"] = percentile(values, percent)
+        figures[f"{word}_{name}_interval"] = percentile_interval(values, percent)
+    return figures
+
+
+def _solved_at(row: Row) -> int | None:
+    return row.first_repair if row.solved else None
+
+
+def _area(row: Row, most_runs: int) -> float:
+    """Of one case: the mean over cases is the area under the curve of all."""
+    return area(solved_versus_runs([_solved_at(row)], most_runs))
 
 
 def _known(values: Sequence[bool | None]) -> Estimate | None:
@@ -144,19 +170,21 @@ def by_group(rows: Sequence[Row], most_runs: int) -> dict[str, dict[str, Any]]:
     return {group: summarise(some, most_runs) for group, some in groups_of(rows).items()}
 
 
-def compare(ours: Sequence[Row], theirs: Sequence[Row]) -> dict[str, Any]:
-    """A paired test on the cases that both were given: is one of them correct more often?
+def compare(ours: Sequence[Row], theirs: Sequence[Row], most_runs: int) -> dict[str, Any]:
+    """A paired test on the cases that both were given: is one of them correct more often, or sooner?
 
     Where a case has no hidden tests, it is whether it was repaired. Raises ValueError where they share no case.
     """
     other = {row.id: row for row in theirs}
-    pairs = [(_good(row), _good(other[row.id])) for row in ours if row.id in other]
+    shared = [(row, other[row.id]) for row in ours if row.id in other]
+    pairs = [(_good(a), _good(b)) for a, b in shared]
     only_ours, only_theirs = pairs.count((True, False)), pairs.count((False, True))
     return {
         "difference": estimate([a - b for a, b in pairs]),
         "only_ours": only_ours,
         "only_theirs": only_theirs,
         "p": mcnemar(only_ours, only_theirs),
+        "area": estimate([_area(a, most_runs) - _area(b, most_runs) for a, b in shared]),
     }
 
 

@@ -23,15 +23,17 @@ const clear = (id) => { $(id).replaceChildren(); return $(id); };
 // ---- figures -------------------------------------------------------------------------------------------------------
 
 const share = (name) => (f) => f[name] === null ? "–" : [`${percent(f[name].mean, 1)} `, make("small", {}, `${percent(f[name].low)} to ${percent(f[name].high)}`)];
-const number = (name, digits) => (f) => f[name] === null ? "–" : digits === undefined ? String(f[name]) : f[name].toFixed(digits);
+const number = (name) => (f) => String(f[name]);
+const within = (name, digits) => (f) => f[name] === null ? "–" : [`${f[name].toFixed(digits)} `, make("small", {}, f[`${name}_interval`].map((end) => end.toFixed(digits)).join(" to "))];
+const plain = (name) => (f) => [`${f[name].mean.toFixed(3)} `, make("small", {}, `${f[name].low.toFixed(2)} to ${f[name].high.toFixed(2)}`)];
 const FIGURES = [
   ["cases", number("n")], ["drawn and rejected: broke no visible test", number("rejected")], ["valid states", (f) => percent(f.validity, 1)],
   ["repaired: visible tests pass (best patch)", share("repaired")], ["correct: hidden tests pass too (best)", share("correct")],
   ["correct (first patch)", share("first_correct")], ["exact match (best)", share("exact_match")],
   ["exact match (first patch)", share("first_exact_match")], ["visible tests passed", share("pass_rate")],
-  ["test runs to the first repair, median", number("median_runs", 1)], ["… 90th percentile", number("p90_runs", 1)],
-  ["seconds to the first repair, median", number("median_first_seconds", 2)], ["… 90th percentile", number("p90_first_seconds", 2)],
-  ["area under the curve", number("area", 3)], ["right site in the first", share("site_top_1")],
+  ["test runs to the first repair, median", within("median_runs", 1)], ["… 90th percentile", within("p90_runs", 1)],
+  ["seconds to the first repair, median", within("median_first_seconds", 2)], ["… 90th percentile", within("p90_first_seconds", 2)],
+  ["area under the curve", plain("area")], ["right site in the first", share("site_top_1")],
   ["… the first 5 proposed", share("site_top_5")], ["… the first 20", share("site_top_20")],
   ["first edit there is right", share("site_edit")],
   ["pass@1, without showing tests", share("pass_at_1")], ["pass@10", share("pass_at_10")], ["pass@100", share("pass_at_100")],
@@ -48,6 +50,11 @@ function showFigures() {
     return make("td", {}, `${sign}${percent(Math.abs(c.difference.mean), 1)} `, make("small", {}, `${c.only_ours} : ${c.only_theirs}, p = ${c.p.toPrecision(2)}`));
   });
   lines.push(make("tr", {}, make("th", {}, `correct, against ${summary.baseline} (McNemar)`), ...compared));
+  const sooner = arms.map((arm) => {
+    const c = summary.compared[arm]?.[state.group];
+    return make("td", {}, ...(c ? [plain("area")(c)].flat() : ["–"]));
+  });
+  lines.push(make("tr", {}, make("th", {}, `area, less that of ${summary.baseline}`), ...sooner));
   clear("figures").append(head, make("tbody", {}, ...lines));
   $("figures-note").textContent = state.group === "all" ? "all cases" : `group ${state.group}`;
 }
