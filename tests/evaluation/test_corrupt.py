@@ -6,7 +6,7 @@ import pytest
 from kelp.data import toy
 from kelp.evaluation import benchmarks
 from kelp.evaluation.case import Case, shared_sandbox
-from kelp.evaluation.corrupt import Corruption, break_all, break_one, stub
+from kelp.evaluation.corrupt import Corruption, bank_of, break_all, break_one, stub
 from kelp.evaluation.metrics import exact_match
 from kelp.execution.sandbox import Sandbox
 from kelp.syntax.program import parses
@@ -40,7 +40,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 def test_every_case_is_a_broken_program_that_fails_a_visible_test(sandbox: Sandbox) -> None:
-    cases, skipped = break_all([*programs(), TWO], ALL, trials=2)
+    good = [*programs(), TWO]
+    cases, skipped = break_all(good, ALL, trials=2, bank=bank_of(good))
     assert skipped == []
     assert len(cases) == (len(toy.TASKS) + 1) * (4 * 2 + 1)
     assert len({case.id for case in cases}) == len(cases)
@@ -82,7 +83,7 @@ def test_what_passes_although_broken_is_drawn_again_and_counted(sandbox: Sandbox
 def test_programs_that_fail_their_own_tests_or_cannot_be_made_to_are_named() -> None:
     wrong = replace(TWO, id="wrong", hidden_tests=("assert total([]) == 1",))
     unbreakable = replace(TWO, id="unbreakable", visible_tests=("assert True",))
-    cases, skipped = break_all([wrong, unbreakable, TWO], [Corruption.swap])
+    cases, skipped = break_all([wrong, unbreakable, TWO], [Corruption.swap], bank=bank_of(programs()))
     assert [case.id for case in cases] == ["two/swap/0"]
     assert skipped == [
         "wrong: the correct program fails its own tests",

@@ -250,8 +250,9 @@ def _broken(
     load: Callable[[], Any], broken: list[Broken], trials: int, request: Request, advance: Callable[[], object]
 ) -> "tuple[list[Case], list[str]]":
     """Cases made of correct programs. Raises Problem."""
+    from kelp.diffusion.bank import Bank
     from kelp.evaluation.benchmarks import programs
-    from kelp.evaluation.corrupt import Corruption, break_all
+    from kelp.evaluation.corrupt import Corruption, bank_of, break_all
 
     try:
         clean, skipped = programs(load())
@@ -259,7 +260,9 @@ def _broken(
         raise Problem(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
     except (ValueError, KeyError, TypeError) as error:  # JSON and compression too
         raise Problem(f"The benchmark cannot be read: {type(error).__name__}: {error}.") from None
-    cases, more = break_all(_drawn(clean, request), [Corruption(way) for way in broken], trials, request.seed, advance)
+    bank = bank_of(clean) if Broken.swap in broken else Bank({})  # of all, so that a limit changes no case
+    ways = [Corruption(way) for way in broken]
+    cases, more = break_all(_drawn(clean, request), ways, trials, request.seed, bank, advance)
     return cases, skipped + more
 
 

@@ -115,13 +115,15 @@ class Oracle:
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
         return self.shared.evaluate(source, calls, self.case.setup, seconds=RUN_SECONDS)
 
-    def is_correct(self, source: str) -> bool | None:
-        """Do the visible and the hidden tests pass? None where there are no hidden ones."""
+    def passes(self, source: str) -> bool:
+        """Do all tests pass, visible and hidden?"""
+        return self.run(source.encode()).ok and self.passes_hidden(source) is not False
+
+    def passes_hidden(self, source: str) -> bool | None:
+        """Do the hidden tests pass? None where there are none."""
         tests = self.case.hidden_tests
         if not tests:
             return None
-        if not self.run(source.encode()).ok:
-            return False
         if not isinstance(tests, str):
             return self._statements(source.encode(), tests, HIDDEN_SECONDS).ok
         with ExitStack() as stack:

@@ -32,19 +32,19 @@ def break_all(
     corruptions: Sequence[Corruption],
     trials: int = 1,
     seed: int = 0,
+    bank: Bank = Bank({}),
     advance: Callable[[], object] = lambda: None,
 ) -> tuple[list[Case], list[str]]:
     """`trials` broken versions of every program for each corruption, and what became of those that there are not.
 
-    A program that fails its own tests is left out.
+    A program that fails its own tests is left out. Swaps need a `bank_of` programs.
     """
-    bank = Bank.build(f.program for p in programs for f in functions(p.source.encode()))
     cases, skipped = [], []
     with shared_sandbox() as sandbox:
         good = []
         for program in programs:
             with Oracle(program, sandbox) as oracle:
-                passes = _passes(program.source, oracle)
+                passes = oracle.passes(program.source)
             if passes:
                 good.append(program)
             else:
@@ -59,6 +59,11 @@ def break_all(
                         cases.append(case)
                     advance()
     return cases, skipped
+
+
+def bank_of(programs: Sequence[Case]) -> Bank:
+    """The subtrees of all their functions."""
+    return Bank.build(function.program for program in programs for function in functions(program.source.encode()))
 
 
 def break_one(
@@ -120,13 +125,9 @@ def only_bugs(cases: Sequence[Case], advance: Callable[[], object] = lambda: Non
             with Oracle(case, sandbox) as oracle:
                 if oracle.run(case.source.encode()).ok:
                     skipped.append(f"{case.id}: passes its visible tests")
-                elif case.fixed is not None and not _passes(case.fixed, oracle):
+                elif case.fixed is not None and not oracle.passes(case.fixed):
                     skipped.append(f"{case.id}: the correct program fails its own tests")
                 else:
                     bugs.append(case)
             advance()
     return bugs, skipped
-
-
-def _passes(source: str, oracle: Oracle) -> bool:
-    return oracle.run(source.encode()).ok and oracle.is_correct(source) is not False

@@ -86,7 +86,7 @@ def judge(
     best = result.patches[0] if result.patches else result.closest
     first = min(result.patches, key=lambda node: node.run or 0, default=None)
     patch, first_patch = (node.source.decode() if node and result.patches else None for node in (best, first))
-    good = {text: oracle.is_correct(text) for text in {patch, first_patch} if text is not None}
+    good = {text: oracle.passes_hidden(text) for text in {patch, first_patch} if text is not None}
     missed = False if case.hidden_tests else None  # by a case that was not repaired
     return Row(
         id=case.id,

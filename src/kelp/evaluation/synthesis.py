@@ -42,4 +42,4 @@ def _steps(case: Case, source: bytes, policy: Policy) -> Iterator[tuple[Function
 def count_correct(case: Case, policy: Policy, oracle: Oracle, n: int, edits: int, seed: int) -> int:
     """How many of the samples pass all tests, hidden ones too; each different program is run once."""
     drawn = list(samples(case, policy, n, edits, seed))
-    return sum(drawn.count(text) for text in set(drawn) if oracle.is_correct(text))
+    return sum(drawn.count(text) for text in set(drawn) if oracle.passes(text))
