@@ -213,7 +213,7 @@ def test_tests_may_be_pytest_code(answer: str, repaired: bool, correct: bool, sa
     assert (row.repaired, row.correct) == (repaired, correct)
 
 
-def test_hidden_tests_are_nowhere_to_be_read_while_visible_ones_run(sandbox: Sandbox) -> None:
+def test_hidden_tests_do_not_lie_beside_the_program_while_visible_ones_run(sandbox: Sandbox) -> None:
     case = replace(CHEATED, visible_tests=PYTEST, hidden_tests=HIDDEN_PYTEST)
     spy = "import os\nfound = [f for f in os.listdir(os.path.dirname(__file__)) if f.endswith('.py')]\n"
     spy += "text = ''.join(open(os.path.join(os.path.dirname(__file__), f)).read() for f in found)\n"

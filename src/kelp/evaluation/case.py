@@ -89,7 +89,7 @@ class Oracle:
     """The tests of one case: the visible ones, as a search runs them, and the hidden ones, as a judge does.
 
     Statements are run in the sandbox that all cases share; pytest code in one of its own, with the program as the
-    module `program`. Hidden tests are nowhere on disk while visible ones run. Use as a context manager.
+    module `program`. Hidden tests do not lie beside it while visible ones run. Use as a context manager.
     """
 
     def __init__(self, case: Case, shared: Sandbox) -> None:
