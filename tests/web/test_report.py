@@ -31,8 +31,9 @@ BAD = replace(
 )  # fmt: skip
 
 
-def report(case: Case = CASE, most: int = 600) -> str:
-    rows = {"model": [replace(GOOD, id=case.id)], "none-random": [replace(BAD, id=case.id)]}
+def report(*cases: Case, most: int = 600) -> str:
+    cases = cases or (CASE,)
+    rows = {by: [replace(row, id=c.id) for c in cases] for by, row in (("model", GOOD), ("none-random", BAD))}
     summary: dict[str, Any] = {
         "benchmark": "toy",
         "settings": {"strategy": "best-first", "budget": {"runs": 16, "edits": 3}, "seed": 0},
@@ -41,7 +42,7 @@ def report(case: Case = CASE, most: int = 600) -> str:
         "baseline": "none-random",
         "compared": {"model": {group: compare(rows["model"], rows["none-random"], 16) for group in ("1", "all")}},
     }
-    return render_report(summary, rows, {case.id: case}, most)
+    return render_report(summary, rows, {case.id: case for case in cases}, most)
 
 
 def content(page: str) -> dict[str, Any]:
@@ -54,7 +55,12 @@ def test_the_page_holds_the_figures_and_every_search() -> None:
     assert held["rows"]["model"][CASE.id]["path"] == [asdict(step) for step in PATH]
     assert held["rows"]["none-random"][CASE.id]["repaired"] is False
     assert held["cases"][0]["source"] == CASE.source
-    assert content(report(most=0))["cases"] == [] == list(content(report(most=0))["rows"]["model"])
+
+
+def test_a_page_of_many_cases_shows_some_from_everywhere() -> None:
+    held = content(report(*(replace(CASE, id=str(i)) for i in range(10)), most=4))
+    assert [case["id"] for case in held["cases"]] == list(held["rows"]["model"]) == ["0", "3", "6", "9"]
+    assert held["summary"]["results"]["model"]["all"]["n"] == 10
 
 
 def test_the_page_asks_for_nothing_from_outside() -> None:

@@ -14,8 +14,11 @@ SHOWN = "repaired correct exact runs seconds first_repair site_rank stopped".spl
 def render_report(
     summary: Mapping[str, Any], rows: Mapping[str, Sequence[Row]], cases: Mapping[str, Case], most: int = 600
 ) -> str:
-    """The HTML page of a summary, with the searches of the first `most` cases of it: figures count all of them."""
-    kept = list(cases.values())[:most]
+    """The HTML page of a summary; where there are more cases than `most`, with the searches of every so manyth.
+
+    Figures count all of them.
+    """
+    kept = list(cases.values())[:: -(-len(cases) // most)]
     shown = {case.id for case in kept}
     content = {
         "summary": json.loads(json.dumps(summary, default=asdict)),
