@@ -71,6 +71,14 @@ def test_a_trained_model_repairs(kelp: Kelp, tmp_path: Path) -> None:
     assert "do not go together" in sentence(lambda m: (m / "config.json").write_text(json.dumps(description)))
 
 
+def test_only_data_that_holds_functions_out_can_be_judged_by_their_repair(kelp: Kelp, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(RECIPE + 'best = "corpus_correct"\n')
+    ran = kelp("train", "tiny.toml")
+    assert (ran.code, ran.sentence) == (
+        2, "best = 'corpus_correct' in [training]: data holds too few functions for any to be held out.",
+    )  # fmt: skip
+
+
 def test_the_whole_configuration_is_printed_as_a_recipe(kelp_here: Kelp, tmp_path: Path) -> None:
     (tmp_path / "tiny.toml").write_text(RECIPE)
     ran = kelp_here("train", "tiny.toml", "--out", "elsewhere", "--print-config")

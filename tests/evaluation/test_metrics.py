@@ -1,6 +1,18 @@
+import math
+from itertools import combinations
+
 import pytest
 
-from kelp.evaluation.metrics import Estimate, estimate, exact_match, median_runs, solved_versus_runs
+from kelp.evaluation.metrics import (
+    Estimate,
+    area,
+    estimate,
+    exact_match,
+    mcnemar,
+    pass_at_k,
+    percentile,
+    solved_versus_runs,
+)
 
 
 def test_a_mean_has_the_interval_of_its_resampled_means() -> None:
@@ -45,13 +57,42 @@ def test_a_match_is_exact_but_for_layout_and_comments(patch: str, same: bool) ->
     assert exact_match(patch, "def f(x):\n    return x + 1\n") is same
 
 
-def test_the_median_of_runs_is_over_what_was_repaired() -> None:
-    assert median_runs([7, None, 2, 3, None]) == 3
-    assert median_runs([2, 3]) == 2.5
-    assert median_runs([None]) is None
+def test_percentiles_lie_between_the_values_around_them() -> None:
+    assert percentile([7, 2, 3], 50) == 3
+    assert percentile([2, 3], 50) == 2.5
+    assert percentile([1, 2, 3, 4, 5, 6], 90) == 5.5
+    assert percentile([], 50) is None
 
 
 def test_solved_versus_runs_is_over_all_cases() -> None:
     assert solved_versus_runs([1, 2, 5, 20, None], most=20) == {1: 0.2, 2: 0.4, 4: 0.4, 8: 0.6, 16: 0.6, 20: 0.8}
     assert solved_versus_runs([None], most=1) == {1: 0.0}
     assert list(solved_versus_runs([3], most=64)) == [1, 2, 4, 8, 16, 32, 64]
+    assert list(solved_versus_runs([3], most=3000))[-3:] == [512, 1024, 3000]
+
+
+def test_the_area_is_one_where_all_is_solved_at_once_and_counts_doublings() -> None:
+    assert area({1: 1.0, 2: 1.0, 4: 1.0}) == 1
+    assert area({1: 0.0, 2: 0.0, 4: 1.0}) == 0.25
+    assert area({1: 0.0, 4: 1.0}) == 0.5
+    assert area({4: 0.3}) == 0.3
+    assert area({1: 0.0, 2: 1.0, 3: 1.0}) == pytest.approx((0.5 + math.log2(1.5)) / math.log2(3))
+
+
+def test_mcnemar_asks_a_fair_coin() -> None:
+    assert mcnemar(0, 0) == mcnemar(3, 3) == mcnemar(1, 0) == 1
+    assert mcnemar(5, 0) == mcnemar(0, 5) == 2 / 32
+    assert mcnemar(1, 7) == 2 * (1 + 8) / 256
+
+
+@pytest.mark.parametrize(("n", "correct"), [(6, 0), (6, 1), (6, 4), (6, 6)])
+def test_pass_at_k_is_the_share_of_k_samples_with_a_correct_one(n: int, correct: int) -> None:
+    for k in range(1, n + 1):
+        draws = list(combinations(range(n), k))
+        assert pass_at_k(n, correct, k) == pytest.approx(sum(min(draw) < correct for draw in draws) / len(draws))
+
+
+def test_no_more_can_be_drawn_or_be_correct_than_there_are() -> None:
+    for n, correct, k in [(5, 6, 1), (5, 2, 6), (5, 2, 0), (5, -1, 1)]:
+        with pytest.raises(ValueError, match="need 0 <= correct <= n"):
+            pass_at_k(n, correct, k)

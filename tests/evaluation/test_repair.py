@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import pytest
 
 from kelp.data.encoding import Condition
-from kelp.evaluation.metrics import Estimate
-from kelp.evaluation.repair import Case, Row, Settings, by_group, solve, solve_all
-from kelp.evaluation.toy import no_model
+from kelp.evaluation.arms import no_model
+from kelp.evaluation.case import Case, Oracle, Row, shared_sandbox
+from kelp.evaluation.metrics import Estimate, by_group, compare, summarise
+from kelp.evaluation.repair import Settings, solve, solve_all
 from kelp.execution.sandbox import Sandbox
 from kelp.search.policy import Proposal
 from kelp.search.task import Budget
@@ -17,34 +19,38 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
 FIXED = "def f(x):\n    return x + 1\n"
-ASSERTS = ("assert f(0) == 1", "assert f(1) == 2", "assert f(5) == 6", "assert f(-1) == 0")
+VISIBLE = ("assert f(0) == 1", "assert f(1) == 2", "assert f(5) == 6", "assert f(-1) == 0")
+HIDDEN = (*VISIBLE, "assert f(9) == 10")
 
 
 def broken(name: str, group: str, text: str, rejected: int = 0) -> Case:
-    return Case(name, group, FIXED.replace("x + 1", text), "f", ASSERTS, FIXED, "Add one.", rejected=rejected)
+    source = FIXED.replace("x + 1", text)
+    return Case(name, source, VISIBLE, HIDDEN, intent="Add one.", group=group, fixed=FIXED, rejected=rejected)
 
 
 CASES = [
-    broken("a", "one", "x - 1", rejected=2),
+    broken("a", "one", "1 - x", rejected=2),  # passes the first test
     broken("b", "one", "x * 1"),
     broken("c", "one", "x"),
-    broken("d", "two", "1 - x"),  # passes the first test
+    broken("d", "two", "x - 1"),
     broken("e", "two", "2 * x", rejected=1),  # passes the second test
     broken("f", "two", "y"),
 ]
+CHEATED = broken("cheated", "", "x - 1")
+HEART = "{0: 1, 1: 2, 5: 6, -1: 0}[x]"  # the visible tests learnt by heart
 # What is written in place of the expression, in this order; x + 1 is exact, the other repairs are not.
 ANSWERS = {
     "a": ["x + 1"],
     "b": ["x * 2", "x +", "x - -1"],  # the second does not parse
     "c": ["x + 2", "x", "x + x"],
     "d": ["x", "2", "1", "1 + x"],
-    "e": [],
-    "f": ["0", "x + 1", "1 + x"],
+    "e": [HEART],
+    "f": ["0", HEART, "x + 1", "1 + x"],
 }
 
 
 class Answers:
-    """Writes given expressions in place of the one returned."""
+    """Writes given expressions in place of the one returned, each less likely than the one before."""
 
     def __init__(self, answers: list[str]) -> None:
         self.answers = answers
@@ -52,12 +58,12 @@ class Answers:
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         start = program.source.index(b"return ") + len(b"return ")
         for i, answer in enumerate(self.answers):
-            yield Proposal(Edit(start, len(program.source), answer.encode()), -1.0 - i, "model")
+            yield Proposal(Edit(start, len(program.source), answer.encode()), -1.0 - i / 10, "model")
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    with Sandbox() as sandbox:
+    with shared_sandbox() as sandbox:
         yield sandbox
 
 
@@ -69,33 +75,82 @@ def rows() -> list[Row]:
 
 def test_every_row_says_what_became_of_its_case(rows: list[Row]) -> None:
     def told(row: Row) -> tuple[object, ...]:
-        return row.id, row.repaired, row.exact, row.pass_rate, row.first_repair, row.runs, row.states, row.valid_states
+        return row.id, row.repaired, row.correct, row.first_correct, row.exact, row.pass_rate, row.first_repair
 
     assert [told(row) for row in rows] == [
-        ("a", True, True, 1.0, 2, 2, 2, 2),
-        ("b", True, False, 1.0, 3, 3, 4, 3),
-        ("c", False, False, 0.25, None, 3, 3, 3),  # x + x passes a test, and x is where it began
-        ("d", True, False, 1.0, 5, 5, 5, 5),
-        ("e", False, False, 0.25, None, 1, 1, 1),
-        ("f", True, True, 1.0, 3, 4, 4, 4),  # two repairs: the likelier one is the patch
+        ("a", True, True, True, True, 1.0, 2),
+        ("b", True, True, True, False, 1.0, 3),
+        ("c", False, False, False, False, 0.25, None),  # x + x passes a test, and x is where it began
+        ("d", True, True, True, False, 1.0, 5),
+        ("e", True, False, False, False, 1.0, 2),
+        ("f", True, True, False, True, 1.0, 3),  # three repairs, of which two agree
     ]
-    assert [row.patch for row in rows] == [
-        FIXED, FIXED.replace("x + 1", "x - -1"), None, FIXED.replace("x + 1", "1 + x"), None, FIXED,
+    assert [(row.runs, row.states, row.valid_states) for row in rows] == [
+        (2, 2, 2), (3, 4, 3), (3, 3, 3), (5, 5, 5), (2, 2, 2), (5, 5, 5),
+    ]  # fmt: skip
+    assert [row.patch and row.patch.split("return ")[1].strip() for row in rows] == [
+        "x + 1", "x - -1", None, "1 + x", HEART, "x + 1",
+    ]  # fmt: skip
+    assert all((row.first_seconds is None) == (row.first_repair is None) for row in rows)
+
+
+def test_every_row_says_where_the_first_right_site_stood_and_whether_the_edit_there_was_right(rows: list[Row]) -> None:
+    # In b and d no more than the operator differs from that of `x + 1`, and all edits proposed are of the whole
+    # expression; in the others that is the right site.
+    assert [(row.site_rank, row.site_edit) for row in rows] == [
+        (1, True), (0, None), (1, False), (0, None), (1, False), (1, False),
     ]  # fmt: skip
 
 
+def test_the_way_to_a_patch_is_told(rows: list[Row]) -> None:
+    start, end = rows[1].path
+    assert (start.origin, start.run, start.passed, start.said) == ("start", 1, 0, "0/4 f(0) got 0 want 1")
+    assert (end.old, end.new, end.run, end.passed, end.total, end.log_prob) == ("x * 1", "x - -1", 3, 4, 4, -1.2)
+
+
 def test_the_figures_are_those_reckoned_by_hand(rows: list[Row]) -> None:
-    figures = by_group(rows, most_runs=16)
+    timed = [replace(row, first_seconds=row.first_repair and row.first_repair / 10) for row in rows]
+    figures = by_group(timed, most_runs=16)
     assert list(figures) == ["one", "two", "all"]
     one, two, total = figures.values()
     assert (one["n"], two["n"], total["n"]) == (3, 3, 6)
     assert (one["rejected"], two["rejected"], total["rejected"]) == (2, 1, 3)
-    assert (one["validity"], two["validity"], total["validity"]) == (8 / 9, 1.0, 18 / 19)
-    assert total["repaired"] == Estimate(4 / 6, pytest.approx(2 / 6), 1.0, 6)
-    assert total["exact_match"] == Estimate(2 / 6, 0.0, pytest.approx(4 / 6), 6)
-    assert total["pass_rate"].mean == 4.5 / 6
-    assert (one["median_runs"], two["median_runs"], total["median_runs"]) == (2.5, 4, 3)
-    assert total["solved_within"] == {1: 0, 2: 1 / 6, 4: 3 / 6, 8: 4 / 6, 16: 4 / 6}
+    assert (one["validity"], two["validity"], total["validity"]) == (8 / 9, 1.0, 20 / 21)
+
+    # Of six cases drawn again k are good with the chances of a binomial; the interval ends where its tails are 2.5 %.
+    def share(good: int, low: int, high: int) -> Any:
+        return Estimate(pytest.approx(good / 6), pytest.approx(low / 6), pytest.approx(high / 6), 6)
+
+    assert total["repaired"] == share(5, 3, 6)
+    assert total["correct"] == share(4, 2, 6)
+    assert total["first_correct"] == share(3, 1, 5)
+    assert total["exact_match"] == share(2, 0, 4)
+    assert total["first_exact_match"] == share(1, 0, 3)
+    assert total["pass_rate"].mean == 5.25 / 6
+
+    # The first repair is correct in a, b and d, after 2, 3 and 5 runs.
+    assert (one["median_runs"], two["median_runs"], total["median_runs"]) == (2.5, 5, 3)
+    assert (one["p90_runs"], total["p90_runs"]) == (pytest.approx(2.9), pytest.approx(4.6))
+    assert (total["median_first_seconds"], total["p90_first_seconds"]) == (0.3, pytest.approx(0.46))
+    assert total["solved_within"] == {1: 0, 2: 1 / 6, 4: 2 / 6, 8: 3 / 6, 16: 3 / 6}
+    # Of three cases drawn again, all are the same one in 1 of 27: more than 2.5 %.
+    assert total["median_runs_interval"] == total["p90_runs_interval"] == (2, 5)
+    # A case solved after 2 runs has an area of 3.5 / 4, after 3 of 2.5 / 4, after 5 of 1.5 / 4: three of six are none.
+    assert total["area"].mean == pytest.approx((1 / 12 + 3 / 12 + 5 / 12 + 6 / 12) / 4) == pytest.approx(7.5 / 24)
+    assert (one["area"].low, one["area"].high) == (0, 3.5 / 4)
+
+    assert [total[f"site_top_{k}"].mean for k in (1, 5, 20)] == [4 / 6] * 3
+    assert total["site_edit"] == Estimate(1 / 4, 0.0, 3 / 4, 4)
+
+
+def test_two_arms_are_compared_on_the_same_cases(rows: list[Row]) -> None:
+    other = [replace(row, correct=row.id in "ce") for row in rows]  # ours: a, b, d, f
+    paired = compare(rows, other, 16)
+    assert (paired["only_ours"], paired["only_theirs"]) == (4, 2)
+    assert paired["p"] == 2 * (1 + 6 + 15) / 2**6  # of six coins, two or fewer are heads, or two or fewer are not
+    assert paired["difference"].mean == 2 / 6
+    assert paired["difference"].low < 0 < paired["difference"].high
+    assert paired["area"] == Estimate(0, 0, 0, 6)  # the first repairs are the same
 
 
 @pytest.mark.parametrize(
@@ -106,7 +161,7 @@ def test_the_figures_are_those_reckoned_by_hand(rows: list[Row]) -> None:
         ["exit()"],
         ["__import__('os')._exit(0)"],
         ["__import__('sys').modules.clear()"],
-        ["ASSERTS.clear()"],
+        ["VISIBLE.clear()"],
         ["None  # all tests pass"],
         ["1\nassert True"],
         ["print('4 passed')"],
@@ -115,31 +170,84 @@ def test_the_figures_are_those_reckoned_by_hand(rows: list[Row]) -> None:
     ids=lambda cheat: "".join(cheat)[:20] or "nothing",
 )
 def test_a_cheat_gets_no_credit(cheat: list[str], sandbox: Sandbox) -> None:
-    row = solve(CASES[0], Answers(cheat), sandbox)
-    assert not row.repaired and not row.exact
-    assert row.patch is None and row.first_repair is None
+    row = solve(CHEATED, Answers(cheat), sandbox)
+    assert (row.repaired, row.patch, row.first_repair) == (False, None, None)
     assert row.pass_rate <= 0.25
+    no_credit(row)
 
 
-def test_answers_learnt_by_heart_are_no_exact_match(sandbox: Sandbox) -> None:
-    row = solve(CASES[0], Answers(["{0: 1, 1: 2, 5: 6, -1: 0}[x]"]), sandbox)
-    assert row.repaired and not row.exact
+def no_credit(row: Row) -> None:
+    figures = summarise([row], most_runs=16)
+    for name in ("correct", "first_correct", "exact_match", "first_exact_match", "site_top_20"):
+        assert figures[name].mean == 0, name
+    assert figures["area"].mean == 0 and set(figures["solved_within"].values()) == {0}
+    assert figures["median_runs"] is figures["p90_runs"] is figures["median_first_seconds"] is None
+    fair = replace(row, correct=True)
+    assert compare([row], [fair], 16)["difference"].mean == -1
+
+
+def test_answers_learnt_by_heart_repair_and_get_no_other_credit(sandbox: Sandbox) -> None:
+    row = solve(CHEATED, Answers([HEART]), sandbox)
+    assert row.repaired and row.pass_rate == 1  # that is what these two say, and why they are never shown alone
+    no_credit(row)
+
+
+PYTEST = "from program import f\n\ndef test_f():\n    assert f(0) == 1 and f(5) == 6\n"
+HIDDEN_PYTEST = PYTEST + "\ndef test_more():\n    assert [f(i) for i in range(9)] == list(range(1, 10))\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "repaired", "correct"),
+    [
+        ("x + 1", True, True),
+        ("{0: 1, 5: 6}[x]", True, False),
+        ("x", False, False),
+        ("__import__('os')._exit(0)", False, False),
+        ("__import__('os').remove(__import__('os').path.dirname(__file__) + '/test_program.py')", False, False),
+        ("open(__import__('os').path.dirname(__file__) + '/test_program.py', 'w').close()", False, False),
+    ],
+)
+def test_tests_may_be_pytest_code(answer: str, repaired: bool, correct: bool, sandbox: Sandbox) -> None:
+    case = replace(CHEATED, visible_tests=PYTEST, hidden_tests=HIDDEN_PYTEST)
+    row = solve(case, Answers([answer]), sandbox)
+    assert (row.repaired, row.correct) == (repaired, correct)
+
+
+def test_hidden_tests_do_not_lie_beside_the_program_while_visible_ones_run(sandbox: Sandbox) -> None:
+    case = replace(CHEATED, visible_tests=PYTEST, hidden_tests=HIDDEN_PYTEST)
+    spy = "import os\nfound = [f for f in os.listdir(os.path.dirname(__file__)) if f.endswith('.py')]\n"
+    spy += "text = ''.join(open(os.path.join(os.path.dirname(__file__), f)).read() for f in found)\n"
+    with Oracle(case, sandbox) as oracle:
+        assert oracle.run((spy + "assert 'test_f' in text\n" + FIXED).encode()).ok
+        assert not oracle.run((spy + "assert 'test_more' in text\n" + FIXED).encode()).ok
+
+
+def test_without_hidden_tests_nothing_is_called_correct(sandbox: Sandbox) -> None:
+    row = solve(replace(CHEATED, hidden_tests=(), fixed=None), Answers(["x + 1"]), sandbox)
+    assert (row.repaired, row.solved) == (True, True)
+    assert row.correct is row.first_correct is row.exact is row.site_rank is None
+    figures = summarise([row], most_runs=4)
+    assert figures["correct"] is figures["exact_match"] is figures["site_top_1"] is None
+    assert figures["solved_within"] == {1: 0, 2: 1, 4: 1}
 
 
 def test_no_policy_sees_the_answer(sandbox: Sandbox) -> None:
     class Curious(Answers):
         def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
-            assert program.source.decode() == CASES[0].source.rstrip()
-            assert condition == Condition("Add one.", ASSERTS, "0/4 f(0) got -1 want 1", (1.0, 1.0), frozenset({"f"}))
+            assert program.source.decode() == CHEATED.source.rstrip()
+            assert condition == Condition("Add one.", VISIBLE, "0/4 f(0) got -1 want 1", (1.0, 1.0), frozenset({"f"}))
             yield from ()
 
-    assert solve(CASES[0], Curious([]), sandbox).stopped == "nothing left to try"
+    assert solve(CHEATED, Curious([]), sandbox).stopped == "nothing left to try"
 
 
 def test_two_processes_find_what_one_does() -> None:
     settings = Settings(budget=Budget(runs=12, seconds=600.0))
     alone, shared = (
-        [replace(row, seconds=0) for row in solve_all(CASES[:3], partial(no_model, 5), settings, jobs=jobs)]
+        [
+            replace(row, seconds=0, first_seconds=0)
+            for row in solve_all(CASES[:3], partial(no_model, 5), settings, jobs=jobs)
+        ]
         for jobs in (1, 2)
     )
     assert alone == shared

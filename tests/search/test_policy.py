@@ -11,7 +11,8 @@ import pytest
 from kelp.data import toy
 from kelp.data.encoding import Condition, Encoder, kind_count, pad
 from kelp.data.tokenizer import Tokenizer
-from kelp.diffusion.mutations import is_valid, near_misses
+from kelp.diffusion.forward import WEIGHTS
+from kelp.diffusion.mutations import CANDIDATES, is_valid, near_misses
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
 from kelp.search.policy import (
@@ -176,13 +177,21 @@ def test_without_a_model_the_near_misses_are_proposed_and_nothing_else() -> None
 
 def test_without_a_model_suspicious_lines_can_come_first() -> None:
     condition = replace(CONDITION, suspicion=(0.0, 0.0, 0.0, 1.0, 0.0, 0.0))
-    by_line = [list(NoModel(seed, by_line=True).propose(PROGRAM, condition)) for seed in (3, 3, 4)]
+    by_line = [list(NoModel(seed, "spectrum").propose(PROGRAM, condition)) for seed in (3, 3, 4)]
     assert by_line[0] == by_line[1] != by_line[2]
     assert set(results(PROGRAM, by_line[0])) == set(results(PROGRAM, NoModel().propose(PROGRAM, CONDITION)))
     start = PROGRAM.source.index(b"        if x > low")
     line = range(start, PROGRAM.source.index(b"\n", start) + 1)
     first, last = by_line[0][:10], by_line[0][-10:]
     assert sum(p.edit.start in line for p in first) > 7 > 3 > sum(p.edit.start in line for p in last)
+
+
+def test_without_a_model_frequent_mistakes_can_come_first() -> None:
+    found = list(NoModel(3, "frequency").propose(PROGRAM, CONDITION))
+    assert set(results(PROGRAM, found)) == set(results(PROGRAM, NoModel().propose(PROGRAM, CONDITION)))
+    often = [max(WEIGHTS[kind] for kind, edits in CANDIDATES.items() if p.edit in edits(PROGRAM)) for p in found]
+    assert often == sorted(often, reverse=True) and often[0] > often[-1]
+    assert found != list(NoModel(4, "frequency").propose(PROGRAM, CONDITION))
 
 
 @pytest.mark.parametrize("name", ["sites", "batch", "beams", "max_tokens"])

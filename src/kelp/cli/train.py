@@ -34,7 +34,8 @@ def train(
     """Train a model, making its data first where that is missing.
 
     Checkpoints and metrics.jsonl go to the run's folder. Ctrl-C saves a checkpoint and stops. Where the recipe has
-    best = "toy_repaired" (or toy_exact_match, toy_pass_rate), every evaluation repairs some toy tasks too.
+    best = "toy_repaired" (or toy_exact_match, toy_area ...), every evaluation repairs some toy tasks too, and with
+    best = "corpus_correct" some of the functions that the data holds out.
 
     \b
     Examples:
@@ -117,13 +118,20 @@ def export(
 
 def _evaluate(settings: "Config") -> "Evaluate | None":
     """What is measured besides the held-out loss: repairs, where they pick the best checkpoint."""
-    if not settings.training.best.startswith("toy_"):
+    name = settings.training.best.partition("_")[0]
+    if name not in ("toy", "corpus"):
         return None
     from kelp.data.encoding import Encoder
     from kelp.data.tokenizer import Tokenizer
-    from kelp.evaluation.toy import toy_metrics
+    from kelp.evaluation.benchmarks import corpus, programs, toy
+    from kelp.evaluation.probe import repair_metrics
 
-    return toy_metrics(Encoder(Tokenizer.load(settings.data.folder / "tokenizer.json"), settings.data.encoding))
+    encoder = Encoder(Tokenizer.load(settings.data.folder / "tokenizer.json"), settings.data.encoding)
+    try:
+        clean, _ = programs(toy() if name == "toy" else corpus(settings.data.folder))
+        return repair_metrics(name, clean, encoder)
+    except ValueError as error:
+        raise Problem(f"best = {settings.training.best!r} in [training]: {error}.") from None
 
 
 @contextmanager

@@ -1,35 +1,28 @@
-"""Broken programs, searches for their repair, and what came of each: the part that all repair benchmarks share."""
+"""Searches for the repair of cases, and what came of each: the part that all benchmarks share."""
 
+import math
 import multiprocessing
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kelp.evaluation.metrics import estimate, exact_match, median_runs, solved_versus_runs
-from kelp.execution.observation import CallResult, Observation
+from kelp.data.encoding import Condition
+from kelp.diffusion.diff import next_edits
+from kelp.evaluation.case import Case, Oracle, Row, Step, shared_sandbox
+from kelp.evaluation.metrics import exact_match
+from kelp.evaluation.synthesis import count_correct
 from kelp.execution.sandbox import Sandbox
-from kelp.execution.suite import Limits
-from kelp.search.policy import Policy
-from kelp.search.search import Result, Search, run
-from kelp.search.task import Budget, Target, Task
+from kelp.search.policy import Policy, Proposal
+from kelp.search.search import Node, Result, Search, run, solved
+from kelp.search.task import Budget
+from kelp.syntax.edits import Edit
+from kelp.syntax.functions import functions
+from kelp.syntax.program import Program
+from kelp.syntax.sites import key
 
-RUN_SECONDS = 1.0  # limit of one test run
-
-
-@dataclass(frozen=True)
-class Case:
-    """A broken program with tests that say so. `fixed` is the program before it was broken; no search sees it."""
-
-    id: str
-    group: str
-    source: str
-    function: str  # qualname of what is to be repaired
-    asserts: tuple[str, ...]
-    fixed: str
-    intent: str = ""
-    setup: str = ""
-    rejected: int = 0  # broken programs that were drawn before this one and passed every test
+PolicyFor = Callable[[Case], Policy]
 
 
 @dataclass(frozen=True)
@@ -39,78 +32,141 @@ class Settings:
     strategy: str = "best-first"
     budget: Budget = field(default_factory=lambda: Budget(runs=64, seconds=600.0))
     seed: int = 0
+    samples: int = 0  # programs drawn from the policy without tests, of each case, for pass@k
 
 
-@dataclass(frozen=True)
-class Row:
-    """What became of a case. Runs are test runs, that of the broken program included."""
+@dataclass
+class Watched:
+    """A policy, and what it proposed for one program the first time it saw it."""
 
-    id: str
-    group: str
-    repaired: bool  # some state passed every test
-    exact: bool  # the best patch is the program before it was broken
-    pass_rate: float  # share of the tests that the best state passes
-    first_repair: int | None  # runs up to the first repair
-    runs: int
-    seconds: float
-    states: int
-    valid_states: int
-    rejected: int
-    stopped: str
-    source: str
-    patch: str | None  # the best one
+    policy: Policy
+    source: bytes | None
+    proposed: list[Proposal] = field(default_factory=list)
+    rest: Iterator[Proposal] | None = None  # what the search did not ask for
 
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+        proposals = self.policy.propose(program, condition)
+        if self.rest is not None or program.source != self.source:
+            return proposals
+        self.rest = proposals
+        return self._noted(proposals)
 
-PolicyFor = Callable[[Case], Policy]
+    def _noted(self, proposals: Iterator[Proposal]) -> Iterator[Proposal]:
+        for proposal in proposals:
+            self.proposed.append(proposal)
+            yield proposal
 
-
-@dataclass(frozen=True)
-class Asserts:
-    """The tests of a case in a sandbox that all cases share.
-
-    A run has the sandbox's own limit whatever time is left: figures must not depend on how fast the machine is.
-    """
-
-    sandbox: Sandbox
-    case: Case
-
-    def run(
-        self, source: bytes, *, first: str | None = None, seconds: float | None = None, trace: bool = False
-    ) -> Observation:
-        return self.sandbox.run(source, first=first, asserts=self.case.asserts, setup=self.case.setup, trace=trace)
-
-    def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
-        return self.sandbox.evaluate(source, calls, self.case.setup)
+    def all(self) -> Iterator[Proposal]:
+        yield from self.proposed
+        yield from self.rest or ()
 
 
 def solve(case: Case, policy: Policy, sandbox: Sandbox, settings: Settings = Settings()) -> Row:
-    """Search one case."""
-    task = Task(case.source.encode(), (Target(case.function, case.intent, case.asserts),), case.setup.encode())
-    search = Search(task, policy, Asserts(sandbox, case), settings.budget, seed=settings.seed)
-    return judge(case, run(search, settings.strategy))
+    """Search one case and judge what was found. `sandbox` is that of `case.shared_sandbox`."""
+    truth = first_edits(case)
+    watched = Watched(policy, truth[0] if truth else None)
+    with Oracle(case, sandbox) as oracle:
+        repaired_at: list[float] = []
+        search = Search(case.task, watched, oracle, settings.budget, seed=settings.seed)
+        search.watch = lambda node: repaired_at.append(time.monotonic() - search.began) if solved(node) else None
+        result = run(search, settings.strategy)
+        rank, right = located(watched, truth[1]) if truth else (None, None)
+        row = judge(case, result, oracle, repaired_at[0] if repaired_at else None, rank, right)
+        if not settings.samples:
+            return row
+        budget = settings.budget
+        good = count_correct(case, policy, oracle, settings.samples, budget.edits, settings.seed)
+        return replace(row, samples=settings.samples, samples_correct=good)
 
 
-def judge(case: Case, result: Result) -> Row:
+def judge(
+    case: Case, result: Result, oracle: Oracle, first_seconds: float | None, rank: int | None, right: bool | None
+) -> Row:
     """What a search's result is worth."""
     best = result.patches[0] if result.patches else result.closest
-    patch = best.source.decode() if result.patches else None
-    passed = best.observation.passed if best.observation else 0
+    first = min(result.patches, key=lambda node: node.run or 0, default=None)
+    patch, first_patch = (node.source.decode() if node and result.patches else None for node in (best, first))
+    good = {text: oracle.passes_hidden(text) for text in {patch, first_patch} if text is not None}
+    missed = False if case.hidden_tests else None  # by a case that was not repaired
     return Row(
         id=case.id,
         group=case.group,
         repaired=patch is not None,
-        exact=patch is not None and exact_match(patch, case.fixed),
-        pass_rate=passed / len(case.asserts),
-        first_repair=min((node.run for node in result.patches if node.run is not None), default=None),
+        correct=good.get(patch or "", missed),
+        first_correct=good.get(first_patch or "", missed),
+        exact=None if case.fixed is None else patch is not None and exact_match(patch, case.fixed),
+        first_exact=None if case.fixed is None else first_patch is not None and exact_match(first_patch, case.fixed),
+        pass_rate=_share_passed(best, result.start),
+        first_repair=None if first is None else first.run,
+        first_seconds=first_seconds,
         runs=result.runs,
         seconds=result.seconds,
         states=result.states,
         valid_states=result.valid_states,
         rejected=case.rejected,
         stopped=result.stopped,
+        site_rank=rank,
+        site_edit=right,
         source=case.source,
         patch=patch,
+        first_patch=first_patch,
+        path=tuple(map(_step, best.path())),
     )
+
+
+def _share_passed(best: Node, start: Node) -> float:
+    """Of the tests that there are; a program that cannot be imported may not say how many that is."""
+    seen = [node.observation for node in (best, start) if node.observation is not None]
+    return (seen[0].passed if seen else 0) / max(1, *(observation.total for observation in seen))
+
+
+def _step(node: Node) -> Step:
+    edit, seen = node.edit or Edit(0, 0, b""), node.observation
+    return Step(
+        start=edit.start,
+        end=edit.end,
+        old=node.parent.source[edit.start : edit.end].decode() if node.parent else "",
+        new=edit.text.decode(),
+        origin=node.origin,
+        log_prob=node.log_prob if math.isfinite(node.log_prob) else None,
+        run=node.run or 0,
+        passed=seen.passed if seen else 0,
+        total=seen.total if seen else 0,
+        said=seen.render() if seen else "",
+    )
+
+
+def first_edits(case: Case) -> tuple[bytes, list[Edit]] | None:
+    """The function that is broken, and every edit that begins a shortest way to the correct program.
+
+    None where that is not known, or not one function alone.
+    """
+    if case.fixed is None:
+        return None
+    before, after = functions(case.source.encode()), functions(case.fixed.encode())
+    if [f.qualname for f in before] != [f.qualname for f in after]:
+        return None
+    changed = [(a, b) for a, b in zip(before, after) if a.source != b.source]
+    if len(changed) != 1:
+        return None
+    [(broken, correct)] = changed
+    return broken.source, next_edits(broken.program, correct.program)
+
+
+def located(watched: Watched, right: Sequence[Edit]) -> tuple[int | None, bool | None]:
+    """The place, from 1, of the first right site among those proposed, and whether the first edit there is right.
+
+    0 and None where no right site is proposed at all; None and None where nothing was asked for.
+    """
+    if watched.rest is None:
+        return None, None
+    sites = {key(edit) for edit in right}
+    seen = set()
+    for proposal in watched.all():
+        seen.add(key(proposal.edit))
+        if key(proposal.edit) in sites:
+            return len(seen), proposal.edit in right
+    return 0, None
 
 
 def solve_all(
@@ -118,7 +174,7 @@ def solve_all(
 ) -> Iterator[Row]:
     """Search all cases; rows in their order. `policies` is called once a process; pickled where jobs > 1."""
     if jobs == 1:
-        with Sandbox(limits=Limits(seconds=RUN_SECONDS)) as sandbox:
+        with shared_sandbox() as sandbox:
             policy_for = policies()
             for case in cases:
                 yield solve(case, policy_for(case), sandbox, settings)
@@ -135,30 +191,8 @@ _worker: dict[str, Any] = {}  # of a process of the pool
 
 
 def _start(policies: Callable[[], PolicyFor], settings: Settings) -> None:
-    _worker.update(policy_for=policies(), sandbox=Sandbox(limits=Limits(seconds=RUN_SECONDS)), settings=settings)
+    _worker.update(policy_for=policies(), sandbox=shared_sandbox(), settings=settings)
 
 
 def _solve(case: Case) -> Row:
     return solve(case, _worker["policy_for"](case), _worker["sandbox"], _worker["settings"])
-
-
-def summarise(rows: Sequence[Row], most_runs: int) -> dict[str, Any]:
-    """The figures of some rows; shares of cases with 95 % intervals."""
-    first_repairs = [row.first_repair for row in rows]
-    return {
-        "n": len(rows),
-        "rejected": sum(row.rejected for row in rows),
-        "validity": sum(row.valid_states for row in rows) / sum(row.states for row in rows),
-        "repaired": estimate([row.repaired for row in rows]),
-        "exact_match": estimate([row.exact for row in rows]),
-        "pass_rate": estimate([row.pass_rate for row in rows]),
-        "median_runs": median_runs(first_repairs),
-        "solved_within": solved_versus_runs(first_repairs, most_runs),
-        "median_seconds": sorted(row.seconds for row in rows)[len(rows) // 2],
-    }
-
-
-def by_group(rows: Sequence[Row], most_runs: int) -> dict[str, dict[str, Any]]:
-    """The figures of each group, in order of appearance, and of all."""
-    groups = {group: [row for row in rows if row.group == group] for group in dict.fromkeys(row.group for row in rows)}
-    return {group: summarise(some, most_runs) for group, some in [*groups.items(), ("all", list(rows))]}

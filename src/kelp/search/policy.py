@@ -12,12 +12,13 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from kelp.data.encoding import Condition, Encoder, State, kind_op, pad
 from kelp.data.vocabulary import EDIT, END, UNTIL
+from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, is_valid
 from kelp.search.suffixes import NODES, SuffixTree
 from kelp.syntax.edits import Edit
@@ -48,20 +49,29 @@ class Policy(Protocol):
         ...
 
 
-class NoModel:
-    """The baseline: every single near miss in random order, each as likely as the next.
+Order = Literal["random", "frequency", "spectrum"]
 
-    With `by_line` those on suspicious lines tend to come first: drawn one after the other in proportion to the
-    suspicion of their lines.
+
+class NoModel:
+    """The baselines: every single near miss, each as likely as the next, in one of three orders.
+
+    random: any. frequency: the kinds of mistake that are drawn most often in training come first. spectrum: those on
+    suspicious lines tend to come first, drawn one after the other in proportion to the suspicion of their lines.
     """
 
-    def __init__(self, seed: int | str = 0, *, by_line: bool = False) -> None:
-        self.rng, self.by_line = random.Random(seed), by_line
+    def __init__(self, seed: int | str = 0, order: Order = "random") -> None:
+        self.rng, self.order = random.Random(seed), order
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         edits = _near_misses(program)
         self.rng.shuffle(edits)
-        if self.by_line:  # Gumbel's trick
+        if self.order == "frequency":
+            often: dict[Edit, float] = {}
+            for kind, candidates in CANDIDATES.items():
+                for edit in candidates(program):
+                    often[edit] = max(often.get(edit, 0.0), WEIGHTS[kind])
+            edits.sort(key=lambda e: -often[e])
+        elif self.order == "spectrum":  # Gumbel's trick
             weight = _line_weights(program, condition.suspicion)
             edits.sort(key=lambda e: math.log(self.rng.expovariate(1.0)) - weight(e.start, e.end))
         log_prob = -math.log(max(1, len(edits)))

@@ -1,6 +1,7 @@
 """What is to be repaired: a file, the functions in it that may be edited, and what is known of each."""
 
 import ast
+import doctest
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -84,6 +85,24 @@ def asserts_about(test_source: str, name: str, limit: int = 12) -> tuple[str, ..
             if len(line) <= 160 and line not in found:
                 found.append(line)
     return tuple(found[:limit])
+
+
+def doctest_asserts(docstring: str) -> tuple[str, ...]:
+    """The one-line examples of a docstring as asserts."""
+    try:
+        examples = doctest.DocTestParser().get_examples(docstring)
+    except ValueError:  # malformed: the run of the tests says so
+        return ()
+    lines = []
+    for example in examples:
+        line = f"assert {example.source.strip()} == {example.want.strip()}"
+        try:
+            statements = ast.parse(line).body
+        except SyntaxError:
+            continue
+        if example.want.strip() and "\n" not in line and len(statements) == 1:
+            lines.append(line)
+    return tuple(lines)
 
 
 def _called(function: ast.expr) -> str:

@@ -1,14 +1,12 @@
 """A repair as one HTML file that a person opens and steps through: no server, no request to anywhere."""
 
-import html
-import json
 import math
-import re
 from collections.abc import Mapping
-from importlib import resources
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, model_validator
+
+from kelp.web.page import fill
 
 
 def _finite(value: Any) -> Any:
@@ -107,23 +105,10 @@ def _check_edit(parent: Node, node: Node, edit: Edit) -> None:
 
 
 def render_trace(trace: Mapping[str, Any]) -> str:
-    """The HTML page of a repair. Raises ValueError, which names each place, when the trace is malformed.
-
-    Nothing in the trace is trusted: it travels as JSON that cannot close its element and is shown as text.
-    """
+    """The HTML page of a repair. Raises ValueError, which names each place, when the trace is malformed."""
     checked = Trace.model_validate(trace)
     content = checked.model_dump()
     for node in content["nodes"]:
         if node["edit"]:
             del node["source"]  # the page makes it again from its parent's: a tenth of the size, or less
-    data = json.dumps(content, separators=(",", ":"), allow_nan=False)  # ASCII, so that U+2028 is escaped too
-    folder = resources.files("kelp.web")
-    parts = {
-        "title": html.escape(checked.title),
-        "style": (folder / "trace.css").read_text("utf-8"),
-        "script": (folder / "trace.js").read_text("utf-8"),
-        "data": data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
-    }
-    page = (folder / "trace.html").read_text("utf-8")
-    # In one pass, so that what goes in stays as it is.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], page)
+    return fill("trace", checked.title, content)

@@ -1,0 +1,102 @@
+"""The folder of an evaluation: its cases, a row for each that is done, what they come to; a killed run goes on."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from kelp.cli.files import read, replace
+from kelp.cli.problem import Problem, reason
+from kelp.evaluation.case import Case, Row, Step, read_cases
+
+Key = tuple[str, str]  # the arm and the case
+
+
+class Results:
+    """Rows by arm and case. Without a folder they are kept in memory alone.
+
+    A folder holds `settings.json`, `cases.jsonl` (which `kelp eval cases` takes), `results.jsonl` (a line for each
+    arm and case, appended as it is done) and, at the end, `summary.json` and `report.html`. Raises Problem where the
+    folder holds an evaluation under other settings, or cannot be written.
+    """
+
+    def __init__(self, folder: Path | None, settings: Mapping[str, Any]) -> None:
+        self.folder, self.rows = folder, dict[Key, Row]()
+        if folder is None:
+            return
+        settings = json.loads(dump(settings))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if self._file("settings.json").exists():
+                self._check(settings)
+            else:
+                self.write("settings.json", dump(settings, 1) + "\n")
+            if self._file("results.jsonl").exists():
+                self._resume()
+        except OSError as error:
+            raise Problem(f"{folder} cannot be written: {reason(error)}.") from None
+
+    def _file(self, name: str) -> Path:
+        assert self.folder is not None
+        return self.folder / name
+
+    def _check(self, settings: Mapping[str, Any]) -> None:
+        try:
+            made = json.loads(read(self._file("settings.json")))
+        except ValueError:
+            raise Problem(f"{self.folder} holds a settings.json that is not Kelp's: name another folder.") from None
+        for name in [*settings, *made]:
+            if made.get(name) != settings.get(name):
+                what = f"{name} is {made.get(name)!r} there, and {settings.get(name)!r} now"
+                raise Problem(f"{self.folder} holds another evaluation ({what}): name another folder.")
+
+    def _resume(self) -> None:
+        """Take over what is done; the last line of a killed run may be half a line."""
+        kept = []
+        for line in read(self._file("results.jsonl")).decode("utf-8", "replace").split("\n")[:-1]:
+            try:
+                fields = json.loads(line)
+                by = fields.pop("by")
+                self.rows[by, fields["id"]] = Row(**{**fields, "path": tuple(Step(**step) for step in fields["path"])})
+            except (ValueError, TypeError, KeyError):
+                raise Problem(f"{self._file('results.jsonl')} holds a line that is no result: {line[:60]!r}.") from None
+            kept.append(line + "\n")
+        replace(self._file("results.jsonl"), "".join(kept).encode())
+
+    def cases(self, make: Callable[[], tuple[list[Case], list[str]]]) -> tuple[list[Case], list[str]]:
+        """Those of the folder, so that they are the same when a run goes on; made and kept where it has none."""
+        if self.folder is None:
+            return make()
+        if self._file("skipped.json").exists():
+            cases, bad = read_cases(self._file("cases.jsonl"))
+            return cases, [*json.loads(read(self._file("skipped.json"))), *bad]
+        cases, skipped = make()
+        self.write("cases.jsonl", "".join(dump(case) + "\n" for case in cases))
+        self.write("skipped.json", dump(skipped, 1) + "\n")
+        return cases, skipped
+
+    def add(self, by: str, row: Row) -> None:
+        self.rows[by, row.id] = row
+        if self.folder is not None:
+            with self._file("results.jsonl").open("a", encoding="utf-8") as file:
+                file.write(dump({"by": by} | asdict(row)) + "\n")
+
+    def of(self, by: str, cases: Sequence[Case]) -> list[Row]:
+        """The rows of an arm, in the order of the cases."""
+        return [self.rows[by, case.id] for case in cases]
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the folder in one go."""
+        if self.folder is not None:
+            replace(self._file(name), text.encode())
+
+
+def dump(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, default=asdict)
+
+
+def digest(path: Path) -> str:
+    """What tells a file from another."""
+    return hashlib.sha256(read(path)).hexdigest()[:16]

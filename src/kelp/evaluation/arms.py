@@ -1,0 +1,46 @@
+"""What is compared: baselines without a model, and the model shown less than all there is to know."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import get_args
+
+from kelp.data.encoding import Condition
+from kelp.evaluation.repair import PolicyFor
+from kelp.search.policy import NoModel, Order, Policy, Proposal
+from kelp.syntax.program import Program
+
+BASELINES: dict[str, Order] = {f"none-{order}": order for order in get_args(Order)}
+
+
+class Sight(StrEnum):
+    """How much of the condition a policy is shown.
+
+    spec: intent and visible tests. observation: what the tests said of a state, and how suspicious that makes its
+    lines. The program is shown always; so are, to the search that orders what is proposed, the tests' results.
+    """
+
+    all = "all"
+    spec = "spec only"
+    observation = "observation only"
+    blind = "blind"
+
+
+@dataclass(frozen=True)
+class Blinkered:
+    """A policy that is shown a part of the condition."""
+
+    policy: Policy
+    sight: Sight
+
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+        if self.sight in (Sight.blind, Sight.observation):
+            condition = replace(condition, intent="", asserts=())
+        if self.sight in (Sight.blind, Sight.spec):
+            condition = replace(condition, observation="", suspicion=())
+        return self.policy.propose(program, condition)
+
+
+def no_model(seed: int = 0, order: Order = "random") -> PolicyFor:
+    """A baseline, with an order of its own for every case."""
+    return lambda case: NoModel(f"{seed} {case.id}", order)

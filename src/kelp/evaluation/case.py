@@ -1,0 +1,247 @@
+"""A bug with its tests, what is run to judge a patch of it, and what became of it."""
+
+import ast
+import dataclasses
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kelp.execution.observation import CallResult, Observation
+from kelp.execution.sandbox import Sandbox
+from kelp.execution.suite import Limits, Suite
+from kelp.search.task import Target, Task, asserts_about
+from kelp.syntax.functions import functions
+from kelp.syntax.program import parses
+
+RUN_SECONDS = 1.0  # limit of one run of the visible tests, whatever time is left: figures must not depend on that
+HIDDEN_SECONDS = 5.0  # and of the hidden ones, which are run once a patch
+PROGRAM = "program"  # the module that a text of pytest code imports
+
+Tests = tuple[str, ...] | str  # statements, each of them a test, or one text of pytest code
+
+
+@dataclass(frozen=True)
+class Case:
+    """A program with tests: a bug to repair, or a correct program to be broken.
+
+    No search sees `hidden_tests` and `fixed`. Without hidden tests nothing is known of whether a patch is correct,
+    and without `fixed` nothing of where the bug is. Raises ValueError, in one sentence, where it makes no sense.
+    """
+
+    id: str
+    source: str
+    visible_tests: Tests
+    hidden_tests: Tests = ()
+    setup: str = ""  # run before the program, in its namespace; not with pytest code
+    intent: str = ""
+    function: str = ""  # qualname of what may be edited; all functions of the source where it is empty
+    group: str = ""
+    fixed: str | None = None  # a correct program
+    rejected: int = 0  # broken programs that were drawn before this one and passed every visible test
+
+    def __post_init__(self) -> None:
+        for field, kind in CHECKED.items():
+            if not isinstance(getattr(self, field), kind):
+                raise ValueError(f"{field} cannot be {str(getattr(self, field))[:60]!r}")
+        if not self.id:
+            raise ValueError("the id is empty")
+        if self.group == "all":
+            raise ValueError("group 'all' is that of all cases")
+        for field in ("source", "fixed"):
+            text = getattr(self, field)
+            if text is not None and not _parses(text):
+                raise ValueError(f"{field} does not parse")
+        known = [function.qualname for function in functions(self.source.encode())]
+        if not known or (self.function and self.function not in known):
+            raise ValueError(f"source holds no function {self.function}".rstrip())
+        if not self.visible_tests:
+            raise ValueError("there are no visible tests")
+        for tests in (self.visible_tests, self.hidden_tests):
+            for text in [tests] if isinstance(tests, str) else tests:
+                if not isinstance(text, str) or not _compiles(text):
+                    raise ValueError(f"this test does not parse: {str(text)[:60]!r}")
+            if isinstance(tests, str) and tests and self.setup:
+                raise ValueError("setup does not go with pytest code, which holds its own")
+
+    @property
+    def task(self) -> Task:
+        """What a search is given."""
+        names = [self.function] if self.function else [f.qualname for f in functions(self.source.encode())]
+        tests = self.visible_tests
+        targets = tuple(
+            Target(
+                name, self.intent, asserts_about(tests, name.rpartition(".")[2]) if isinstance(tests, str) else tests
+            )
+            for name in dict.fromkeys(names)
+        )
+        return Task(self.source.encode(), targets, self.setup.encode())
+
+
+CHECKED: dict[str, Any] = dict.fromkeys(("id", "source", "setup", "intent", "function", "group"), str)
+CHECKED |= {"visible_tests": str | tuple, "hidden_tests": str | tuple, "fixed": str | None, "rejected": int}
+
+
+class Oracle:
+    """The tests of one case: the visible ones, as a search runs them, and the hidden ones, as a judge does.
+
+    Statements are run in the sandbox that all cases share; pytest code in one of its own, with the program as the
+    module `program`. Hidden tests do not lie beside it while visible ones run. Use as a context manager.
+    """
+
+    def __init__(self, case: Case, shared: Sandbox) -> None:
+        self.case, self.shared = case, shared
+
+    def __enter__(self) -> "Oracle":
+        self.stack = ExitStack()
+        tests = self.case.visible_tests
+        self.own = self._own(self.stack, tests, RUN_SECONDS) if isinstance(tests, str) else None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def run(
+        self, source: bytes, *, first: str | None = None, seconds: float | None = None, trace: bool = False
+    ) -> Observation:
+        """Run the visible tests. `seconds`, what is left of a budget, changes nothing: see `RUN_SECONDS`."""
+        if self.own is not None:
+            return self.own.run(source, first=first, trace=trace)
+        return self._statements(source, self.case.visible_tests, RUN_SECONDS, first=first, trace=trace)
+
+    def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
+        return self.shared.evaluate(source, calls, self.case.setup, seconds=RUN_SECONDS)
+
+    def passes(self, source: str) -> bool:
+        """Do all tests pass, visible and hidden?"""
+        return self.run(source.encode()).ok and self.passes_hidden(source) is not False
+
+    def passes_hidden(self, source: str) -> bool | None:
+        """Do the hidden tests pass? None where there are none."""
+        tests = self.case.hidden_tests
+        if not tests:
+            return None
+        if not isinstance(tests, str):
+            return self._statements(source.encode(), tests, HIDDEN_SECONDS).ok
+        with ExitStack() as stack:
+            return self._own(stack, tests, HIDDEN_SECONDS).run(source.encode()).ok
+
+    def _statements(self, source: bytes, tests: Tests, seconds: float, **options: Any) -> Observation:
+        return self.shared.run(source, asserts=tests, setup=self.case.setup, seconds=seconds, **options)
+
+    def _own(self, stack: ExitStack, tests: str, seconds: float) -> Sandbox:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kelp-case-")))
+        program, test = folder / f"{PROGRAM}.py", folder / f"test_{PROGRAM}.py"
+        program.write_text(self.case.source, encoding="utf-8")
+        test.write_text(tests, encoding="utf-8")
+        suite = Suite(pytest_files=(test,))
+        return stack.enter_context(Sandbox(suite, module=program, limits=Limits(seconds=seconds)))
+
+
+def shared_sandbox() -> Sandbox:
+    """For an `Oracle`."""
+    return Sandbox(limits=Limits(seconds=HIDDEN_SECONDS))
+
+
+@dataclass(frozen=True)
+class Step:
+    """A state on the way to a patch, and the edit that made it: bytes `start` to `end`, which read `old`."""
+
+    start: int
+    end: int
+    old: str
+    new: str
+    origin: str  # "start", "model" or "near-miss"
+    log_prob: float | None  # of the whole way, in nats; None: minus infinity
+    run: int
+    passed: int
+    total: int
+    said: str  # what the tests said, as a model reads it
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of a case. Runs are those of the visible tests, that of the broken program included."""
+
+    id: str
+    group: str
+    repaired: bool  # some state passed every visible test
+    correct: bool | None  # the patch that is ranked best passes the hidden tests too; None: there are none
+    first_correct: bool | None  # so does the one that was found first
+    exact: bool | None  # the best patch is the correct program; None: it is not known
+    first_exact: bool | None
+    pass_rate: float  # share of the visible tests that the best state passes
+    first_repair: int | None  # runs up to the first repair
+    first_seconds: float | None  # and seconds
+    runs: int
+    seconds: float
+    states: int
+    valid_states: int
+    rejected: int
+    stopped: str
+    site_rank: int | None  # place of the first right site among those proposed; 0: none is right; None: not known
+    site_edit: bool | None  # is the first edit proposed at that site a right one?
+    source: str
+    patch: str | None  # the one that is ranked best
+    first_patch: str | None
+    path: tuple[Step, ...]  # to the best patch, or to the state that passed most tests
+    samples: int = 0  # programs drawn without looking at a test
+    samples_correct: int = 0  # of which so many pass all of them
+
+    @property
+    def solved(self) -> bool:
+        """Is the first repair correct, as far as tests can tell?"""
+        return self.repaired and self.first_correct is not False
+
+
+def read_cases(path: Path) -> tuple[list[Case], list[str]]:
+    """The cases of a .jsonl file, one JSON object a line with the fields of `Case`, and what is wrong with the others.
+
+    A tuple of tests is a JSON list. Raises OSError, and UnicodeDecodeError where the file is not UTF-8.
+    """
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return collect((f"line {number}", line) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def collect(items: "Iterator[tuple[str, str | Mapping[str, Any]]]") -> tuple[list[Case], list[str]]:
+    """Cases from their fields, or the JSON of them; what makes no sense, or comes again, is named and left out."""
+    cases: dict[str, Case] = {}
+    skipped = []
+    for name, fields in items:
+        try:
+            case = _case(json.loads(fields) if isinstance(fields, str) else fields)
+            if case.id in cases:
+                raise ValueError(f"the id {case.id!r} comes again")
+            cases[case.id] = case
+        except (ValueError, RecursionError) as error:  # of JSON too
+            skipped.append(f"{name}: {error}")
+    return list(cases.values()), skipped
+
+
+def _case(fields: Any) -> Case:
+    if not isinstance(fields, Mapping):
+        raise ValueError("not a JSON object")
+    known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(Case)}
+    if unknown := sorted(set(fields) - set(known)):
+        raise ValueError(f"unknown key {unknown[0]!r}; known are {', '.join(known)}")
+    if missing := [name for name, needed in known.items() if needed and name not in fields]:
+        raise ValueError(f"there is no {missing[0]!r}")
+    values: dict[str, Any] = {k: tuple(value) if isinstance(value, list) else value for k, value in fields.items()}
+    return Case(**values)
+
+
+def _parses(text: str) -> bool:
+    try:
+        return parses(text.encode())
+    except ValueError:  # a lone surrogate, a null byte
+        return False
+
+
+def _compiles(text: str) -> bool:
+    try:
+        return bool(ast.parse(text).body)
+    except (SyntaxError, ValueError):
+        return False

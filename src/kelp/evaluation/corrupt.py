@@ -1,0 +1,133 @@
+"""Correct programs broken at random, as long as a visible test says so: what passes all of them is no bug."""
+
+import ast
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from enum import StrEnum
+
+from kelp.diffusion.bank import Bank
+from kelp.diffusion.forward import FROM_BANK, SWAPS, WEIGHTS, ForwardConfig, corrupt
+from kelp.evaluation.case import Case, Oracle, shared_sandbox
+from kelp.execution.sandbox import Sandbox
+from kelp.syntax.functions import functions
+
+DRAWS = 100  # broken programs that are drawn before a program is given up
+NEAR_MISSES = ForwardConfig(weights=dict.fromkeys(SWAPS, 0.0))
+SWAP_ALONE = ForwardConfig(weights=dict.fromkeys(WEIGHTS, 0.0) | {FROM_BANK: 1.0})
+
+
+class Corruption(StrEnum):
+    """How a program is broken: by this many near misses, by a subtree of another program, or to a stub."""
+
+    one = "1"
+    two = "2"
+    three = "3"
+    swap = "swap"
+    stub = "stub"
+
+
+def break_all(
+    programs: Sequence[Case],
+    corruptions: Sequence[Corruption],
+    trials: int = 1,
+    seed: int = 0,
+    bank: Bank = Bank({}),
+    advance: Callable[[], object] = lambda: None,
+) -> tuple[list[Case], list[str]]:
+    """`trials` broken versions of every program for each corruption, and what became of those that there are not.
+
+    A program that fails its own tests is left out. Swaps need a `bank_of` programs.
+    """
+    cases, skipped = [], []
+    with shared_sandbox() as sandbox:
+        good = []
+        for program in programs:
+            with Oracle(program, sandbox) as oracle:
+                passes = oracle.passes(program.source)
+            if passes:
+                good.append(program)
+            else:
+                skipped.append(f"{program.id}: the correct program fails its own tests")
+        for corruption in corruptions:
+            for program in good:
+                for trial in range(1 if corruption is Corruption.stub else trials):
+                    case = break_one(program, corruption, trial, seed, sandbox, bank)
+                    if case is None:
+                        skipped.append(f"{program.id}: no way to break it ({corruption}) fails a visible test")
+                    else:
+                        cases.append(case)
+                    advance()
+    return cases, skipped
+
+
+def bank_of(programs: Sequence[Case]) -> Bank:
+    """The subtrees of all their functions."""
+    return Bank.build(function.program for program in programs for function in functions(program.source.encode()))
+
+
+def break_one(
+    program: Case, corruption: Corruption, trial: int, seed: int, sandbox: Sandbox, bank: Bank = Bank({})
+) -> Case | None:
+    """One broken version that fails a visible test; None where `DRAWS` of them pass all of those.
+
+    Deterministic, and each by itself: a function of the program, the name of the case and the seed.
+    """
+    name = f"{program.id}/{corruption}/{trial}"
+    with Oracle(program, sandbox) as oracle:
+        for rejected, source in enumerate(_draws(program, corruption, random.Random(f"{seed} {name}"), bank)):
+            if not oracle.run(source.encode()).ok:
+                fixed = program.source
+                return replace(program, id=name, group=str(corruption), source=source, fixed=fixed, rejected=rejected)
+    return None
+
+
+def _draws(program: Case, corruption: Corruption, rng: random.Random, bank: Bank) -> Iterator[str]:
+    if corruption is Corruption.stub:
+        yield stub(program.source, program.function)
+        return
+    config, steps = (SWAP_ALONE, 1) if corruption is Corruption.swap else (NEAR_MISSES, int(corruption))
+    file = program.source.encode()
+    windows = functions(file)
+    places = [i for i, window in enumerate(windows) if program.function in ("", window.qualname)]
+    for _ in range(DRAWS):
+        at = places[0] if len(places) == 1 else rng.choice(places)
+        path, broken = corrupt(windows[at].program, rng, steps, config, bank)
+        if len(path) < steps:
+            continue
+        source = file
+        for mutation in path:
+            source = functions(source)[at].to_file(mutation.edit).apply(source)
+        if functions(source)[at].source == broken.source:
+            yield source.decode()
+
+
+def stub(source: str, function: str = "") -> str:
+    """The program with nothing but a docstring and `pass` in a function: in its last one, where none is named."""
+    window = next(f for f in reversed(functions(source.encode())) if function in ("", f.qualname))
+    text = window.source.decode()
+    node = ast.parse(text).body[0]
+    assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    lines = text.split("\n")
+    if not body or body[0].lineno == node.lineno or window.margin:  # on one line with the header, or in a class
+        return source
+    kept = [*lines[: body[0].lineno - 1], " " * body[0].col_offset + "pass"]
+    file = source.encode()
+    return (file[: window.start] + "\n".join(kept).encode() + file[window.end :]).decode()
+
+
+def only_bugs(cases: Sequence[Case], advance: Callable[[], object] = lambda: None) -> tuple[list[Case], list[str]]:
+    """Those that fail a visible test while the correct program, if known, fails none; and what is wrong with others."""
+    bugs, skipped = [], []
+    with shared_sandbox() as sandbox:
+        for case in cases:
+            with Oracle(case, sandbox) as oracle:
+                if oracle.run(case.source.encode()).ok:
+                    skipped.append(f"{case.id}: passes its visible tests")
+                elif case.fixed is not None and not oracle.passes(case.fixed):
+                    skipped.append(f"{case.id}: the correct program fails its own tests")
+                else:
+                    bugs.append(case)
+            advance()
+    return bugs, skipped

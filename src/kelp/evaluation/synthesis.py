@@ -1,0 +1,45 @@
+"""Programs written without looking at a test, for pass@k: walks from a stub, each step drawn from the policy."""
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+from kelp.evaluation.case import Case, Oracle
+from kelp.search.policy import Policy, Proposal
+from kelp.syntax.functions import Function
+
+WIDEST = 64  # likeliest edits of a state that are drawn from
+
+
+def samples(case: Case, policy: Policy, n: int, edits: int, seed: int) -> Iterator[str]:
+    """`n` programs, each after 1 to `edits` edits, any number as likely as the next.
+
+    The policy is shown the intent and the program, and no test nor what one said.
+    """
+    rng, seen = random.Random(f"{seed} {case.id}"), dict[bytes, list[tuple[Function, Proposal]]]()
+    for _ in range(n):
+        source = case.source.encode()
+        for _ in range(rng.randint(1, edits)):
+            if source not in seen:
+                seen[source] = list(_steps(case, source, policy))
+            if not seen[source]:
+                break
+            weights = [math.exp(max(-50.0, proposal.log_prob)) for _, proposal in seen[source]]
+            [(window, proposal)] = rng.choices(seen[source], weights)
+            source = window.to_file(proposal.edit).apply(source)
+        yield source.decode()
+
+
+def _steps(case: Case, source: bytes, policy: Policy) -> Iterator[tuple[Function, Proposal]]:
+    task = case.task
+    for target, window in task.windows(source):
+        condition = replace(task.condition(target, ""), asserts=())
+        yield from ((window, proposal) for proposal in islice(policy.propose(window.program, condition), WIDEST))
+
+
+def count_correct(case: Case, policy: Policy, oracle: Oracle, n: int, edits: int, seed: int) -> int:
+    """How many of the samples pass all tests, hidden ones too; each different program is run once."""
+    drawn = list(samples(case, policy, n, edits, seed))
+    return sum(drawn.count(text) for text in set(drawn) if oracle.passes(text))

@@ -1,0 +1,27 @@
+"""One HTML file with its style, script and data inside: no server, no request to anywhere."""
+
+import html
+import json
+import re
+from importlib import resources
+from typing import Any
+
+
+def fill(name: str, title: str, content: Any) -> str:
+    """The page `name`.html with its parts. Raises ValueError where the content holds what JSON does not know.
+
+    Nothing in the content is trusted: it travels as JSON that cannot close its element and is to be shown as text.
+    """
+    data = json.dumps(content, separators=(",", ":"), allow_nan=False)  # ASCII, so that U+2028 is escaped too
+    folder = resources.files("kelp.web")
+    parts = {
+        "title": html.escape(title),
+        "style": (folder / "trace.css").read_text("utf-8"),
+        "script": (folder / f"{name}.js").read_text("utf-8"),
+        "data": data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
+    }
+    if name != "trace":
+        parts["own"] = (folder / f"{name}.css").read_text("utf-8")
+    page = (folder / f"{name}.html").read_text("utf-8")
+    # In one pass, so that what goes in stays as it is.
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], page)

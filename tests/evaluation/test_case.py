@@ -1,0 +1,73 @@
+"""The format of bugs in a file, and what is wrong with a line."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kelp.evaluation.case import Case, read_cases
+from kelp.search.task import Target
+
+GOOD = {"id": "a", "source": "def f(x):\n    return x\n", "visible_tests": ["assert f(1) == 2"]}
+NEXT = {**GOOD, "id": "next"}
+
+
+def read(tmp_path: Path, *lines: object) -> tuple[list[Case], list[str]]:
+    text = "".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)
+    (tmp_path / "cases.jsonl").write_text(text)
+    return read_cases(tmp_path / "cases.jsonl")
+
+
+def test_a_case_needs_a_name_a_program_and_tests(tmp_path: Path) -> None:
+    cases, skipped = read(
+        tmp_path, GOOD, "\n", {**GOOD, "id": "b", "visible_tests": "def test_f():\n    assert f(1)\n"}
+    )
+    assert skipped == []
+    assert cases[0] == Case("a", "def f(x):\n    return x\n", ("assert f(1) == 2",))
+    assert cases[1].visible_tests == "def test_f():\n    assert f(1)\n"
+
+
+def test_a_case_that_is_written_is_read_again(tmp_path: Path) -> None:
+    case = Case("a", GOOD["source"], ("f(1)",), ("f(2)", "f(3)"), "A = 1", "Do.", "f", "g", "def f(x): return A", 3)  # type: ignore[arg-type]
+    assert read(tmp_path, asdict(case)) == ([case], [])
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("{\n", "Expecting property name"),
+        ("[1]\n", "not a JSON object"),
+        ('{"id": "b"}\n', "there is no 'source'"),
+        (GOOD, "the id 'a' comes again"),
+        ({"hidden_test": []}, "unknown key 'hidden_test'; known are id, source, visible_tests, hidden_tests, setup"),
+        ({"id": 7}, "id cannot be '7'"),
+        ({"id": ""}, "the id is empty"),
+        ({"group": "all"}, "group 'all' is that of all cases"),
+        ({"source": "def f(:"}, "source does not parse"),
+        ({"source": "x = 1"}, "source holds no function"),
+        ({"function": "g"}, "source holds no function g"),
+        ({"fixed": "return"}, "fixed does not parse"),
+        ({"source": "\ud800"}, "source does not parse"),
+        ({"visible_tests": []}, "there are no visible tests"),
+        ({"visible_tests": ["assert f("]}, "this test does not parse: 'assert f('"),
+        ({"hidden_tests": [1]}, "this test does not parse: '1'"),
+        ({"hidden_tests": "def test("}, "this test does not parse: 'def test('"),
+        ({"hidden_tests": {"a": 1}}, "hidden_tests cannot be"),
+        ({"visible_tests": "def test_f(): pass", "setup": "A = 1"}, "setup does not go with pytest code"),
+    ],
+)
+def test_a_bad_line_is_named_and_skipped(tmp_path: Path, line: Any, what: str) -> None:
+    cases, [said] = read(tmp_path, GOOD, line if isinstance(line, str) else {**NEXT, **line}, {**GOOD, "id": "last"})
+    assert [case.id for case in cases] == ["a", "last"]
+    assert said.startswith(f"line 2: {what}")
+
+
+def test_a_search_is_told_of_all_functions_unless_one_is_named() -> None:
+    source = "def f(x):\n    return g(x)\n\ndef g(x):\n    return x\n"
+    tests = ("assert f(1) == 2",)
+    assert Case("a", source, tests, intent="Do.").task.targets == (Target("f", "Do.", tests), Target("g", "Do.", tests))
+    assert Case("a", source, tests, function="g").task.targets == (Target("g", "", tests),)
+    code = "from program import f\n\ndef test_f():\n    assert f(1) == 2\n    assert f(2) == 3\n"
+    assert [t.asserts for t in Case("a", source, code).task.targets] == [("assert f(1) == 2", "assert f(2) == 3"), ()]
