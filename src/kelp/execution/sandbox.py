@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -172,7 +173,7 @@ class Sandbox:
                     "sentence": "the sandbox's server died or hung during this run",
                     "line": None,
                 }
-                reply = {"events": [lost], "ended": "lost", "status": 0, "output": "", "seconds": 0.0}
+                reply = {"events": [lost], "ended": "lost", "status": 0, "output": "", "seconds": 0.0, "expected": []}
             return reply
 
 
@@ -267,26 +268,39 @@ def _how(reply: dict[str, Any], limit: float) -> str:
 
 
 def _observation(reply: dict[str, Any], limit: float) -> Observation:
+    for event in reply["events"]:
+        if event["event"] == "tampered":
+            count = sum(event["event"] == "test" for event in reply["events"])
+            error = f"the program tampered with its tests: {_text(event['what'])}"
+            return Observation((), error=error, not_run=count, seconds=float(reply["seconds"]), output=reply["output"])
     outcomes: list[TestOutcome] = []
     total = 0
+    verdicts = Counter((event["name"], event["status"]) for event in reply["events"] if event["event"] == "verdict")
     begun: tuple[str, str | None] | None = None  # the running test and its call
     lines: set[int] = set()  # that it has executed
     error: str | None = None
     error_line: int | None = None
     for event in reply["events"]:
         kind = event.get("event")
-        if kind == "tests":
-            total += int(event["count"])
+        if kind == "test":
+            total += 1
         elif kind == "begin":
             begun, lines = (str(event["name"]), _text(event["call"])), set()
         elif kind == "line":
             lines.add(int(event["line"]))
         elif kind == "outcome":
             begun = None
+            name, status = str(event["name"]), event["status"]
+            if status in ("pass", "skip") and not verdicts[name, status]:  # somebody else than the judge says so
+                outcomes.append(
+                    TestOutcome(name, "error", exception="NotJudged", message="the test did not run to its end")
+                )
+                continue
+            verdicts[name, status] -= 1
             outcomes.append(
                 TestOutcome(
-                    name=str(event["name"]),
-                    status=event["status"],
+                    name=name,
+                    status=status,
                     seconds=float(event["seconds"]),
                     call=_text(event.get("call")),
                     got=_text(event.get("got")),
@@ -313,11 +327,13 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
         error = f"the process {_how(reply, limit)} outside of any test"
     if error is None and total == 0 and not outcomes:
         error = "no tests were found"
+    functions = {name.partition("[")[0] for name in reply["expected"]}
+    missing = len(functions - {outcome.name.partition("[")[0] for outcome in outcomes})
     return Observation(
         outcomes=tuple(outcomes),
         error=error,
         error_line=error_line,
-        not_run=max(0, total - len(outcomes)),
+        not_run=max(0, missing, total - len(outcomes)),
         seconds=float(reply["seconds"]),
         output=reply["output"],
     )
