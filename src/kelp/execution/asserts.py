@@ -5,6 +5,7 @@ The judge (`judge.py`) compares the sides; this module says what they are, and r
 
 import ast
 from dataclasses import dataclass
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
@@ -41,11 +42,13 @@ class Test:
     steps: tuple[tuple[str, Any, CodeType | None], ...]
 
 
+@lru_cache(512)
 def take_apart(text: str) -> Test:
+    """In the server, once for many runs."""
     source = text.strip()
     try:
         statements = ast.parse(source, "<test>").body
-    except (SyntaxError, ValueError):  # said when its turn comes
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # said when its turn comes
         return Test(
             text, None, (("execute", compile(f"compile({source!r}, '<test>', 'exec')", "<test>", "exec"), None),)
         )

@@ -16,7 +16,7 @@ from typing import Any
 
 import kelp
 from kelp.execution import protection
-from kelp.execution.asserts import Test, report_raised, report_unmet, run_calls, take_apart
+from kelp.execution.asserts import Test, report_raised, report_unmet, run_calls
 from kelp.execution.candidate import BARE_MODULE, Candidate, describe, dotted_name, package_root
 from kelp.execution.compiled import PROJECT, TESTS
 from kelp.execution.report import Report
@@ -61,6 +61,7 @@ class Run:
 def be_child(
     config: dict[str, Any],
     request: dict[str, Any],
+    asserts: list[Test],
     secret: str,
     sealed: dict[str, Any],
     *,
@@ -85,7 +86,9 @@ def be_child(
     random.seed(0)  # the same program gives the same observation
     sys.path[:] = _import_path(config, request)
     report, stage = Report(pipe, stop_on_failure=request["stop_on_failure"]), Stage()
-    start_new_thread(sealed["judge"], (secret, pipe, stage, _plan(config, request, report, stage), sealed["before"]))
+    start_new_thread(
+        sealed["judge"], (secret, pipe, stage, _plan(config, request, asserts, report, stage), sealed["before"])
+    )
     return stage
 
 
@@ -94,8 +97,8 @@ def _protect(limits: dict[str, Any], ruleset: int | None) -> dict[str, str]:
     protection.limit_resources(**limits)
     if protection.drop_privileges():
         active["privileges"] = "capabilities dropped, no_new_privs"
-        if ruleset is not None and protection.restrict_writes(ruleset):
-            active["files"] = "Landlock: writes beneath the scratch folder only"
+        if ruleset is not None and protection.restrict_files(ruleset):
+            active["files"] = "Landlock: reads of libraries and project, writes to the scratch folder only"
     if protection.forbid_calls():
         active["calls"] = "seccomp: no sockets, processes or signals"
     else:
@@ -117,18 +120,32 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
         front.append(package_root(config["module"]))
         back.append(os.path.dirname(config["module"]))  # last, so that a package's `types.py` hides nothing
     for file in config["pytest_files"]:
-        folder = root = os.path.dirname(file)
-        while not any(os.path.exists(os.path.join(root, mark)) for mark in _ROOT_MARKS):
-            if root == os.path.dirname(root):
-                root = folder
-                break
-            root = os.path.dirname(root)
+        folder, root = os.path.dirname(file), _root(file)
         back += [folder, root, os.path.join(root, "src")]
     return list(dict.fromkeys([*front, *sys.path, *back]))
 
 
-def _plan(config: dict[str, Any], request: dict[str, Any], report: Report, stage: Stage) -> Run:
-    own = request["asserts"] is None  # the suite's own tests, and not others for a bare module
+def _root(file: str) -> str:
+    """The folder of the project that the file is in: the first one up with a mark, or else the file's own."""
+    folder = root = os.path.dirname(file)
+    while not any(os.path.exists(os.path.join(root, mark)) for mark in _ROOT_MARKS):
+        if root == os.path.dirname(root):
+            return folder
+        root = os.path.dirname(root)
+    return root
+
+
+def project_folders(config: dict[str, Any]) -> list[str]:
+    """What a run may read of the project: its root, or the folders of the program and its tests and what is beside."""
+    files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
+    folders = [_root(file) for file in files] + [package_root(file) for file in files]
+    common = os.path.commonpath(folders) if folders else ""
+    beside = [common] if common in map(os.path.dirname, folders) and common != os.sep else []  # src/ and tests/
+    return list(dict.fromkeys(folders + beside))
+
+
+def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], report: Report, stage: Stage) -> Run:
+    own = request["asserts"] is None
     path = config["module"] if own else None
     candidate = Candidate(request["source"].encode("latin-1"), path)
     if request["trace"]:
@@ -136,7 +153,6 @@ def _plan(config: dict[str, Any], request: dict[str, Any], report: Report, stage
     setup = config["setup"] if request["setup"] is None else request["setup"]
     files = config["pytest_files"] if own else []
     kind, first = request["kind"], request["first"]
-    asserts = [take_apart(text) for text in (config["asserts"] if own else request["asserts"])]
     wants_examples = own and config["doctest"]
     wants_module = asserts or wants_examples or kind == "calls" or not files
 
@@ -164,7 +180,10 @@ def _plan(config: dict[str, Any], request: dict[str, Any], report: Report, stage
     def ended(name: str, seconds: float, facts: dict[str, Any]) -> None:
         report.outcome(name, seconds=seconds, **({"status": "pass"} | facts))
 
-    run_files, tests, skips, runs = None, set(), (), ()
+    run_files: Callable[[bool, bool], bool] | None = None
+    tests: set[CodeType] = set()
+    skips: tuple[type, ...] = ()
+    runs: tuple[Any, ...] = ()
     if files:
         from kelp.execution import pytest_run
 

@@ -69,8 +69,9 @@ def decoys() -> list[Any]:
     """Values of which no two are equal: what equals two of them says that of anything."""
     n = int.from_bytes(_urandom(6), "big") + 1000
     few = 2 + n % 50
-    return [object(), True, False, None, few, few + 1, few + 60, n, -n, n + 0.5, -n - 0.5, str(n), hex(n), b"%d" % n, "",
-            [n], [], (n,), (), {n: n}, {}, {n}, frozenset((n, few))]  # fmt: skip
+    numbers = [few, few + 1, few + 60, n, -n, n + 0.5, -n - 0.5]
+    texts = [str(n), hex(n), b"%d" % n, ""]
+    return [object(), True, False, None, *numbers, *texts, [n], [], (n,), (), {n: n}, {}, {n}, frozenset((n, few))]
 
 
 def fair(value: Any, equal: Any = _equal) -> bool:
@@ -81,7 +82,7 @@ def fair(value: Any, equal: Any = _equal) -> bool:
             try:
                 equals += bool(equal(value, decoy))
             except Exception:
-                pass
+                continue
     return equals < 2
 
 
@@ -158,7 +159,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         collects = _collects()
         _collect_off()
         looking = True
-        top = _frames()[main]
+        top: Any = _frames()[main]
         speaker = top.f_back
         word = ""
         if top.f_code is say and speaker is not None:
@@ -184,7 +185,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             go.release()
             ready.acquire()
             speaker, word = position()
-            facts = slot.pop() if slot else ()
+            facts: Any = slot.pop() if slot else ()
             if word in ("returned", "raised") and speaker is bottom:
                 if word == "raised":
                     raise _Raised(facts[0])
@@ -260,9 +261,9 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
                 check(part, namespace)
         elif kind == "compare":
             left_side, *rest = parts
-            left = perform(_eval, left_side.code, namespace)
+            left = value_of(left_side, namespace)
             for word, right_side in rest:
-                right = perform(_eval, right_side.code, namespace)
+                right = value_of(right_side, namespace)
                 if not compare(word, left, right, left_side.literal, right_side.literal):
                     if word == "==" and not left_side.calls and right_side.calls:
                         raise _Unmet(right_side.source, right, "==", left)
@@ -270,16 +271,19 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
                 left_side, left = right_side, right
         elif kind == "close":
             function, got_side, expected_side, rest, options = parts
-            got, expected = perform(_eval, got_side.code, namespace), perform(_eval, expected_side.code, namespace)
+            got, expected = value_of(got_side, namespace), value_of(expected_side, namespace)
             others = [perform(_eval, code, namespace) for code in rest]
             named = {name: perform(_eval, code, namespace) for name, code in options}
             predicate = perform(_eval, function, namespace)
             if not true(perform(_partial(predicate, got, expected, *others, **named))):
                 raise _Unmet(got_side.source, got, "about", expected)
         else:
-            value = perform(_eval, parts[0].code, namespace)
+            value = value_of(parts[0], namespace)
             if true(value) != (kind == "true"):
                 raise _Unmet(parts[0].source, value, "is", kind == "true")
+
+    def value_of(side: Any, namespace: Any) -> Any:
+        return _eval(side.code, {}) if side.literal else perform(_eval, side.code, namespace)
 
     def true(value: Any) -> bool:
         return value is True or (value is not False and perform(bool, value) is True)
@@ -323,8 +327,8 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         if run.calls is not None:
             perform(run.calls, namespace)
             return
-        parts = [(test.text, run_test, test, namespace) for test in run.asserts]
-        examples = [(test, run_example, test, function) for test, function in perform(run.examples)]
+        parts: list[Any] = [(test.text, run_test, test, namespace) for test in run.asserts]
+        examples: list[Any] = [(test, run_example, test, function) for test, function in perform(run.examples)]
         for test, *_ in examples:
             send("test", name=test)
         for group in (parts, examples):

@@ -28,7 +28,7 @@ _now = time.perf_counter
 
 
 SKIPS = (pytest.skip.Exception, unittest.SkipTest)
-RUNS = (unittest.IsolatedAsyncioTestCase._callMaybeAsync,)
+RUNS = (vars(unittest.IsolatedAsyncioTestCase)["_callMaybeAsync"],)
 _MAY_SKIP = ("skip", "skipif", "xfail")
 _current: list["_Plugin"] = []  # the one that is running, for what pytest does not hand it to
 
@@ -114,7 +114,7 @@ def _watch_unittest() -> None:
         plugin = _current[-1]
         plugin.call(method, getattr(case, "_callMaybeAsync", None), {})
 
-    def base_assert_equal(case: unittest.TestCase, first: object, second: object, msg: object = None) -> None:
+    def base_assert_equal(case: unittest.TestCase, first: object, second: object, msg: str | None = None) -> None:
         if not same(first, second):
             standard = f"{safe_repr(first)} != {safe_repr(second)}"
             raise case.failureException(case._formatMessage(msg, standard))

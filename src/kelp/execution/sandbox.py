@@ -253,6 +253,10 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value).encode("utf-8", "replace").decode()
 
 
+def _function(test: str) -> str:
+    return test.partition("[")[0]
+
+
 def _timed_out(reply: dict[str, Any]) -> bool:
     return reply["ended"] == "deadline" or reply["status"] == -signal.SIGXCPU
 
@@ -268,13 +272,12 @@ def _how(reply: dict[str, Any], limit: float) -> str:
 
 
 def _observation(reply: dict[str, Any], limit: float) -> Observation:
+    tests = Counter(event["name"] for event in reply["events"] if event["event"] == "test")
     for event in reply["events"]:
         if event["event"] == "tampered":
-            count = sum(event["event"] == "test" for event in reply["events"])
-            error = f"the program tampered with its tests: {_text(event['what'])}"
-            return Observation((), error=error, not_run=count, seconds=float(reply["seconds"]), output=reply["output"])
+            said = f"the program tampered with its tests: {event['what']}"
+            return Observation((), error=said, not_run=tests.total(), seconds=reply["seconds"], output=reply["output"])
     outcomes: list[TestOutcome] = []
-    total = 0
     verdicts = Counter((event["name"], event["status"]) for event in reply["events"] if event["event"] == "verdict")
     begun: tuple[str, str | None] | None = None  # the running test and its call
     lines: set[int] = set()  # that it has executed
@@ -282,9 +285,7 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
     error_line: int | None = None
     for event in reply["events"]:
         kind = event.get("event")
-        if kind == "test":
-            total += 1
-        elif kind == "begin":
+        if kind == "begin":
             begun, lines = (str(event["name"]), _text(event["call"])), set()
         elif kind == "line":
             lines.add(int(event["line"]))
@@ -325,15 +326,16 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
             outcomes.append(TestOutcome(name, "error", call=call, **facts))
     elif error is None and reply["ended"] != "done":
         error = f"the process {_how(reply, limit)} outside of any test"
-    if error is None and total == 0 and not outcomes:
+    if error is None and not tests and not outcomes:
         error = "no tests were found"
-    functions = {name.partition("[")[0] for name in reply["expected"]}
-    missing = len(functions - {outcome.name.partition("[")[0] for outcome in outcomes})
+    missing = tests - Counter(outcome.name for outcome in outcomes)
+    # A test function that the file as it is has, but not with these parameters: they may be the program's.
+    gone = {_function(name) for name in reply["expected"]} - {_function(outcome.name) for outcome in outcomes}
     return Observation(
         outcomes=tuple(outcomes),
         error=error,
         error_line=error_line,
-        not_run=max(0, missing, total - len(outcomes)),
+        not_run=max(missing.total(), len(gone)),
         seconds=float(reply["seconds"]),
         output=reply["output"],
     )

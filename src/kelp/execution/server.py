@@ -24,8 +24,9 @@ from types import CodeType
 from typing import Any
 
 from kelp.execution import protection
+from kelp.execution.asserts import take_apart
 from kelp.execution.candidate import package_root
-from kelp.execution.child import LIBRARIES, be_child
+from kelp.execution.child import LIBRARIES, be_child, project_folders
 from kelp.execution.compiled import PROJECT
 from kelp.execution.wire import empty_folder, receive, remove_folder, send
 
@@ -37,17 +38,15 @@ _COMMON = (  # modules that functions often need: imported once here instead of 
     "bisect collections.abc contextlib copy dataclasses datetime decimal fractions functools heapq itertools math "
     "operator random re statistics string textwrap types typing unittest"
 )
-# Where a patch would change what a test says: these are to be at the end of a run what they were at its beginning.
-_UNCHANGED = (
-    "builtins", "ast", "cmath", "doctest", "functools", "itertools", "json", "math", "operator", "re", "unittest",
-    "_operator", "_pytest", "kelp", "pluggy", "pytest",
-)  # fmt: skip
+# Where a patch would change what a test says: at the end of a run these are to be what they were at its beginning.
+_UNCHANGED = ("builtins", "cmath", "math", "operator", "_operator")
+_UNCHANGED_FOR_PYTEST = ("ast", "doctest", "inspect", "kelp", "pluggy", "pytest", "_pytest", "re", "unittest")
 _PROBE: dict[str, Any] = {"kind": "probe", "source": "", "asserts": None, "setup": None, "first": None}
 _PROBE |= {"stop_on_failure": False, "trace": False}
 
 
 class _Forked(BaseException):
-    """Raised in the child, so that it leaves the server's frames: with what is to be called at the bottom of its stack."""
+    """Raised in the child, so that it leaves the server's frames, with what is to be called in their place."""
 
 
 def _seal() -> dict[str, Any]:
@@ -57,11 +56,11 @@ def _seal() -> dict[str, Any]:
     return namespace
 
 
-def _worth_watching() -> dict[str, Any]:
-    """The namespaces of the modules in `_UNCHANGED` and of the classes that they define, by name."""
+def _worth_watching(packages: tuple[str, ...]) -> dict[str, Any]:
+    """The namespaces of the modules in the packages and of the classes that they define, by name."""
     found: dict[str, Any] = {}
     for name, module in sorted(sys.modules.items()):
-        if name.partition(".")[0] in _UNCHANGED and module is not None:
+        if name.partition(".")[0] in packages and module is not None:
             found[name] = vars(module)
             classes = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == name]
             found |= {f"{name}.{kind.__qualname__}": vars(kind) for kind in classes}
@@ -73,14 +72,16 @@ class Server:
         self.connection, self.config = connection, config
         self.alone = alone  # process 1 of a process namespace
         os.mkdir(config["scratch"], 0o700)
-        self.ruleset = protection.writes_only_beneath(config["scratch"])
+        readable = [*project_folders(config), *filter(None, sys.path), *LIBRARIES]
+        self.ruleset = protection.confined(config["scratch"], readable)
         self.sealed = _seal()
         self.sealed["before"] = []
         self.expected: list[str] = []  # the tests that the file as it is has
 
     def serve(self, active: dict[str, str]) -> None:
         self.warm_up()
-        self.sealed["before"] = self.sealed["snapshot"](_worth_watching())
+        tools = _UNCHANGED_FOR_PYTEST if self.config["pytest_files"] or self.config["doctest"] else ()
+        self.sealed["before"] = self.sealed["snapshot"](_worth_watching(_UNCHANGED + tools))
         gc.collect()
         gc.freeze()  # forked children then share these pages
         probe = self.run(_PROBE)
@@ -129,6 +130,8 @@ class Server:
         """Fork a child for the request; what it reported, printed, and how it ended."""
         limits = self.config["limits"] | ({} if seconds is None else {"seconds": seconds})
         config = self.config | {"limits": limits}
+        own = request["asserts"] is None  # the suite's own tests, and not others for a bare module
+        asserts = [take_apart(text) for text in (config["asserts"] if own else request["asserts"])]
         secret = secrets.token_hex(16)
         pipe, pipe_end = os.pipe()
         output, output_end = os.pipe()
@@ -137,7 +140,14 @@ class Server:
         if child == 0:
             try:
                 stage = be_child(
-                    config, request, secret, self.sealed, pipe=pipe_end, output=output_end, ruleset=self.ruleset
+                    config,
+                    request,
+                    asserts,
+                    secret,
+                    self.sealed,
+                    pipe=pipe_end,
+                    output=output_end,
+                    ruleset=self.ruleset,
                 )
             except BaseException:
                 traceback.print_exc()  # into the output that the reply carries
@@ -160,7 +170,7 @@ class Server:
         printed = bytes(watch.printed).decode("utf-8", "replace")
         ended = "done" if watch.done else ended
         reply = {"events": watch.events, "ended": ended, "status": status, "output": printed, "seconds": took}
-        return reply | {"expected": self.expected if request["asserts"] is None else []}
+        return reply | {"expected": self.expected if own else []}
 
     def clean_up(self) -> bool:
         """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run."""
