@@ -45,7 +45,8 @@ def use(value, depth=0):
     if depth < 4 and isinstance(value, dict):
         for part in list(value.values())[:300]:
             use(part, depth + 1)
-    for cell in getattr(value, "__closure__", None) or ():
+    cells = [value] if type(value).__name__ == "cell" else getattr(value, "__closure__", None) or ()
+    for cell in cells:
         try:
             if depth < 4:
                 use(cell.cell_contents, depth + 1)
@@ -171,6 +172,8 @@ VERDICT = {
             "the builtins": "import builtins\nfor n in ('isinstance', 'len', 'bool', 'type', 'eval', 'all', 'callable'):\n"
             "    setattr(builtins, n, lambda *a, **k: True)",
             "operator.eq": "import operator\noperator.eq = lambda *a: True",
+            "math.isclose": "import math\nmath.isclose = lambda *a, **k: True",
+            "sum and len": "import builtins\nbuiltins.sum = builtins.len = lambda *a: 2",
             "ast": "import ast\nast.parse = lambda *a, **k: ast.Module([], [])\nast.literal_eval = lambda *a: 1",
             "json": "import json, json.encoder\njson.dumps = lambda *a, **k: LINE\n"
             "json.encoder.JSONEncoder.encode = lambda *a, **k: LINE\njson.encoder.JSONEncoder.iterencode = lambda *a: [LINE]",
@@ -242,6 +245,7 @@ PYTEST = {
             "    if n.startswith('assert'): setattr(unittest.TestCase, n, lambda *a, **k: None)",
             "unittest calls nothing": "import unittest.case as c\nc.TestCase._callTestMethod = lambda *a: None",
             "unittest runs nothing": "import unittest.case as c\nc.TestCase.run = c.TestCase.__call__ = lambda *a, **k: None",
+            "approx is anything": "import pytest, unittest.mock\npytest.approx = lambda *a, **k: unittest.mock.ANY",
             "raises raises nothing": "import pytest, contextlib\npytest.raises = lambda *a, **k: contextlib.suppress(BaseException)",
             "builtins": "import builtins\nbuiltins.AssertionError = type('A', (Exception,), {})\nbuiltins.len = lambda *a: 1",
             "the judge's eyes": "import kelp.execution.judge as j, kelp.execution.pytest_run as p\n"
@@ -414,7 +418,10 @@ EFFECT = {
     "a name is looked up": _gets(
         "socket.getaddrinfo('localhost', 80)[0] and socket.create_connection(('localhost', PORT))"
     ),
-    "asyncio serves": _gets("import asyncio\nasyncio.run(asyncio.start_server(print, '127.0.0.1', 0))"),
+    "asyncio serves": _gets(
+        "asyncio.run(serve())",
+        "import asyncio\nasync def serve():\n    (await asyncio.start_server(print, '127.0.0.1', 0)).sockets[0]",
+    ),
 }
 
 # What the first leaves behind must not reach the second, which looks for it: it gives 1 if it finds any of it.

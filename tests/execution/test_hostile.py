@@ -14,6 +14,7 @@ from tests.execution import hostile
 from kelp.execution import Limits, Observation, Sandbox, Suite
 
 TEST = "f() == 1"
+TESTS = (TEST, "math.isclose(f(), 1)", "len([f()]) == 2", "sum([f(), 1]) == 2")  # of which a wrong f passes none
 GOOD = b"def f():\n    return 1\ndef g():\n    return 2\n"
 LIMITS = Limits(seconds=30, memory_mb=256)  # for honest programs on a slow machine
 SECONDS = 3.0  # for hostile ones, which may not pass however long they take
@@ -34,8 +35,7 @@ def test_len():
 
 def test_raises():
     with pytest.raises(ValueError):
-        f() == 1 and g() == 2 and int("x")
-        raise AssertionError
+        {1: int}[f()]("x")
 
 class Old(unittest.TestCase):
     def test_old(self):
@@ -150,21 +150,20 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def fails(observation: Observation, names: tuple[str, ...] = (TEST,)) -> None:
+def fails(observation: Observation) -> None:
     assert not observation.ok
-    assert all(outcome.status != "pass" for outcome in observation.outcomes if outcome.name in names), observation
+    assert all(outcome.status not in ("pass", "skip") for outcome in observation.outcomes), observation
 
 
 @pytest.mark.parametrize("name", hostile.VERDICT)
 def test_a_wrong_program_cannot_say_that_it_is_right(world: World, name: str) -> None:
-    fails(world.sandbox.run(world.fill(hostile.VERDICT[name]), asserts=[TEST], seconds=SECONDS))
+    fails(world.sandbox.run(world.fill(hostile.VERDICT[name]), asserts=TESTS, setup="import math", seconds=SECONDS))
     assert world.sandbox.run(GOOD, asserts=[TEST]).ok
 
 
 @pytest.mark.parametrize("name", hostile.PYTEST)
 def test_a_wrong_program_cannot_talk_pytest_over(world: World, name: str) -> None:
-    observation = world.files.run(world.fill(hostile.PYTEST[name]), seconds=SECONDS)
-    assert not observation.ok, observation
+    fails(world.files.run(world.fill(hostile.PYTEST[name]), seconds=SECONDS))
     assert world.files.run(GOOD.replace(b"return 1", b"return int(1)")).passed == 5
 
 

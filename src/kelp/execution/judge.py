@@ -97,20 +97,26 @@ def same(left: Any, right: Any, word: str = "==") -> Any:
 
 
 def snapshot(namespaces: dict[str, Any]) -> list[tuple[str, Any, list[str], list[int]]]:
-    """What functions and classes the namespaces hold now, to be compared with `changed`."""
+    """What functions and classes the namespaces hold now, to be compared by `_changed`."""
     found = []
     for label, namespace in namespaces.items():
         names = [name for name, value in namespace.items() if callable(value)]
-        found.append((label, namespace, names, [id(namespace[name]) for name in names]))
+        found.append((label, namespace, names, _ids(namespace, names)))
     return found
+
+
+def _ids(namespace: Any, names: list[str]) -> list[int]:
+    values = [namespace.get(name) for name in names]
+    return [id(value) for value in values] + [id(value.__code__) for value in values if type(value) is _Function]
 
 
 def _changed(before: list[tuple[str, Any, list[str], list[int]]]) -> str | None:
     """The first name that stands for something else now."""
     for label, namespace, names, ids in before:
-        now = [id(namespace.get(name)) for name in names]
+        now = _ids(namespace, names)
         if now != ids:
-            return label + "." + next(name for name, old, new in zip(names, ids, now) if old != new)
+            different = [name for name, old, new in zip(names, ids, now) if old != new]
+            return label + "." + (different[0] if different else "*")
     return None
 
 
@@ -136,8 +142,6 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             refused = _ident() != here
         elif event in _NOT_ON_STAGE:
             refused = _ident() == main
-        elif event == "object.__setattr__":
-            refused = len(arguments) > 1 and arguments[1] == "__code__"
         elif event == "ctypes.dlopen":
             refused = arguments[0] is not None
         else:
@@ -177,6 +181,16 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             _collect_on()
         return speaker, word
 
+    def through_program(traceback: Any) -> bool:
+        nonlocal looking
+        found = False
+        while traceback is not None:
+            looking = True
+            found |= traceback.tb_frame.f_code.co_filename == program
+            looking = False
+            traceback = traceback.tb_next
+        return found
+
     def perform(function: Any, *arguments: Any) -> Any:
         """What the function gives when the stage calls it.  Raises _Raised."""
         nonlocal opened, name, collected
@@ -196,7 +210,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
                 opened = None
                 if word == "left":
                     send("verdict", name=name, status="pass")
-                elif any(type(facts[0]) is skip for skip in skips):
+                elif any(type(facts[0]) is skip for skip in skips) and not through_program(facts[0].__traceback__):
                     send("verdict", name=name, status="skip")
             elif word == "collected" and not collected and opened is None:
                 collected = True
@@ -353,6 +367,8 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         looking = False
         slot.clear()
         play()
+        _collect_off()
+        looking = True
         what = _changed(before)
         if what is not None:
             stop(what + " is not what it was")

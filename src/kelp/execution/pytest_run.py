@@ -171,7 +171,7 @@ class _Plugin:
     ):
         self.candidate, self.report, self.stage, self.first = candidate, report, stage, first
         self.finish = finish
-        self.guarded = False  # a function of the tests is being called
+        self.called = False  # the running test's function has been: the judge has seen whether it skips
         self.nodeid = ""
         self.import_mode: str | None = None
         self.collected: int | None = None
@@ -229,14 +229,15 @@ class _Plugin:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.collected = len(session.items)
-        may_skip = [item.nodeid for item in session.items if any(item.iter_markers(name) for name in _MAY_SKIP)]
+        marked = [item for item in session.items if any(item.get_closest_marker(name) for name in _MAY_SKIP)]
+        may_skip = [item.nodeid for item in marked]
         self.stage.collected([item.nodeid for item in session.items], may_skip)
 
     # Running
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.verdict, self.facts, self.compared, self.began = {}, {}, None, _now()
-        self.nodeid, self.lines = nodeid, self.report.begin(nodeid)
+        self.nodeid, self.called, self.lines = nodeid, False, self.report.begin(nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:  # fixtures may call the program
@@ -261,14 +262,11 @@ class _Plugin:
         return True
 
     def call(self, test: Any, run: Any, arguments: dict[str, Any]) -> None:
-        self.guarded = True
-        try:
-            self.stage.guard(self.nodeid, test, run, arguments)
-        finally:
-            self.guarded = False
+        self.called = True
+        self.stage.guard(self.nodeid, test, run, arguments)
 
     def skipped(self, nodeid: str) -> None:
-        if not self.guarded:  # or the guard has seen it
+        if not self.called:
             self.stage.skipped(nodeid)
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
