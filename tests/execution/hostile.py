@@ -111,7 +111,9 @@ VERDICT = {
     ),
     "walks the frames of all threads": _wrong("for x in sys._current_frames().values(): walk(x)", WALK),
     "walks the frames of exceptions in all threads": _wrong("sys._current_exceptions()", WALK),
-    "asks the collector for objects": _wrong("import gc\nfor x in gc.get_objects():\n    if type(x).__name__ == 'cell': use(x)"),
+    "asks the collector for objects": _wrong(
+        "import gc\nfor x in gc.get_objects():\n    if type(x).__name__ == 'cell': use(x)"
+    ),
     "asks the collector who refers to the builtins": _wrong(
         "import gc, builtins\nfor x in gc.get_referrers(vars(builtins), len, os.write): use(x)"
     ),

@@ -10,6 +10,7 @@ import typer
 
 import kelp
 from kelp.cli import evaluate
+from kelp.cli.doctor import doctor
 from kelp.cli.problem import Problem, reason
 from kelp.cli.repair import repair
 from kelp.cli.train import export, train
@@ -21,7 +22,7 @@ app.command()(repair)
 app.command()(train)
 app.command()(export)
 app.add_typer(evaluate.app, name="eval")
-app.add_typer(evaluate.app, name="eval")
+app.command()(doctor)
 
 
 def _version(asked: bool) -> None:
@@ -44,6 +45,7 @@ def kelp_command(
       kelp train configs/toy.toml
       kelp export runs/toy --out my-model
       kelp eval toy --model my-model
+      kelp doctor
     """
 
 

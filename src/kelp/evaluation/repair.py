@@ -79,7 +79,6 @@ class Asserts:
     ) -> Observation:
         return self.sandbox.run(source, first=first, asserts=self.case.asserts, setup=self.case.setup, trace=trace)
 
-
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
         return self.sandbox.evaluate(source, calls, self.case.setup)
 
@@ -119,7 +118,7 @@ def solve_all(
 ) -> Iterator[Row]:
     """Search all cases; rows in their order. `policies` is called once a process; pickled where jobs > 1."""
     if jobs == 1:
-        with Sandbox(limits=Limits(seconds=RUN_SECONDS)) as sandbox:
+        with Sandbox(limits=Limits(seconds=RUN_SECONDS), allow_weak=True) as sandbox:
             policy_for = policies()
             for case in cases:
                 yield solve(case, policy_for(case), sandbox, settings)
@@ -136,7 +135,9 @@ _worker: dict[str, Any] = {}  # of a process of the pool
 
 
 def _start(policies: Callable[[], PolicyFor], settings: Settings) -> None:
-    _worker.update(policy_for=policies(), sandbox=Sandbox(limits=Limits(seconds=RUN_SECONDS)), settings=settings)
+    _worker.update(
+        policy_for=policies(), sandbox=Sandbox(limits=Limits(seconds=RUN_SECONDS), allow_weak=True), settings=settings
+    )
 
 
 def _solve(case: Case) -> Row:

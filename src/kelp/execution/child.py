@@ -17,12 +17,11 @@ from typing import Any
 import kelp
 from kelp.execution import protection
 from kelp.execution.asserts import Test, report_raised, report_unmet, run_calls
-from kelp.execution.candidate import BARE_MODULE, Candidate, describe, dotted_name, package_root
+from kelp.execution.candidate import BARE_MODULE, Candidate, describe, dotted_name, package_root, project_root
 from kelp.execution.compiled import PROJECT, TESTS
 from kelp.execution.report import Report
 from kelp.execution.stage import Stage, places
 
-_ROOT_MARKS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
 _SAY, _PLACES = places()
 LIBRARIES = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
 _encode = json.JSONEncoder().encode
@@ -120,25 +119,15 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
         front.append(package_root(config["module"]))
         back.append(os.path.dirname(config["module"]))  # last, so that a package's `types.py` hides nothing
     for file in config["pytest_files"]:
-        folder, root = os.path.dirname(file), _root(file)
+        folder, root = os.path.dirname(file), project_root(file)
         back += [folder, root, os.path.join(root, "src")]
     return list(dict.fromkeys([*front, *sys.path, *back]))
-
-
-def _root(file: str) -> str:
-    """The folder of the project that the file is in: the first one up with a mark, or else the file's own."""
-    folder = root = os.path.dirname(file)
-    while not any(os.path.exists(os.path.join(root, mark)) for mark in _ROOT_MARKS):
-        if root == os.path.dirname(root):
-            return folder
-        root = os.path.dirname(root)
-    return root
 
 
 def project_folders(config: dict[str, Any]) -> list[str]:
     """What a run may read of the project: its root, or the folders of the program and its tests and what is beside."""
     files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
-    folders = [_root(file) for file in files] + [package_root(file) for file in files]
+    folders = [project_root(file) for file in files] + [package_root(file) for file in files]
     common = os.path.commonpath(folders) if folders else ""
     beside = [common] if common in map(os.path.dirname, folders) and common != os.sep else []  # src/ and tests/
     return list(dict.fromkeys(folders + beside))

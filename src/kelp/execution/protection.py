@@ -13,7 +13,7 @@ import resource
 import signal
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,24 @@ PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SE
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+# What a program can do where a protection is not there.  A namespace less is not on the list: what it keeps a program
+# from, seccomp refuses too.
+_WITHOUT = {
+    "files": "reading and writing files anywhere (no Landlock)",
+    "calls": "making sockets, processes and signals by system call (no seccomp)",
+    "privileges": "using the rights of this user's other programs (no no_new_privs)",
+}
+
+
+def missing(active: Mapping[str, str]) -> tuple[str, ...]:
+    """What a program is not kept from with these protections, each in a few words."""
+    return tuple(what for part, what in _WITHOUT.items() if active.get(part, "none").startswith(("none", "audit hook")))
+
+
+def weakness(what: Iterable[str]) -> str:
+    return f"This machine cannot keep a program from {' and from '.join(what)}"
 
 
 def _prctl(option: int, argument: Any = 0, pointer: Any = 0) -> bool:

@@ -15,7 +15,7 @@ import pytest
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
-from kelp.execution.candidate import Candidate, describe, safe_message, safe_repr
+from kelp.execution.candidate import Candidate, describe, project_root, safe_message, safe_repr
 from kelp.execution.compiled import TESTS
 from kelp.execution.judge import same
 from kelp.execution.report import Report
@@ -150,6 +150,7 @@ def run_pytest(
     Where `finish` is given, it is called when the session is over, and the run ends there.
     """
     arguments = [*files, "-q", "-s", "--override-ini=addopts=", "--override-ini=required_plugins="]
+    arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
     arguments += [f"-pno:{name}" for name in _UNUSED.split()]
     arguments += ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
     plugin = _Plugin(candidate, report, stage, first=first, finish=finish)

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import kelp
 from kelp.execution.observation import CallResult, Observation, TestOutcome
+from kelp.execution.protection import missing, weakness
 from kelp.execution.suite import Limits, Suite, as_tests
 from kelp.execution.wire import receive, remove_folder, send
 
@@ -26,20 +27,34 @@ _REPR_LIMIT = 2000
 _HOME = str(Path(kelp.__file__).parents[1])
 
 
+class WeakSandbox(RuntimeError):
+    """This machine lacks protections; the message is one sentence that names them."""
+
+
 class Sandbox:
     """Runs the tests of one suite against program after program, each in a fresh process.
 
     `module` is the file under repair: the program's source is imported in its place, under every name that leads
     to it, with the files beside it importable; without one the program is a bare module whose names the asserts
     see.  Any thread may call; one run goes on at a time.  Use as a context manager, or `close()`.
+
+    Raises WeakSandbox, before anything of the program has run, where a guarantee cannot be given here (`missing`) and
+    `allow_weak` does not say to go on.
     """
 
-    def __init__(self, suite: Suite = Suite(), *, module: Path | None = None, limits: Limits = Limits()):
+    def __init__(
+        self,
+        suite: Suite = Suite(),
+        *,
+        module: Path | None = None,
+        limits: Limits = Limits(),
+        allow_weak: bool = False,
+    ):
         if module is not None and not Path(module).is_file():
             raise FileNotFoundError(f"module {module} is not a file")
         if suite.pytest_files and module is None:
             raise ValueError("pytest files import the program, so a module's path is needed")
-        self.suite, self.limits = suite, limits
+        self.suite, self.limits, self.allow_weak = suite, limits, allow_weak
         self.module = None if module is None else Path(module).absolute()
         self._lock = threading.Lock()
         self._closed = False
@@ -50,6 +65,11 @@ class Sandbox:
         """What keeps a run apart from this machine here and now: the part, and how."""
         with self._lock:
             return dict(self._ready().protections)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What a program is not kept from here, each in a few words; usually nothing."""
+        return missing(self.protections)
 
     def run(
         self,
@@ -143,6 +163,7 @@ class Sandbox:
             "setup": self.suite.setup,
             "module": None if self.module is None else str(self.module),
             "limits": asdict(self.limits),
+            "allow_weak": self.allow_weak,
         }
         return _Server(config)
 
@@ -221,6 +242,9 @@ class _Server:
             self.stop()
             raise RuntimeError(f"the sandbox's server did not start: {said or 'it said nothing'}")
         self.protections: dict[str, str] = hello["protections"]
+        if hello["refused"]:
+            self.stop()
+            raise WeakSandbox(weakness(missing(self.protections)))
 
     def alive(self) -> bool:
         """Whether it can be asked; not in a fork of its caller, which would answer to two."""

@@ -79,14 +79,18 @@ class Server:
         self.expected: list[str] = []  # the tests that the file as it is has
 
     def serve(self, active: dict[str, str]) -> None:
+        probe = self.run(_PROBE)
+        found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
+        active |= found[0] if found else {}
+        if protection.missing(active) and not self.config["allow_weak"]:
+            send(self.connection, {"protections": active, "refused": True})
+            return
         self.warm_up()
         tools = _UNCHANGED_FOR_PYTEST if self.config["pytest_files"] or self.config["doctest"] else ()
         self.sealed["before"] = self.sealed["snapshot"](_worth_watching(_UNCHANGED + tools))
         gc.collect()
         gc.freeze()  # forked children then share these pages
-        probe = self.run(_PROBE)
-        found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
-        send(self.connection, {"protections": active | (found[0] if found else {})})
+        send(self.connection, {"protections": active, "refused": False})
         while (request := receive(self.connection)) is not None:
             reply = self.run(request, seconds=request.get("seconds"))
             reply["last"] = not self.clean_up()
