@@ -43,6 +43,7 @@ _NEVER = frozenset(
 _NOT_ON_STAGE = frozenset(("sys.settrace", "sys.setprofile"))
 # ... and from the judge's own thread, where nothing but a destructor of the program could ask.
 _NOT_HERE = frozenset(("sys._getframe", "object.__getattr__", "sys.settrace", "sys.setprofile"))
+_WATCHED = _NEVER | _NOT_ON_STAGE | _NOT_HERE | {"ctypes.dlopen"}
 
 
 class _Raised(Exception):
@@ -138,15 +139,15 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
     collected = False
 
     def hook(event: str, arguments: Any) -> None:
-        if event in _NEVER:
+        if event not in _WATCHED:
+            return
+        if event in _NOT_HERE and (looking or _ident() != here):
+            refused = event in _NOT_ON_STAGE and _ident() == main
+        elif event in _NEVER:
             refused = _ident() != here
-        elif event in _NOT_ON_STAGE:
-            refused = _ident() == main
-        elif event == "ctypes.dlopen":
-            refused = arguments[0] is not None
         else:
-            refused = False
-        if refused or (event in _NOT_HERE and not looking and _ident() == here):
+            refused = event != "ctypes.dlopen" or arguments[0] is not None
+        if refused:
             raise PermissionError(errno.EPERM, event + " is not allowed in the sandbox")
 
     def send(event: str, **facts: str) -> None:
