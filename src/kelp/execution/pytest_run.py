@@ -29,7 +29,6 @@ _now = time.perf_counter
 
 SKIPS = (pytest.skip.Exception, unittest.SkipTest)
 RUNS = (vars(unittest.IsolatedAsyncioTestCase)["_callMaybeAsync"],)
-_MAY_SKIP = ("skip", "skipif", "xfail")
 _current: list["_Plugin"] = []  # the one that is running, for what pytest does not hand it to
 
 
@@ -160,6 +159,13 @@ def run_pytest(
         report.error(f"pytest could not start (exit status {int(code)}); its output says why")
 
 
+def _may_skip(item: pytest.Item) -> bool:
+    """Whether the test itself says that it may be skipped, or expected to fail."""
+    if any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail")):
+        return True
+    return getattr(getattr(item, "obj", None), "__unittest_expecting_failure__", False) is True
+
+
 class _Plugin:
     def __init__(
         self,
@@ -230,8 +236,7 @@ class _Plugin:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.collected = len(session.items)
-        marked = [item for item in session.items if any(item.get_closest_marker(name) for name in _MAY_SKIP)]
-        may_skip = [item.nodeid for item in marked]
+        may_skip = [item.nodeid for item in session.items if _may_skip(item)]
         self.stage.collected([item.nodeid for item in session.items], may_skip)
 
     # Running
