@@ -207,6 +207,8 @@ VERDICT = {
         f"a {kind} equal to anything": ALWAYS.format(base=f"({kind})") + "def f():\n    return Always()"
         for kind in ("int", "str", "list", "float", "dict")
     },
+    "equal to anything inside of a list": ALWAYS.format(base="") + "def f():\n    return [Always()]",
+    "equal to anything inside of a dict": ALWAYS.format(base="") + "def f():\n    return {'a': (Always(),)}",
     "truth that is no bool": "class T:\n    def __bool__(self): return True\nclass Always:\n"
     "    def __eq__(self, other): return T()\ndef f():\n    return Always()",
     "equal by its metaclass": "class M(type):\n    def __eq__(cls, other): return True\n    __hash__ = type.__hash__\n"

@@ -14,7 +14,8 @@ from tests.execution import hostile
 from kelp.execution import Limits, Observation, Sandbox, Suite
 
 TEST = "f() == 1"
-TESTS = (TEST, "math.isclose(f(), 1)", "len([f()]) == 2", "sum([f(), 1]) == 2")  # of which a wrong f passes none
+# Of these a wrong f passes none.
+TESTS = (TEST, "math.isclose(f(), 1)", "len([f()]) == 2", "sum([f(), 1]) == 2", "f() == [1]", "f() == {'a': (1,)}")
 GOOD = b"def f():\n    return 1\ndef g():\n    return 2\n"
 LIMITS = Limits(seconds=30, memory_mb=256)  # for honest programs on a slow machine
 SECONDS = 3.0  # for hostile ones, which may not pass however long they take

@@ -75,11 +75,19 @@ def decoys() -> list[Any]:
     return [object(), True, False, None, *numbers, *texts, [n], [], (n,), (), {n: n}, {}, {n}, frozenset((n, few))]
 
 
-def fair(value: Any, equal: Any = _equal) -> bool:
+def _like(value: Any, leaf: Any) -> Any:
+    """A value of this one's shape, with other things in it."""
+    if type(value) in (list, tuple):
+        return type(value)([_like(part, leaf) for part in value])
+    return {key: _like(part, leaf) for key, part in value.items()} if type(value) is dict else leaf
+
+
+def fair(value: Any, expected: Any, equal: Any = _equal) -> bool:
     """Whether a value can be told from others by `==`: what equals two unlike things says so of anything."""
     equals = 0
     if not plain(value):
-        for decoy in decoys():
+        alike = [_like(expected, (_urandom(6), number)) for number in range(2 if expected else 0)]
+        for decoy in decoys() + alike:
             try:
                 equals += bool(equal(value, decoy))
             except Exception:
@@ -91,9 +99,9 @@ def same(left: Any, right: Any, word: str = "==") -> Any:
     """`left == right` as the asserts of test files ask it; False where one side is plain and the other not fair."""
     holds = left == right if word == "==" else left in right
     if plain(right) and not plain(left):
-        return holds if fair(left) else False
+        return holds if fair(left, right) else False
     if word == "==" and plain(left) and not plain(right):
-        return holds if fair(right) else False
+        return holds if fair(right, left) else False
     return holds
 
 
@@ -314,8 +322,10 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
                 pass
         if not true(perform(function, left, right)):
             return False
-        judged = left if right_literal else right if left_literal else None
-        return word not in ("==", "in") or judged is None or fair(judged, lambda *sides: true(perform(_equal, *sides)))
+        if word not in ("==", "in") or left_literal == right_literal:
+            return True
+        value, literal = (left, right) if right_literal else (right, left)
+        return fair(value, literal, lambda *sides: true(perform(_equal, *sides)))
 
     def run_example(test: str, function: Any) -> bool:
         """Run the examples of one docstring; whether they held."""
