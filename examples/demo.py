@@ -29,6 +29,7 @@ console = Console(highlight=False)
 def repair(name: str) -> dict[str, Any]:
     """What `kelp repair --json` says of an example; exits with Kelp's own message when it could not run."""
     command = ["repair", str(HERE / f"{name}.py"), "--tests", str(HERE / f"test_{name}.py"), "--json"]
+    command += ["--allow-weak-sandbox"]  # these three are known to mean no harm
     if name == TRACED:
         command += ["--trace", str(TRACE)]
     console.print(f"[dim]$ kelp {escape(' '.join(command))}[/dim]")

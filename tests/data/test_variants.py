@@ -5,7 +5,7 @@ import pytest
 from kelp.data import toy
 from kelp.data.decontaminate import fingerprint, toy_tasks
 from kelp.data.record import Record
-from kelp.data.variants import VARIANT, graft, asserts_of_every_part, variants
+from kelp.data.variants import VARIANT, asserts_of_every_part, graft, variants
 from kelp.diffusion.mutations import near_misses
 from kelp.execution.sandbox import Sandbox
 from kelp.syntax.program import parse

@@ -20,7 +20,7 @@ PR_SET_SECCOMP = 22
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from kelp.execution import Limits, Sandbox, Suite
+from kelp.execution import Limits, Sandbox, Suite, WeakSandbox
 folder = Path(sys.argv[1])
 (folder / "calc.py").write_text("def add(a, b):\\n    return a + b\\n")
 (folder / "test_calc.py").write_text("from calc import add\\ndef test_add(tmp_path):\\n    assert add(1, 2) == 3\\n")
@@ -28,7 +28,7 @@ def said(sandbox, body):
     source = f"import os, socket\\ndef f():\\n    {body}\\n    return 1\\n"
     observation = sandbox.run(source.encode(), asserts=["f() == 1"])
     return observation.outcomes[0].exception or observation.outcomes[0].status
-with Sandbox(limits=Limits(seconds=60)) as sandbox:
+with Sandbox(limits=Limits(seconds=60), allow_weak=True) as sandbox:
     answers = {
         "protections": dict(sandbox.protections),
         "good": said(sandbox, "pass"),
@@ -37,10 +37,16 @@ with Sandbox(limits=Limits(seconds=60)) as sandbox:
         "kill": said(sandbox, "os.kill(os.getppid(), 9)"),
         "exit": said(sandbox, "os._exit(0)"),
     }
-with Sandbox(limits=Limits(seconds=0.5)) as sandbox:
+with Sandbox(limits=Limits(seconds=0.5), allow_weak=True) as sandbox:
     answers["loop"] = said(sandbox, "while True: pass")
-with Sandbox(Suite(pytest_files=(folder / "test_calc.py",)), module=folder / "calc.py", limits=Limits(seconds=60)) as s:
+suite = Suite(pytest_files=(folder / "test_calc.py",))
+with Sandbox(suite, module=folder / "calc.py", limits=Limits(seconds=60), allow_weak=True) as s:
     answers["pytest"] = s.run((folder / "calc.py").read_bytes()).ok
+try:
+    Sandbox().close()
+    answers["refused"] = None
+except WeakSandbox as weak:
+    answers["refused"] = str(weak)
 print(json.dumps(answers))
 """
 
@@ -80,7 +86,7 @@ refuse(*{calls}, seccomp={missing == "everything"})
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
-    active = answers.pop("protections")
+    active, refused = answers.pop("protections"), answers.pop("refused")
     assert answers == {
         "good": "pass",
         "fork": "PermissionError",
@@ -95,3 +101,7 @@ refuse(*{calls}, seccomp={missing == "everything"})
     if LANDLOCK in calls:
         assert active["files"] == "none"
     assert active["calls"].startswith("audit hook" if missing == "everything" else "seccomp")
+    assert (refused is not None) == (LANDLOCK in calls)
+    if refused is not None:
+        assert refused.startswith("This machine cannot keep a program from reading and writing files anywhere")
+        assert ("seccomp" in refused) == (missing == "everything")

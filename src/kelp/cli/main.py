@@ -10,6 +10,7 @@ import typer
 
 import kelp
 from kelp.cli import evaluate, runs
+from kelp.cli.doctor import doctor
 from kelp.cli.problem import Problem, reason
 from kelp.cli.repair import repair
 from kelp.cli.train import export, train
@@ -22,6 +23,7 @@ app.command()(train)
 app.command()(export)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(runs.app, name="runs")
+app.command()(doctor)
 
 
 def _version(asked: bool) -> None:
@@ -38,13 +40,17 @@ def kelp_command(
 ) -> None:
     """Program repair by diffusion on syntax trees.
 
-    \b
-    Examples:
-      kelp repair slugs.py --tests test_slugs.py
-      kelp train configs/toy.toml
-      kelp export runs/toy --out my-model
-      kelp eval toy --model my-model
-      kelp runs
+        \b
+        Examples:
+          kelp repair slugs.py --tests test_slugs.py
+          kelp train configs/toy.toml
+          kelp export runs/toy --out my-model
+          kelp eval toy --model my-model
+    <<<<<<< HEAD
+          kelp runs
+    =======
+          kelp doctor
+    >>>>>>> sandbox
     """
 
 

@@ -50,6 +50,7 @@ class Request:
     seed: int
     model: str
     strategy: str
+    allow_weak_sandbox: bool
 
 
 def repair(
@@ -95,6 +96,10 @@ def repair(
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
     ] = None,
+    allow_weak_sandbox: Annotated[
+        bool,
+        typer.Option("--allow-weak-sandbox", help="Run even where this machine lacks protections (see kelp doctor)."),
+    ] = False,
 ) -> None:
     """Repair a function until its tests pass.
 
@@ -118,7 +123,7 @@ def repair(
     timings = Timings()
     request = Request(
         file, tests or [], asserts or [], doctest, function or [], intent, max_seconds, max_runs, max_edits, patches,
-        seed, model, search.value,
+        seed, model, search.value, allow_weak_sandbox,
     )  # fmt: skip
     try:
         if diff + write + as_json > 1:
@@ -201,7 +206,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     folder = model.find(request.model)
     loading = model.Loading(folder, timings) if folder else None
     with timings("sandbox"):
-        sandbox = _start(specification.suite, path)
+        sandbox = _start(specification.suite, path, request.allow_weak_sandbox)
     with sandbox:
         with timings("first_tests"):
             observation = sandbox.run(source, trace=True, seconds=budget.seconds)
@@ -228,11 +233,17 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
                 return task, search.result("interrupted")
 
 
-def _start(suite: "Suite", path: Path) -> "Sandbox":
-    from kelp.execution import Limits, Sandbox
+def _start(suite: "Suite", path: Path, allow_weak: bool) -> "Sandbox":
+    from kelp.execution import Limits, Sandbox, WeakSandbox
+    from kelp.execution.protection import weakness
 
     try:
-        return Sandbox(suite, module=path, limits=Limits(seconds=FIRST_RUN))
+        sandbox = Sandbox(suite, module=path, limits=Limits(seconds=FIRST_RUN), allow_weak=allow_weak)
+        if sandbox.missing:
+            _say(f"{weakness(sandbox.missing)}; running all the same.")
+        return sandbox
+    except WeakSandbox as weak:
+        raise Problem(f"{weak}: --allow-weak-sandbox runs it all the same.", "weak sandbox") from None
     except OSError as error:
         raise Problem(f"The sandbox cannot start: {error.filename or ''} {reason(error)}.") from None
     except RuntimeError as error:

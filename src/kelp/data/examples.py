@@ -95,7 +95,7 @@ class ExampleMaker:
         self.tested = [r for r in records if r.asserts and not r.origin.endswith(VARIANT)]
         self.variants = [r for r in records if r.origin.endswith(VARIANT)]
         self.forward = ForwardConfig(weights=config.kinds)
-        self.sandbox = Sandbox(limits=limits) if self.tested and config.observation > 0 else None
+        self.sandbox = Sandbox(limits=limits, allow_weak=True) if self.tested and config.observation > 0 else None
         self.program: Callable[[str], Program] = lru_cache(64)(_parse)
 
     def close(self) -> None:

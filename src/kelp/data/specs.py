@@ -43,7 +43,7 @@ def add_specs(records: Iterable[Record], seed: int = 0, jobs: int = 2, limits: L
     with ExitStack() as stack:
         sandboxes: SimpleQueue[Sandbox] = SimpleQueue()
         for _ in range(jobs):
-            sandboxes.put(stack.enter_context(Sandbox(limits=limits)))
+            sandboxes.put(stack.enter_context(Sandbox(limits=limits, allow_weak=True)))
 
         def specified(record: Record) -> Record:
             if record.asserts or record.context is None:

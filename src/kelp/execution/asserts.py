@@ -1,62 +1,99 @@
-"""Bare asserts, in the child process: evaluated so that what was called, got and expected can be told."""
+"""Bare asserts: taken apart before the program is loaded, so that what was called, got and expected can be told.
+
+The judge (`judge.py`) compares the sides; this module says what they are, and reports what the judge found.
+"""
 
 import ast
-import operator
-import time
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from types import CodeType
 from typing import Any
 
 from kelp.execution.candidate import Candidate, safe_message, safe_repr
 from kelp.execution.report import Report
 
-_COMPARE: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], Any]]] = {
-    ast.Eq: ("", operator.eq),
-    ast.Is: ("", operator.is_),
-    ast.NotEq: ("!= ", operator.ne),
-    ast.IsNot: ("not ", operator.is_not),
-    ast.Lt: ("< ", operator.lt),
-    ast.LtE: ("<= ", operator.le),
-    ast.Gt: ("> ", operator.gt),
-    ast.GtE: (">= ", operator.ge),
-    ast.In: ("in ", lambda left, right: left in right),
-    ast.NotIn: ("not in ", lambda left, right: left not in right),
-}
+_WORDS: dict[type[ast.cmpop], str] = {
+    ast.Eq: "==", ast.Is: "is", ast.NotEq: "!=", ast.IsNot: "is not", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
+    ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in",
+}  # fmt: skip
+_SAID = {"==": "", "is": "", "is not": "not "}  # how `expected` begins; other words stand as they are
 _CLOSE_TO = ("isclose", "allclose", "array_equal")  # predicates that compare their first two arguments
-_now = time.perf_counter
 
 
-class _Unmet(Exception):
-    """An assertion that did not hold: its call, what it got, what was expected."""
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison. `literal`: its value is written down in the test; `calls`: it calls something."""
+
+    source: str
+    code: CodeType
+    literal: bool
+    calls: bool
 
 
-def run_asserts(
-    tests: list[str], namespace: dict[str, Any], candidate: Candidate, report: Report, *, trace: bool
-) -> bool:
-    """Run the tests in order and report each; False as soon as one has failed and the report says to stop."""
-    for text in tests:
-        call = _call_of(text)
-        lines = report.begin(text, call)
-        began = _now()
-        try:
-            if trace:
-                with candidate.traced(lines):
-                    _run(text, namespace)
-            else:
-                _run(text, namespace)
-            facts: dict[str, Any] = {"status": "pass"}
-        except _Unmet as unmet:
-            call, got, expected, message = unmet.args
-            facts = {"status": "fail", "call": call, "got": got, "expected": expected}
-            facts |= {"exception": "AssertionError", "message": message}
-        except BaseException as error:
-            facts = {"status": "error", "call": call, "exception": type(error).__name__}
-            facts |= {"message": safe_message(error), "line": candidate.line_of(error)}
-        if not report.outcome(text, seconds=_now() - began, **facts):
-            return False
-    return True
+@dataclass(frozen=True)
+class Test:
+    """One test, ready to be run: each step is something to check or to execute, with the code of an assert's message.
+
+    `call` is the left side of its comparison, for when the test raises instead of comparing.
+    """
+
+    text: str
+    call: str | None
+    steps: tuple[tuple[str, Any, CodeType | None], ...]
 
 
-def run_calls(calls: list[str], namespace: dict[str, Any], report: Report, *, limit: int) -> None:
+@lru_cache(512)
+def take_apart(text: str) -> Test:
+    """In the server, once for many runs."""
+    source = text.strip()
+    try:
+        statements = ast.parse(source, "<test>").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # said when its turn comes
+        return Test(
+            text, None, (("execute", compile(f"compile({source!r}, '<test>', 'exec')", "<test>", "exec"), None),)
+        )
+    steps: list[tuple[str, Any, CodeType | None]] = []
+    for statement in statements:
+        if isinstance(statement, ast.Assert):
+            note = None if statement.msg is None else _code(statement.msg)
+            steps.append(("check", _parts(statement.test, source), note))
+        elif isinstance(statement, ast.Expr) and len(statements) == 1:
+            steps.append(("check", _parts(statement.value, source), None))
+        else:
+            code = compile(ast.Module([statement], []), "<test>", "exec", dont_inherit=True)
+            steps.append(("execute", code, None))
+    return Test(text, _call_of(statements, source), tuple(steps))
+
+
+def report_unmet(
+    report: Report,
+    text: str,
+    seconds: float,
+    note: CodeType | None,
+    namespace: dict[str, Any],
+    call: str,
+    got: object,
+    word: str,
+    expected: object,
+) -> None:
+    """Report an assertion that did not hold, with the message that it was given, if any."""
+    message = None if note is None else str(eval(note, namespace))[:200]
+    report.outcome(
+        text, status="fail", seconds=seconds, call=call, got=safe_repr(got),
+        expected=_SAID.get(word, word + " ") + safe_repr(expected), exception="AssertionError", message=message,
+    )  # fmt: skip
+
+
+def report_raised(
+    report: Report, candidate: Candidate, text: str, seconds: float, call: str | None, error: BaseException
+) -> None:
+    report.outcome(
+        text, status="error", seconds=seconds, call=call, exception=type(error).__name__,
+        message=safe_message(error), line=candidate.line_of(error),
+    )  # fmt: skip
+
+
+def run_calls(calls: list[str], namespace: dict[str, Any], *, report: Report, limit: int) -> None:
     """Evaluate each call and report its repr, or its exception, and whether the repr says it all."""
     for call in calls:
         report.begin(call)
@@ -76,55 +113,36 @@ def run_calls(calls: list[str], namespace: dict[str, Any], report: Report, *, li
         report.call(call, repr=text[:limit], round_trips=round_trips)
 
 
-def _run(text: str, namespace: dict[str, Any]) -> None:
-    statements = ast.parse(text.strip(), "<test>").body
-    for statement in statements:
-        if isinstance(statement, ast.Assert):
-            _check(statement.test, text.strip(), namespace, statement.msg)
-        elif isinstance(statement, ast.Expr) and len(statements) == 1:
-            _check(statement.value, text.strip(), namespace, None)
-        else:
-            exec(compile(ast.Module([statement], []), "<test>", "exec", dont_inherit=True), namespace)
+def _code(node: ast.expr) -> CodeType:
+    return compile(ast.Expression(node), "<test>", "eval", dont_inherit=True)
 
 
-def _value(node: ast.expr, namespace: dict[str, Any]) -> Any:
-    return eval(compile(ast.Expression(node), "<test>", "eval", dont_inherit=True), namespace)
+def _side(node: ast.expr, text: str) -> Side:
+    return Side(_source(node, text), _code(node), _is_literal(node), _calls(node))
 
 
-def _check(test: ast.expr, text: str, namespace: dict[str, Any], note: ast.expr | None) -> None:
-    """Evaluate every side once, from left to right, as the statement would; raise _Unmet where it is false."""
-
-    def unmet(node: ast.expr, got: object, expected: str) -> _Unmet:
-        message = None if note is None else str(_value(note, namespace))[:200]
-        return _Unmet(_source(node, text), safe_repr(got), expected, message)
-
+def _parts(test: ast.expr, text: str) -> tuple[Any, ...]:
+    """What the judge's `check` takes: a word for the kind and the sides to evaluate."""
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        for part in test.values:
-            _check(part, text, namespace, note)
-    elif isinstance(test, ast.Compare):
-        left_node, left = test.left, _value(test.left, namespace)
-        for op, right_node in zip(test.ops, test.comparators, strict=True):
-            right = _value(right_node, namespace)
-            word, holds = _COMPARE[type(op)]
-            if not holds(left, right):
-                if isinstance(op, ast.Eq) and not _calls(left_node) and _calls(right_node):
-                    raise unmet(right_node, right, safe_repr(left))
-                raise unmet(left_node, left, word + safe_repr(right))
-            left_node, left = right_node, right
-    elif isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        value = _value(test.operand, namespace)
-        if value:
-            raise unmet(test.operand, value, "False")
-    elif isinstance(test, ast.Call) and _is_close_to(test):
-        got, expected = (_value(argument, namespace) for argument in test.args[:2])
-        rest = [_value(argument, namespace) for argument in test.args[2:]]
-        options = {str(keyword.arg): _value(keyword.value, namespace) for keyword in test.keywords}
-        if not _value(test.func, namespace)(got, expected, *rest, **options):
-            raise unmet(test.args[0], got, "about " + safe_repr(expected))
-    else:
-        value = _value(test, namespace)
-        if not value:
-            raise unmet(test, value, "True")
+        return ("and", *(_parts(part, text) for part in test.values))
+    if isinstance(test, ast.Compare):
+        pairs = zip(test.ops, test.comparators, strict=True)
+        return ("compare", _side(test.left, text), *((_WORDS[type(op)], _side(side, text)) for op, side in pairs))
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return ("false", _side(test.operand, text))
+    if isinstance(test, ast.Call) and _is_close_to(test):
+        got, expected = (_side(argument, text) for argument in test.args[:2])
+        options = tuple((str(keyword.arg), _code(keyword.value)) for keyword in test.keywords)
+        return ("close", _code(test.func), got, expected, tuple(map(_code, test.args[2:])), options)
+    return ("true", _side(test, text))
+
+
+def _is_literal(node: ast.expr) -> bool:
+    try:
+        ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return True
 
 
 def _is_close_to(test: ast.Call) -> bool:
@@ -141,12 +159,10 @@ def _source(node: ast.expr, text: str) -> str:
     return ast.get_source_segment(text, node) or ast.unparse(node)
 
 
-def _call_of(text: str) -> str | None:
-    """The left side of the test's comparison, for when the test raised instead of comparing."""
-    try:
-        statement = ast.parse(text.strip()).body[-1]
-    except (SyntaxError, ValueError, IndexError):
+def _call_of(statements: list[ast.stmt], text: str) -> str | None:
+    if not statements:
         return None
+    statement = statements[-1]
     test = statement.test if isinstance(statement, ast.Assert) else getattr(statement, "value", None)
     if isinstance(test, ast.UnaryOp):
         test = test.operand
@@ -155,4 +171,4 @@ def _call_of(text: str) -> str | None:
         test = next((side for side in sides if _calls(side)), test.left)
     elif isinstance(test, ast.Call) and _is_close_to(test):
         test = test.args[0]
-    return None if test is None else _source(test, text.strip())
+    return None if test is None else _source(test, text)

@@ -15,6 +15,7 @@ from typing import Any
 from kelp.execution.compiled import PROJECT
 
 BARE_MODULE = "program"  # the name of the module that a program without a file is executed as
+_ROOT_MARKS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
 _LIMIT = 400  # characters kept of a repr or a message
 
 
@@ -29,6 +30,8 @@ class Candidate:
         linecache.cache[self.filename] = (len(source), None, text.splitlines(True), self.filename)
         self._name = os.path.basename(self.filename)
         self._real = os.path.realpath(self.filename)
+        self._traced = False
+        self._lines: set[int] | None = None  # where the lines that are executed now belong
 
     def is_at(self, path: object) -> bool:
         """Whether this path leads to the file that the candidate stands for."""
@@ -100,50 +103,49 @@ class Candidate:
             innermost, traceback = traceback.tb_frame.f_code.co_filename, traceback.tb_next
         return innermost == self.filename
 
-    @contextmanager
-    def traced(self, lines: set[int]) -> Iterator[None]:
-        """Add to `lines` the program's lines that are executed meanwhile."""
+    def trace(self) -> None:
+        """From now on, add the program's lines that are executed to whatever `recording` says."""
         if sys.version_info >= (3, 12):
-            with self._monitored(lines):
-                yield
-            return
-
-        def local(frame: types.FrameType, event: str, _argument: Any) -> Any:
-            if event == "line":
-                lines.add(frame.f_lineno)
-            return local
-
-        def entered(frame: types.FrameType, _event: str, _argument: Any) -> Any:
-            return local if frame.f_code.co_filename == self.filename else None
-
-        sys.settrace(entered)
-        threading.settrace(entered)
-        try:
-            yield
-        finally:
-            sys.settrace(None)
-            threading.settrace(None)
-
-    if sys.version_info >= (3, 12):
-
-        @contextmanager
-        def _monitored(self, lines: set[int]) -> Iterator[None]:
             monitoring, tool = sys.monitoring, sys.monitoring.COVERAGE_ID
 
             def executed(code: types.CodeType, line: int) -> Any:
-                if code.co_filename == self.filename:
-                    lines.add(line)
+                if code.co_filename == self.filename and self._lines is not None:
+                    self._lines.add(line)
                 return monitoring.DISABLE  # once is enough: the next test restarts the events
 
             monitoring.use_tool_id(tool, "kelp")
             monitoring.register_callback(tool, monitoring.events.LINE, executed)
-            monitoring.set_events(tool, monitoring.events.LINE)
+            self._traced = True
+            return
+
+        def local(frame: types.FrameType, event: str, _argument: Any) -> Any:
+            if event == "line" and self._lines is not None:
+                self._lines.add(frame.f_lineno)
+            return local
+
+        def entered(frame: types.FrameType, _event: str, _argument: Any) -> Any:
+            return local if self._lines is not None and frame.f_code.co_filename == self.filename else None
+
+        sys.settrace(entered)
+        threading.settrace(entered)
+        self._traced = True
+
+    def record(self, lines: set[int] | None) -> set[int] | None:
+        """Where the run is traced, add the program's lines that are executed from now on; what was added to before."""
+        if self._traced and sys.version_info >= (3, 12):
+            monitoring = sys.monitoring
+            monitoring.set_events(monitoring.COVERAGE_ID, 0 if lines is None else monitoring.events.LINE)
             monitoring.restart_events()
-            try:
-                yield
-            finally:
-                monitoring.set_events(tool, 0)
-                monitoring.free_tool_id(tool)
+        before, self._lines = self._lines, lines
+        return before
+
+    @contextmanager
+    def recording(self, lines: set[int]) -> Iterator[None]:
+        before = self.record(lines)
+        try:
+            yield
+        finally:
+            self.record(before)
 
 
 def package_root(path: str) -> str:
@@ -152,6 +154,16 @@ def package_root(path: str) -> str:
     while os.path.exists(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
     return folder
+
+
+def project_root(path: str) -> str:
+    """The folder of the project that the file is in: the first one up with a mark of one, or else the file's own."""
+    folder = root = os.path.dirname(path)
+    while not any(os.path.exists(os.path.join(root, mark)) for mark in _ROOT_MARKS):
+        if root == os.path.dirname(root):
+            return folder
+        root = os.path.dirname(root)
+    return root
 
 
 def dotted_name(path: str) -> str:

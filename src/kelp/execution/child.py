@@ -1,31 +1,75 @@
-"""One run, in a process forked for it: protect, load the program, run the tests, report, end."""
+"""One run, in a process forked for it: protect, appoint the judge, and leave the stage to what it asks for."""
 
 import contextlib
+import json
 import os
 import random
 import resource
 import sys
+import sysconfig
+from _thread import get_ident, start_new_thread
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from types import CodeType
 from typing import Any
 
+import kelp
 from kelp.execution import protection
-from kelp.execution.asserts import run_asserts, run_calls
-from kelp.execution.candidate import Candidate, describe, package_root
+from kelp.execution.asserts import Test, report_raised, report_unmet, run_calls
+from kelp.execution.candidate import BARE_MODULE, Candidate, describe, dotted_name, package_root, project_root
+from kelp.execution.compiled import PROJECT, TESTS
 from kelp.execution.report import Report
+from kelp.execution.stage import Stage, places
 
-_ROOT_MARKS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
+_SAY, _PLACES = places()
+LIBRARIES = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+_encode = json.JSONEncoder().encode
+_KELP = os.path.join(os.path.dirname(kelp.__file__), "")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the judge has the stage call, and what it goes by; all of it made before the program is loaded."""
+
+    asserts: list[Test]
+    first: str | None
+    stop_on_failure: bool
+    rehearsal: bool  # only load and collect
+    # called on the stage
+    load: Callable[[], dict[str, Any] | None]  # the namespace of the asserts, or None where it could not be loaded
+    calls: Callable[[dict[str, Any]], None] | None  # where calls are to be evaluated, and no tests to be run
+    examples: Callable[[], list[tuple[str, Callable[[], dict[str, Any]]]]]  # the docstrings with examples
+    files: Callable[[bool, bool], bool] | None  # run pytest (collect only?, is it the last?); whether to stop
+    begin: Callable[[str, str | None], None]
+    unmet: Callable[..., None]
+    raised: Callable[..., None]
+    ended: Callable[[str, float, dict[str, Any]], None]
+    flush: Callable[[], None]
+    # what the judge knows
+    main: int  # the thread of the stage
+    say: CodeType
+    places: dict[tuple[CodeType, int], str]
+    program: str  # the file that the program stands for
+    tests: frozenset[CodeType]  # the code of the tests and the project but for the program
+    trusted: tuple[str, ...]  # how the files begin whose code may be below a test on the stack
+    skips: tuple[type, ...]  # the exceptions that skip a test
+    runs: tuple[Any, ...]  # the functions that may call a test
 
 
 def be_child(
     config: dict[str, Any],
     request: dict[str, Any],
+    asserts: list[Test],
     secret: str,
+    sealed: dict[str, Any],
     *,
     pipe: int,
     output: int,
     ruleset: int | None,
-) -> None:
-    """Everything between the fork and the end of the process."""
+) -> Stage:
+    """Everything between the fork and the first line of the program.  The stage is to be performed on by a frame that
+    has nothing of the server below it."""
     os.setsid()
     protection.die_with_parent()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -34,26 +78,17 @@ def be_child(
     os.chdir(config["scratch"])
     active = _protect(config["limits"], ruleset)
     _close_all_but(pipe)
-    report = Report(pipe, secret, stop_on_failure=request["stop_on_failure"])
     if request["kind"] == "probe":
-        report.protections(active)
-        report.done()
-    else:
-        random.seed(0)  # the same program gives the same observation
-        sys.path[:] = _import_path(config, request)
-        _run(config, request, report)
-        finish(report, request["kind"])
-
-
-def finish(report: Report, kind: str) -> None:
-    """Say that the run came to its end, and end: nothing that the program left behind gets to run."""
-    if kind == "rehearsal":
-        report.modules({name: getattr(module, "__file__", None) for name, module in sys.modules.items()})
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(BaseException):
-            stream.flush()
-    report.done()
-    os._exit(0)
+        os.write(pipe, (secret + _encode({"event": "protections", "active": active}) + "\n").encode())
+        os.write(pipe, (secret + _encode({"event": "done"}) + "\n").encode())
+        os._exit(0)
+    random.seed(0)  # the same program gives the same observation
+    sys.path[:] = _import_path(config, request)
+    report, stage = Report(pipe, stop_on_failure=request["stop_on_failure"]), Stage()
+    start_new_thread(
+        sealed["judge"], (secret, pipe, stage, _plan(config, request, asserts, report, stage), sealed["before"])
+    )
+    return stage
 
 
 def _protect(limits: dict[str, Any], ruleset: int | None) -> dict[str, str]:
@@ -61,8 +96,8 @@ def _protect(limits: dict[str, Any], ruleset: int | None) -> dict[str, str]:
     protection.limit_resources(**limits)
     if protection.drop_privileges():
         active["privileges"] = "capabilities dropped, no_new_privs"
-        if ruleset is not None and protection.restrict_writes(ruleset):
-            active["files"] = "Landlock: writes beneath the scratch folder only"
+        if ruleset is not None and protection.restrict_files(ruleset):
+            active["files"] = "Landlock: reads of libraries and project, writes to the scratch folder only"
     if protection.forbid_calls():
         active["calls"] = "seccomp: no sockets, processes or signals"
     else:
@@ -84,82 +119,89 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
         front.append(package_root(config["module"]))
         back.append(os.path.dirname(config["module"]))  # last, so that a package's `types.py` hides nothing
     for file in config["pytest_files"]:
-        folder = root = os.path.dirname(file)
-        while not any(os.path.exists(os.path.join(root, mark)) for mark in _ROOT_MARKS):
-            if root == os.path.dirname(root):
-                root = folder
-                break
-            root = os.path.dirname(root)
+        folder, root = os.path.dirname(file), project_root(file)
         back += [folder, root, os.path.join(root, "src")]
     return list(dict.fromkeys([*front, *sys.path, *back]))
 
 
-def _run(config: dict[str, Any], request: dict[str, Any], report: Report) -> None:
-    """Load the program and run what the request asks for, in the suite's order but for the test to run first."""
-    own = request["asserts"] is None  # the suite's own tests, and not others for a bare module
+def project_folders(config: dict[str, Any]) -> list[str]:
+    """What a run may read of the project: its root, or the folders of the program and its tests and what is beside."""
+    files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
+    folders = [project_root(file) for file in files] + [package_root(file) for file in files]
+    common = os.path.commonpath(folders) if folders else ""
+    beside = [common] if common in map(os.path.dirname, folders) and common != os.sep else []  # src/ and tests/
+    return list(dict.fromkeys(folders + beside))
+
+
+def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], report: Report, stage: Stage) -> Run:
+    own = request["asserts"] is None
     path = config["module"] if own else None
-    name = "the program" if path is None else os.path.basename(path)
     candidate = Candidate(request["source"].encode("latin-1"), path)
-    asserts = config["asserts"] if own else request["asserts"]
+    if request["trace"]:
+        candidate.trace()
     setup = config["setup"] if request["setup"] is None else request["setup"]
     files = config["pytest_files"] if own else []
-    examples = own and config["doctest"]
-    kind, first, trace = request["kind"], request["first"], request["trace"]
+    kind, first = request["kind"], request["first"]
+    wants_examples = own and config["doctest"]
+    wants_module = asserts or wants_examples or kind == "calls" or not files
 
-    report.tests(len(asserts))
-    doctests: list[Any] = []
-    namespace: dict[str, Any] = {}
-    try:
-        candidate.compile()  # pytest need not start for a program that does not
-        candidate.install()
-        if asserts or examples or kind == "calls" or (kind == "rehearsal" and not files):
-            namespace = candidate.load(setup)
-        if examples:
-            from kelp.execution.doctests import find_doctests, run_doctests
+    def load() -> dict[str, Any] | None:
+        name = "the program" if path is None else os.path.basename(path)
+        try:
+            candidate.compile()  # pytest need not start for a program that does not
+            candidate.install()
+            return candidate.load(setup) if wants_module else {}
+        except BaseException as error:
+            line = candidate.line_of(error)
+            report.error(f"{describe(error, line)} (while loading {name})", line)
+            return None
 
-            doctests = find_doctests(sys.modules[namespace["__name__"]])
-            report.tests(len(doctests))
-    except BaseException as error:
-        line = candidate.line_of(error)
-        report.error(f"{describe(error, line)} (while loading {name})", line)
-        return
-    if kind == "calls":
-        run_calls(request["calls"], namespace, report, limit=request["limit"])
-        return
+    def examples() -> list[Any]:
+        if not wants_examples:
+            return []
+        from kelp.execution.doctests import find_doctests
 
-    asserts = sorted(asserts, key=lambda text: text != first)
-    doctests.sort(key=lambda test: test.name != first)
-    parts: list[Any] = []
-    if asserts:
-        parts.append((asserts[0], partial(run_asserts, asserts, namespace, candidate, report, trace=trace)))
-    if doctests:
-        parts.append((doctests[0].name, partial(run_doctests, doctests, candidate, report, trace=trace)))
-    parts.sort(key=lambda part: part[0] != first)
-    pytest_first = first is not None and all(name != first for name, _ in parts)
-    if files and pytest_first and kind == "tests":
-        _run_pytest(files, candidate, report, request)
-    for _, part in parts:
-        if kind == "tests" and not report.stopped:
-            part()
-    if files and not (pytest_first and kind == "tests"):
-        _run_pytest(files, candidate, report, request, finish=partial(finish, report, kind))
+        return find_doctests(sys.modules[BARE_MODULE if path is None else dotted_name(path)], candidate)
+
+    def begin(name: str, call: str | None) -> None:
+        candidate.record(report.begin(name, call))
+
+    def ended(name: str, seconds: float, facts: dict[str, Any]) -> None:
+        report.outcome(name, seconds=seconds, **({"status": "pass"} | facts))
+
+    run_files: Callable[[bool, bool], bool] | None = None
+    tests: set[CodeType] = set()
+    skips: tuple[type, ...] = ()
+    runs: tuple[Any, ...] = ()
+    if files:
+        from kelp.execution import pytest_run
+
+        pytest_run.refresh(candidate)
+        skips, runs = pytest_run.SKIPS, pytest_run.RUNS
+        tests = {*TESTS.codes(), *PROJECT.codes()}
+
+        def run_files(collect_only: bool, last: bool) -> bool:
+            pytest_run.run_pytest(
+                files, candidate, report, stage, first=first, stop_on_failure=request["stop_on_failure"],
+                collect_only=collect_only or kind == "rehearsal", finish=_flush if last and kind == "tests" else None,
+            )  # fmt: skip
+            return report.stopped
+
+    def flush() -> None:
+        if kind == "rehearsal":
+            report.modules({name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())})
+        _flush()
+
+    return Run(
+        asserts, first, request["stop_on_failure"], kind == "rehearsal", load,
+        partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
+        examples, run_files, begin, partial(report_unmet, report), partial(report_raised, report, candidate), ended,
+        flush, get_ident(), _SAY, _PLACES, candidate.filename, frozenset(tests),
+        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths()), skips, runs,
+    )  # fmt: skip
 
 
-def _run_pytest(
-    files: list[str], candidate: Candidate, report: Report, request: dict[str, Any], **options: Any
-) -> None:
-    from kelp.execution.pytest_run import run_pytest
-
-    # after a stop its tests need not run but still count
-    collect_only = request["kind"] == "rehearsal" or report.stopped
-    stop, first, trace = request["stop_on_failure"], request["first"], request["trace"]
-    run_pytest(
-        files,
-        candidate,
-        report,
-        first=first,
-        trace=trace,
-        stop_on_failure=stop,
-        collect_only=collect_only,
-        **options,
-    )
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            stream.flush()

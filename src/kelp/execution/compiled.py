@@ -1,7 +1,7 @@
 """Code compiled once in the warm server and inherited by every child: no run compiles the tests anew."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import CodeType
 
 
@@ -18,6 +18,23 @@ class Compiled:
                 self._codes[path] = (_stamp(path), compile_file(path))
             except Exception:
                 self._codes.pop(path, None)
+
+    def refresh(self, compile_file: Callable[[str], CodeType]) -> None:
+        """Compile anew what has changed on disk."""
+        for path in list(self._codes):
+            if self.get(path) is None:
+                self.add([path], compile_file)
+
+    def codes(self) -> Iterator[CodeType]:
+        """Every code object: the files' own and those of the functions and classes in them."""
+        left = [code for _, code in self._codes.values()]
+        while left:
+            code = left.pop()
+            yield code
+            left += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+    def paths(self) -> list[str]:
+        return list(self._codes)
 
     def get(self, path: str) -> CodeType | None:
         kept = self._codes.get(path)

@@ -1,14 +1,13 @@
 """The examples in the program's docstrings, in the child process: one test a docstring."""
 
 import doctest
-import time
+import sys
+from collections.abc import Callable
+from functools import partial
 from types import ModuleType
 from typing import Any
 
 from kelp.execution.candidate import Candidate, safe_message
-from kelp.execution.report import Report
-
-_now = time.perf_counter
 
 
 class _Runner(doctest.DocTestRunner):
@@ -34,24 +33,25 @@ class _Runner(doctest.DocTestRunner):
         self.facts |= {"message": safe_message(error), "line": self.candidate.line_of(error)}
 
 
-def find_doctests(module: ModuleType) -> list[doctest.DocTest]:
-    return [test for test in doctest.DocTestFinder().find(module) if test.examples]
+def find_doctests(module: ModuleType, candidate: Candidate) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
+    """The docstrings with examples: a name, and a function that gives what went wrong first."""
+
+    def run(test: doctest.DocTest) -> dict[str, Any]:
+        runner = _Runner(candidate)
+        runner.run(test, out=lambda _text: None)
+        return runner.facts
+
+    return [(test.name, partial(run, test)) for test in doctest.DocTestFinder().find(module) if test.examples]
 
 
-def run_doctests(tests: list[doctest.DocTest], candidate: Candidate, report: Report, *, trace: bool) -> bool:
-    """Run the tests in order and report each; False as soon as one has failed and the report says to stop."""
-    for test in tests:
-        lines = report.begin(test.name)
-        runner, began = _Runner(candidate), _now()
-        try:
-            if trace:
-                with candidate.traced(lines):
-                    runner.run(test, out=lambda _text: None)
-            else:
-                runner.run(test, out=lambda _text: None)
-            facts = runner.facts or {"status": "pass"}
-        except BaseException as error:
-            facts = {"status": "error", "exception": type(error).__name__, "message": safe_message(error)}
-        if not report.outcome(test.name, seconds=_now() - began, **facts):
-            return False
-    return True
+class _Untraced(ModuleType):
+    """`sys`, but for a doctest's habit of setting the trace function, which a run's own thread may not."""
+
+    def __getattribute__(self, name: str) -> Any:
+        return (lambda _function: None) if name == "settrace" else getattr(sys, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(sys, name, value)
+
+
+vars(doctest)["sys"] = _Untraced("sys")

@@ -13,6 +13,7 @@ import resource
 import signal
 import struct
 import sys
+from collections.abc import Iterable, Mapping
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,24 @@ PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SE
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+# What a program can do where a protection is not there.  A namespace less is not on the list: what it keeps a program
+# from, seccomp refuses too.
+_WITHOUT = {
+    "files": "reading and writing files anywhere (no Landlock)",
+    "calls": "making sockets, processes and signals by system call (no seccomp)",
+    "privileges": "using the rights of this user's other programs (no no_new_privs)",
+}
+
+
+def missing(active: Mapping[str, str]) -> tuple[str, ...]:
+    """What a program is not kept from with these protections, each in a few words."""
+    return tuple(what for part, what in _WITHOUT.items() if active.get(part, "none").startswith(("none", "audit hook")))
+
+
+def weakness(what: Iterable[str]) -> str:
+    return f"This machine cannot keep a program from {' and from '.join(what)}"
 
 
 def _prctl(option: int, argument: Any = 0, pointer: Any = 0) -> bool:
@@ -92,29 +111,37 @@ def limit_resources(*, seconds: float, memory_mb: int, file_mb: int, open_files:
         resource.setrlimit(kind, (soft, hard))
 
 
-# Landlock: only the file system rights that change something are handled, so that reading stays free.
+# Landlock: what is handled is refused wherever no rule allows it.  Executing is refused by seccomp.
+_READS = 1 << 2 | 1 << 3  # files, folders
 _WRITES = sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12))  # write, remove, make of every kind
-_WRITES_SINCE = {
-    2: 1 << 13,
-    3: 1 << 14,
-    5: 1 << 15,
-}  # refer (move between folders), truncate, ioctl of devices
-_ON_FILES = 1 << 1 | 1 << 14 | 1 << 15
+_WRITES_SINCE = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # refer (move between folders), truncate, ioctl of devices
+_ON_FILES = 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
+_SYSTEM = (  # what the interpreter and the C library read, and nothing about the machine's users
+    "/usr /lib /lib32 /lib64 /nix /System /Library /etc/ld.so.cache /etc/localtime /etc/timezone /etc/mime.types "
+    "/dev/null /dev/zero /dev/full /dev/random /dev/urandom /proc/cpuinfo /proc/meminfo /sys/devices/system/cpu"
+).split()
 
 
-def writes_only_beneath(folder: str) -> int | None:
-    """A Landlock ruleset (its descriptor) that allows writing beneath `folder` and to /dev/null, or None."""
+def confined(folder: str, readable: Iterable[str]) -> int | None:
+    """A Landlock ruleset (its descriptor), or None: reading beneath `readable` and of the system's libraries only,
+    writing beneath `folder` and to /dev/null only."""
     if not sys.platform.startswith("linux"):
         return None
     version = _syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
     if version < 1:
         return None
     writes = _WRITES + sum(right for since, right in _WRITES_SINCE.items() if version >= since)
-    ruleset = _syscall(CREATE_RULESET, struct.pack("=Q", writes), ctypes.c_size_t(8), 0)
+    ruleset = _syscall(CREATE_RULESET, struct.pack("=Q", _READS | writes), ctypes.c_size_t(8), 0)
     if ruleset < 0:
         return None
-    for path, rights in ((folder, writes), (os.devnull, writes & _ON_FILES)):
-        beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    allowed = dict.fromkeys([*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, *readable], _READS)
+    for path, rights in (allowed | {folder: _READS | writes, os.devnull: _READS | writes}).items():
+        try:
+            beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except OSError:
+            continue  # there is no such thing here
+        if not os.path.isdir(path):
+            rights &= _ON_FILES
         added = _syscall(ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, beneath), 0)
         os.close(beneath)
         if added != 0:
@@ -123,7 +150,7 @@ def writes_only_beneath(folder: str) -> int | None:
     return ruleset
 
 
-def restrict_writes(ruleset: int) -> bool:
+def restrict_files(ruleset: int) -> bool:
     """Bind this process to the ruleset; it must have given up its privileges before."""
     return _syscall(RESTRICT_SELF, ruleset, 0) == 0
 

@@ -1,20 +1,25 @@
 """pytest files, in the child process: pytest itself collects and runs them, a small plugin reports."""
 
 import ast
+import inspect
 import os
 import re
 import time
+import unittest
 from collections.abc import Callable, Generator
-from contextlib import nullcontext
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import pytest
 from _pytest.assertion import rewrite
+from _pytest.unittest import TestCaseFunction
 
-from kelp.execution.candidate import Candidate, describe, safe_message, safe_repr
+from kelp.execution.candidate import Candidate, describe, project_root, safe_message, safe_repr
 from kelp.execution.compiled import TESTS
+from kelp.execution.judge import same
 from kelp.execution.report import Report
+from kelp.execution.stage import Stage
 
 # Plugins that only print, store or debug: a session starts sooner without them.
 _UNUSED = "cacheprovider faulthandler junitxml pastebin setuponly setupplan stepwise terminalprogress"
@@ -22,54 +27,143 @@ _WORDS = {"==": "", "is": "", "is not": "not "}
 _now = time.perf_counter
 
 
-def prepare(files: list[str]) -> None:
-    """In the server: rewrite the asserts of the test files, and of the conftest.py files beside them, once.
+SKIPS = (pytest.skip.Exception, unittest.SkipTest)
+RUNS = (vars(unittest.IsolatedAsyncioTestCase)["_callMaybeAsync"],)
+_current: list["_Plugin"] = []  # the one that is running, for what pytest does not hand it to
 
-    This leans on two internals of pytest; where they are gone, every run rewrites the files itself.
+
+def prepare(files: list[str]) -> None:
+    """In the server: compile the test files, and the conftest.py files beside them, once; prepare pytest and unittest.
+
+    Pytest reads compiled tests through an internal function; were it gone, no test would count as the tests' own.
     """
     conftests = [str(folder / "conftest.py") for file in files for folder in Path(file).parents]
-    rewrite_test = getattr(rewrite, "_rewrite_test", None)
-    if rewrite_test is not None and hasattr(rewrite, "_read_pyc"):
-        paths = [path for path in dict.fromkeys([*files, *conftests]) if os.path.isfile(path)]
-        TESTS.add(paths, lambda path: rewrite_test(Path(path), None)[1])
-
-
-def _serve_rewritten(candidate: Candidate) -> None:
-    """In the child: have pytest take what `prepare` rewrote, and the program where it is a test file."""
+    TESTS.add((path for path in dict.fromkeys([*files, *conftests]) if os.path.isfile(path)), _compile_file)
     read_pyc: Any = getattr(rewrite, "_read_pyc", None)
+    vars(rewrite)["_read_pyc"] = lambda source, *rest: TESTS.get(str(source)) or read_pyc(source, *rest)
+    function: Any = pytest.Function
+    function.repr_failure = lambda item, excinfo, style=None: safe_message(excinfo.value)  # nobody sees more
+    _watch_unittest()
 
-    def read_ours(source: Path, *arguments: Any) -> Any:
-        if candidate.is_at(str(source)):
-            tree = ast.parse(candidate.source)
-            rewrite.rewrite_asserts(tree, candidate.source, candidate.filename, None)
-            return compile(tree, candidate.filename, "exec", dont_inherit=True)
-        return TESTS.get(str(source)) or read_pyc(source, *arguments)
 
-    vars(rewrite)["_read_pyc"] = read_ours
+def refresh(candidate: Candidate) -> None:
+    """In the child, before the program is loaded: compile what has changed, and the program where it is a test file."""
+    TESTS.refresh(_compile_file)
+    if candidate.path in TESTS.paths():
+        TESTS.add([candidate.path], lambda path: _compile_tests(candidate.source, path))
+
+
+def _compile_file(path: str) -> CodeType:
+    return _compile_tests(Path(path).read_bytes(), path)
+
+
+def _compile_tests(source: bytes, path: str) -> CodeType:
+    """Pytest's rewriting of the asserts, and ours on top of it."""
+    tree = ast.parse(source, path)
+    rewrite.rewrite_asserts(tree, source, path, None)
+    for number, statement in enumerate(tree.body):
+        if isinstance(statement, ast.Import) and statement.names[0].asname == "@pytest_ar":
+            ours = ast.Import([ast.alias("kelp.execution.judge", "@kelp_judge")])
+            tree.body.insert(number, _placed(ours, statement.lineno, statement.lineno))
+            _FairEquality().visit(tree)
+            break
+    return compile(tree, path, "exec", dont_inherit=True)
+
+
+def _placed(made: Any, line: int, end: int) -> Any:
+    """Give the nodes that have no place in the file this one."""
+    for node in ast.walk(made):
+        if "lineno" in node._attributes and not hasattr(node, "lineno"):
+            vars(node).update(lineno=line, end_lineno=end, col_offset=0, end_col_offset=0)
+    return made
+
+
+class _FairEquality(ast.NodeTransformer):
+    """In asserts that pytest has rewritten: `a == b` and `a in b` by way of the judge's `same`.
+
+    Not where one side is made to equal many things, by `approx` or `ANY`.
+    """
+
+    def __init__(self) -> None:
+        self.wide = {"approx", "ANY"}
+
+    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
+        names = {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}
+        names |= {part.attr for part in ast.walk(node.value) if isinstance(part, ast.Attribute)}
+        target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
+        if names & self.wide:
+            self.wide.add(target)
+            return node
+        self.wide.discard(target)
+        match node.value:
+            case ast.Compare(left=left, ops=[ast.Eq() | ast.In() as op], comparators=[right]) if target.startswith(
+                "@py_"
+            ):
+                word = "==" if isinstance(op, ast.Eq) else "in"
+                same = ast.Attribute(ast.Name("@kelp_judge", ast.Load()), "same", ast.Load())
+                call = ast.Call(same, [left, right, ast.Constant(word)], [])
+                node.value = _placed(call, node.value.lineno, node.value.end_lineno or node.value.lineno)
+        return node
+
+
+def _watch_unittest() -> None:
+    """Have unittest call its test methods, and compare, by way of us."""
+
+    def call_test_method(case: unittest.TestCase, method: Any) -> None:
+        plugin = _current[-1]
+        plugin.call(method, getattr(case, "_callMaybeAsync", None), {})
+
+    def base_assert_equal(case: unittest.TestCase, first: object, second: object, msg: str | None = None) -> None:
+        if not same(first, second):
+            standard = f"{safe_repr(first)} != {safe_repr(second)}"
+            raise case.failureException(case._formatMessage(msg, standard))
+
+    case: Any = unittest.TestCase
+    case._baseAssertEqual = base_assert_equal
+    for kind in (unittest.TestCase, unittest.IsolatedAsyncioTestCase):
+        vars_of: Any = kind
+        vars_of._callTestMethod = call_test_method
+    function: Any = TestCaseFunction
+    add_skip = function.addSkip
+
+    def add_skip_and_say(item: Any, testcase: Any, reason: str, **rest: Any) -> None:
+        _current[-1].skipped(item.nodeid)
+        add_skip(item, testcase, reason, **rest)
+
+    function.addSkip = add_skip_and_say
 
 
 def run_pytest(
     files: list[str],
     candidate: Candidate,
     report: Report,
+    stage: Stage,
     *,
     first: str | None,
-    trace: bool,
     stop_on_failure: bool,
     collect_only: bool,
     finish: Callable[[], None] | None = None,
 ) -> None:
-    """Run the files in one session and report each test under its node id; `finish` is called at its end."""
+    """Run the files in one session and report each test under its node id.
+
+    Where `finish` is given, it is called when the session is over, and the run ends there.
+    """
     arguments = [*files, "-q", "-s", "--override-ini=addopts=", "--override-ini=required_plugins="]
+    arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
     arguments += [f"-pno:{name}" for name in _UNUSED.split()]
     arguments += ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
-    plugin = _Plugin(candidate, report, first=first, trace=trace, finish=finish)
-    function: Any = pytest.Function
-    function.repr_failure = lambda item, excinfo, style=None: safe_message(excinfo.value)  # nobody sees more
-    _serve_rewritten(candidate)
+    plugin = _Plugin(candidate, report, stage, first=first, finish=finish)
+    _current.append(plugin)
     code = pytest.main(arguments, plugins=[plugin])
     if plugin.collected is None and not plugin.broken:
         report.error(f"pytest could not start (exit status {int(code)}); its output says why")
+
+
+def _may_skip(item: pytest.Item) -> bool:
+    """Whether the test itself says that it may be skipped, or expected to fail."""
+    if any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail")):
+        return True
+    return getattr(getattr(item, "obj", None), "__unittest_expecting_failure__", False) is True
 
 
 class _Plugin:
@@ -77,13 +171,15 @@ class _Plugin:
         self,
         candidate: Candidate,
         report: Report,
+        stage: Stage,
         *,
         first: str | None,
-        trace: bool,
         finish: Callable[[], None] | None,
     ):
-        self.candidate, self.report, self.first, self.trace = candidate, report, first, trace
+        self.candidate, self.report, self.stage, self.first = candidate, report, stage, first
         self.finish = finish
+        self.called = False  # the running test's function has been: the judge has seen whether it skips
+        self.nodeid = ""
         self.import_mode: str | None = None
         self.collected: int | None = None
         self.broken = False  # an error has been reported
@@ -140,23 +236,44 @@ class _Plugin:
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.collected = len(session.items)
-        self.report.tests(self.collected)
+        may_skip = [item.nodeid for item in session.items if _may_skip(item)]
+        self.stage.collected([item.nodeid for item in session.items], may_skip)
 
     # Running
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.verdict, self.facts, self.compared, self.began = {}, {}, None, _now()
-        self.lines = self.report.begin(nodeid)
+        self.nodeid, self.called, self.lines = nodeid, False, self.report.begin(nodeid)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_setup(self) -> Generator[None, Any, Any]:  # fixtures may call the program
-        with self.candidate.traced(self.lines) if self.trace else nullcontext():
-            return (yield)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:  # fixtures may call the program
+        with self.candidate.recording(self.lines):
+            try:
+                return (yield)
+            except SKIPS:
+                self.skipped(item.nodeid)
+                raise
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Generator[None, Any, Any]:
-        with self.candidate.traced(self.lines) if self.trace else nullcontext():
+        with self.candidate.recording(self.lines):
             return (yield)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        if inspect.iscoroutinefunction(pyfuncitem.obj) or inspect.isasyncgenfunction(pyfuncitem.obj):
+            return None  # pytest itself says that it needs a plugin
+        names = pyfuncitem._fixtureinfo.argnames
+        self.call(pyfuncitem.obj, None, {name: pyfuncitem.funcargs[name] for name in names})
+        return True
+
+    def call(self, test: Any, run: Any, arguments: dict[str, Any]) -> None:
+        self.called = True
+        self.stage.guard(self.nodeid, test, run, arguments)
+
+    def skipped(self, nodeid: str) -> None:
+        if not self.called:
+            self.stage.skipped(nodeid)
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         self.compared = (op, safe_repr(left), safe_repr(right))
@@ -198,7 +315,8 @@ class _Plugin:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         if self.finish is not None and self.collected is not None:
-            self.finish()  # what pytest would still do is to take itself apart
+            self.finish()
+            self.stage.finish()  # what pytest would still do is to take itself apart
 
 
 def _explain(

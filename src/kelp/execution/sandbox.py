@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 import kelp
 from kelp.execution.observation import CallResult, Observation, TestOutcome
+from kelp.execution.protection import missing, weakness
 from kelp.execution.suite import Limits, Suite, as_tests
 from kelp.execution.wire import receive, remove_folder, send
 
@@ -25,20 +27,34 @@ _REPR_LIMIT = 2000
 _HOME = str(Path(kelp.__file__).parents[1])
 
 
+class WeakSandbox(RuntimeError):
+    """This machine lacks protections; the message is one sentence that names them."""
+
+
 class Sandbox:
     """Runs the tests of one suite against program after program, each in a fresh process.
 
     `module` is the file under repair: the program's source is imported in its place, under every name that leads
     to it, with the files beside it importable; without one the program is a bare module whose names the asserts
     see.  Any thread may call; one run goes on at a time.  Use as a context manager, or `close()`.
+
+    Raises WeakSandbox, before anything of the program has run, where a guarantee cannot be given here (`missing`) and
+    `allow_weak` does not say to go on.
     """
 
-    def __init__(self, suite: Suite = Suite(), *, module: Path | None = None, limits: Limits = Limits()):
+    def __init__(
+        self,
+        suite: Suite = Suite(),
+        *,
+        module: Path | None = None,
+        limits: Limits = Limits(),
+        allow_weak: bool = False,
+    ):
         if module is not None and not Path(module).is_file():
             raise FileNotFoundError(f"module {module} is not a file")
         if suite.pytest_files and module is None:
             raise ValueError("pytest files import the program, so a module's path is needed")
-        self.suite, self.limits = suite, limits
+        self.suite, self.limits, self.allow_weak = suite, limits, allow_weak
         self.module = None if module is None else Path(module).absolute()
         self._lock = threading.Lock()
         self._closed = False
@@ -49,6 +65,11 @@ class Sandbox:
         """What keeps a run apart from this machine here and now: the part, and how."""
         with self._lock:
             return dict(self._ready().protections)
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What a program is not kept from here, each in a few words; usually nothing."""
+        return missing(self.protections)
 
     def run(
         self,
@@ -142,6 +163,7 @@ class Sandbox:
             "setup": self.suite.setup,
             "module": None if self.module is None else str(self.module),
             "limits": asdict(self.limits),
+            "allow_weak": self.allow_weak,
         }
         return _Server(config)
 
@@ -172,7 +194,7 @@ class Sandbox:
                     "sentence": "the sandbox's server died or hung during this run",
                     "line": None,
                 }
-                reply = {"events": [lost], "ended": "lost", "status": 0, "output": "", "seconds": 0.0}
+                reply = {"events": [lost], "ended": "lost", "status": 0, "output": "", "seconds": 0.0, "expected": []}
             return reply
 
 
@@ -220,6 +242,9 @@ class _Server:
             self.stop()
             raise RuntimeError(f"the sandbox's server did not start: {said or 'it said nothing'}")
         self.protections: dict[str, str] = hello["protections"]
+        if hello["refused"]:
+            self.stop()
+            raise WeakSandbox(weakness(missing(self.protections)))
 
     def alive(self) -> bool:
         """Whether it can be asked; not in a fork of its caller, which would answer to two."""
@@ -252,6 +277,10 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value).encode("utf-8", "replace").decode()
 
 
+def _function(test: str) -> str:
+    return test.partition("[")[0]
+
+
 def _timed_out(reply: dict[str, Any]) -> bool:
     return reply["ended"] == "deadline" or reply["status"] == -signal.SIGXCPU
 
@@ -267,26 +296,37 @@ def _how(reply: dict[str, Any], limit: float) -> str:
 
 
 def _observation(reply: dict[str, Any], limit: float) -> Observation:
+    tests = Counter(event["name"] for event in reply["events"] if event["event"] == "test")
+    for event in reply["events"]:
+        if event["event"] == "tampered":
+            said = f"the program tampered with its tests: {event['what']}"
+            return Observation((), error=said, not_run=tests.total(), seconds=reply["seconds"], output=reply["output"])
     outcomes: list[TestOutcome] = []
-    total = 0
+    verdicts = Counter((event["name"], event["status"]) for event in reply["events"] if event["event"] == "verdict")
     begun: tuple[str, str | None] | None = None  # the running test and its call
     lines: set[int] = set()  # that it has executed
     error: str | None = None
     error_line: int | None = None
     for event in reply["events"]:
         kind = event.get("event")
-        if kind == "tests":
-            total += int(event["count"])
-        elif kind == "begin":
+        if kind == "begin":
             begun, lines = (str(event["name"]), _text(event["call"])), set()
         elif kind == "line":
             lines.add(int(event["line"]))
         elif kind == "outcome":
             begun = None
+            name, status = str(event["name"]), event["status"]
+            granted = verdicts[name, status] or (status == "skip" and verdicts[name, "pass"])  # a part was skipped
+            if status in ("pass", "skip") and not granted:  # somebody else than the judge says so
+                outcomes.append(
+                    TestOutcome(name, "error", exception="NotJudged", message="the test did not run to its end")
+                )
+                continue
+            verdicts[name, status] -= 1
             outcomes.append(
                 TestOutcome(
-                    name=str(event["name"]),
-                    status=event["status"],
+                    name=name,
+                    status=status,
                     seconds=float(event["seconds"]),
                     call=_text(event.get("call")),
                     got=_text(event.get("got")),
@@ -311,13 +351,16 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
             outcomes.append(TestOutcome(name, "error", call=call, **facts))
     elif error is None and reply["ended"] != "done":
         error = f"the process {_how(reply, limit)} outside of any test"
-    if error is None and total == 0 and not outcomes:
+    if error is None and not tests and not outcomes:
         error = "no tests were found"
+    missing = tests - Counter(outcome.name for outcome in outcomes)
+    # A test function that the file as it is has, but not with these parameters: they may be the program's.
+    gone = {_function(name) for name in reply["expected"]} - {_function(outcome.name) for outcome in outcomes}
     return Observation(
         outcomes=tuple(outcomes),
         error=error,
         error_line=error_line,
-        not_run=max(0, total - len(outcomes)),
+        not_run=max(missing.total(), len(gone)),
         seconds=float(reply["seconds"]),
         output=reply["output"],
     )

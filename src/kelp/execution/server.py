@@ -6,6 +6,7 @@ whose end takes everything there along.  Per run it forks a child, reads its rep
 is left at the run's end or at the deadline.
 """
 
+import builtins
 import contextlib
 import gc
 import importlib
@@ -16,7 +17,6 @@ import select
 import signal
 import socket
 import sys
-import sysconfig
 import time
 import traceback
 from pathlib import Path
@@ -24,20 +24,47 @@ from types import CodeType
 from typing import Any
 
 from kelp.execution import protection
+from kelp.execution.asserts import take_apart
 from kelp.execution.candidate import package_root
-from kelp.execution.child import be_child
+from kelp.execution.child import LIBRARIES, be_child, project_folders
 from kelp.execution.compiled import PROJECT
 from kelp.execution.wire import empty_folder, receive, remove_folder, send
 
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
+_JUDGED = ("test", "verdict", "tampered", "protections", "done")  # events that need the secret
 _REHEARSAL = 20.0  # seconds to import what the tests need for the first time
 _COMMON = (  # modules that functions often need: imported once here instead of in every child
     "bisect collections.abc contextlib copy dataclasses datetime decimal fractions functools heapq itertools math "
     "operator random re statistics string textwrap types typing unittest"
 )
+# Where a patch would change what a test says: at the end of a run these are to be what they were at its beginning.
+_UNCHANGED = ("builtins", "cmath", "math", "operator", "_operator")
+_UNCHANGED_FOR_PYTEST = ("ast", "doctest", "inspect", "kelp", "pluggy", "pytest", "_pytest", "re", "unittest")
 _PROBE: dict[str, Any] = {"kind": "probe", "source": "", "asserts": None, "setup": None, "first": None}
 _PROBE |= {"stop_on_failure": False, "trace": False}
+
+
+class _Forked(BaseException):
+    """Raised in the child, so that it leaves the server's frames, with what is to be called in their place."""
+
+
+def _seal() -> dict[str, Any]:
+    """The judge's own world: `judge.py` in a namespace that nothing else refers to, with builtins of its own."""
+    namespace: dict[str, Any] = {"__builtins__": dict(vars(builtins)), "__name__": "kelp.execution.judge"}
+    exec(_compile(str(Path(__file__).with_name("judge.py"))), namespace)
+    return namespace
+
+
+def _worth_watching(packages: tuple[str, ...]) -> dict[str, Any]:
+    """The namespaces of the modules in the packages and of the classes that they define, by name."""
+    found: dict[str, Any] = {}
+    for name, module in sorted(sys.modules.items()):
+        if name.partition(".")[0] in packages and module is not None:
+            found[name] = vars(module)
+            classes = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == name]
+            found |= {f"{name}.{kind.__qualname__}": vars(kind) for kind in classes}
+    return found
 
 
 class Server:
@@ -45,15 +72,25 @@ class Server:
         self.connection, self.config = connection, config
         self.alone = alone  # process 1 of a process namespace
         os.mkdir(config["scratch"], 0o700)
-        self.ruleset = protection.writes_only_beneath(config["scratch"])
+        readable = [*project_folders(config), *filter(None, sys.path), *LIBRARIES]
+        self.ruleset = protection.confined(config["scratch"], readable)
+        self.sealed = _seal()
+        self.sealed["before"] = []
+        self.expected: list[str] = []  # the tests that the file as it is has
 
     def serve(self, active: dict[str, str]) -> None:
-        self.warm_up()
-        gc.collect()
-        gc.freeze()  # forked children then share these pages
         probe = self.run(_PROBE)
         found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
-        send(self.connection, {"protections": active | (found[0] if found else {})})
+        active |= found[0] if found else {}
+        if protection.missing(active) and not self.config["allow_weak"]:
+            send(self.connection, {"protections": active, "refused": True})
+            return
+        self.warm_up()
+        tools = _UNCHANGED_FOR_PYTEST if self.config["pytest_files"] or self.config["doctest"] else ()
+        self.sealed["before"] = self.sealed["snapshot"](_worth_watching(_UNCHANGED + tools))
+        gc.collect()
+        gc.freeze()  # forked children then share these pages
+        send(self.connection, {"protections": active, "refused": False})
         while (request := receive(self.connection)) is not None:
             reply = self.run(request, seconds=request.get("seconds"))
             reply["last"] = not self.clean_up()
@@ -72,13 +109,14 @@ class Server:
             importlib.import_module("kelp.execution.pytest_run").prepare(config["pytest_files"])
         if config["doctest"]:
             importlib.import_module("kelp.execution.doctests")
-        libraries = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "purelib", "platlib"))
+        libraries = LIBRARIES
         if module is not None and module.startswith(libraries):
             libraries = ()  # the program is a library itself: others may depend on it
         if config["pytest_files"] or module or config["setup"]:
             source = Path(module).read_bytes().decode("latin-1") if module else ""
             reply = self.run(_PROBE | {"kind": "rehearsal", "source": source}, seconds=_REHEARSAL)
             self.clean_up()
+            self.expected = [event["name"] for event in reply["events"] if event["event"] == "test"]
             files = {name: file for event in reply["events"] for name, file in event.get("files", {}).items()}
             names |= {name for name, file in files.items() if file and file.startswith(libraries)}
             project = [file for file in files.values() if file and not file.startswith(libraries)]
@@ -96,6 +134,8 @@ class Server:
         """Fork a child for the request; what it reported, printed, and how it ended."""
         limits = self.config["limits"] | ({} if seconds is None else {"seconds": seconds})
         config = self.config | {"limits": limits}
+        own = request["asserts"] is None  # the suite's own tests, and not others for a bare module
+        asserts = [take_apart(text) for text in (config["asserts"] if own else request["asserts"])]
         secret = secrets.token_hex(16)
         pipe, pipe_end = os.pipe()
         output, output_end = os.pipe()
@@ -103,11 +143,21 @@ class Server:
         child = os.fork()
         if child == 0:
             try:
-                be_child(config, request, secret, pipe=pipe_end, output=output_end, ruleset=self.ruleset)
+                stage = be_child(
+                    config,
+                    request,
+                    asserts,
+                    secret,
+                    self.sealed,
+                    pipe=pipe_end,
+                    output=output_end,
+                    ruleset=self.ruleset,
+                )
             except BaseException:
                 traceback.print_exc()  # into the output that the reply carries
-            finally:
                 os._exit(70)
+            self.connection.detach()  # its number is closed
+            raise _Forked(stage.perform)
         os.close(pipe_end)
         os.close(output_end)
         watch = _Watch(secret, pipe, output)
@@ -123,7 +173,8 @@ class Server:
             sys.exit(0)
         printed = bytes(watch.printed).decode("utf-8", "replace")
         ended = "done" if watch.done else ended
-        return {"events": watch.events, "ended": ended, "status": status, "output": printed, "seconds": took}
+        reply = {"events": watch.events, "ended": ended, "status": status, "output": printed, "seconds": took}
+        return reply | {"expected": self.expected if own else []}
 
     def clean_up(self) -> bool:
         """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run."""
@@ -161,7 +212,7 @@ class _Watch:
 
     @property
     def done(self) -> bool:
-        return bool(self.events) and self.events[-1].get("event") == "done"
+        return bool(self.events) and self.events[-1]["event"] == "done"
 
     def follow(self, child: int, connection: socket.socket, deadline: float) -> str:
         """Read until the child is "done", its "exit", the "deadline", a "flood" of reports or the caller's end."""
@@ -202,7 +253,7 @@ class _Watch:
         self.read_output()
 
     def read_report(self) -> bool:
-        """Take in complete lines that carry the secret; False at the end of the pipe."""
+        """Take in complete lines; False at the end of the pipe.  Only the judge's own say that a test has passed."""
         try:
             data = os.read(self.pipe, 2**16)
         except BlockingIOError:
@@ -210,10 +261,11 @@ class _Watch:
         self.size += len(data)
         *lines, self.partial = (self.partial + data).split(b"\n")
         for line in lines:
+            ours = line.startswith(self.secret.encode())
             with contextlib.suppress(ValueError, RecursionError):
-                event = json.loads(line)
-                if isinstance(event, dict) and event.pop("secret", None) == self.secret:
-                    self.events.append(event)
+                event = json.loads(line[len(self.secret) :] if ours else line)
+                if isinstance(event, dict) and ours == (event.get("event") in _JUDGED):
+                    self.events.append(event | {"event": str(event.get("event"))})
         return bool(data)
 
     def read_output(self) -> bool:
@@ -261,8 +313,15 @@ def main() -> None:
     if protection.unshare(protection.CLONE_NEWIPC):
         active["ipc"] = "own namespace"
     config = receive(connection)
+    perform = None
     if config is not None:
-        Server(connection, config, alone=alone).serve(active)
+        try:
+            Server(connection, config, alone=alone).serve(active)
+        except _Forked as forked:
+            perform = forked.args[0]
+    del config
+    if perform is not None:
+        perform()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,52 @@
+"""`kelp doctor`: what keeps the programs that Kelp runs away from this machine, tried out here and now."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from kelp.cli.problem import Problem, reason
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that was found as one JSON object.")] = False,
+) -> None:
+    """Show which protections of the sandbox are active, and try each one out.
+
+    \b
+    Exit status:
+      0  all are active
+      1  some are missing
+      2  the sandbox cannot start
+    """
+    from kelp.execution.protection import weakness
+    from kelp.execution.selftest import self_test
+
+    try:
+        checks, means, missing = self_test()
+    except OSError as error:
+        raise Problem(f"The sandbox cannot start: {error.filename or ''} {reason(error)}.") from None
+    except RuntimeError as error:
+        raise Problem(f"{error}.") from None
+    absent = [part for part, how in means.items() if how == "none"]
+    sound = all(check.holds for check in checks) and not absent and not missing
+    if as_json:
+        found = {
+            "status": "all active" if sound else "some missing",
+            "checks": [vars(check) for check in checks],
+            "means": dict(means),
+            "missing": list(missing),
+        }
+        print(json.dumps(found, indent=1))
+        raise typer.Exit(not sound)
+    for check in checks:
+        print(f"{'ok     ' if check.holds else 'MISSING'}  {check.name:10}  {check.guarantee}  ({check.means})")
+    for part in absent:
+        print(f"MISSING  {part:10}  a second line of defence: no namespace of its own")
+    if missing:
+        print(f"{weakness(missing)}: kelp repair needs --allow-weak-sandbox.")
+    elif sound:
+        print("All protections are active.")
+    else:
+        print("kelp repair runs here all the same." if all(check.holds for check in checks) else "Do not rely on it.")
+    raise typer.Exit(not sound)

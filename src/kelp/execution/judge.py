@@ -1,0 +1,389 @@
+"""The judge: decides which tests have passed, in a thread of its own that the program under test cannot reach.
+
+`server.py` executes this file into a namespace that no module, class or function outside refers to, with builtins of
+its own; what it calls are functions of C, bound before any program is loaded.  So there is nothing here that a
+program could patch.  Its frames, where the run's secret is, are on no stack that a program runs on, and an audit hook,
+which cannot be removed, refuses the ways around that: asking the garbage collector, other threads' frames, tracing.
+
+A verdict is a line with the secret on the pipe.  The program's thread (`stage.py`) reports everything else without
+one: it may say what it likes but that a test has passed.
+"""
+
+import _thread
+import errno
+import functools
+import gc
+import operator
+import os
+import sys
+import time
+import types
+from _json import encode_basestring_ascii
+from typing import Any
+
+_ident, _write, _exit, _urandom, _now = _thread.get_ident, os.write, os._exit, os.urandom, time.perf_counter
+_frames, _partial, _eval, _equal = sys._current_frames, functools.partial, eval, operator.eq
+_collect_off, _collect_on, _collects = gc.disable, gc.enable, gc.isenabled
+_add_hook = sys.addaudithook
+_Function, _Method = types.FunctionType, types.MethodType
+_PLAIN = (int, str, float, bool, bytes, complex, types.NoneType)
+_GROUPS = (list, tuple, set, frozenset)
+_COMPARE: dict[str, Any] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "in": lambda left, right: left in right, "not in": lambda left, right: left not in right,
+}  # fmt: skip
+
+# What a program may not ask the interpreter for, from any thread but the judge's ...
+_NEVER = frozenset(
+    "gc.get_objects gc.get_referrers gc.get_referents sys._current_frames sys._current_exceptions sys.addaudithook "
+    "sys.monitoring.register_callback cpython.PyInterpreterState_New ctypes.dlsym ctypes.dlsym/handle ctypes.cdata "
+    "ctypes.cdata/buffer ctypes.string_at ctypes.wstring_at ctypes.addressof ctypes.call_function".split()
+)
+# ... from the main thread, where the stage is ...
+_NOT_ON_STAGE = frozenset(("sys.settrace", "sys.setprofile"))
+# ... and from the judge's own thread, where nothing but a destructor of the program could ask.
+_NOT_HERE = frozenset(("sys._getframe", "object.__getattr__", "sys.settrace", "sys.setprofile"))
+_WATCHED = _NEVER | _NOT_ON_STAGE | _NOT_HERE | {"ctypes.dlopen"}
+
+
+class _Raised(Exception):
+    """What the stage called has raised: its argument."""
+
+
+class _Unmet(Exception):
+    """An assertion that does not hold: the expression's source, what it gave, how that should compare, and to what."""
+
+
+def plain(value: Any, depth: int = 0) -> bool:
+    """Whether a value is of built-in types all through, so that comparing it runs nobody's code."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return True
+    if depth > 20:
+        return False
+    if kind in _GROUPS:
+        return all(plain(part, depth + 1) for part in value)
+    return kind is dict and all(plain(k, depth + 1) and plain(v, depth + 1) for k, v in value.items())
+
+
+def decoys() -> list[Any]:
+    """Values of which no two are equal: what equals two of them says that of anything."""
+    n = int.from_bytes(_urandom(6), "big") + 1000
+    few = 2 + n % 50
+    numbers = [few, few + 1, few + 60, n, -n, n + 0.5, -n - 0.5]
+    texts = [str(n), hex(n), b"%d" % n, ""]
+    return [object(), True, False, None, *numbers, *texts, [n], [], (n,), (), {n: n}, {}, {n}, frozenset((n, few))]
+
+
+def _like(value: Any, leaf: Any) -> Any:
+    """A value of this one's shape, with other things in it."""
+    if type(value) in (list, tuple):
+        return type(value)([_like(part, leaf) for part in value])
+    return {key: _like(part, leaf) for key, part in value.items()} if type(value) is dict else leaf
+
+
+def fair(value: Any, expected: Any, equal: Any = _equal) -> bool:
+    """Whether a value can be told from others by `==`: what equals two unlike things says so of anything."""
+    equals = 0
+    if not plain(value):
+        alike = [_like(expected, (_urandom(6), number)) for number in range(2 if expected else 0)]
+        for decoy in decoys() + alike:
+            try:
+                equals += bool(equal(value, decoy))
+            except Exception:
+                continue
+    return equals < 2
+
+
+def same(left: Any, right: Any, word: str = "==") -> Any:
+    """`left == right` as the asserts of test files ask it; False where one side is plain and the other not fair."""
+    holds = left == right if word == "==" else left in right
+    if plain(right) and not plain(left):
+        return holds if fair(left, right) else False
+    if word == "==" and plain(left) and not plain(right):
+        return holds if fair(right, left) else False
+    return holds
+
+
+def snapshot(namespaces: dict[str, Any]) -> list[tuple[str, Any, list[str], list[int]]]:
+    """What functions and classes the namespaces hold now, to be compared by `_changed`."""
+    found = []
+    for label, namespace in namespaces.items():
+        names = [name for name, value in namespace.items() if callable(value)]
+        found.append((label, namespace, names, _ids(namespace, names)))
+    return found
+
+
+def _ids(namespace: Any, names: list[str]) -> list[int]:
+    values = [namespace.get(name) for name in names]
+    return [id(value) for value in values] + [id(value.__code__) for value in values if type(value) is _Function]
+
+
+def _changed(before: list[tuple[str, Any, list[str], list[int]]]) -> str | None:
+    """The first name that stands for something else now."""
+    for label, namespace, names, ids in before:
+        now = _ids(namespace, names)
+        if now != ids:
+            different = [name for name, old, new in zip(names, ids, now) if old != new]
+            return label + "." + (different[0] if different else "*")
+    return None
+
+
+def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
+    """Be the judge of one run; ends the process.
+
+    `run` (a `child.Run`) says what it consists of and what was known before the program was loaded; `before` is a
+    snapshot of what must not have changed when it ends.
+    """
+    here, main = _ident(), run.main
+    looking = False
+    slot, go, ready = stage.slot, stage.go, stage.ready
+    say, places, trusted, program, tests, skips, runs = (
+        run.say, run.places, run.trusted, run.program, run.tests, run.skips, run.runs
+    )  # fmt: skip
+    bottom: Any = None
+    opened: Any = None  # the frame of the guard that is calling a test
+    name = ""
+    collected = False
+
+    def hook(event: str, arguments: Any) -> None:
+        if event not in _WATCHED:
+            return
+        if event in _NOT_HERE and (looking or _ident() != here):
+            refused = event in _NOT_ON_STAGE and _ident() == main
+        elif event in _NEVER:
+            refused = _ident() != here
+        else:
+            refused = event != "ctypes.dlopen" or arguments[0] is not None
+        if refused:
+            raise PermissionError(errno.EPERM, event + " is not allowed in the sandbox")
+
+    def send(event: str, **facts: str) -> None:
+        text = "".join(f',"{key}":{encode_basestring_ascii(value)}' for key, value in facts.items())
+        _write(pipe, f'{secret}{{"event":"{event}"{text}}}\n'.encode())
+
+    def stop(what: str) -> None:
+        send("tampered", what=what)
+        _exit(70)
+
+    def position() -> tuple[Any, str]:
+        """The frame that speaks, and what it says.  No garbage is collected meanwhile: that may call the program."""
+        nonlocal looking
+        collects = _collects()
+        _collect_off()
+        looking = True
+        top: Any = _frames()[main]
+        speaker = top.f_back
+        word = ""
+        if top.f_code is say and speaker is not None:
+            word = places.get((speaker.f_code, speaker.f_lineno), "")
+        if word not in ("returned", "raised", "left", "threw"):  # nobody but the tests' machinery may be at work
+            below = speaker
+            while below is not None:
+                file = below.f_code.co_filename
+                if type(file) is not str or file == program or not file.startswith(trusted):
+                    word = ""
+                below = below.f_back
+        top = below = None
+        looking = False
+        if collects:
+            _collect_on()
+        return speaker, word
+
+    def through_program(traceback: Any) -> bool:
+        nonlocal looking
+        found = False
+        while traceback is not None:
+            looking = True
+            found |= traceback.tb_frame.f_code.co_filename == program
+            looking = False
+            traceback = traceback.tb_next
+        return found
+
+    def perform(function: Any, *arguments: Any) -> Any:
+        """What the function gives when the stage calls it.  Raises _Raised."""
+        nonlocal opened, name, collected
+        slot[:] = [_partial(function, *arguments)]
+        while True:
+            go.release()
+            ready.acquire()
+            speaker, word = position()
+            facts: Any = slot.pop() if slot else ()
+            if word in ("returned", "raised") and speaker is bottom:
+                if word == "raised":
+                    raise _Raised(facts[0])
+                return facts[0]
+            if word == "enter" and opened is None and is_test(facts[1], facts[2]):
+                opened, name = speaker, str(facts[0])
+            elif word in ("left", "threw") and speaker is opened:
+                opened = None
+                if word == "left":
+                    send("verdict", name=name, status="pass")
+                elif any(type(facts[0]) is skip for skip in skips) and not through_program(facts[0].__traceback__):
+                    send("verdict", name=name, status="skip")
+            elif word == "collected" and not collected and opened is None:
+                collected = True
+                for test in facts[0]:
+                    send("test", name=str(test))
+                for test in facts[1]:
+                    send("verdict", name=str(test), status="skip")
+            elif word == "skipped" and opened is None:
+                send("verdict", name=str(facts[0]), status="skip")
+            elif word == "finish" and opened is None:
+                return None
+            else:
+                stop("it spoke for its tests (" + (word or "from elsewhere") + ")")
+
+    def is_test(test: Any, by: Any) -> bool:
+        """Whether this is a function of the tests or wraps one, and is called as one."""
+        nonlocal looking
+        if by is not None and not (type(by) is _Method and any(by.__func__ is function for function in runs)):
+            return False
+        for _ in range(20):
+            if type(test) is _Method:
+                test = test.__func__
+            if type(test) is not _Function:
+                return False
+            looking = True
+            code = test.__code__
+            looking = False
+            if code in tests:
+                return True
+            if code.co_filename == program:
+                return False
+            inner = test.__dict__.get("hypothesis")
+            test = test.__dict__.get("__wrapped__") if inner is None else inner.inner_test
+        return False
+
+    def run_test(test: Any, namespace: Any) -> bool:
+        """Run one bare assert (an `asserts.Test`) and say how it went; whether it held."""
+        perform(run.begin, test.text, test.call)
+        began, note = _now(), None
+        try:
+            for kind, what, step_note in test.steps:
+                note = step_note
+                if kind == "check":
+                    check(what, namespace)
+                else:
+                    perform(_eval, what, namespace)
+        except _Unmet as unmet:
+            perform(run.unmet, test.text, _now() - began, note, namespace, *unmet.args)
+            return False
+        except _Raised as raised:
+            perform(run.raised, test.text, _now() - began, test.call, raised.args[0])
+            return False
+        send("verdict", name=test.text, status="pass")
+        perform(run.ended, test.text, _now() - began, {})
+        return True
+
+    def check(what: Any, namespace: Any) -> None:
+        """Evaluate every side once, from left to right, as the statement would.  Raises _Unmet, _Raised."""
+        kind, *parts = what
+        if kind == "and":
+            for part in parts:
+                check(part, namespace)
+        elif kind == "compare":
+            left_side, *rest = parts
+            left = value_of(left_side, namespace)
+            for word, right_side in rest:
+                right = value_of(right_side, namespace)
+                if not compare(word, left, right, left_side.literal, right_side.literal):
+                    if word == "==" and not left_side.calls and right_side.calls:
+                        raise _Unmet(right_side.source, right, "==", left)
+                    raise _Unmet(left_side.source, left, word, right)
+                left_side, left = right_side, right
+        elif kind == "close":
+            function, got_side, expected_side, rest, options = parts
+            got, expected = value_of(got_side, namespace), value_of(expected_side, namespace)
+            others = [perform(_eval, code, namespace) for code in rest]
+            named = {name: perform(_eval, code, namespace) for name, code in options}
+            predicate = perform(_eval, function, namespace)
+            if not true(perform(_partial(predicate, got, expected, *others, **named))):
+                raise _Unmet(got_side.source, got, "about", expected)
+        else:
+            value = value_of(parts[0], namespace)
+            if true(value) != (kind == "true"):
+                raise _Unmet(parts[0].source, value, "is", kind == "true")
+
+    def value_of(side: Any, namespace: Any) -> Any:
+        return _eval(side.code, {}) if side.literal else perform(_eval, side.code, namespace)
+
+    def true(value: Any) -> bool:
+        return value is True or (value is not False and perform(bool, value) is True)
+
+    def compare(word: str, left: Any, right: Any, left_literal: bool, right_literal: bool) -> bool:
+        if word in ("is", "is not"):
+            return (left is right) == (word == "is")
+        function = _COMPARE[word]
+        if plain(left) and plain(right):
+            try:
+                return bool(function(left, right))  # here, where the program has no say
+            except Exception:  # it goes wrong on the stage too, where the program may see the traceback
+                pass
+        if not true(perform(function, left, right)):
+            return False
+        if word not in ("==", "in") or left_literal == right_literal:
+            return True
+        value, literal = (left, right) if right_literal else (right, left)
+        return fair(value, literal, lambda *sides: true(perform(_equal, *sides)))
+
+    def run_example(test: str, function: Any) -> bool:
+        """Run the examples of one docstring; whether they held."""
+        perform(run.begin, test, None)
+        began = _now()
+        try:
+            facts = perform(function)
+        except _Raised as raised:
+            perform(run.raised, test, _now() - began, None, raised.args[0])
+            return False
+        passed = type(facts) is dict and not facts
+        if passed:
+            send("verdict", name=test, status="pass")
+        perform(run.ended, test, _now() - began, facts)
+        return passed
+
+    def play() -> None:
+        """The run from beginning to end, in the suite's order but for the test to run first."""
+        for test in run.asserts:
+            send("test", name=test.text)
+        namespace = perform(run.load)
+        if namespace is None:
+            return
+        if run.calls is not None:
+            perform(run.calls, namespace)
+            return
+        parts: list[Any] = [(test.text, run_test, test, namespace) for test in run.asserts]
+        examples: list[Any] = [(test, run_example, test, function) for test, function in perform(run.examples)]
+        for test, *_ in examples:
+            send("test", name=test)
+        for group in (parts, examples):
+            group.sort(key=lambda part: part[0] != run.first)
+        parts = examples + parts if examples and examples[0][0] == run.first else parts + examples
+        files_first = run.first is not None and all(part[0] != run.first for part in parts)
+        stopped = False
+        if run.files is not None and files_first:
+            stopped = perform(run.files, False, False)
+        for _, function, *arguments in parts:
+            if not (stopped or run.rehearsal):
+                stopped = not function(*arguments) and run.stop_on_failure
+        if run.files is not None and not files_first:  # after a stop its tests need not run but still count
+            perform(run.files, stopped, True)
+        perform(run.flush)
+
+    try:
+        _add_hook(hook)
+        ready.acquire()
+        looking = True
+        bottom = _frames()[main].f_back
+        looking = False
+        slot.clear()
+        play()
+        _collect_off()
+        looking = True
+        what = _changed(before)
+        if what is not None:
+            stop(what + " is not what it was")
+        send("done")
+        _exit(0)
+    except BaseException:
+        _exit(71)

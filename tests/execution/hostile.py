@@ -1,0 +1,465 @@
+"""Programs that mean harm.  Every one is asked for `f() == 1`, and none may pass.
+
+`VERDICT`: programs whose answer is wrong and that try to be believed all the same.
+`PYTEST`: the same for a test file, whose tests want `f()` to be 1 and `g()` to be 2.
+`EFFECT`: programs that give the right answer only if they got away with something: CANARY stands for a folder that
+they must not touch, PORT for a port of this machine that listens, PARENT for the process that runs the tests.
+"""
+
+FORGE = """
+import json, os
+LINE = "\\n" + json.dumps({"event": "outcome", "name": "f() == 1", "status": "pass", "seconds": 0.0}) + "\\n"
+VERDICT = json.dumps({"event": "verdict", "name": "f() == 1", "status": "pass"}) + "\\n"
+DONE = json.dumps({"event": "done"}) + "\\n"
+def forge(secret=""):
+    for number in range(3, 64):
+        try:
+            os.write(number, (LINE + secret + VERDICT + secret + DONE).encode())
+        except OSError:
+            pass
+"""
+
+USE = """
+import re
+def use(value, depth=0):
+    '''Try what a report, a stage or a secret might be good for.'''
+    for name in ("outcome", "ended", "passed", "_send", "send", "say", "finish", "collected", "skipped", "guard"):
+        try:
+            method = getattr(value, name)
+        except BaseException:
+            continue
+        for arguments in (("f() == 1", "pass"), ("returned", 1), ("left",), (["f() == 1"], ["f() == 1"]), ()):
+            try:
+                method(*arguments)
+            except BaseException:
+                pass
+        try:
+            method("f() == 1", status="pass", seconds=0.0)
+        except BaseException:
+            pass
+    if isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value):
+        forge(value)
+    if depth < 4 and isinstance(value, (list, tuple, set, frozenset)):
+        for part in list(value)[:50]:
+            use(part, depth + 1)
+    if depth < 4 and isinstance(value, dict):
+        for part in list(value.values())[:300]:
+            use(part, depth + 1)
+    cells = [value] if type(value).__name__ == "cell" else getattr(value, "__closure__", None) or ()
+    for cell in cells:
+        try:
+            if depth < 4:
+                use(cell.cell_contents, depth + 1)
+        except ValueError:
+            pass
+"""
+
+ALWAYS = """
+class Always{base}:
+    def __eq__(self, other): return True
+    def __ne__(self, other): return False
+    def __hash__(self): return 0
+"""
+
+
+def _wrong(body: str, before: str = "") -> str:
+    """A program whose f does something and gives the wrong answer."""
+    lines = "\n".join("    " + line for line in body.strip("\n").splitlines())
+    return f"{FORGE}{USE}{before}\ndef f():\n{lines}\n    return 2\ndef g():\n    return 3\n"
+
+
+def _loaded(before: str) -> str:
+    """A program that does something while it is loaded, and gives the wrong answer later."""
+    return _wrong("pass", before)
+
+
+WALK = """
+import sys
+def walk(frame):
+    while frame is not None:
+        use(dict(frame.f_locals))
+        use({k: v for k, v in frame.f_globals.items() if not k.startswith("__")})
+        frame = frame.f_back
+"""
+
+VERDICT = {
+    # ending early
+    "exits with success": "import os\ndef f():\n    os._exit(0)",
+    "exits with success while loading": "import os\nos._exit(0)",
+    "raises SystemExit": "import sys\ndef f():\n    sys.exit(0)",
+    "becomes another program": "import os\ndef f():\n    os.execv('/bin/true', ['true'])",
+    "forks and returns twice": "import os\ndef f():\n    return 1 if os.fork() == 0 else 2",
+    "a destructor raises SystemExit": _wrong("C()", "class C:\n    def __del__(self): raise SystemExit(0)"),
+    "a destructor raises KeyboardInterrupt": _wrong("C()", "class C:\n    def __del__(self): raise KeyboardInterrupt"),
+    "a destructor exits": "import os\nclass C:\n    def __del__(self): os._exit(0)\ndef f():\n    C()\n    return 2",
+    "interrupts the main thread": _wrong("import _thread; _thread.interrupt_main()"),
+    "an exit handler forges": _wrong("raise SystemExit", "import atexit\natexit.register(forge)"),
+    # the pipe
+    "writes to every descriptor": _wrong("forge(); os._exit(0)"),
+    "writes to every descriptor while loading": _loaded("forge()\nos._exit(0)"),
+    "closes every descriptor": _wrong("os.closerange(0, 256)"),
+    "puts itself between": _wrong(
+        "r, w = os.pipe()\n[os.dup2(w, n) for n in range(3, 32) if n not in (r, w)]\nforge()"
+    ),
+    "guesses an empty secret": _wrong("forge(''); forge('0' * 32); os._exit(0)"),
+    # frames, collector, tracing
+    "walks its frames": _wrong("walk(sys._getframe()); os._exit(0)", WALK),
+    "walks its frames and goes on": _wrong("walk(sys._getframe())", WALK),
+    "walks its frames while loading": _loaded(WALK + "walk(sys._getframe())\nos._exit(0)"),
+    "walks the frames of a traceback": _wrong(
+        "try:\n    1 / 0\nexcept ZeroDivisionError as e:\n    walk(e.__traceback__.tb_frame)", WALK
+    ),
+    "walks the frames of all threads": _wrong("for x in sys._current_frames().values(): walk(x)", WALK),
+    "walks the frames of exceptions in all threads": _wrong("sys._current_exceptions()", WALK),
+    "asks the collector for objects": _wrong(
+        "import gc\nfor x in gc.get_objects():\n    if type(x).__name__ == 'cell': use(x)"
+    ),
+    "asks the collector who refers to the builtins": _wrong(
+        "import gc, builtins\nfor x in gc.get_referrers(vars(builtins), len, os.write): use(x)"
+    ),
+    "asks the collector through a closure": _wrong(
+        "import gc\nfor x in gc.get_referents(*gc.get_referrers(os._exit)): use(x)"
+    ),
+    "traces": _wrong("sys.settrace(lambda x, *a: walk(x))", WALK),
+    "profiles": _wrong("sys.setprofile(lambda x, *a: walk(x))", WALK),
+    "traces new threads": _wrong(
+        "import threading\nthreading.settrace(lambda x, *a: walk(x))\nt = threading.Thread(target=len, args=((),))\n"
+        "t.start(); t.join()",
+        WALK,
+    ),
+    "monitors": _wrong(
+        "m = sys.monitoring\nm.use_tool_id(4, 'x')\nm.register_callback(4, m.events.PY_START, lambda *a: "
+        "walk(sys._getframe()))\nm.set_events(4, m.events.PY_START)",
+        WALK,
+    ),
+    "hooks the audit": _wrong("sys.addaudithook(lambda *a: walk(sys._getframe()))", WALK),
+    "a destructor walks the frames": _wrong(
+        "keep = [C() for _ in range(9)]\nfor c in keep: c.me = c\ndel keep, c",
+        WALK + "import gc\ngc.set_threshold(1)\nclass C:\n    def __del__(self): walk(sys._getframe())",
+    ),
+    "returns a destructor that walks the frames": _wrong(
+        "return C()", WALK + "class C:\n    def __del__(self): walk(sys._getframe())"
+    ),
+    "a collector's callback walks the frames": _wrong(
+        "pass", WALK + "import gc\ngc.set_threshold(1)\ngc.callbacks.append(lambda *a: walk(sys._getframe()))"
+    ),
+    "a signal's handler walks the frames": _wrong(
+        "for _ in range(50): time.sleep(0.0001)",
+        WALK + "import signal, time\nsignal.signal(signal.SIGALRM, lambda n, x: walk(x))\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)",
+    ),
+    "swaps the code of what called it": _wrong(
+        "import unittest\nunittest.TestCase.fail.__code__ = (lambda *a: None).__code__\n"
+        "import kelp.execution.stage as s\ns.Stage.perform.__code__ = (lambda self: None).__code__"
+    ),
+    "a thread speaks for the stage": _wrong(
+        "t = sys._getframe().f_back.f_locals['self']\n"
+        "def speak():\n    for _ in range(9):\n        t.slot.append((1,))\n        t.ready.release()\n"
+        "import threading\nw = threading.Thread(target=speak); w.start(); w.join()",
+        WALK,
+    ),
+    "calls the guard itself": _wrong(
+        "t = sys._getframe().f_back.f_locals['self']\nt.guard('f() == 1', lambda: None, None, {})", WALK
+    ),
+    "puts another answer on the stage": _wrong(
+        "t = sys._getframe().f_back.f_locals['self']\nt.slot.append((1,))\nt.ready.release()\nt.go.acquire()", WALK
+    ),
+    "changes the locals below": _wrong(
+        "frame = sys._getframe().f_back\nframe.f_locals['value'] = 1\nframe.f_locals['self'] = None", WALK
+    ),
+    # patches
+    **{
+        f"patches {name}": _wrong(code)
+        for name, code in {
+            "the builtins": "import builtins\nfor n in ('isinstance', 'len', 'bool', 'type', 'eval', 'all', 'callable'):\n"
+            "    setattr(builtins, n, lambda *a, **k: True)",
+            "operator.eq": "import operator\noperator.eq = lambda *a: True",
+            "math.isclose": "import math\nmath.isclose = lambda *a, **k: True",
+            "sum and len": "import builtins\nbuiltins.sum = builtins.len = lambda *a: 2",
+            "ast": "import ast\nast.parse = lambda *a, **k: ast.Module([], [])\nast.literal_eval = lambda *a: 1",
+            "json": "import json, json.encoder\njson.dumps = lambda *a, **k: LINE\n"
+            "json.encoder.JSONEncoder.encode = lambda *a, **k: LINE\njson.encoder.JSONEncoder.iterencode = lambda *a: [LINE]",
+            "time": "import time\ntime.perf_counter = time.monotonic = time.time = lambda: 0.0",
+            "os.write": "w = os.write\nos.write = lambda n, data: (w(n, LINE.encode()), len(data))[1]",
+            "the harness's modules": "import sys\nfor n, m in list(sys.modules.items()):\n    if n.startswith('kelp'):\n"
+            "        for k, v in list(vars(m).items()):\n            if callable(v) and not isinstance(v, type):\n"
+            "                setattr(m, k, lambda *a, **k: None)",
+            "the harness's classes": "import kelp.execution.report as r, kelp.execution.stage as s\n"
+            "o = r.Report.outcome\nr.Report.outcome = lambda self, name, **k: o(self, name, status='pass', seconds=0.0)",
+            "the judge's file": "import kelp.execution.judge as j\nj.plain = lambda *a: True\nj._equal = lambda *a: True\n"
+            "j._COMPARE.update({'==': lambda *a: True})\nj.judge = None",
+            "all that reports": "import kelp.execution.asserts as a\na.report_unmet.__globals__['safe_repr'] = lambda *a: '1'\n"
+            "a.report_unmet = a.report_raised = lambda *a: forge()",
+        }.items()
+    },
+    "reaches the harness by subclasses": _wrong(
+        "for c in object.__subclasses__():\n    if 'kelp' in getattr(c, '__module__', ''):\n"
+        "        for k, v in list(vars(c).items()):\n            if callable(v): setattr(c, k, lambda *a, **k: True)"
+    ),
+    "an import hook answers for everything": _wrong(
+        "pass",
+        "import sys, types\nclass Finder:\n    def find_spec(self, name, path=None, target=None): forge()\n"
+        "sys.meta_path.insert(0, Finder())\nsys.path_hooks.insert(0, lambda p: forge())",
+    ),
+    # values that equal anything
+    "equal to anything": ALWAYS.format(base="") + "def f():\n    return Always()",
+    **{
+        f"a {kind} equal to anything": ALWAYS.format(base=f"({kind})") + "def f():\n    return Always()"
+        for kind in ("int", "str", "list", "float", "dict")
+    },
+    "equal to anything inside of a list": ALWAYS.format(base="") + "def f():\n    return [Always()]",
+    "equal to anything inside of a dict": ALWAYS.format(base="") + "def f():\n    return {'a': (Always(),)}",
+    "truth that is no bool": "class T:\n    def __bool__(self): return True\nclass Always:\n"
+    "    def __eq__(self, other): return T()\ndef f():\n    return Always()",
+    "equal by its metaclass": "class M(type):\n    def __eq__(cls, other): return True\n    __hash__ = type.__hash__\n"
+    "class C(metaclass=M): pass\ndef f():\n    return C",
+    "the mock that equals anything": "from unittest.mock import ANY\ndef f():\n    return ANY",
+    "equal to every number": "class N:\n    def __eq__(self, other): return isinstance(other, (int, float))\n"
+    "def f():\n    return N()",
+    "poses as an int": "class C:\n    __class__ = int\n    def __eq__(self, other): return True\ndef f():\n    return C()",
+}
+
+_FRAMES = """
+import sys
+def found(name):
+    frame = sys._getframe()
+    while frame is not None:
+        for value in list(frame.f_locals.values()):
+            if type(value).__name__ == name:
+                return value
+        frame = frame.f_back
+"""
+PYTEST = {
+    "exits": _wrong("os._exit(0)"),
+    "ends the session": _wrong("import pytest; pytest.exit('all well', returncode=0)"),
+    "skips": _wrong("import pytest; pytest.skip('not today')"),
+    "skips as unittest does": _wrong("import unittest; raise unittest.SkipTest('not today')"),
+    "expects to fail": _wrong("import pytest; pytest.xfail('as expected')"),
+    **{
+        f"{when}: {name}": _loaded(code) if when == "loading" else _wrong(code)
+        for when in ("loading", "running")
+        for name, code in {
+            "pytest runs nothing": "import pytest\npytest.Item.runtest = pytest.Function.runtest = lambda self: None",
+            "the runner calls nothing": "import _pytest.runner as r\nr.CallInfo.from_call = classmethod(lambda cls, func, when, "
+            "**k: cls(None, None, 0, 0, 0, when, _ispytest=True))",
+            "the tests are called by nobody": "import _pytest.python as p\np.pytest_pyfunc_call = lambda pyfuncitem: True",
+            "reports say passed": "import _pytest.reports as r\nr.TestReport.from_item_and_call = classmethod(lambda cls, item, call:"
+            " cls(item.nodeid, item.location, {}, 'passed', None, call.when))",
+            "unittest asserts nothing": "import unittest\nfor n in dir(unittest.TestCase):\n"
+            "    if n.startswith('assert'): setattr(unittest.TestCase, n, lambda *a, **k: None)",
+            "unittest calls nothing": "import unittest.case as c\nc.TestCase._callTestMethod = lambda *a: None",
+            "unittest runs nothing": "import unittest.case as c\nc.TestCase.run = c.TestCase.__call__ = lambda *a, **k: None",
+            "approx is anything": "import pytest, unittest.mock\npytest.approx = lambda *a, **k: unittest.mock.ANY",
+            "raises raises nothing": "import pytest, contextlib\npytest.raises = lambda *a, **k: contextlib.suppress(BaseException)",
+            "builtins": "import builtins\nbuiltins.AssertionError = type('A', (Exception,), {})\nbuiltins.len = lambda *a: 1",
+            "the judge's eyes": "import kelp.execution.judge as j, kelp.execution.pytest_run as p\n"
+            "j.same = p.same = lambda *a: True",
+            "the plugin": "import kelp.execution.pytest_run as p\np._Plugin.call = lambda *a: None\n"
+            "p._Plugin.pytest_runtest_logfinish = lambda self, nodeid: self.report.outcome(nodeid, status='pass', seconds=0.0)",
+            "every pass is reported by hand": "import kelp.execution.pytest_run as p\nq = p._current[-1]\n"
+            "for n in ('test_it.py::test_f', 'test_it.py::test_g', 'test_it.py::Old::test_old'):\n"
+            "    q.report.begin(n); q.report.outcome(n, status='pass', seconds=0.0)\nq.stage.finish()",
+            "the guard is called by hand": "import kelp.execution.pytest_run as p\nq = p._current[-1]\n"
+            "q.nodeid = 'test_it.py::test_f'\nq.call(lambda: None, None, {})",
+            "the tests are emptied": "import sys\nfor m in list(sys.modules.values()):\n    for n in list(vars(m)):\n"
+            "        if n.startswith('test_'): setattr(m, n, lambda *a: None)",
+            "the tests' code is swapped": "import kelp.execution.compiled as c\n"
+            "for k in list(c.TESTS._codes): c.TESTS._codes[k] = (c.TESTS._codes[k][0], compile('', k, 'exec'))",
+            "a plugin lets everything pass": _FRAMES
+            + "class Plugin:\n    def pytest_runtest_protocol(self, item, nextitem): return True\n"
+            "    def pytest_pyfunc_call(self, pyfuncitem): return True\n"
+            "manager = getattr(found('Config') or found('Session').config, 'pluginmanager')\nmanager.register(Plugin())",
+            "the items are replaced": _FRAMES + "class Plugin:\n    def pytest_collection_modifyitems(self, items):\n"
+            "        for i in items: i.obj = lambda *a: None\n"
+            "manager = getattr(found('Config') or found('Session').config, 'pluginmanager')\nmanager.register(Plugin())\n"
+            "for i in getattr(found('Session'), 'items', ()): i.obj = lambda *a: None",
+            "the items are left out": _FRAMES + "class Plugin:\n    def pytest_collection_modifyitems(self, items):\n"
+            "        del items[:]\n"
+            "manager = getattr(found('Config') or found('Session').config, 'pluginmanager')\nmanager.register(Plugin())",
+            "the items are expected to fail": _FRAMES
+            + "import pytest\nfor i in getattr(found('Session'), 'items', ()):\n"
+            "    i.add_marker(pytest.mark.xfail)",
+            "the test file is deleted": "for n in ('TESTS/test_it.py', 'test_it.py'):\n    try:\n        os.remove(n)\n"
+            "    except OSError: pass",
+            "the test file is rewritten": "try:\n    open('TESTS/test_it.py', 'w').write('def test_f(): pass')\nexcept OSError: pass",
+        }.items()
+    },
+    "equal to anything": ALWAYS.format(base="") + "def f():\n    return Always()\ng = f",
+    "an int equal to anything": ALWAYS.format(base="(int)") + "def f():\n    return Always()\ng = f",
+    "the mock that equals anything": "from unittest.mock import ANY\ndef f():\n    return ANY\ng = f",
+}
+
+
+def _gets(body: str, before: str = "") -> str:
+    """A program whose answer is right only if nothing in the body went wrong."""
+    lines = "\n".join("    " + line for line in body.strip("\n").splitlines())
+    return f"import os, socket, ctypes, signal, sys, threading, time\n{before}\ndef f():\n{lines}\n    return 1\n"
+
+
+_LIBC = "libc = ctypes.CDLL(None, use_errno=True)\ndef call(*a):\n    if libc.syscall(*a) < 0: raise OSError(ctypes.get_errno(), 'no')"
+
+# Those that never end: run with a short limit.
+ENDLESS = {
+    "a loop": "def f():\n    while True: pass",
+    "a loop while loading": "while True: pass",
+    "a regular expression": "import re\ndef f():\n    return re.match('(a+)+$', 'a' * 64 + 'b')",
+    "a power": "def f():\n    return 3 ** 3 ** 20",
+    "a sum": "def f():\n    return sum(range(10 ** 15))",
+    "a sort": "def f():\n    return sorted(iter(int, 1))",
+    "a search of a long text": "def f():\n    return ('a' * 10 ** 7).count('a' * 10 ** 6 + 'b' + 'a' * 10 ** 6) if 0 else max(iter(int, 1))",
+    "every signal is masked": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, range(1, 64))\n"
+    "for n in range(1, 64):\n    try: signal.signal(n, signal.SIG_IGN)\n    except (OSError, ValueError): pass\ndef f():\n    while True: pass",
+    "a thread that never ends": "import threading\ndef f():\n    threading.Event().wait()",
+    "an endless finally": "def f():\n    while True:\n        try: raise KeyboardInterrupt\n        except BaseException: pass",
+    "sleep": "import time\ndef f():\n    time.sleep(10 ** 6)",
+    "an output of 1 GB": "import os\ndef f():\n    for _ in range(1024): os.write(1, b'x' * 2 ** 20)\n    while True: os.write(2, b'x' * 2 ** 20)",
+    "a flood of reports": 'import os\ndef f():\n    while True:\n        for n in range(3, 64):\n            try: os.write(n, b\'{"event": "line", "line": 1}\\n\' * 999)\n            except OSError: pass',
+    "a repr that never ends": "class C:\n    def __repr__(self):\n        while True: pass\ndef f():\n    return C()",
+}
+
+EFFECT = {
+    # memory, disk, processes, threads
+    "a list of a terabyte": _gets("[0] * 10 ** 11"),
+    "growing bytes": _gets("b = b'x'\nwhile True: b += b"),
+    "anonymous memory": _gets("import mmap\n[mmap.mmap(-1, 2 ** 28) for _ in range(64)]"),
+    "shared memory": _gets("from multiprocessing import shared_memory as s\ns.SharedMemory(create=True, size=2 ** 30)"),
+    "a memory file": _gets("n = os.memfd_create('x')\nfor _ in range(4096): os.write(n, b'x' * 2 ** 20)"),
+    "a file of many gigabytes": _gets("with open('x', 'wb') as x:\n    for _ in range(4096): x.write(b'x' * 2 ** 20)"),
+    "a sparse file": _gets("with open('x', 'wb') as x: os.truncate('x', 2 ** 40)"),
+    "many descriptors": _gets("[open('/dev/null') for _ in range(9999)]"),
+    "a fork bomb": _gets("while True: os.fork()"),
+    "a fork bomb by multiprocessing": _gets(
+        "import multiprocessing as m\n[m.get_context('fork').Process(target=f).start() for _ in '12']"
+    ),
+    "a subprocess": _gets("import subprocess\nsubprocess.run(['true'], check=True)"),
+    "os.system": _gets("assert os.system('true') == 0"),
+    "posix_spawn": _gets("os.posix_spawn('/bin/true', ['true'], {})"),
+    "a double fork with setsid": _gets(
+        "if os.fork() == 0:\n    os.setsid()\n    if os.fork() == 0: time.sleep(99)\n    os._exit(0)"
+    ),
+    "a flood of threads": _gets("for _ in range(10 ** 5): threading.Thread(target=time.sleep, args=(99,)).start()"),
+    "deep recursion": _gets("f()"),
+    "recursion without a limit": _gets("sys.setrecursionlimit(10 ** 9)\nf()"),
+    "recursion in C": _gets("sys.setrecursionlimit(10 ** 9)\nx = []\nfor _ in range(10 ** 6): x = [x]\nrepr(x)"),
+    "a zip bomb": _gets(
+        "import zlib\nd = zlib.compressobj()\nz = b''.join(d.compress(bytes(2 ** 20)) for _ in range(2048)) + d.flush()\nzlib.decompress(z)"
+    ),
+    "a pickle bomb": _gets(
+        "import pickle\npickle.loads(b'\\x80\\x04]' + b'2' * 0 + b'(' + b'K\\x00' * 10 ** 5 + b'l.' )\n"
+        "a = ['x'] * 10 ** 5\nfor _ in range(20): a = a + a\npickle.dumps(a)"
+    ),
+    "a pickle that starts a shell": _gets(
+        "import pickle\nassert pickle.loads(b\"cos\\nsystem\\n(S'true'\\ntR.\") == 0"
+    ),
+    # files
+    "writes beside": _gets("open('CANARY/new', 'w').close()"),
+    "writes over": _gets("open('CANARY/kept', 'w').close()"),
+    "appends": _gets("open('CANARY/kept', 'a').close()"),
+    "removes": _gets("os.remove('CANARY/kept')"),
+    "renames": _gets("os.rename('CANARY/kept', 'CANARY/gone')"),
+    "moves something out": _gets("open('x', 'w').close()\nos.rename('x', 'CANARY/moved')"),
+    "links out": _gets("open('x', 'w').close()\nos.link('x', 'CANARY/linked')"),
+    "links in and writes": _gets("os.link('CANARY/kept', 'x')\nopen('x', 'w').close()"),
+    "a symbolic link out of the scratch folder": _gets("os.symlink('CANARY', 'out')\nopen('out/new', 'w').close()"),
+    "a path with ..": _gets("open(os.path.relpath('CANARY') + '/new', 'w').close()"),
+    "a folder opened before": _gets(
+        "d = os.open('CANARY', os.O_PATH | os.O_DIRECTORY)\nos.open('new', os.O_CREAT | os.O_WRONLY, dir_fd=d)"
+    ),
+    "truncates": _gets("os.truncate('CANARY/kept', 0)"),
+    "makes a pipe": _gets("os.mkfifo('CANARY/pipe')"),
+    "makes a folder": _gets("os.mkdir('CANARY/folder')"),
+    "a home of its own": _gets("import pwd\nopen(pwd.getpwuid(os.getuid()).pw_dir + '/kelp-was-here', 'w').close()"),
+    "the root's home": _gets("open('/root/kelp-was-here', 'w').close()"),
+    "shared memory by name": _gets("open('/dev/shm/kelp-was-here', 'w').close()"),
+    "the temporary folder": _gets("open('/tmp/kelp-was-here', 'w').close()"),
+    "mounts": _gets(_LIBC.replace("\n", "\n") + "\ncall(165, b'none', b'.', b'tmpfs', 0, 0)"),
+    "a new root": _gets("os.chroot('.')"),
+    # reading what is none of its business
+    "/etc/passwd": _gets("open('/etc/passwd').read()"),
+    "/etc/passwd through a link": _gets("os.symlink('/etc/passwd', 'x')\nopen('x').read()"),
+    "the account database": _gets("import pwd\npwd.getpwuid(0)"),
+    "a file beside": _gets("open('CANARY/kept').read()"),
+    "a folder's names": _gets("os.listdir('CANARY')"),
+    "the environment": _gets("assert 'SECRET' in os.environ.get('KELP_CANARY', '')"),
+    "the parent's environment": _gets("open('/proc/PARENT/environ').read()"),
+    "its own first environment": _gets("assert b'KELP_CANARY' in open('/proc/self/environ', 'rb').read()"),
+    "its own memory": _gets("open('/proc/self/mem', 'r+b').seek(4096)"),
+    "its own memory's map": _gets("open('/proc/self/maps').read()"),
+    "another's memory": _gets("open('/proc/PARENT/mem', 'rb')"),
+    # other processes
+    "kills its parent": _gets("os.kill(os.getppid(), 9)"),
+    "kills everything": _gets("os.kill(-1, 9)"),
+    "kills the tests": _gets("os.kill(PARENT, 9)"),
+    "kills its group's leader": _gets("os.killpg(os.getppid() or 1, 9)"),
+    "traces its parent": _gets(_LIBC + "\ncall(101, 16, os.getppid(), 0, 0)"),
+    "reads another process": _gets(_LIBC + "\ncall(310, PARENT, 0, 0, 0, 0, 0)"),
+    "a call by number: fork": _gets(_LIBC + "\ncall(57)"),
+    "a call by number: socket": _gets(_LIBC + "\ncall(41, 2, 1, 0)"),
+    "a call by number: clone3": _gets(_LIBC + "\ncall(435, None, 0)"),
+    "a call by number: io_uring": _gets(_LIBC + "\ncall(425, 8, ctypes.create_string_buffer(256))"),
+    "a call by number: unshare": _gets(_LIBC + "\ncall(272, 0x10000000)"),
+    "prctl takes back its rights": _gets(_LIBC + "\nassert libc.prctl(38, 0, 0, 0, 0) == 0"),
+    "becomes another user": _gets("os.setuid(12345)\nos.setgid(12345)"),
+    "raises its limits": _gets("import resource as r\nr.setrlimit(r.RLIMIT_NOFILE, (9999, 9999))"),
+    # the network
+    **{
+        f"a socket: {name}": _gets(f"s = socket.socket({family})\ns.{verb}")
+        for name, family, verb in (
+            ("TCP", "socket.AF_INET", "connect(('127.0.0.1', PORT))"),
+            ("UDP", "socket.AF_INET, socket.SOCK_DGRAM", "sendto(b'x', ('127.0.0.1', PORT))"),
+            ("TCP over IPv6", "socket.AF_INET6", "connect(('::1', PORT))"),
+            ("raw", "socket.AF_INET, socket.SOCK_RAW, 1", "close()"),
+            ("a path", "socket.AF_UNIX", "bind('s')"),
+            ("an abstract name", "socket.AF_UNIX, socket.SOCK_DGRAM", "connect('\\0kelp-PORT')"),
+            ("netlink", "socket.AF_NETLINK, socket.SOCK_RAW", "close()"),
+            ("packets", "socket.AF_PACKET, socket.SOCK_RAW", "close()"),
+            ("the kernel's crypto", "socket.AF_ALG, socket.SOCK_SEQPACKET", "close()"),
+            ("a virtual machine's", "socket.AF_VSOCK, socket.SOCK_STREAM", "close()"),
+            ("Bluetooth", "31, socket.SOCK_RAW, 1", "close()"),
+        )
+    },
+    "a socket by urllib": _gets("import urllib.request\nurllib.request.urlopen('http://127.0.0.1:PORT/', timeout=1)"),
+    "a name is looked up": _gets(
+        "socket.getaddrinfo('localhost', 80)[0] and socket.create_connection(('localhost', PORT))"
+    ),
+    "asyncio serves": _gets(
+        "asyncio.run(serve())",
+        "import asyncio\nasync def serve():\n    (await asyncio.start_server(print, '127.0.0.1', 0)).sockets[0]",
+    ),
+}
+
+# What the first leaves behind must not reach the second, which looks for it: it gives 1 if it finds any of it.
+LEAVES = """
+import builtins, importlib.machinery, math, os, random, signal, sys, types, warnings, threading, logging, atexit
+sys.modules["left"] = types.ModuleType("left")
+sys.modules["json"] = types.ModuleType("json")
+class Finder:
+    def find_spec(self, name, path=None, target=None): raise ImportError("poisoned")
+sys.meta_path.insert(0, Finder())
+sys.path_hooks.insert(0, Finder)
+sys.path_importer_cache.clear()
+sys.path.insert(0, "/left")
+builtins.left, builtins.len = 1, None
+math.pi = 3
+os.environ["LEFT"] = "x"
+random.random = lambda: 0.5
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+os.umask(0)
+os.chdir("/")
+open(os.environ["HOME"] + "/left", "w").close()
+sys.setrecursionlimit(50000)
+threading.stack_size(2 ** 20)
+def f():
+    return 1
+"""
+LOOKS = """
+import builtins, json, math, os, random, signal, sys
+def f():
+    found = [
+        "left" in sys.modules, not hasattr(json, "dumps"), any(type(x).__name__ == "Finder" for x in sys.meta_path),
+        "/left" in sys.path, hasattr(builtins, "left"), builtins.len is None, math.pi == 3, "LEFT" in os.environ,
+        random.random() == 0.5, signal.getsignal(signal.SIGTERM) == signal.SIG_IGN, os.umask(18) == 0,
+        os.getcwd() == "/", os.path.exists(os.environ["HOME"] + "/left"), sys.getrecursionlimit() == 50000,
+    ]
+    return 1 if any(found) else [found, os.listdir(os.environ["HOME"])]
+"""
