@@ -56,7 +56,7 @@ class NoModel:
     """The baselines: every single near miss, each as likely as the next, in one of three orders.
 
     random: any. frequency: the kinds of mistake that are drawn most often in training come first. spectrum: those on
-    suspicious lines tend to come first, drawn one after the other in proportion to the suspicion of their lines.
+    the most suspicious lines come first.
     """
 
     def __init__(self, seed: int | str = 0, order: Order = "random") -> None:
@@ -71,9 +71,9 @@ class NoModel:
                 for edit in candidates(program):
                     often[edit] = max(often.get(edit, 0.0), WEIGHTS[kind])
             edits.sort(key=lambda e: -often[e])
-        elif self.order == "spectrum":  # Gumbel's trick
+        elif self.order == "spectrum":
             weight = _line_weights(program, condition.suspicion)
-            edits.sort(key=lambda e: math.log(self.rng.expovariate(1.0)) - weight(e.start, e.end))
+            edits.sort(key=lambda e: -weight(e.start, e.end))
         log_prob = -math.log(max(1, len(edits)))
         return _legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
 
