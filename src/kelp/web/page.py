@@ -8,20 +8,21 @@ from typing import Any
 
 
 def fill(name: str, title: str, content: Any) -> str:
-    """The page `name`.html with its parts. Raises ValueError where the content holds what JSON does not know.
+    """The page of `name`.html, .css and .js. Raises ValueError where the content holds what JSON does not know.
 
     Nothing in the content is trusted: it travels as JSON that cannot close its element and is to be shown as text.
     """
     data = json.dumps(content, separators=(",", ":"), allow_nan=False)  # ASCII, so that U+2028 is escaped too
     folder = resources.files("kelp.web")
+    styles = ["trace"] if name == "trace" else ["trace", name]
     parts = {
+        "name": name,
         "title": html.escape(title),
-        "style": (folder / "trace.css").read_text("utf-8"),
+        "style": "".join((folder / f"{style}.css").read_text("utf-8") for style in styles),
+        "body": (folder / f"{name}.html").read_text("utf-8"),
         "script": (folder / f"{name}.js").read_text("utf-8"),
         "data": data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
     }
-    if name != "trace":
-        parts["own"] = (folder / f"{name}.css").read_text("utf-8")
-    page = (folder / f"{name}.html").read_text("utf-8")
+    page = (folder / "page.html").read_text("utf-8")
     # In one pass, so that what goes in stays as it is.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], page)
