@@ -5,8 +5,9 @@ import pytest
 
 from kelp.data import toy
 from kelp.data.batch import INFILL, masked
+from kelp.data.build import build
 from kelp.data.encoding import Condition, Encoder, EncodingConfig, kind_op
-from kelp.data.examples import DataConfig, ExampleMaker, build, make_example
+from kelp.data.examples import DataConfig, ExampleMaker, make_example
 from kelp.data.shards import DataError, Shards
 from kelp.data.tokenizer import Tokenizer
 from kelp.data.vocabulary import EDIT, END, MASK, STOP, UNTIL

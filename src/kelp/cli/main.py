@@ -46,11 +46,8 @@ def kelp_command(
           kelp train configs/toy.toml
           kelp export runs/toy --out my-model
           kelp eval toy --model my-model
-    <<<<<<< HEAD
           kelp runs
-    =======
           kelp doctor
-    >>>>>>> sandbox
     """
 
 

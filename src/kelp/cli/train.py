@@ -56,7 +56,7 @@ def train(
         print(render_config(settings), end="")
         return
 
-    from kelp.data.examples import build
+    from kelp.data.build import build
 
     try:
         with _progress() as progress:

@@ -3,26 +3,19 @@
 Every example is a pure function of (seed, index), so shards can be made anywhere, in any order, and again.
 """
 
-import json
-import multiprocessing
-import os
 import random
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kelp.data import corpus, specs, toy
 from kelp.data.batch import Example
-from kelp.data.decontaminate import shipped, toy_tasks
-from kelp.data.encoding import Condition, Encoder, EncodingConfig, kind_count
-from kelp.data.record import Record, load, save
-from kelp.data.shards import BUCKETS, DataError, save_shard
-from kelp.data.tokenizer import Tokenizer
-from kelp.data.variants import VARIANT, variants
+from kelp.data.encoding import Condition, Encoder, EncodingConfig
+from kelp.data.record import Record
+from kelp.data.shards import BUCKETS
+from kelp.data.variants import VARIANT
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt
@@ -30,22 +23,6 @@ from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 from kelp.syntax.program import Program, parse
 
-# What observations say, so that the tokenizer knows their words although it is trained on clean programs.
-OBSERVED = [
-    b"0/3 f(x) got None want True", b"1/4 f(x) timeout", b"2/5 f(x) got False want 0",
-    *(f"1/3 f(x) {name} line 2: {message}".encode() for name, message in (
-        ("NameError", "name 'x' is not defined"), ("IndexError", "list index out of range"),
-        ("TypeError", "unsupported operand type(s) for +: 'int' and 'str'"), ("KeyError", "'x'"),
-        ("TypeError", "f() missing 1 required positional argument: 'x'"),
-        ("TypeError", "'NoneType' object is not iterable"), ("TypeError", "'int' object is not subscriptable"),
-        ("AttributeError", "'list' object has no attribute 'x'"), ("ValueError", "invalid literal"),
-        ("UnboundLocalError", "cannot access local variable 'x' where it is not associated with a value"),
-        ("ZeroDivisionError", "division by zero"), ("RecursionError", "maximum recursion depth exceeded"),
-        ("AssertionError", ""), ("StopIteration", ""), ("NotImplementedError", ""), ("OverflowError", "error"),
-    )),
-]  # fmt: skip
-
-SHARD = 5_000  # examples in a shard
 LIMITS = Limits(seconds=0.5)  # of one run: a broken loop should not cost more than a hundred others
 RUN = 8  # consecutive examples made from one function, whose tree is then parsed once
 
@@ -96,7 +73,7 @@ class ExampleMaker:
         self.variants = [r for r in records if r.origin.endswith(VARIANT)]
         self.forward = ForwardConfig(weights=config.kinds)
         self.sandbox = Sandbox(limits=limits, allow_weak=True) if self.tested and config.observation > 0 else None
-        self.program: Callable[[str], Program] = lru_cache(64)(_parse)
+        self.program: Callable[[str], Program] = lru_cache(64)(parse_source)
 
     def close(self) -> None:
         if self.sandbox is not None:
@@ -157,131 +134,5 @@ def make_example(
     return Example(encoded.tokens, encoded.rows, sorted(set(correct)), encoded.span(correct[at]), written)
 
 
-def _parse(source: str) -> Program:
+def parse_source(source: str) -> Program:
     return parse(source.rstrip("\n").encode())
-
-
-# Building a folder of shards
-
-
-def build(
-    config: DataConfig, *, jobs: int | None = None, progress: Callable[[str, int, int], None] = lambda *_: None
-) -> None:
-    """Fill `config.folder` with records, tokenizer, bank and shards; what is there already is kept.
-
-    `progress(what, done, total)` is called as the work goes on. Raises DataError where the folder holds other data.
-    """
-    folder, jobs = config.folder, jobs or os.cpu_count() or 1
-    settings = json.loads(config.model_dump_json(exclude={"folder"}))
-    meta_path = folder / "meta.json"
-    if meta_path.exists():
-        made = json.loads(meta_path.read_text())["config"]
-        if DataConfig.model_validate({**made, "folder": folder}) != config:  # keys that a later Kelp knows: defaults
-            raise DataError(f"{folder} holds data of another configuration; name another folder in [data]")
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    records_path, tokenizer_path, bank_path = (
-        folder / "records.jsonl.gz",
-        folder / "tokenizer.json",
-        folder / "bank.json.gz",
-    )
-    if not records_path.exists():
-        progress("records", 0, 1)
-        save(gather(config, jobs), records_path)
-    records = load(records_path)
-    train, valid = split(records)
-    if not tokenizer_path.exists():
-        progress("tokenizer", 0, 1)
-        texts = [t.encode() for r in train for t in (r.source, r.intent, *r.asserts)] + OBSERVED * 200
-        Tokenizer.train(texts, config.vocab_size).save(tokenizer_path)
-    if not bank_path.exists():
-        progress("bank", 0, 1)
-        Bank.build(_parse(r.source) for r in train).save(bank_path)
-    jobs_left = [(config, "train", n) for n in range(-(-config.examples // SHARD))]
-    jobs_left += [(config, "valid", 0)] if config.valid_examples and valid else []
-    jobs_left = [job for job in jobs_left if not _shard_path(*job).exists()]
-    progress("shards", 0, len(jobs_left))
-    if jobs == 1 or len(jobs_left) == 1:
-        for done, job in enumerate(jobs_left, start=1):
-            _make_shard(job)
-            progress("shards", done, len(jobs_left))
-    else:
-        with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-            for done, _ in enumerate(pool.imap_unordered(_make_shard, jobs_left), start=1):
-                progress("shards", done, len(jobs_left))
-    size = Tokenizer.load(tokenizer_path).size
-    meta = {"vocab_size": size, "site_kinds": kind_count(), "records": len(train), "valid_records": len(valid),
-            "encoding": vars(config.encoding), "config": settings}  # fmt: skip
-    part = meta_path.with_suffix(".part")
-    part.write_text(json.dumps(meta, indent=1))
-    part.replace(meta_path)
-
-
-def gather(config: DataConfig, jobs: int) -> list[Record]:
-    """The records of all sources, decontaminated, deduplicated, with tests."""
-    records: list[Record] = []
-    modules: list[Iterable[corpus.Module]] = []
-    for source in config.sources:
-        name, _, rest = source.partition(":")
-        if name == "toy":
-            records += toy.TRAIN
-        elif name == "stdlib":
-            modules.append(corpus.stdlib())
-        elif name == "package":
-            modules.append(corpus.package(rest, Path.home() / ".cache/kelp/packages"))
-        elif name == "directory":
-            modules.append(corpus.directory(Path(rest)))
-        elif name == "records":
-            records += load(Path(rest))
-        else:
-            raise DataError(f"[data] sources: {source!r} is none of toy, stdlib, package:, directory:, records:")
-    if modules:
-        found, _ = corpus.build_corpus(*modules, jobs=jobs)
-        found = [r for r in found if len(r.source.encode()) <= config.max_bytes]
-        records += specs.add_specs(found, config.seed, jobs) if config.specs == "generated" else found
-    if config.specs == "none":
-        records = [Record(r.source, r.name, r.intent, r.context, (), r.origin, r.licence) for r in records]
-    records = [r for r in records if _usable(r)]
-    if config.variants:
-        # Toy functions are themselves as plain as some benchmark tasks: their variants keep off the toy tasks alone.
-        toys = [r for r in records if r.origin.startswith("toy/")]
-        records += variants(toys or records, config.variants, toy_tasks() if toys else shipped(), config.seed, jobs)
-    return records
-
-
-def _usable(record: Record) -> bool:
-    try:
-        return _parse(record.source).root != 0
-    except SyntaxError:
-        return False
-
-
-def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    """(train, valid): about one file in fifty is held out whole. Small sets (toy) hold nothing out."""
-    if sum(not r.origin.endswith(VARIANT) for r in records) < 500:
-        return list(records), list(records)
-    held_out = {o for o in {_file(r) for r in records} if zlib.crc32(o.encode()) % 50 == 0}
-    return [r for r in records if _file(r) not in held_out], [r for r in records if _file(r) in held_out]
-
-
-def _file(record: Record) -> str:
-    return record.origin.removesuffix(VARIANT)
-
-
-def _shard_path(config: DataConfig, part: str, number: int) -> Path:
-    return config.folder / f"{part}-{number:05d}.npz"
-
-
-def _make_shard(job: tuple[DataConfig, str, int]) -> None:
-    config, part, number = job
-    train, valid = split(load(config.folder / "records.jsonl.gz"))
-    encoder = Encoder(Tokenizer.load(config.folder / "tokenizer.json"), config.encoding)
-    bank = Bank.load(config.folder / "bank.json.gz")
-    seed = config.seed if part == "train" else config.seed + 1_000_000_007
-    total = config.examples if part == "train" else config.valid_examples
-    maker = ExampleMaker(train if part == "train" else valid, encoder, bank, config, seed)
-    try:
-        numbers = range(number * SHARD, min(total, (number + 1) * SHARD))
-        save_shard([e for i in numbers if (e := maker(i)) is not None], _shard_path(*job))
-    finally:
-        maker.close()

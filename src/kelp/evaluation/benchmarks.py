@@ -10,9 +10,9 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
+from kelp.data.build import split
 from kelp.data.corpus import first_sentence
 from kelp.data.decontaminate import MBPP_TRAIN
-from kelp.data.examples import split
 from kelp.data.record import json_lines, load
 from kelp.data.toy import TASKS
 from kelp.data.variants import VARIANT
