@@ -11,11 +11,11 @@ import random
 import time
 from collections import defaultdict
 
-from kelp.data import corpus
 from kelp.data.batch import collate
 from kelp.data.encoding import Condition, Encoder
 from kelp.data.examples import make_example
 from kelp.data.record import Record
+from kelp.data.sources import stdlib
 from kelp.data.tokenizer import Tokenizer
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.forward import ForwardConfig, corrupt
@@ -62,7 +62,7 @@ def main() -> None:
     arguments.add_argument("--examples", type=int, default=3000)
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()
-    records, _ = corpus.build_corpus(corpus.stdlib(), jobs=2)
+    records = [found for found in stdlib() if isinstance(found, Record)]
     encoder = Encoder(Tokenizer.train((r.source.encode() for r in records), 4096))
     rng = random.Random(options.seed)
     sample = rng.sample(records, min(2000, len(records)))

@@ -204,14 +204,15 @@ def test_humaneval_shows_the_examples_and_hides_its_check(kelp: Kelp, tmp_path: 
 
 def test_the_corpus_is_what_a_data_folder_holds_out(kelp: Kelp, tmp_path: Path) -> None:
     asserts = ("assert area(2, 3) == 6", "assert area(2, 2) == 4", "assert area(5, 7) == 35")
-    records = [Record(FIXED, "area", "Area.", "", asserts, f"package/file{i}.py") for i in range(600)]
-    save(records, tmp_path / "data/records.jsonl.gz")
+    parts = ("train", "valid", "valid")
+    records = [Record(FIXED, "area", "Area.", "", asserts, f"p/file{i}.py", split=s) for i, s in enumerate(parts)]
+    save(records, tmp_path / "data/records.parquet")
     ran = kelp("eval", "corpus", "data", *NONE, "--mutations", "1", "--max-runs", 4, "--limit", 2, "--json")
     assert ran.code == 0, ran.err
     assert ran.json["results"]["none-random"]["all"]["n"] == 2
-    save(records[:3], tmp_path / "data/records.jsonl.gz")
+    save(records[:1], tmp_path / "data/records.parquet")
     ran = kelp("eval", "corpus", "data", *NONE)
-    assert (ran.code, "data holds too few functions for any to be held out" in ran.sentence) == (2, True)
+    assert (ran.code, "data holds no project out" in ran.sentence) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +227,7 @@ def test_the_corpus_is_what_a_data_folder_holds_out(kelp: Kelp, tmp_path: Path) 
         (("cases", "bugs.jsonl", "--out", "bugs.jsonl/x"), "bugs.jsonl/x cannot be written: not a directory."),
         (("mbpp", "bugs.jsonl"), "The benchmark cannot be read: KeyError: 'task_id'."),
         (("humaneval", "latin.jsonl"), "The benchmark cannot be read: UnicodeDecodeError: "),
-        (("corpus", "."), "records.jsonl.gz does not exist."),
+        (("corpus", "."), "report.json does not exist."),
     ],
 )
 def test_each_mistake_has_its_sentence(

@@ -159,7 +159,7 @@ def test_data_of_another_configuration_is_refused(shards):
 
 def test_a_damaged_shard_is_named(shards, tmp_path):
     source, _ = shards
-    for file in source.folder.iterdir():
+    for file in source.folder.glob("*.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / "train-00000.npz").write_bytes(b"not a shard")
     with pytest.raises(DataError, match="train-00000"):

@@ -183,7 +183,7 @@ def humaneval(
 def corpus(
     request: Request,
     folder: Annotated[
-        Path, typer.Argument(metavar="DATA_FOLDER", help="A training data folder, as `[data]` names it.")
+        Path, typer.Argument(metavar="FOLDER", help="A corpus, or a training data folder, as `[data]` names it.")
     ],
     mutations: Mutations = None,
     trials: Trials = 1,
@@ -198,7 +198,9 @@ def corpus(
     """
     from kelp.evaluation.benchmarks import corpus
 
-    _run_broken("corpus", partial(corpus, folder), folder / "records.jsonl.gz", mutations, trials, request)
+    records = folder / "records.parquet"
+    records = records if records.exists() else folder / "report.json"
+    _run_broken("corpus", partial(corpus, folder), records, mutations, trials, request)
 
 
 @benchmark

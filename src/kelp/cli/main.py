@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import kelp
-from kelp.cli import evaluate, runs
+from kelp.cli import corpus, evaluate, runs
 from kelp.cli.doctor import doctor
 from kelp.cli.problem import Problem, reason
 from kelp.cli.repair import repair
@@ -19,6 +19,7 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
 app.command()(repair)
+app.add_typer(corpus.app, name="corpus")
 app.command()(train)
 app.command()(export)
 app.add_typer(evaluate.app, name="eval")
@@ -43,6 +44,7 @@ def kelp_command(
         \b
         Examples:
           kelp repair slugs.py --tests test_slugs.py
+          kelp corpus build --source stdlib --out corpus
           kelp train configs/toy.toml
           kelp export runs/toy --out my-model
           kelp eval toy --model my-model

@@ -1,8 +1,5 @@
 """`kelp train` and `kelp export`."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kelp.cli.problem import Problem
+from kelp.cli.progress import progress_bar
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.training.config import Config
@@ -59,7 +57,7 @@ def train(
     from kelp.data.build import build
 
     try:
-        with _progress() as progress:
+        with progress_bar() as progress:
             build(settings.data, progress=progress)
         source = Shards(settings.data.folder)
     except DataError as error:
@@ -132,17 +130,3 @@ def _evaluate(settings: "Config") -> "Evaluate | None":
         return repair_metrics(name, clean, encoder)
     except ValueError as error:
         raise Problem(f"best = {settings.training.best!r} in [training]: {error}.") from None
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr while data is made, in a terminal only."""
-    if not sys.stderr.isatty():
-        yield lambda what, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("data", total=None)
-        yield lambda what, done, total: bar.update(task, description=f"data: {what}", completed=done, total=total)

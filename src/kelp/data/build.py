@@ -3,18 +3,19 @@
 import json
 import multiprocessing
 import os
-import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from kelp.data import corpus, specs, toy
+from kelp.data import corpus
+from kelp.data.corpus import Progress
 from kelp.data.decontaminate import shipped, toy_tasks
 from kelp.data.encoding import Encoder, kind_count
 from kelp.data.examples import DataConfig, ExampleMaker, parse_source
-from kelp.data.record import Record, load, save
-from kelp.data.shards import DataError, save_shard
+from kelp.data.record import DataError, Record, load, save
+from kelp.data.shards import save_shard
 from kelp.data.tokenizer import Tokenizer
-from kelp.data.variants import VARIANT, variants
+from kelp.data.variants import variants
 from kelp.diffusion.bank import Bank
 
 SHARD = 5_000  # examples in a shard
@@ -36,7 +37,7 @@ OBSERVED = [
 
 
 def build(
-    config: DataConfig, *, jobs: int | None = None, progress: Callable[[str, int, int], None] = lambda *_: None
+    config: DataConfig, *, jobs: int | None = None, progress: Progress = lambda *_: None
 ) -> None:
     """Fill `config.folder` with records, tokenizer, bank and shards; what is there already is kept.
 
@@ -52,13 +53,12 @@ def build(
         return
     folder.mkdir(parents=True, exist_ok=True)
     records_path, tokenizer_path, bank_path = (
-        folder / "records.jsonl.gz",
+        folder / "records.parquet",
         folder / "tokenizer.json",
         folder / "bank.json.gz",
     )
     if not records_path.exists():
-        progress("records", 0, 1)
-        save(gather(config, jobs), records_path)
+        save(gather(config, jobs, progress), records_path)
     records = load(records_path)
     train, valid = split(records)
     if not tokenizer_path.exists():
@@ -88,32 +88,22 @@ def build(
     part.replace(meta_path)
 
 
-def gather(config: DataConfig, jobs: int) -> list[Record]:
-    """The records of all sources, decontaminated, deduplicated, with tests."""
-    records: list[Record] = []
-    modules: list[Iterable[corpus.Module]] = []
-    for source in config.sources:
-        name, _, rest = source.partition(":")
-        if name == "toy":
-            records += toy.TRAIN
-        elif name == "stdlib":
-            modules.append(corpus.stdlib())
-        elif name == "package":
-            modules.append(corpus.package(rest, Path.home() / ".cache/kelp/packages"))
-        elif name == "directory":
-            modules.append(corpus.directory(Path(rest)))
-        elif name == "records":
-            records += load(Path(rest))
-        else:
-            raise DataError(f"[data] sources: {source!r} is none of toy, stdlib, package:, directory:, records:")
-    if modules:
-        found, _ = corpus.build_corpus(*modules, jobs=jobs)
-        found = [r for r in found if len(r.source.encode()) <= config.max_bytes]
-        records += specs.add_specs(found, config.seed, jobs) if config.specs == "generated" else found
+def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
+    """The functions of all sources, with tests, and the variants made of them."""
+    corpora = [Path(source.removeprefix("corpus:")) for source in config.sources if source.startswith("corpus:")]
+    sources = tuple(source for source in config.sources if not source.startswith("corpus:"))
+    if sources:
+        corpora.append(config.folder / "corpus")
+        settings = corpus.Settings(sources, max_bytes=config.max_bytes)
+        corpus.build(settings, corpora[-1], jobs=jobs, progress=progress)
+        if config.specs == "generated":
+            corpus.specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
+    records = [r for folder in corpora for r in load(folder)]
+    records = [r for r in records if len(r.source.encode()) <= config.max_bytes and _usable(r)]
     if config.specs == "none":
-        records = [Record(r.source, r.name, r.intent, r.context, (), r.origin, r.licence) for r in records]
-    records = [r for r in records if _usable(r)]
+        records = [replace(r, asserts=()) for r in records]
     if config.variants:
+        progress("variants", 0, 1)
         # Toy functions are themselves as plain as some benchmark tasks: their variants keep off the toy tasks alone.
         toys = [r for r in records if r.origin.startswith("toy/")]
         records += variants(toys or records, config.variants, toy_tasks() if toys else shipped(), config.seed, jobs)
@@ -128,15 +118,9 @@ def _usable(record: Record) -> bool:
 
 
 def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    """(train, valid): about one file in fifty is held out whole. Small sets (toy) hold nothing out."""
-    if sum(not r.origin.endswith(VARIANT) for r in records) < 500:
-        return list(records), list(records)
-    held_out = {o for o in {_file(r) for r in records} if zlib.crc32(o.encode()) % 50 == 0}
-    return [r for r in records if _file(r) not in held_out], [r for r in records if _file(r) in held_out]
-
-
-def _file(record: Record) -> str:
-    return record.origin.removesuffix(VARIANT)
+    """(train, valid), as the corpus has it: by project. Where no project is held out (toy), valid is train."""
+    train, valid = ([r for r in records if r.split == part] for part in ("train", "valid"))
+    return train, valid or train
 
 
 def _shard_path(config: DataConfig, part: str, number: int) -> Path:
@@ -145,7 +129,7 @@ def _shard_path(config: DataConfig, part: str, number: int) -> Path:
 
 def _make_shard(job: tuple[DataConfig, str, int]) -> None:
     config, part, number = job
-    train, valid = split(load(config.folder / "records.jsonl.gz"))
+    train, valid = split(load(config.folder / "records.parquet"))
     encoder = Encoder(Tokenizer.load(config.folder / "tokenizer.json"), config.encoding)
     bank = Bank.load(config.folder / "bank.json.gz")
     seed = config.seed if part == "train" else config.seed + 1_000_000_007

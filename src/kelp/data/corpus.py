@@ -1,307 +1,320 @@
-"""From Python code on disk to Records: functions to train on, each with its intent and what it needs to run.
+"""A corpus: the functions of all sources as Parquet files, each function once, none a copy of a benchmark's.
 
-Nothing found here is imported or executed at this step. A source (`stdlib`, `package`, `directory`) yields the
-text of modules; `build_corpus` takes the functions out of them, in parallel and in a fixed order.
+Two passes, both of constant memory. The first reads each unit of the sources (a package, a file of a data set) on its
+own, on all cores or a cluster, and writes what it finds, with marks to tell copies by, to a part file; units that
+have theirs are not read again, so an interrupted build goes on. The second finds copies among all parts, in SQL that
+spills to disk, and writes what is left.
 """
 
-import ast
-import email
-import email.message
-import importlib.metadata
+import hashlib
+import json
+import multiprocessing
 import re
-import subprocess
-import sys
-import sysconfig
-import textwrap
+import shutil
 import warnings
-import zipfile
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
-from kelp.data import decontaminate
-from kelp.data.context import Library, Module, dedented, read_module
-from kelp.data.decontaminate import Excluded
-from kelp.data.record import FunctionNode, Record, body_without_docstring, json_lines, load, save
+from kelp.data import decontaminate, specs
+from kelp.data.decontaminate import Excluded, Fingerprint
+from kelp.data.functions import Dropped
+from kelp.data.record import DataError, Record, arrow, load, row, save_table, schema
+from kelp.data.sources import Columns, expand, read
 
-__all__ = ["Module", "Record", "Report", "build_corpus", "directory", "load", "mbpp_train", "package", "save", "stdlib"]
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-MAX_LINES = 200
-MAX_INTENT = 200  # characters
-SKIPPED_FOLDERS = frozenset(
-    "test tests testing idle_test site-packages dist-packages _vendor vendor vendored _bundled turtledemo pydoc_data "
-    "benchmarks docs examples __pycache__".split()
-)
-SKIPPED_FILES = ("test_", "conftest", "_version")
-
-
-@dataclass
-class Report:
-    """What became of every function found."""
-
-    modules: int = 0
-    functions: int = 0
-    kept: int = 0
-    with_intent: int = 0
-    with_context: int = 0  # all names resolved: they can run
-    dropped: Counter[str] = field(default_factory=Counter)  # reason -> functions
-    contaminated: list[tuple[str, str, str]] = field(default_factory=list)  # (function, excluded function, reason)
-
-    def __str__(self) -> str:
-        reasons = "".join(f"\n  dropped {n:6,}  {reason}" for reason, n in self.dropped.most_common())
-        return (
-            f"{self.functions:,} functions in {self.modules:,} modules, {self.kept:,} kept "
-            f"({self.with_intent:,} with intent, {self.with_context:,} can run){reasons}"
-        )
-
-
-# Sources: where modules come from
-
-
-def stdlib() -> Iterator[Module]:
-    """The standard library of the running interpreter, without its tests."""
-    version = ".".join(map(str, sys.version_info[:3]))
-    for module in directory(Path(sysconfig.get_path("stdlib")), f"python-{version}", "PSF-2.0"):
-        yield replace(module, importable=True)
-
-
-def directory(path: Path, name: str = "", licence: str = "") -> Iterator[Module]:
-    """Every .py file under a folder, tests and vendored code left out."""
-    for file in sorted(path.rglob("*.py")):
-        relative = PurePosixPath(file.relative_to(path).as_posix())
-        if not _skipped(relative):
-            yield from read_module(file.read_bytes(), relative, name or path.name, licence)
-
-
-def package(requirement: str, cache_folder: Path) -> Iterator[Module]:
-    """A package as pinned, "toolz==1.2.0": the installed one if that is it, else its wheel from PyPI.
-
-    "sympy==1.14.0 sympy/ntheory sympy/utilities" takes the files under those folders only. Source distributions
-    are not taken: to ask pip for one runs its build script. Raises ValueError where pip cannot download the wheel.
-    """
-    requirement, *only = requirement.split()
-    name, _, version = requirement.partition("==")
-    files, metadata = _installed(name, version) or _read_wheel(_download(requirement, cache_folder))
-    for path, data in sorted(files):
-        if not _skipped(path) and (not only or any(path.is_relative_to(folder) for folder in only)):
-            yield from read_module(data, path, f"{name}-{metadata['Version']}", _licence(metadata))
-
-
-def mbpp_train(path: Path) -> list[Record]:
-    """The MBPP tasks that may be trained on, with their asserts, but for copies of those that may not."""
-    records = []
-    exclude = decontaminate.shipped()
-    for task in json_lines(path):
-        if task["task_id"] not in decontaminate.MBPP_TRAIN or task["test_setup_code"]:
-            continue
-        module = Module(f"mbpp-{task['task_id']}", PurePosixPath("task.py"), _lf(task["code"]), "CC-BY-4.0")
-        library = Library([module])
-        names = library.names(module)
-        asserts = tuple(line.strip() for line in task["test_list"])
-        for node in names.tree.body if names else ():
-            if isinstance(node, ast.FunctionDef) and all(re.search(rf"\b{node.name}\b", line) for line in asserts):
-                record = _record(module, library, node)
-                if (
-                    isinstance(record, Record)
-                    and record.context is not None
-                    and exclude.match(decontaminate.fingerprint(record.source)) is None
-                ):
-                    records.append(replace(record, intent=task["text"], asserts=asserts))
-    return records
-
-
-# Modules to records
-
-
-def build_corpus(
-    *sources: Iterable[Module], exclude: Excluded | None = None, jobs: int = 2
-) -> tuple[list[Record], Report]:
-    """The functions of all modules, each once, none a copy of an excluded function (default: `shipped()`).
-
-    In the order of the modules; the first of equal functions is kept. The same whatever `jobs` is.
-    """
-    modules = [module for source in sources for module in source]
-    exclude = exclude if exclude is not None else decontaminate.shipped()
-    report = Report(modules=len(modules))
-    records: dict[int, Record] = {}
-    with get_context("spawn").Pool(jobs, _start_worker, (modules, exclude)) as pool:
-        for extracted in pool.imap(_extract, range(len(modules)), chunksize=8):
-            for found in extracted:
-                report.functions += 1
-                if found.record is None:
-                    report.dropped[found.dropped] += 1
-                elif found.form in records:
-                    report.dropped["copy of another function"] += 1
-                else:
-                    records[found.form] = found.record
-                if found.match:
-                    report.contaminated.append((found.where, found.match.label, found.match.reason))
-    kept = list(records.values())
-    report.kept = len(kept)
-    report.with_intent = sum(bool(r.intent) for r in kept)
-    report.with_context = sum(r.context is not None for r in kept)
-    return kept, report
+SHARD = 5_000  # functions in a file
+BATCH = 1_000  # functions in memory at a time
+PERMUTATIONS, BANDS = 128, 16  # near copies: 95 % are found at a Jaccard similarity of 0.8, 6 % taken for one at 0.5
+Engine = Literal["local", "ray"]
+Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class _Found:
-    """One function of a module, kept or dropped."""
+class Settings:
+    """What a corpus is made of: the same settings give the same bytes."""
 
-    where: str
-    record: Record | None = None
-    form: int = 0
-    dropped: str = ""
-    match: decontaminate.Match | None = None
-
-
-@dataclass(frozen=True)
-class _Worker:
-    modules: list[Module]
-    library: Library
-    exclude: Excluded
+    sources: tuple[str, ...]
+    exclude: tuple[str, ...] = ()  # files of functions to keep out, besides the benchmarks
+    columns: Columns = field(default_factory=Columns)
+    max_bytes: int = 8000  # of a function's source
 
 
-_worker: _Worker  # of this process
+def build(
+    settings: Settings,
+    out: Path,
+    *,
+    jobs: int = 2,
+    engine: Engine = "local",
+    progress: Progress = lambda *_: None,
+) -> dict[str, Any]:
+    """Fill the folder `out` and return its report; what is there already is kept. Raises DataError."""
+    report_path, settings_path = out / "report.json", out / "settings.json"
+    text = json.dumps(asdict(settings), indent=1) + "\n"
+    if settings_path.exists() and settings_path.read_text() != text:
+        raise DataError(f"{out} holds a corpus of other sources: name another folder, or delete it")
+    if report_path.exists():
+        return json.loads(report_path.read_text())
+    _excluded(settings.exclude)  # so that a mistake in them shows at once
+    units = [unit for source in settings.sources for unit in expand(source, settings.columns)]
+    parts = out / "parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    settings_path.write_text(text)
+    paths = [parts / f"{n:06d}-{_file_name(unit)}.parquet" for n, unit in enumerate(units)]
+    todo = [(unit, path, settings) for unit, path in zip(units, paths) if not path.exists()]
+    progress("functions", len(units) - len(todo), len(units))
+    with _workers(engine, min(jobs, len(todo))) as workers:
+        for done, _ in enumerate(workers(extract, todo), start=len(units) - len(todo) + 1):
+            progress("functions", done, len(units))
+    progress("copies", 0, 1)
+    report = _merge(paths, out)
+    _write_report(report, out)
+    shutil.rmtree(parts)
+    return report
 
 
-def _start_worker(modules: list[Module], exclude: Excluded) -> None:
-    global _worker
-    _worker = _Worker(modules, Library(modules), exclude)
-    warnings.simplefilter("ignore")  # invalid escapes and the like in other people's code
+def _write_report(report: dict[str, Any], folder: Path) -> None:
+    part = folder / "report.part"
+    part.write_text(json.dumps(report, indent=1) + "\n")
+    part.replace(folder / "report.json")
 
 
-def _extract(index: int) -> list[_Found]:
-    """The functions of one module."""
-    module, library = _worker.modules[index], _worker.library
-    names = library.names(module)
-    if names is None:
-        return [_Found(module.origin, dropped="module does not parse")]
-    found = []
-    for node in _functions(names.tree):
-        where = f"{module.origin}:{node.name}"
-        record = _record(module, library, node)
-        if isinstance(record, str):
-            found.append(_Found(where, dropped=record))
-            continue
-        mark = decontaminate.fingerprint(record.source)
-        match = _worker.exclude.match(mark)
-        if match:
-            found.append(_Found(where, dropped=f"excluded: {match.reason}", match=match))
-        else:
-            found.append(_Found(where, record, mark.form))
-    return found
+def extract(job: tuple[str, Path, Settings]) -> None:
+    """Write the part file of one unit: every function found, those that are dropped with the reason."""
+    import pyarrow.parquet as pq
+
+    unit, path, settings = job
+    exclude = _excluded(settings.exclude)
+    unfinished = path.with_suffix(".unfinished")
+    with warnings.catch_warnings(), pq.ParquetWriter(unfinished, _part_schema(), compression="zstd") as writer:
+        warnings.simplefilter("ignore")  # invalid escapes and the like in other people's code
+        batch: list[dict[str, Any]] = []
+        for found in read(unit, settings.columns):
+            # the toy functions are as plain as some benchmarks' tasks; who trains on them is told so (docs/data.md)
+            batch.append(_marked(found, settings.max_bytes, Excluded([]) if unit == "toy" else exclude))
+            if len(batch) == BATCH:
+                writer.write_table(arrow().Table.from_pylist(batch, _part_schema()))
+                batch = []
+        writer.write_table(arrow().Table.from_pylist(batch, _part_schema()))
+    unfinished.replace(path)
 
 
-def _functions(tree: ast.Module) -> Iterator[FunctionNode]:
-    """Functions and methods, in order; not those inside other functions, which may use their variables."""
-    stack: list[ast.AST] = list(reversed(tree.body))
-    while stack:
-        node = stack.pop()
-        if isinstance(node, FunctionNode):
-            yield node
-        else:
-            blocks = [c for c in ast.iter_child_nodes(node) if isinstance(c, ast.stmt | ast.excepthandler)]
-            stack.extend(reversed(blocks))
+def _part_schema() -> "pa.Schema":
+    pa = arrow()
+    return (
+        schema()
+        .append(pa.field("form", pa.uint64()))
+        .append(pa.field("bands", pa.list_(pa.uint64())))
+        .append(pa.field("where", pa.string()))
+        .append(pa.field("reason", pa.string()))  # why it is dropped, "" where it is not
+        .append(pa.field("of", pa.string()))
+    )
 
 
-def _record(module: Module, library: Library, node: FunctionNode) -> Record | str:
-    """The record of one function, or why there is none."""
-    if _is_stub(node):
-        return "stub"
-    first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
-    if (node.end_lineno or first) - first >= MAX_LINES:
-        return f"longer than {MAX_LINES} lines"
-    names = library.names(module)
-    source = dedented(names.lines, node) if names else None
-    if source is None:
-        return "does not compile on its own"
-    intent = first_sentence(ast.get_docstring(node) or "")
-    context = library.context(module, source, node.name)
-    return Record(source, node.name, intent, context, (), module.origin, module.licence)
+def _marked(found: Record | Dropped, max_bytes: int, exclude: Excluded) -> dict[str, Any]:
+    """The row of a part file."""
+    if isinstance(found, Dropped):
+        return {"where": found.where, "reason": found.reason, "of": found.of}
+    where = f"{found.origin}:{found.name}"
+    if len(found.source.encode()) > max_bytes:
+        return {"where": where, "reason": f"longer than {max_bytes:,} bytes", "of": ""}
+    mark = decontaminate.fingerprint(found.source)
+    match = exclude.match(mark)
+    reason, of = (f"excluded: {match.reason}", match.label) if match else ("", "")
+    return row(found) | {"form": mark.form, "bands": bands(mark), "where": where, "reason": reason, "of": of}
 
 
-def _is_stub(node: FunctionNode) -> bool:
-    """Nothing in it to repair: no statement, or one that only passes, raises or hands something back as it is."""
-    decorators = " ".join(ast.unparse(d) for d in node.decorator_list)
-    if "overload" in decorators or "abstractmethod" in decorators:
-        return True
-    match body_without_docstring(node):
-        case []:
-            return True
-        case [ast.Pass() | ast.Raise() | ast.Expr(value=ast.Constant())]:
-            return True
-        case [ast.Return(value=None | ast.Constant() | ast.Name() | ast.Attribute(value=ast.Name()))]:
-            return True
-    return False
+def bands(mark: Fingerprint) -> list[int]:
+    """Locality-sensitive hashes of a function's grams: functions that share one are near copies (Broder 1997)."""
+    if not mark.grams:
+        return []
+    sketch = _empty_sketch().copy()
+    sketch.update_batch(sorted(mark.grams))
+    rows = sketch.hashvalues.astype("<u8").reshape(BANDS, -1)
+    return [int.from_bytes(hashlib.blake2b(r.tobytes(), digest_size=8).digest(), "big") for r in rows]
 
 
-def first_sentence(docstring: str) -> str:
-    """The first sentence of the first paragraph, on one line, cut at a word when it is long."""
-    paragraph = " ".join(re.split(r"\n\s*\n", docstring.strip())[0].split())
-    sentence = re.split(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!cf\.)(?<!vs\.)\s+(?=[A-Z`*'\"(])", paragraph)[0]
-    if sentence.startswith((">>>", "..", ":")):
-        return ""
-    return textwrap.shorten(sentence, MAX_INTENT, placeholder=" ...") if len(sentence) > MAX_INTENT else sentence
-
-
-# Files
-
-
-def _lf(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
-
-
-def _skipped(path: PurePosixPath) -> bool:
-    return bool(SKIPPED_FOLDERS.intersection(path.parts[:-1])) or path.name.startswith(SKIPPED_FILES)
-
-
-_Files = list[tuple[PurePosixPath, bytes]]
-
-
-def _installed(name: str, version: str) -> tuple[_Files, email.message.Message] | None:
-    """The files of the installed distribution, if it is installed in this version."""
+@cache
+def _empty_sketch() -> Any:
     try:
-        found = importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    if version and found.version != version:
-        return None
-    paths = [f for f in found.files or [] if f.suffix == ".py" and ".." not in f.parts]
-    files = [(PurePosixPath(f), Path(str(f.locate())).read_bytes()) for f in paths]
-    return files, email.message_from_string(found.read_text("METADATA") or "")
+        from datasketch import MinHash
+    except ImportError:
+        raise DataError("finding near copies needs datasketch: pip install 'kelp[data]'") from None
+    return MinHash(num_perm=PERMUTATIONS, hashfunc=int)
 
 
-def _download(requirement: str, cache_folder: Path) -> Path:
-    """The wheel of a pinned requirement, from the cache folder when it is there already."""
-    wanted = _canonical(requirement).split("==")
-    cache_folder.mkdir(parents=True, exist_ok=True)
-    for fetch in (False, True):
-        if fetch:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-            done = subprocess.run([*command, "--dest", str(cache_folder), requirement], capture_output=True, text=True)
-            if done.returncode:
-                raise ValueError(f"cannot download a wheel of {requirement}: {done.stderr.strip()[-500:]}")
-        for wheel in sorted(cache_folder.glob("*.whl")):
-            if [_canonical(part) for part in wheel.name.split("-")[: len(wanted)]] == wanted:
-                return wheel
-    raise ValueError(f"pip downloaded {requirement} to {cache_folder}, but no wheel there has its name and version")
+@cache
+def _excluded(paths: tuple[str, ...]) -> Excluded:
+    try:
+        return decontaminate.shipped() + Excluded(f for p in paths for f in decontaminate.task_functions(Path(p)))
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{', '.join(paths)}: no file of functions to keep out: {error}") from None
 
 
-def _canonical(name: str) -> str:
-    return re.sub(r"[-_]+", "-", name).lower()
+def _file_name(unit: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", unit)[-80:]
 
 
-def _read_wheel(wheel: Path) -> tuple[_Files, email.message.Message]:
-    with zipfile.ZipFile(wheel) as archive:
-        names = archive.namelist()
-        metadata = next(n for n in names if re.fullmatch(r"[^/]+\.dist-info/METADATA", n))
-        files = [(PurePosixPath(n), archive.read(n)) for n in names if n.endswith(".py")]
-        return files, email.message_from_bytes(archive.read(metadata))
+@contextmanager
+def _workers(engine: Engine, jobs: int) -> Iterator[Callable[[Any, Sequence[Any]], Iterator[Any]]]:
+    """A map over processes of this machine, or of a Ray cluster: that of `RAY_ADDRESS`, else a local one."""
+    if engine == "local" and jobs <= 1:
+        yield lambda function, items: map(function, items)
+        return
+    pools: Any = multiprocessing.get_context("spawn")
+    if engine == "ray":
+        try:
+            import ray.util.multiprocessing as pools
+        except ImportError:
+            raise DataError("--engine ray needs Ray: pip install 'kelp[ray]'") from None
+    with pools.Pool(jobs) as pool:
+        yield lambda function, items: pool.imap_unordered(function, items, chunksize=1)
 
 
-def _licence(metadata: email.message.Message) -> str:
-    classifiers = [c.split(" :: ")[-1] for c in metadata.get_all("Classifier", []) if c.startswith("License ::")]
-    text = metadata["License-Expression"] or (classifiers[0] if classifiers else metadata["License"] or "")
-    return " ".join(text.split())[:60]
+# Specs
+
+
+def specify(folder: Path, *, seed: int = 0, jobs: int = 2, progress: Progress = lambda *_: None) -> dict[str, Any]:
+    """Add asserts to the functions of a corpus that have none, file by file; returns the new report.
+
+    Files that have theirs from this seed are left alone, so an interrupted run goes on.
+    """
+    pa = arrow()
+    import pyarrow.parquet as pq
+
+    files = sorted(folder.glob("functions-*.parquet"))
+    if not (folder / "report.json").exists():
+        raise DataError(f"{folder} holds no finished corpus: make one with kelp corpus build --out {folder}")
+    mark = {b"specs": str(seed).encode()}
+    todo = [path for path in files if (pq.read_schema(path).metadata or {}).get(b"specs") != mark[b"specs"]]
+    for done, path in enumerate(todo, start=len(files) - len(todo)):
+        progress("specs", done, len(files))
+        records = specs.add_specs(load(path), seed, jobs)
+        table = pq.read_table(path)
+        new = {"asserts": [r.asserts for r in records], "mutation_score": [r.mutation_score for r in records]}
+        for name, values in new.items():
+            at = table.schema.get_field_index(name)
+            table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
+        save_table(table.replace_schema_metadata(mark), path)
+    progress("specs", len(files), len(files))
+    report = json.loads((folder / "report.json").read_text()) | summary(folder)
+    _write_report(report, folder)
+    return report
+
+
+# The second pass
+
+# Which rows are copies of an earlier one: of equal text, of equal normal form, or that share a band.
+_COPIES = """
+create table copies as
+with keys as (
+    select filename, file_row_number as number, "where", 1 as rank, 'same text' as reason, sha256 as key from kept
+    union all
+    select filename, file_row_number, "where", 2, 'same normal form', form::varchar from kept
+    union all
+    select filename, file_row_number, "where", 3, 'near copy', generate_subscripts(bands, 1) || ':' || unnest(bands)
+    from kept
+), ranked as (
+    select filename, number, rank, reason, row_number() over earlier as nth, first_value("where") over earlier as of
+    from keys window earlier as (partition by rank, key order by filename, number)
+)
+select filename, number, min({rank: rank, reason: reason, of: of}) as copy from ranked where nth > 1 group by all
+"""
+
+
+def _merge(paths: Sequence[Path], out: Path) -> dict[str, Any]:
+    """Write the functions that are no copies, in order, and dropped.jsonl; the report."""
+    with _database(out) as sql:
+        files = [str(path) for path in paths]
+        sql.execute(
+            "create view found as select * from read_parquet($files, filename = true, file_row_number = true)"
+            .replace("$files", repr(files))
+        )  # fmt: skip
+        sql.execute("create view kept as select * from found where reason = ''")
+        sql.execute(_COPIES)
+        total = 0
+        batches = (batch for path in files for batch in _not_copied(sql, path))
+        for total, table in enumerate(_in_shards(batches), start=1):
+            save_table(table, out / f"functions-{total - 1:05d}.parquet")
+        sql.execute(
+            f"""copy (
+                select "where", reason, of from found where reason <> ''
+                union all
+                select "where", 'copy: ' || copy.reason, copy.of from copies
+                join found on found.filename = copies.filename and file_row_number = number
+                order by 2, 1, 3
+            ) to {str(out / "dropped.jsonl")!r} (format json)"""
+        )
+        if not total:
+            raise DataError(f"no function is left of all sources: {out / 'dropped.jsonl'} says why")
+        return {"shards": total} | _report(sql, out)
+
+
+@contextmanager
+def _database(out: Path, memory: str = "2GB") -> Iterator[Any]:
+    """A DuckDB connection that keeps to the memory and spills into the folder."""
+    try:
+        import duckdb
+    except ImportError:
+        raise DataError("finding copies needs duckdb: pip install 'kelp[data]'") from None
+    spill = out / "spill"
+    with duckdb.connect() as sql:
+        sql.execute(f"set memory_limit = '{memory}'; set temp_directory = {str(spill)!r}; set threads = 2")
+        yield sql
+    shutil.rmtree(spill, ignore_errors=True)
+
+
+def _not_copied(sql: Any, path: str) -> Iterator["pa.RecordBatch"]:
+    columns = ", ".join(f'"{name}"' for name in schema().names)
+    yield from sql.sql(
+        f"""select {columns} from kept where filename = {path!r} and file_row_number not in
+            (select number from copies where filename = {path!r}) order by file_row_number"""
+    ).to_arrow_reader(BATCH)
+
+
+def _in_shards(batches: Iterator["pa.RecordBatch"]) -> Iterator["pa.Table"]:
+    pa = arrow()
+    rest = schema().empty_table()
+    for batch in batches:
+        rest = pa.concat_tables([rest, pa.Table.from_batches([batch]).cast(schema())])
+        while len(rest) >= SHARD:
+            yield rest.slice(0, SHARD).combine_chunks()
+            rest = rest.slice(SHARD)
+    if len(rest):
+        yield rest.combine_chunks()
+
+
+def _report(sql: Any, out: Path) -> dict[str, Any]:
+    (found,) = sql.execute("select count(*) from found").fetchone()
+    dropped: list[tuple[str, int]] = []
+    if (out / "dropped.jsonl").stat().st_size:
+        lines = f"read_json_auto({str(out / 'dropped.jsonl')!r})"
+        dropped = sql.execute(f"select reason, count(*) n from {lines} group by 1 order by n desc, 1").fetchall()
+    return {"found": found, "dropped": dict(dropped)} | summary(out)
+
+
+def summary(folder: Path) -> dict[str, Any]:
+    """What a corpus holds, counted from its files; `lines` at the 10th, 50th and 90th percentile."""
+    with _database(folder) as sql:
+        files = sorted(str(path) for path in folder.glob("functions-*.parquet"))
+        sql.execute(f"create view functions as select * from read_parquet({files!r})")
+        counts = sql.sql("""
+            select count(*) as functions, count(distinct project) as projects,
+                count(*) filter (split = 'train') as train, count(*) filter (docstring <> '') as with_docstring,
+                count(context) as can_run, count(*) filter (len(asserts) > 0) as with_spec,
+                avg(mutation_score) as mutation_score,
+                quantile_disc(len(source) - len(replace(source, chr(10), '')), [.1, .5, .9]) as lines
+            from functions""").to_arrow_table().to_pylist()[0]
+        licences = sql.execute("select licence, count(*) n from functions group by 1 order by n desc, 1").fetchall()
+        projects = sql.sql("""
+            select project, first(split) as split, count(*) as functions, count(context) as can_run,
+                count(*) filter (len(asserts) > 0) as with_spec, avg(mutation_score) as mutation_score
+            from functions group by 1 order by functions desc, 1""").to_arrow_table().to_pylist()
+    return counts | {"licences": dict(licences), "by_project": projects}

@@ -4,11 +4,13 @@ A function is compared by its *normal form*: its syntax tree without docstring a
 numbered, printed in one way. Two functions of one normal form are the same function renamed or reformatted.
 Near copies are found by the share of the excluded function's token 8-grams (taken from its normal form, own
 names numbered within each gram, so that a statement more or less does not shift all of them) that a function has.
+A function of the same name and number of parameters is taken for the same task, and so is one whose docstring holds
+the task's text.
 
 What is excluded is kept as hashes, so the repository ships `excluded.jsonl.gz`, which no benchmark can be read
 back from, and decontamination runs on every machine. To write it anew:
 
-    python -c "from kelp.data.decontaminate import *; write_shipped(Path('mbpp.jsonl'), Path('HumanEval.jsonl.gz'))"
+    python -c "from kelp.data.decontaminate import *; write_shipped('mbpp.jsonl', 'HumanEval.jsonl.gz', 'examples')"
 """
 
 import ast
@@ -18,9 +20,10 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from kelp.data import toy
 from kelp.data.record import FunctionNode, body_without_docstring, json_lines
@@ -28,8 +31,9 @@ from kelp.data.record import FunctionNode, body_without_docstring, json_lines
 GRAM = 8  # tokens a gram
 SKETCH = 64  # grams kept of an excluded function: those with the smallest hashes, a fair sample of all of them
 MIN_TOKENS = 20  # shorter functions share their grams with everything; the normal form is what finds those
-OVERLAP = 0.5  # share of an excluded function's grams that makes a near copy ...
-OVERLAP_SAME_HEADER = 0.25  # ... and the share that does when name and number of parameters agree as well
+OVERLAP = 0.5  # share of an excluded function's grams that makes a near copy
+WORDS = 5  # words a gram of a task's text
+MIN_WORDS = 7  # shorter texts say too little
 MBPP_TRAIN = range(601, 975)  # the only MBPP tasks that may be trained on
 
 SHIPPED = Path(__file__).with_name("excluded.jsonl.gz")
@@ -47,15 +51,16 @@ class Fingerprint:
 
     label: str
     form: int  # 64 bits of the normal form
-    header: int  # 32 bits of name and number of parameters
+    header: int  # 32 bits of name and number of parameters; 0 for special methods, which all classes share
     tokens: int  # length of the normal form
     grams: frozenset[int]  # 32 bits a gram
+    words: frozenset[int] = frozenset()  # 32 bits a gram of the task's text, or the docstring
 
 
 @dataclass(frozen=True)
 class Match:
     label: str  # the excluded function
-    reason: str  # "same normal form", "near copy" or "same header"
+    reason: str  # "same normal form", "near copy", "same name and arity" or "same intent"
 
 
 class Excluded:
@@ -72,38 +77,63 @@ class Excluded:
         return {f.form: f.label for f in reversed(self.fingerprints)}
 
     @cached_property
+    def _headers(self) -> dict[int, str]:
+        return {f.header: f.label for f in reversed(self.fingerprints) if f.header}
+
+    @cached_property
     def _by_gram(self) -> dict[int, list[int]]:
-        index: dict[int, list[int]] = {}
-        for number, f in enumerate(self.fingerprints):
-            for gram in f.grams:
-                index.setdefault(gram, []).append(number)
-        return index
+        return _index(f.grams if f.tokens >= MIN_TOKENS else frozenset() for f in self.fingerprints)
+
+    @cached_property
+    def _by_words(self) -> dict[int, list[int]]:
+        return _index(f.words for f in self.fingerprints)
 
     def match(self, candidate: Fingerprint) -> Match | None:
-        """The excluded function that `candidate` is a copy of, if any."""
+        """The excluded function that `candidate` is a copy of, or does the task of, if any."""
         if candidate.form in self._forms:
             return Match(self._forms[candidate.form], "same normal form")
+        if candidate.header in self._headers:
+            return Match(self._headers[candidate.header], "same name and arity")
         shared = Counter(n for gram in candidate.grams for n in self._by_gram.get(gram, ()))
         for number, count in sorted(shared.items(), key=lambda item: (-item[1], item[0])):
-            f = self.fingerprints[number]
-            overlap = count / len(f.grams)
-            if overlap >= OVERLAP and f.tokens >= MIN_TOKENS:
-                return Match(f.label, "near copy")
-            if overlap >= OVERLAP_SAME_HEADER and f.header == candidate.header:
-                return Match(f.label, "same header")
+            if count / len(self.fingerprints[number].grams) >= OVERLAP:
+                return Match(self.fingerprints[number].label, "near copy")
+        shared = Counter(n for gram in candidate.words for n in self._by_words.get(gram, ()))
+        for number, count in sorted(shared.items(), key=lambda item: (-item[1], item[0])):
+            if count / len(self.fingerprints[number].words) >= OVERLAP:
+                return Match(self.fingerprints[number].label, "same intent")
         return None
 
 
-def fingerprint(source: str, label: str = "") -> Fingerprint:
-    """Of the source of one function."""
+def _index(grams: Iterable[frozenset[int]]) -> dict[int, list[int]]:
+    index: dict[int, list[int]] = {}
+    for number, each in enumerate(grams):
+        for gram in each:
+            index.setdefault(gram, []).append(number)
+    return index
+
+
+def fingerprint(source: str, label: str = "", intent: str = "") -> Fingerprint:
+    """Of the source of one function; its docstring is the intent where there is no other."""
     function = ast.parse(source).body[0]
     if not isinstance(function, FunctionNode):
         raise ValueError(f"not a function: {source[:60]!r}")
-    header = f"{function.name}/{len(_parameters(function))}"
+    words = _words(intent or ast.get_docstring(function) or "")
+    special = function.name.startswith("__") and function.name.endswith("__")
+    header = 0 if special else _hash(f"{function.name}/{len(_parameters(function))}", 4)
     form = _normalised(function)
     tokens = [(m.group(), m.lastgroup == "own") for m in _TOKEN.finditer(form)]
     grams = frozenset(_hash(_gram(tokens[i : i + GRAM]), 4) for i in range(len(tokens) - GRAM + 1))
-    return Fingerprint(label, _hash(form, 8), _hash(header, 4), len(tokens), grams)
+    return Fingerprint(label, _hash(form, 8), header, len(tokens), grams, words)
+
+
+def _words(text: str) -> frozenset[int]:
+    """Hashes of the text's word 5-grams, without what every task begins with."""
+    text = re.sub(r"^\W*write an? (python )?(function|program)( (to|that|which))?", "", text.lower())
+    words = re.findall(r"\w+", text)
+    if len(words) < MIN_WORDS:
+        return frozenset()
+    return frozenset(_hash(" ".join(words[i : i + WORDS]), 4) for i in range(len(words) - WORDS + 1))
 
 
 def _normalised(function: FunctionNode) -> str:
@@ -115,7 +145,7 @@ def _normalised(function: FunctionNode) -> str:
     return ast.unparse(_Normaliser(own).visit(function))
 
 
-def excluded_source(source: str, label: str) -> Iterator[Fingerprint]:
+def excluded_source(source: str, label: str, intent: str = "") -> Iterator[Fingerprint]:
     """Every function of a program, nested ones and methods too; none where it does not parse."""
     try:
         tree = ast.parse(source)
@@ -123,52 +153,56 @@ def excluded_source(source: str, label: str) -> Iterator[Fingerprint]:
         return
     for node in ast.walk(tree):
         if isinstance(node, FunctionNode):
-            yield fingerprint(ast.unparse(node), label)
+            yield fingerprint(ast.unparse(node), label, intent)
 
 
-def mbpp(path: Path) -> Excluded:
-    """All MBPP tasks but those for training (`MBPP_TRAIN`)."""
-    return Excluded(
-        f
-        for task in json_lines(path)
-        if task["task_id"] not in MBPP_TRAIN
-        for f in excluded_source(task["code"].replace("\r\n", "\n"), f"mbpp/{task['task_id']}")
-    )
+def task_functions(path: Path) -> Iterator[Fingerprint]:
+    """Every function that a file or folder holds: Python, or JSON lines of tasks as benchmarks come.
 
-
-def human_eval(path: Path) -> Excluded:
-    return Excluded(
-        f
-        for task in json_lines(path)
-        for f in excluded_source(task["prompt"] + task["canonical_solution"], task["task_id"])
-    )
-
-
-def directory(path: Path) -> Excluded:
-    """Every function under a folder, such as the repository's examples."""
-    return Excluded(
-        f for file in sorted(path.rglob("*.py")) for f in excluded_source(file.read_text(), str(file.relative_to(path)))
-    )
+    Of a task are taken its text (`text` or `intent`, else the docstring) and its code: `code`, `fixed` and `source`, or
+    `prompt` with `canonical_solution`. Of MBPP the tasks for training (`MBPP_TRAIN`) are left out.
+    """
+    if path.is_dir():
+        for file in sorted(path.rglob("*.py")):
+            yield from excluded_source(file.read_text(), f"{path.name}/{file.relative_to(path)}")
+    elif path.suffix == ".py":
+        yield from excluded_source(path.read_text(), path.name)
+    else:
+        for number, task in enumerate(json_lines(path), start=1):
+            if "test_list" in task and task.get("task_id") in MBPP_TRAIN:
+                continue
+            name = str(task.get("task_id", task.get("id", number)))
+            label = name if "/" in name else f"{path.name.partition('.')[0]}/{name}"
+            intent = task.get("text") or task.get("intent") or ""
+            codes = [task[key] for key in ("code", "fixed", "source") if key in task]
+            codes += [task["prompt"] + task["canonical_solution"]] if "canonical_solution" in task else []
+            for code in codes:
+                yield from excluded_source(code.replace("\r\n", "\n"), label, intent)
 
 
 def toy_tasks() -> Excluded:
-    return Excluded(f for task in toy.TASKS for f in excluded_source(task.source, f"toy/{task.name}"))
+    return Excluded(f for task in toy.TASKS for f in excluded_source(task.source, f"toy/{task.name}", task.intent))
 
 
 def shipped() -> Excluded:
-    """MBPP and HumanEval from the hashes in the repository, and the toy tasks."""
+    """MBPP, HumanEval and the repository's examples from the hashes in the package, and the toy tasks."""
     rows = json_lines(SHIPPED)
-    return Excluded(Fingerprint(**{**row, "grams": frozenset(row["grams"])}) for row in rows) + toy_tasks()
+    return Excluded(_read(row) for row in rows) + toy_tasks()
 
 
-def write_shipped(mbpp_path: Path, human_eval_path: Path, path: Path = SHIPPED) -> None:
-    rows = [{**vars(f), "grams": sorted(f.grams)} for f in (mbpp(mbpp_path) + human_eval(human_eval_path)).fingerprints]
+def write_shipped(*paths: str | Path, out: Path = SHIPPED) -> None:
+    found = (_sketch(f) for path in paths for f in task_functions(Path(path)))
+    rows = [{**vars(f), "grams": sorted(f.grams), "words": sorted(f.words)} for f in found]
     text = "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows)
-    path.write_bytes(gzip.compress(text.encode(), mtime=0))
+    out.write_bytes(gzip.compress(text.encode(), mtime=0))
+
+
+def _read(row: dict[str, Any]) -> Fingerprint:
+    return Fingerprint(**{**row, "grams": frozenset(row["grams"]), "words": frozenset(row["words"])})
 
 
 def _sketch(f: Fingerprint) -> Fingerprint:
-    return Fingerprint(f.label, f.form, f.header, f.tokens, frozenset(sorted(f.grams)[:SKETCH]))
+    return replace(f, grams=frozenset(sorted(f.grams)[:SKETCH]))
 
 
 def _hash(text: str, size: int) -> int:

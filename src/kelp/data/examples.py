@@ -35,7 +35,7 @@ class DataConfig(Section):
     """`[data]` of a training recipe. Shares and weights are probabilities."""
 
     folder: Path  # where shards are made, unless they are there
-    sources: tuple[str, ...]  # "toy", "stdlib", "package:NAME==VERSION", "directory:PATH", "records:FILE.jsonl.gz"
+    sources: tuple[str, ...]  # those of `kelp corpus build`, and "corpus:DIR", one that is built
     examples: int = Field(gt=0)
     valid_examples: int = Field(default=1000, ge=0)
     vocab_size: int = Field(default=4096, ge=300, le=65536)

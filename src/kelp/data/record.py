@@ -1,15 +1,22 @@
-"""The one type every data step passes on: a function with what is known about it."""
+"""The one type every data step passes on: a function with what is known about it; and its Parquet files."""
 
 import ast
-import dataclasses
 import gzip
+import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class DataError(RuntimeError):
+    """The data cannot be used, or not be made; the message is one sentence."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,9 @@ class Record:
     asserts: tuple[str, ...] = ()  # statements "assert f(1) == 2" that hold for the source
     origin: str = ""  # "package-version/path/in/package.py"
     licence: str = ""  # as the package states it
+    project: str = ""  # what is held out whole
+    split: str = "train"  # or "valid"
+    mutation_score: float | None = None  # share of the near misses tried that an assert tells from the source
 
     def __post_init__(self) -> None:
         if "\r" in self.source or not self.source.endswith("\n"):
@@ -34,25 +44,69 @@ class Record:
                 raise ValueError(f"{self.origin}: {self.name} has a test that is no assert: {line!r}")
 
 
+def schema() -> "pa.Schema":
+    """Of the Parquet files of a corpus: a Record's fields, and what can be told from its source."""
+    pa = arrow()
+    return pa.schema([
+        ("source", pa.string()), ("name", pa.string()), ("signature", pa.string()), ("docstring", pa.string()),
+        ("intent", pa.string()), ("context", pa.string()), ("asserts", pa.list_(pa.string())),
+        ("mutation_score", pa.float32()), ("origin", pa.string()), ("project", pa.string()),
+        ("licence", pa.string()), ("split", pa.string()), ("sha256", pa.string()),
+    ])  # fmt: skip
+
+
+def row(record: Record) -> dict[str, Any]:
+    """The columns of one record."""
+    function = ast.parse(record.source).body[0]
+    derived = {"signature": "", "docstring": "", "sha256": hashlib.sha256(record.source.encode()).hexdigest()}
+    if isinstance(function, FunctionNode):
+        returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
+        derived["signature"] = f"{function.name}({ast.unparse(function.args)}){returns}"
+        derived["docstring"] = ast.get_docstring(function) or ""
+    return {f.name: getattr(record, f.name) for f in fields(Record)} | derived
+
+
 def save(records: Iterable[Record], path: Path) -> None:
-    """Write JSON lines, gzipped when the name ends in .gz; the bytes depend on the records alone."""
-    lines = "".join(json.dumps(dataclasses.asdict(r), ensure_ascii=False) + "\n" for r in records)
-    data = lines.encode()
+    """Write one Parquet file, atomically; the bytes depend on the records alone."""
+    save_table(arrow().Table.from_pylist([row(r) for r in records], schema()), path)
+
+
+def save_table(table: "pa.Table", path: Path) -> None:
+    import pyarrow.parquet as pq
+
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
-    part.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    pq.write_table(table, part, compression="zstd")
     part.replace(path)
 
 
 def load(path: Path) -> list[Record]:
-    """Read what `save` wrote. Raises ValueError with the line number where a line is no record."""
-    records = []
-    for number, fields in enumerate(json_lines(path), start=1):
-        try:
-            records.append(Record(**{**fields, "asserts": tuple(fields["asserts"])}))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: not a record: {error}") from error
-    return records
+    """The records of a Parquet file, or of all those of a corpus folder. Raises DataError."""
+    paths = sorted(path.glob("functions-*.parquet")) if path.is_dir() else [path]
+    if not paths:
+        raise DataError(f"{path} holds no corpus: make one with kelp corpus build --out {path}")
+    return [record for each in paths for record in _read(each)]
+
+
+def _read(path: Path) -> Iterator[Record]:
+    arrow()
+    import pyarrow.parquet as pq
+
+    names = [f.name for f in fields(Record)]
+    try:
+        rows = pq.read_table(path, columns=names).to_pylist()
+        yield from (Record(**{**row, "asserts": tuple(row["asserts"] or ())}) for row in rows)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{path} is no Parquet file of functions: {' '.join(str(error).split())[:200]}") from None
+
+
+def arrow() -> Any:
+    """The module pyarrow, or a sentence that says how to get it."""
+    try:
+        import pyarrow
+    except ImportError:
+        raise DataError("corpora are Parquet files, which need pyarrow: pip install 'kelp[data]'") from None
+    return pyarrow
 
 
 def json_lines(path: Path) -> list[dict[str, Any]]:

@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 
 from kelp.data.batch import INFILL, Batch, Example, Numbers, collate, masked
+from kelp.data.record import DataError
 
 # (prefix, suffix) shapes: each is one compilation of the training step. An example takes the first that holds it.
 BUCKETS = (
     (64, 16), (96, 16), (160, 16), (224, 16), (320, 16), (448, 16), (640, 16),
     (96, 48), (224, 48), (448, 48), (640, 48), (1280, 48),
 )  # fmt: skip
-
-
-class DataError(RuntimeError):
-    """The data folder cannot be used; the message is one sentence."""
 
 
 def save_shard(examples: Sequence[Example], path: Path) -> None:

@@ -11,7 +11,8 @@ from kelp.data.record import Record
 def _toy(kind: str, intent: str, source: str, *asserts: str) -> Record:
     source = source.strip("\n") + "\n"
     name = source[len("def ") : source.index("(")]
-    return Record(source, name, intent, asserts=tuple(f"assert {a}" for a in asserts), origin=f"toy/{kind}")
+    tests = tuple(f"assert {a}" for a in asserts)
+    return Record(source, name, intent, asserts=tests, origin=f"toy/{kind}", project="toy")
 
 
 TRAIN: tuple[Record, ...] = (

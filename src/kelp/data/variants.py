@@ -88,7 +88,9 @@ def variant(records: Sequence[Record], bank: Bank, sandbox: Sandbox, rng: random
         if not free_names(program.source) <= known:
             continue
         name, source = renamed(program, origin, records, rng)
-        record = Record(source, name, context=origin.context, origin=origin.origin + VARIANT, licence=origin.licence)
+        record = dataclasses.replace(
+            origin, source=source, name=name, intent="", asserts=(), origin=origin.origin + VARIANT, mutation_score=None
+        )
         calls = [f"{name}({given})" for given in inputs.arguments_like(origin.asserts, origin.name, rng, CALLS)]
         answers = sandbox.evaluate(source.encode(), calls, origin.context or "")
         if sum(a.repr is not None for a in answers) < WORKING * len(calls):

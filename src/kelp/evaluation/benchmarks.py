@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from kelp.data.build import split
-from kelp.data.corpus import first_sentence
 from kelp.data.decontaminate import MBPP_TRAIN
+from kelp.data.functions import first_sentence
 from kelp.data.record import json_lines, load
 from kelp.data.toy import TASKS
 from kelp.data.variants import VARIANT
@@ -122,13 +122,14 @@ def _is_literal(text: str) -> bool:
 
 
 def corpus(folder: Path) -> Programs:
-    """The functions that a data folder holds out, whole files of them, with the asserts they came with.
+    """The functions that a corpus or data folder holds out, whole projects of them, with their asserts.
 
     All but the last assert are visible, all are hidden. Raises OSError, and ValueError where nothing is held out.
     """
-    train, held_out = split(load(folder / "records.jsonl.gz"))
+    records = folder / "records.parquet"  # of a folder of training data; else it is a corpus
+    train, held_out = split(load(records if records.exists() else folder))
     if train == held_out:
-        raise ValueError(f"{folder} holds too few functions for any to be held out")
+        raise ValueError(f"{folder} holds no project out, so there is nothing to measure on")
     for record in held_out:
         if len(record.asserts) > 1 and record.context is not None and not record.origin.endswith(VARIANT):
             yield {

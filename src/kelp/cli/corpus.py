@@ -1,0 +1,179 @@
+"""`kelp corpus`: functions to train on, from any Python there is, and tests for them."""
+
+import json
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kelp.cli.problem import Problem
+from kelp.cli.progress import progress_bar
+from kelp.cli.tables import print_table
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a corpus of functions to train on.")
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a corpus.")]
+Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="Processes; default: one a core.", show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+class Engine(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
+@app.command()
+def build(
+    source: Annotated[
+        list[str],
+        typer.Option(
+            metavar="SOURCE",
+            help="toy, quine[:PATH], stdlib, dir:PATH, package:NAME[==VERSION], list:FILE.toml, files:GLOB, "
+            "hf:NAME[/CONFIG] or mbpp:FILE; give it as often as you like.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to fill.")],
+    exclude: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Keep its functions out, and copies of them: .py, .jsonl, or a folder."),
+    ] = None,
+    text_column: Annotated[
+        str, typer.Option(metavar="NAME", help="The column of a data set's rows that is the text.", show_default=False)
+    ] = "",
+    contents: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where the files lie that a data set names by a blob_id alone.")
+    ] = None,
+    max_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="Leave longer functions out.")] = 8000,
+    engine: Annotated[
+        Engine, typer.Option(help="What runs the work: this machine's cores, or a Ray cluster.")
+    ] = Engine.local,
+    jobs: Jobs = os.cpu_count() or 1,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw lengths, projects and licences.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take the functions out of all sources, each once, none that a benchmark holds, into Parquet files.
+
+    Interrupt it and run it again: it goes on. What was dropped and why is in DIR/dropped.jsonl.
+
+    \b
+    Examples:
+      kelp corpus build --source list:configs/corpus-pypi.toml --source stdlib --out corpus
+      kelp corpus build --source quine:../marin --source dir:my/project --exclude my/tasks.jsonl --out corpus
+      kelp corpus build --source 'files:gs://bucket/python/*.parquet' --text-column text --out corpus
+      kelp corpus build --source hf:HuggingFaceTB/stack-edu/Python --engine ray --jobs 200 --out corpus
+    """
+    from kelp.data import corpus
+    from kelp.data.record import DataError
+    from kelp.data.sources import Columns
+
+    columns = Columns(text_column, contents) if contents else Columns(text_column)
+    settings = corpus.Settings(tuple(source), tuple(map(str, exclude or ())), columns, max_bytes)
+    try:
+        with progress_bar() as progress:
+            report = corpus.build(settings, out, jobs=jobs, engine=engine.value, progress=progress)
+    except DataError as error:
+        raise Problem(f"{error}.") from None
+    _show(out, report, plot, as_json)
+    if not as_json:
+        print(f"Next: kelp corpus specs {out}")
+
+
+@app.command()
+def specs(
+    folder: Folder,
+    seed: Annotated[int, typer.Option(metavar="N", help="For the inputs that are tried.")] = 0,
+    jobs: Jobs = os.cpu_count() or 1,
+    as_json: AsJson = False,
+) -> None:
+    """Find out what the functions of a corpus do, by running them in the sandbox, and keep it as asserts.
+
+    Interrupt it and run it again: it goes on.
+
+    \b
+    Examples:
+      kelp corpus specs corpus
+    """
+    from kelp.data import corpus
+    from kelp.data.record import DataError
+
+    try:
+        with progress_bar() as progress:
+            report = corpus.specify(folder, seed=seed, jobs=jobs, progress=progress)
+    except DataError as error:
+        raise Problem(f"{error}.") from None
+    _show(folder, report, None, as_json)
+
+
+@app.command()
+def show(
+    folder: Folder,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw lengths, projects and licences.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say what a corpus holds.
+
+    \b
+    Examples:
+      kelp corpus show corpus
+      kelp corpus show corpus --plot corpus.png
+    """
+    path = folder / "report.json"
+    if not path.exists():
+        raise Problem(f"{folder} holds no finished corpus: make one with kelp corpus build --out {folder}.")
+    _show(folder, json.loads(path.read_text()), plot, as_json)
+
+
+def _show(folder: Path, report: dict[str, Any], plot: Path | None, as_json: bool) -> None:
+    if plot is not None:
+        _plot(folder, plot)
+    if as_json:
+        print(json.dumps(report))
+        return
+    total = report["functions"]
+    rows = [[p["project"] or "-", p["split"], *_counts(p)] for p in report["by_project"][:20]]
+    if len(report["by_project"]) > 20:
+        rows.append([f"and {len(report['by_project']) - 20} more", "", "", "", "", ""])
+    rows.append(["all", "", *_counts(report)])
+    print_table(["project", "split", "functions", "can run", "with spec", "mutation score"], rows)
+    print()
+    licences = list(report["licences"].items())[:12]
+    print_table(["licence", "functions"], [[name or "-", f"{n:,}"] for name, n in licences])
+    print()
+    print_table(["dropped", "functions"], [[reason, f"{n:,}"] for reason, n in report["dropped"].items()])
+    low, middle, high = report["lines"] or (0, 0, 0)
+    print(
+        f"\n{folder}: {total:,} functions of {report['projects']:,} projects in {report['shards']:,} files, from "
+        f"{report['found']:,} found; {report['with_docstring'] / max(total, 1):.0%} with a docstring; "
+        f"{low}, {middle}, {high} lines long (10th, 50th, 90th percentile)"
+    )
+
+
+def _counts(counts: dict[str, Any]) -> list[str]:
+    score = counts["mutation_score"]
+    score = "-" if score is None else f"{score:.2f}"
+    return [*(f"{counts[name]:,}" for name in ("functions", "can_run", "with_spec")), score]
+
+
+def _plot(folder: Path, path: Path) -> None:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise Problem("--plot needs matplotlib: pip install 'kelp[data]'.") from None
+    from kelp.data.corpus import summary
+    from kelp.data.record import load
+
+    lines = [record.source.count("\n") for record in load(folder)]
+    found = summary(folder)
+    figure = Figure(figsize=(11, 4.5), layout="constrained")
+    lengths, projects, licences = figure.subplots(1, 3)
+    lengths.hist([min(n, 100) for n in lines], bins=50)
+    lengths.set(xlabel="lines (100: and more)", ylabel="functions")
+    for axes, names, counts in (
+        (projects, [p["project"] or "-" for p in found["by_project"]], [p["functions"] for p in found["by_project"]]),
+        (licences, [name or "-" for name in found["licences"]], list(found["licences"].values())),
+    ):
+        axes.barh([name[:24] for name in names[:20]][::-1], counts[:20][::-1])
+        axes.set_xlabel("functions")
+        axes.tick_params(labelsize=8)
+    figure.savefig(path, dpi=150)

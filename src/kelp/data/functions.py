@@ -1,0 +1,98 @@
+"""From the text of modules to Records: each function with its intent and what it needs to run.
+
+Nothing found here is imported or executed at this step.
+"""
+
+import ast
+import re
+import textwrap
+import zlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from kelp.data.context import Library, Module, dedented
+from kelp.data.record import FunctionNode, Record, body_without_docstring
+
+MAX_LINES = 200
+MAX_INTENT = 200  # characters
+VALID = 20  # one project in this many is held out whole
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A function, or a module, that does not become a Record."""
+
+    where: str  # "package-version/path:name"
+    reason: str
+    of: str = ""  # what it is a copy of
+
+
+def functions_of(modules: Iterable[Module], project: str) -> Iterator[Record | Dropped]:
+    """The functions and methods of the modules of one project, in order."""
+    modules = list(modules)
+    library = Library(modules)
+    part = split_of(project)
+    for module in modules:
+        names = library.names(module)
+        if names is None:
+            yield Dropped(module.origin, "module does not parse")
+            continue
+        for node in _functions(names.tree):
+            yield _record(module, library, node, project, part)
+
+
+def split_of(project: str) -> str:
+    """Projects are held out whole: what one function of a project teaches about another would flatter the figures."""
+    return "valid" if zlib.crc32(project.lower().encode()) % VALID == 0 else "train"
+
+
+def _functions(tree: ast.Module) -> Iterator[FunctionNode]:
+    """Functions and methods, in order; not those inside other functions, which may use their variables."""
+    stack: list[ast.AST] = list(reversed(tree.body))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, FunctionNode):
+            yield node
+        else:
+            blocks = [c for c in ast.iter_child_nodes(node) if isinstance(c, ast.stmt | ast.excepthandler)]
+            stack.extend(reversed(blocks))
+
+
+def _record(module: Module, library: Library, node: FunctionNode, project: str, part: str) -> Record | Dropped:
+    where = f"{module.origin}:{node.name}"
+    if _is_stub(node):
+        return Dropped(where, "stub")
+    first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+    if (node.end_lineno or first) - first >= MAX_LINES:
+        return Dropped(where, f"longer than {MAX_LINES} lines")
+    names = library.names(module)
+    source = dedented(names.lines, node) if names else None
+    if source is None:
+        return Dropped(where, "does not compile on its own")
+    intent = first_sentence(ast.get_docstring(node) or "")
+    context = library.context(module, source, node.name)
+    return Record(source, node.name, intent, context, (), module.origin, module.licence, project=project, split=part)
+
+
+def _is_stub(node: FunctionNode) -> bool:
+    """Nothing in it to repair: no statement, or one that only passes, raises or hands something back as it is."""
+    decorators = " ".join(ast.unparse(d) for d in node.decorator_list)
+    if "overload" in decorators or "abstractmethod" in decorators:
+        return True
+    match body_without_docstring(node):
+        case []:
+            return True
+        case [ast.Pass() | ast.Raise() | ast.Expr(value=ast.Constant())]:
+            return True
+        case [ast.Return(value=None | ast.Constant() | ast.Name() | ast.Attribute(value=ast.Name()))]:
+            return True
+    return False
+
+
+def first_sentence(docstring: str) -> str:
+    """The first sentence of the first paragraph, on one line, cut at a word when it is long."""
+    paragraph = " ".join(re.split(r"\n\s*\n", docstring.strip())[0].split())
+    sentence = re.split(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!cf\.)(?<!vs\.)\s+(?=[A-Z`*'\"(])", paragraph)[0]
+    if sentence.startswith((">>>", "..", ":")):
+        return ""
+    return textwrap.shorten(sentence, MAX_INTENT, placeholder=" ...") if len(sentence) > MAX_INTENT else sentence

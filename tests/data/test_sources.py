@@ -1,0 +1,170 @@
+"""Where functions come from: packages, folders, and data sets as they are published."""
+
+import gzip
+import io
+import json
+import subprocess
+import tarfile
+import zipfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from kelp.data import sources
+from kelp.data.record import DataError, Record
+from kelp.data.sources import Columns, expand, read
+
+INC = "def inc(x):\n    return x + 1\n"
+
+
+def records(unit, columns=Columns()):
+    return [found for found in read(unit, columns) if isinstance(found, Record)]
+
+
+@pytest.fixture
+def packages(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "PACKAGES", tmp_path)
+    return tmp_path
+
+
+def test_a_wheel_in_the_cache_is_read_without_being_installed(packages):
+    with zipfile.ZipFile(packages / "my_pack-1.2-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("my_pack/core.py", "import nowhere\n" + INC)
+        wheel.writestr("my_pack/extra/more.py", "def dec(x):\n    return x - 1\n")
+        wheel.writestr("my_pack/tests/test_core.py", "def test(x):\n    return x + 2\n")
+        wheel.writestr("my_pack-1.2.dist-info/METADATA", "Name: my-pack\nVersion: 1.2\nLicense-Expression: MIT\n\n")
+    found = records("package:my-pack==1.2")
+    assert [r.origin for r in found] == ["my-pack-1.2/my_pack/core.py", "my-pack-1.2/my_pack/extra/more.py"]
+    assert {(r.licence, r.project) for r in found} == {("MIT", "my-pack")}
+    assert [r.name for r in records("package:my-pack==1.2 my_pack/extra")] == ["dec"]
+
+
+def test_a_source_distribution_is_read_without_running_its_setup(packages):
+    with tarfile.open(packages / "my_pack-1.3.tar.gz", "w:gz") as archive:
+        for name, text in {
+            "PKG-INFO": "Name: my-pack\nVersion: 1.3\nClassifier: License :: OSI Approved :: BSD License\n\n",
+            "setup.py": "raise SystemExit('ran')\n",
+            "src/my_pack/core.py": INC,
+        }.items():
+            member = tarfile.TarInfo(f"my_pack-1.3/{name}")
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    assert [(r.origin, r.licence) for r in records("package:my-pack==1.3")] == [
+        ("my-pack-1.3/my_pack/core.py", "BSD License")
+    ]
+
+
+def test_the_standard_library_is_taken_without_its_tests():
+    found = {r.origin.split("/", 1)[1]: r for r in sources.stdlib() if isinstance(r, Record)}
+    assert "heapq.py" in found and "json/decoder.py" in found
+    assert not any("/test/" in origin or "site-packages" in origin for origin in found)
+    assert (found["heapq.py"].licence, found["heapq.py"].project) == ("PSF-2.0", "python")
+
+
+def test_a_folder_is_taken_without_its_tests_and_a_checkout_without_what_git_ignores(tmp_path):
+    project = tmp_path / "project"
+    for name in ("a.py", "new.py", "tests/helpers.py", "test_a.py"):
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(INC)
+    assert [r.origin for r in records(f"dir:{project}")] == ["project/a.py", "project/new.py"]
+    git = ["git", "-C", str(project)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "add", "a.py", "tests"], check=True)
+    assert [r.origin for r in records(f"quine:{project}")] == ["project/a.py"]
+    with pytest.raises(DataError, match="no git checkout"):
+        records(f"quine:{tmp_path}")
+
+
+def test_mbpp_training_tasks_keep_their_asserts_and_the_others_are_not_taken(tmp_path):
+    rows = [
+        {"task_id": n, "text": "Add one.", "code": "import math\r\ndef inc(x):\r\n  return math.floor(x) + 1",
+         "test_list": ["assert inc(1) == 2"], "test_setup_code": ""}
+        for n in (11, 555, 601)
+    ]  # fmt: skip
+    (tmp_path / "mbpp.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert records(f"mbpp:{tmp_path / 'mbpp.jsonl'}") == [Record(
+        "def inc(x):\n  return math.floor(x) + 1\n", "inc", "Add one.", "import math\n", ("assert inc(1) == 2",),
+        "mbpp-601/task.py", "CC-BY-4.0", "mbpp",
+    )]  # fmt: skip
+
+
+def test_a_list_names_packages_and_other_sources(tmp_path):
+    path = tmp_path / "list.toml"
+    path.write_text('sources = ["stdlib"]\npackages = ["toolz==1.2.0", "sympy==1.14.0 sympy/ntheory"]\n')
+    assert expand(f"list:{path}") == ["stdlib", "package:toolz==1.2.0", "package:sympy==1.14.0 sympy/ntheory"]
+    path.write_text('package = ["toolz"]\n')
+    with pytest.raises(DataError, match="holds package; only packages and sources count"):
+        expand(f"list:{path}")
+
+
+# As data sets of code come: the text in a column.
+ROWS = [
+    {"repo_name": "ann/one", "path": "a.py", "license": "mit", "content": INC},
+    {"repo_name": "bob/two", "path": "b.py", "license": "bsd", "content": INC + "def g(:\n"},
+    {"repo_name": "cat/three", "path": "c.py", "license": "mit",
+     "content": "import math\ndef up(x):\n    return math.ceil(x)\n"},
+]  # fmt: skip
+
+
+def write_rows(path, rows):
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    else:
+        data = "".join(json.dumps(row) + "\n" for row in rows).encode()
+        path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "rows.jsonl", "rows.jsonl.gz"])
+def test_rows_of_files_are_modules_of_their_projects(tmp_path, name):
+    write_rows(tmp_path / name, ROWS)
+    (unit,) = expand(f"files:{tmp_path}/*")
+    assert [(r.project, r.origin, r.licence, r.context) for r in records(unit)] == [
+        ("ann/one", "ann/one/a.py", "mit", ""), ("cat/three", "cat/three/c.py", "mit", "import math\n"),
+    ]  # fmt: skip
+
+
+def test_the_column_of_the_text_can_be_named(tmp_path):
+    write_rows(tmp_path / "rows.jsonl", [{"program": INC}])
+    with pytest.raises(DataError, match="no column text or content or code or source among program"):
+        records(f"files:{tmp_path}/rows.jsonl")
+    assert [r.name for r in records(f"files:{tmp_path}/rows.jsonl", Columns("program"))] == ["inc"]
+
+
+def test_files_that_are_named_by_blob_id_alone_are_fetched(tmp_path):
+    """As Stack-Edu has it: the contents lie in Software Heritage's bucket, gzipped, in their own encoding."""
+    contents = tmp_path / "content"
+    contents.mkdir()
+    (contents / "abc").write_bytes(gzip.compress(b"# \xe9\n" + INC.encode()))
+    row = {"blob_id": "abc", "repo_name": "ann/one", "path": "/a.py", "src_encoding": "ISO-8859-1",
+           "detected_licenses": ["MIT"], "license_type": "permissive"}  # fmt: skip
+    write_rows(tmp_path / "rows.parquet", [row])
+    (found,) = records(f"files:{tmp_path}/rows.parquet", Columns(contents=f"file://{contents}"))
+    assert (found.source, found.licence, found.project) == (INC, "MIT", "ann/one")
+    with pytest.raises(DataError, match="cannot be read"):
+        records(f"files:{tmp_path}/rows.parquet", Columns(contents=f"file://{tmp_path}"))
+
+
+def test_a_data_set_of_the_hub_is_streamed_shard_by_shard(tmp_path):
+    pytest.importorskip("datasets")
+    for number, row in enumerate(ROWS):
+        write_rows(tmp_path / f"train-{number}.parquet", [row])
+    units = expand(f"hf:{tmp_path}")
+    assert len(units) == 3
+    assert [r.project for unit in units for r in records(unit)] == ["ann/one", "cat/three"]
+
+
+@pytest.mark.parametrize(
+    ("source", "sentence"),
+    [
+        ("nothing", "'nothing' is no source: those are toy"),
+        ("list:nowhere.toml", "list:nowhere.toml cannot be read: No such file or directory"),
+        ("files:nowhere/rows.parquet", "files:nowhere/rows.parquet stands for no file"),
+        ("dir:nowhere", "dir:nowhere: there is no such folder"),
+        ("mbpp:nowhere.jsonl", "mbpp:nowhere.jsonl cannot be read: No such file or directory"),
+    ],
+)
+def test_a_source_that_is_not_there_has_its_sentence(source, sentence):
+    with pytest.raises(DataError, match=sentence):
+        for unit in expand(source):
+            records(unit)
