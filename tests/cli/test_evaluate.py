@@ -83,6 +83,21 @@ def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp: Kelp
     )
 
 
+def test_bugs_of_a_folder_import_their_own_module(kelp: Kelp, tmp_path: Path) -> None:
+    folder = tmp_path / "bugs/area"
+    folder.mkdir(parents=True)
+    (tmp_path / "bugs/bugs.toml").write_text('[area]\ngroup = "shapes"\nedits = 1\n')
+    for name, text in {"area": BROKEN, "test_area": CODE, "test_area_hidden": HIDDEN_CODE, "fixed": FIXED}.items():
+        (folder / f"{name}.py").write_text(text.replace("from program", "from area"))
+    command = ["eval", "cases", "bugs", *NONE, "--max-runs", 64, "--out", "out"]
+    ran = kelp(*command, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.json["results"]["none-random"]["shapes"]["correct"]["mean"] == 1.0
+    assert kelp(*command).code == 0
+    (folder / "test_area.py").write_text(HIDDEN_CODE.replace("from program", "from area"))
+    assert "input is" in kelp(*command).sentence  # other tests, another evaluation
+
+
 def test_a_killed_run_goes_on_where_it_was(kelp: Kelp, tmp_path: Path) -> None:
     write(tmp_path, *({**BUG, "id": str(i)} for i in range(12)))
     command = ["eval", "cases", "bugs.jsonl", *NONE, "--out", "out", "--max-runs", "48"]
@@ -219,7 +234,8 @@ def test_the_corpus_is_what_a_data_folder_holds_out(kelp: Kelp, tmp_path: Path) 
     ("arguments", "sentence"),
     [
         (("cases", "nowhere.jsonl"), "nowhere.jsonl does not exist."),
-        (("cases", "."), ". is a directory: give a Python file."),
+        (("cases", "."), "bugs.toml does not exist."),
+        (("cases", "toml"), "toml/bugs.toml is not TOML: "),
         (("cases", "empty.jsonl"), "There is no case in cases to search."),
         (("cases", "latin.jsonl"), "latin.jsonl is not UTF-8."),
         (("cases", "bugs.jsonl", "--max-seconds", "0"), "--max-seconds must be positive, not 0.0."),
@@ -236,6 +252,8 @@ def test_each_mistake_has_its_sentence(
     write(tmp_path, BUG)
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "latin.jsonl").write_bytes(b'{"id": "\xe9"}\n')
+    (tmp_path / "toml").mkdir()
+    (tmp_path / "toml/bugs.toml").write_text("[area")
     ran = kelp_here("eval", *arguments, *(() if "--model" in arguments else NONE))
     assert (ran.code, ran.out) == (2, b"")
     assert ran.sentence.startswith(sentence)

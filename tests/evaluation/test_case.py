@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kelp.evaluation.case import Case, read_cases
+from kelp.evaluation.case import Case, Oracle, read_cases, read_folder, shared_sandbox
 from kelp.search.task import Target
 
 GOOD = {"id": "a", "source": "def f(x):\n    return x\n", "visible_tests": ["assert f(1) == 2"]}
@@ -45,6 +45,7 @@ def test_a_case_that_is_written_is_read_again(tmp_path: Path) -> None:
         ({"id": 7}, "id cannot be '7'"),
         ({"id": ""}, "the id is empty"),
         ({"group": "all"}, "group 'all' is that of all cases"),
+        ({"module": "a.b"}, "module 'a.b' is no name of a module"),
         ({"source": "def f(:"}, "source does not parse"),
         ({"source": "x = 1"}, "source holds no function"),
         ({"function": "g"}, "source holds no function g"),
@@ -71,3 +72,41 @@ def test_a_search_is_told_of_all_functions_unless_one_is_named() -> None:
     assert Case("a", source, tests, function="g").task.targets == (Target("g", "", tests),)
     code = "from program import f\n\ndef test_f():\n    assert f(1) == 2\n    assert f(2) == 3\n"
     assert [t.asserts for t in Case("a", source, code).task.targets] == [("assert f(1) == 2", "assert f(2) == 3"), ()]
+
+
+def bug_folder(folder: Path) -> Path:
+    (folder / "double").mkdir()
+    (folder / "bugs.toml").write_text('[double]\ngroup = "g"\nintent = "Double."\nedits = 1\n')
+    (folder / "double/double.py").write_text("def double(x):\n    return x + 1\n")
+    (folder / "double/test_double.py").write_text(
+        "from double import double\n\ndef test():\n    assert double(2) == 4\n"
+    )
+    return folder
+
+
+def test_a_folder_of_bugs_is_read(tmp_path: Path) -> None:
+    folder = bug_folder(tmp_path)
+    [case], skipped = read_folder(folder)
+    assert skipped == []
+    assert (case.id, case.module, case.group, case.intent) == ("double", "double", "g", "Double.")
+    assert (case.source, case.fixed, case.hidden_tests) == ((folder / "double/double.py").read_text(), None, ())
+    (folder / "double/fixed.py").write_text("def double(x):\n    return 2 * x\n")
+    (folder / "double/test_double_hidden.py").write_text(
+        "from double import double\n\ndef test():\n    assert double(5) == 10\n"
+    )
+    [case], _ = read_folder(folder)
+    assert case.fixed is not None
+    with shared_sandbox() as sandbox, Oracle(case, sandbox) as oracle:
+        assert not oracle.run(case.source.encode()).ok
+        assert oracle.passes(case.fixed)
+
+
+def test_a_bad_bug_of_a_folder_is_named_and_skipped(tmp_path: Path) -> None:
+    table = bug_folder(tmp_path) / "bugs.toml"
+    table.write_text(f"here = 1\n{table.read_text()}[gone]\n")
+    cases, skipped = read_folder(tmp_path)
+    assert [case.id for case in cases] == ["double"]
+    assert skipped == ["here: not a JSON object", "gone: there is no 'source'"]
+    table.write_text("[double")
+    with pytest.raises(ValueError):
+        read_folder(tmp_path)

@@ -206,7 +206,10 @@ def corpus(
 @benchmark
 def cases(
     request: Request,
-    path: Annotated[Path, typer.Argument(metavar="FILE.jsonl", help="Bugs, one JSON object a line.")],
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="FILE.jsonl|FOLDER", help="Bugs, one JSON object a line, or a folder with a bugs.toml."),
+    ],
 ) -> None:
     """Bugs of your own. Bad lines, and bugs that fail no visible test, are named on stderr and left out.
 
@@ -221,15 +224,23 @@ def cases(
       function       what may be edited, methods as Class.method (all functions)
       group          figures are given for each (none)
       fixed          the correct program, to tell exact patches and right places (none)
+      module         what pytest code imports the program as (program)
+
+    \b
+    Files of a folder, NAME being a table of its bugs.toml, with group, intent and function:
+      NAME/NAME.py, NAME/test_NAME.py, NAME/test_NAME_hidden.py (none), NAME/fixed.py (none)
 
     \b
     Examples:
       kelp eval cases bugs.jsonl
+      kelp eval cases examples/bugs --model none
       kelp eval cases runs/mbpp/cases.jsonl --max-runs 256 --out runs/more
     """
     from kelp.cli.results import digest
+    from kelp.evaluation.case import BUGS
 
-    _run("cases", partial(_given, path, request), request, {"input": digest(path)})
+    files = [path / BUGS, *sorted(path.glob("*/*.py"))] if path.is_dir() else [path]
+    _run("cases", partial(_given, path, request), request, {"input": digest(*files)})
 
 
 def _run_broken(
@@ -269,14 +280,16 @@ def _broken(
 
 
 def _given(path: Path, request: Request, advance: Callable[[], object]) -> "tuple[list[Case], list[str]]":
-    """Cases from a file that are bugs indeed. Raises Problem."""
-    from kelp.evaluation.case import read_cases
+    """Cases from a file or a folder that are bugs indeed. Raises Problem."""
+    from kelp.evaluation.case import BUGS, read_cases, read_folder
     from kelp.evaluation.corrupt import only_bugs
 
     try:
-        cases, skipped = read_cases(path)
+        cases, skipped = read_folder(path) if path.is_dir() else read_cases(path)
     except UnicodeDecodeError:
         raise Problem(f"{path} is not UTF-8.") from None
+    except ValueError as error:
+        raise Problem(f"{path / BUGS} is not TOML: {error}.") from None
     bugs, more = only_bugs(_drawn(cases, request), advance)
     return bugs, [f"{path.name}, {said}" for said in skipped] + more
 

@@ -97,6 +97,6 @@ def dump(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, indent=indent, default=asdict)
 
 
-def digest(path: Path) -> str:
-    """What tells a file from another."""
-    return hashlib.sha256(read(path)).hexdigest()[:16]
+def digest(*paths: Path) -> str:
+    """What tells a file, or several, from others."""
+    return hashlib.sha256(b"".join(map(read, paths))).hexdigest()[:16]

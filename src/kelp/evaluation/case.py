@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import json
 import tempfile
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ from kelp.syntax.program import parses
 
 RUN_SECONDS = 1.0  # limit of one run of the visible tests, whatever time is left: figures must not depend on that
 HIDDEN_SECONDS = 5.0  # and of the hidden ones, which are run once a patch
-PROGRAM = "program"  # the module that a text of pytest code imports
+PROGRAM = "program"  # the module that a text of pytest code imports, unless it is told of another
+
+BUGS = "bugs.toml"  # of a folder of bugs: a table for each, named as its folder
+FILES = {"source": "{}.py", "visible_tests": "test_{}.py", "hidden_tests": "test_{}_hidden.py", "fixed": "fixed.py"}
 
 Tests = tuple[str, ...] | str  # statements, each of them a test, or one text of pytest code
 
@@ -42,6 +46,7 @@ class Case:
     group: str = ""
     fixed: str | None = None  # a correct program
     rejected: int = 0  # broken programs that were drawn before this one and passed every visible test
+    module: str = PROGRAM  # what pytest code imports the program as
 
     def __post_init__(self) -> None:
         for field, kind in CHECKED.items():
@@ -51,6 +56,8 @@ class Case:
             raise ValueError("the id is empty")
         if self.group == "all":
             raise ValueError("group 'all' is that of all cases")
+        if not self.module.isidentifier():
+            raise ValueError(f"module {self.module!r} is no name of a module")
         for field in ("source", "fixed"):
             text = getattr(self, field)
             if text is not None and not _parses(text):
@@ -81,7 +88,7 @@ class Case:
         return Task(self.source.encode(), targets, self.setup.encode())
 
 
-CHECKED: dict[str, Any] = dict.fromkeys(("id", "source", "setup", "intent", "function", "group"), str)
+CHECKED: dict[str, Any] = dict.fromkeys(("id", "source", "setup", "module", "intent", "function", "group"), str)
 CHECKED |= {"visible_tests": str | tuple, "hidden_tests": str | tuple, "fixed": str | None, "rejected": int}
 
 
@@ -89,7 +96,7 @@ class Oracle:
     """The tests of one case: the visible ones, as a search runs them, and the hidden ones, as a judge does.
 
     Statements are run in the sandbox that all cases share; pytest code in one of its own, with the program as the
-    module `program`. Hidden tests do not lie beside it while visible ones run. Use as a context manager.
+    module that they import. Hidden tests do not lie beside it while visible ones run. Use as a context manager.
     """
 
     def __init__(self, case: Case, shared: Sandbox) -> None:
@@ -134,7 +141,7 @@ class Oracle:
 
     def _own(self, stack: ExitStack, tests: str, seconds: float) -> Sandbox:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kelp-case-")))
-        program, test = folder / f"{PROGRAM}.py", folder / f"test_{PROGRAM}.py"
+        program, test = folder / f"{self.case.module}.py", folder / f"test_{self.case.module}.py"
         program.write_text(self.case.source, encoding="utf-8")
         test.write_text(tests, encoding="utf-8")
         suite = Suite(pytest_files=(test,))
@@ -204,6 +211,25 @@ def read_cases(path: Path) -> tuple[list[Case], list[str]]:
     """
     lines = path.read_text(encoding="utf-8").split("\n")
     return collect((f"line {number}", line) for number, line in enumerate(lines, start=1) if line.strip())
+
+
+def read_folder(folder: Path) -> tuple[list[Case], list[str]]:
+    """The cases of a folder of bugs, and what is wrong with the others.
+
+    `bugs.toml` has a table for each bug, with fields of `Case` and, for readers, `edits`. The folder of its name, which
+    is that of its module too, holds its `FILES`. Raises OSError, and ValueError where a file is no UTF-8 or no TOML.
+    """
+    bugs = tomllib.loads((folder / BUGS).read_text(encoding="utf-8"))
+    return collect((name, _of_folder(folder / name, about)) for name, about in bugs.items())
+
+
+def _of_folder(folder: Path, about: Any) -> Any:
+    if not isinstance(about, dict):
+        return about
+    name = folder.name
+    paths = {field: folder / file.format(name) for field, file in FILES.items()}
+    texts = {field: path.read_text(encoding="utf-8") for field, path in paths.items() if path.is_file()}
+    return {"id": name, "module": name} | {key: about[key] for key in about if key != "edits"} | texts
 
 
 def collect(items: "Iterator[tuple[str, str | Mapping[str, Any]]]") -> tuple[list[Case], list[str]]:
