@@ -51,7 +51,7 @@ class Fingerprint:
 
     label: str
     form: int  # 64 bits of the normal form
-    header: int  # 32 bits of name and number of parameters; 0 for special methods, which all classes share
+    header: int  # 32 bits of name and number of parameters; 0 where they name no task
     tokens: int  # length of the normal form
     grams: frozenset[int]  # 32 bits a gram
     words: frozenset[int] = frozenset()  # 32 bits a gram of the task's text, or the docstring
@@ -146,27 +146,31 @@ def _normalised(function: FunctionNode) -> str:
 
 
 def excluded_source(source: str, label: str, intent: str = "") -> Iterator[Fingerprint]:
-    """Every function of a program, nested ones and methods too; none where it does not parse."""
+    """Every function of a program, nested ones and methods too; none where it does not parse.
+
+    Only the names of the functions at the top level are those of tasks.
+    """
     try:
         tree = ast.parse(source)
     except SyntaxError:
         return
     for node in ast.walk(tree):
         if isinstance(node, FunctionNode):
-            yield fingerprint(ast.unparse(node), label, intent)
+            found = fingerprint(ast.unparse(node), label, intent)
+            yield found if node in tree.body else replace(found, header=0)
 
 
 def task_functions(path: Path) -> Iterator[Fingerprint]:
     """Every function that a file or folder holds: Python, or JSON lines of tasks as benchmarks come.
 
     Of a task are taken its text (`text` or `intent`, else the docstring) and its code: `code`, `fixed` and `source`, or
-    `prompt` with `canonical_solution`. Of MBPP the tasks for training (`MBPP_TRAIN`) are left out.
+    `prompt` with `canonical_solution`. Of MBPP the tasks for training (`MBPP_TRAIN`) are left out. What functions of
+    Python files are called is taken for no task's name.
     """
-    if path.is_dir():
-        for file in sorted(path.rglob("*.py")):
-            yield from excluded_source(file.read_text(), f"{path.name}/{file.relative_to(path)}")
-    elif path.suffix == ".py":
-        yield from excluded_source(path.read_text(), path.name)
+    if path.is_dir() or path.suffix == ".py":
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            label = f"{path.name}/{file.relative_to(path)}" if path.is_dir() else path.name
+            yield from (replace(f, header=0) for f in excluded_source(file.read_text(), label))
     else:
         for number, task in enumerate(json_lines(path), start=1):
             if "test_list" in task and task.get("task_id") in MBPP_TRAIN:
