@@ -19,6 +19,7 @@ def families(*lines: str) -> Families:
 
 ROLES = {
     "name": ["identifier"],
+    "parentheses": ["parenthesized_expression"],
     "call": ["call"],
     "arguments": ["argument_list"],
     "special argument": ["keyword_argument", "list_splat", "dictionary_splat", "generator_expression"],

@@ -1,0 +1,207 @@
+"""Clean programs written another way: one expression or statement in place of an equal one, all else byte for byte."""
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from kelp.diffusion.evidence import PREDICATES, bound, kind_of
+from kelp.diffusion.mutations import is_valid
+from kelp.diffusion.rules import DIFFERENT, EQUAL, Rule, directed
+from kelp.diffusion.shapes import editable, indentation
+from kelp.diffusion.terms import TRUTH, Form, Term, bare, read
+from kelp.syntax.edits import Edit
+from kelp.syntax.program import Program, parse
+
+LETTER = re.compile(rb"[a-zA-Z]")
+WORD = re.compile(rb"[a-z]{2,}")
+WORD_END = re.compile(rb"[\w\x80-\xff]")
+INDENT = b"    "  # of blocks in rules
+ALIKE = frozenset({"int", "str", "list", "tuple"})  # kinds whose sums can be grouped at will
+Bound = Mapping[bytes, int]  # letters of a rule, and the nodes that they stand for
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A rule in one direction, read: what to look for, and the program that is put in its place."""
+
+    rule: Rule
+    left: Term
+    right: Program
+    place: int  # the node of `right` that is written
+    builtins: frozenset[bytes]  # names that must mean what Python says
+
+    @property
+    def where(self) -> list[tuple[str, list[bytes]]]:
+        """The clauses: a predicate and its letters."""
+        clauses = [clause.split() for clause in self.rule.where.split(";") if clause]
+        return [(predicate, [letter.encode() for letter in letters]) for predicate, *letters in clauses]
+
+
+def compiled(rules: tuple[Rule, ...]) -> tuple[Rewrite, ...]:
+    """The rules in every direction in which all letters of what is written are known."""
+    found = []
+    for rule in directed(rules):
+        for tested in (False, True) if is_expression(rule.left) and is_expression(rule.right) else (False,):
+            left, right = (pattern(text, tested) for text in (rule.left, rule.right))
+            if (rule.truth and not tested) or not letters(right[2]) <= letters(left[2]):
+                continue
+            if tested and not rule.truth and not {b"and", b"or"} & {*inner(left[2]).form, *inner(right[2]).form}:
+                continue  # found inside of the place as well
+            words = {t for term in (left[2], right[2]) for t in leaves(term) if WORD.fullmatch(t)}
+            found.append(Rewrite(rule, left[2], right[0], right[1], frozenset(words)))
+    return tuple(found)
+
+
+def pattern(text: str, tested: bool) -> tuple[Program, int, Term]:
+    """A rule's text, in a place that asks for truth alone or not: the program, the node and its term."""
+    program = parse((b"assert " if tested else b"") + text.encode())
+    node = bare(program, 3 if tested else 2 if is_expression(text) else 1)  # inside of the statement
+    term = read(program, node)
+    assert term is not None
+    return program, node, term
+
+
+def is_expression(text: str) -> bool:
+    program = parse(text.encode())
+    return program.kind[1] == "expression_statement" and program.kind[2] not in ("assignment", "augmented_assignment")
+
+
+def inner(term: Term) -> Term:
+    return term.parts[0] if term.form == TRUTH else term
+
+
+def letter(term: Term) -> bytes | None:
+    """The letter that a term of a rule consists of."""
+    text = term.form[0]
+    return text if text is not None and not term.parts and LETTER.fullmatch(text) else None
+
+
+def leaves(term: Term) -> Iterator[bytes]:
+    if not term.parts and len(term.form) == 1 and term.form[0] is not None:
+        yield term.form[0]
+    for part in term.parts:
+        yield from leaves(part)
+
+
+def letters(term: Term) -> set[bytes]:
+    return {text for text in leaves(term) if LETTER.fullmatch(text)}
+
+
+@lru_cache(maxsize=4)
+def by_form(rules: tuple[Rule, ...]) -> dict[Form, list[Rewrite]]:
+    """The rewrites by the form that they begin with."""
+    found: dict[Form, list[Rewrite]] = defaultdict(list)
+    for rewrite in compiled(rules):
+        top = inner(rewrite.left)
+        found[() if letter(top) else top.form].append(rewrite)
+    return found
+
+
+def match(pattern: Term, term: Term, found: dict[bytes, Term]) -> bool:
+    """Is the term one of the pattern's? What its letters stand for is added to `found`."""
+    if (name := letter(pattern)) is not None:
+        return found.setdefault(name, term) == term
+    return pattern.form == term.form and all(match(*pair, found) for pair in zip(pattern.parts, term.parts))
+
+
+@lru_cache(maxsize=16)
+def rewrites(program: Program, rules: tuple[Rule, ...] = EQUAL) -> tuple[tuple[Rule, Edit], ...]:
+    """Every way to write a part of the program by one of the rules, where the source shows what the rule asks for."""
+    known, found = by_form(rules), []
+    for place in sorted({node for some in editable(program).values() for node in some if program.named[node]}):
+        if program.kind[program.parent[place]] == "parenthesized_expression" or place <= program.root:
+            continue
+        term = read(program, place)
+        if term is None:
+            continue
+        for rewrite in (*known.get(inner(term).form, ()), *known.get((), ())):
+            edit = applied(program, place, term, rewrite)
+            if edit is not None and is_valid(program, edit):
+                found.append((rewrite.rule, edit))
+    return tuple(dict.fromkeys(found))
+
+
+def rewrite(program: Program, rng: random.Random) -> Program | None:
+    """The program with one part of it, drawn at random, written another way; None where no rule applies.
+
+    The rule is drawn first, of those that apply, so that what applies everywhere does not take over.
+    """
+    by_rule: dict[str, list[Edit]] = defaultdict(list)
+    for rule, edit in rewrites(program):
+        by_rule[rule.name].append(edit)
+    if not by_rule:
+        return None
+    edit = rng.choice(by_rule[rng.choice(list(by_rule))])
+    return parse(edit.apply(program.source), program.language)
+
+
+def near_misses_by_rule(program: Program) -> tuple[tuple[Rule, Edit], ...]:
+    """The same with rules that change what the program does, most of the time."""
+    return rewrites(program, DIFFERENT)
+
+
+def applied(program: Program, place: int, term: Term, rewrite: Rewrite) -> Edit | None:
+    """The edit that writes the right side of a rule over a place; None where the rule does not hold there."""
+    found: dict[bytes, Term] = {}
+    if not match(rewrite.left, term if rewrite.left.form == TRUTH else inner(term), found):
+        return None
+    nodes = {letter: inner(part).node for letter, part in found.items()}
+    if not holds(program, nodes, found, rewrite):
+        return None
+    text = written(program, place, nodes, rewrite)
+    if text is None:
+        return None
+    near, start, end = program.language.near_miss, program.start[place], program.end[place]
+    if near.strength(rewrite.right, rewrite.place) < near.demand(program, place):
+        text = b"(" + text + b")"
+    # The place's own parentheses go, and nothing may then run into a word beside them.
+    before = b" " if WORD_END.match(program.source[start - 1 : start]) and WORD_END.match(text[:1]) else b""
+    after = b" " if WORD_END.match(program.source[end : end + 1]) and WORD_END.match(text[-1:]) else b""
+    return Edit(start, end, before + text + after)
+
+
+def holds(program: Program, nodes: Bound, terms: Mapping[bytes, Term], rewrite: Rewrite) -> bool:
+    if any(bound(program, name) for name in rewrite.builtins):
+        return False
+    for predicate, asked in rewrite.where:
+        if predicate == "apart":  # the first, a variable, is none of the second
+            if terms[asked[0]].form[0] in leaves(terms[asked[1]]):
+                return False
+        elif predicate == "alike":
+            kinds = {kind_of(program, nodes[letter]) for letter in asked}
+            if len(kinds) != 1 or not kinds <= ALIKE:
+                return False
+        else:
+            test = PREDICATES[predicate]
+            if not all(any(test(program, nodes[one.encode()]) for one in some.decode().split("|")) for some in asked):
+                return False
+    return True
+
+
+def written(program: Program, place: int, nodes: Bound, rewrite: Rewrite) -> bytes | None:
+    """The right side's text with the program's own in place of its letters."""
+    right, near = rewrite.right, program.language.near_miss
+    indent = indentation(program, place)
+    several = b"\n" in right.text(rewrite.place)
+    if several and indent is None:
+        return None
+    pieces, at = [], right.start[rewrite.place]
+    for node in range(rewrite.place, right.last[rewrite.place]):
+        name = right.text(node)
+        if not right.is_leaf(node) or name not in nodes:
+            continue
+        given = nodes[name]
+        text = program.text(given)
+        if name.isupper():  # a block: it stays in its column
+            if indent is None or indentation(program, given) != indent + INDENT:
+                return None
+        elif b"\n" in text:
+            return None
+        elif near.strength(program, given) < near.demand(right, node):
+            text = b"(" + text + b")"
+        pieces += [right.source[at : right.start[node]].replace(b"\n", b"\n" + (indent or b"")), text]
+        at = right.end[node]
+    return b"".join([*pieces, right.source[at : right.end[rewrite.place]]])

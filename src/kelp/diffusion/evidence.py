@@ -1,0 +1,210 @@
+"""What a program's source shows of its values: their kind, and whether one may evaluate them twice or elsewhere.
+
+Kinds are those of Python's own types. Evidence comes from the text alone, so it holds where functions that are named
+like builtins are builtins, and methods that are named like those of strings and lists are theirs.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from kelp.diffusion.shapes import bindings, child, operands, operator, plays
+from kelp.diffusion.terms import bare
+from kelp.syntax.program import Program
+from kelp.syntax.sites import elements
+
+NUMBERS = frozenset({"int", "float", "number", "bool"})
+SEQUENCES = frozenset({"str", "list", "tuple"})
+SIZED = SEQUENCES | {"dict", "set", "range"}
+OF_NODE = {
+    "integer": "int", "float": "float", "true": "bool", "false": "bool", "string": "str", "list": "list",
+    "list_comprehension": "list", "tuple": "tuple", "dictionary": "dict", "dictionary_comprehension": "dict",
+    "set": "set", "set_comprehension": "set", "comparison_operator": "bool", "not_operator": "bool",
+}  # fmt: skip
+OF_CALL = {
+    b"len": "int", b"ord": "int", b"int": "int", b"hash": "int", b"id": "int", b"float": "float", b"str": "str",
+    b"chr": "str", b"repr": "str", b"hex": "str", b"bin": "str", b"input": "str", b"list": "list", b"sorted": "list",
+    b"dict": "dict", b"set": "set", b"tuple": "tuple", b"range": "range", b"bool": "bool", b"isinstance": "bool",
+    b"any": "bool", b"all": "bool", b"callable": "bool", b"hasattr": "bool",
+}  # fmt: skip
+OF_METHOD = {
+    b"find": "int", b"rfind": "int", b"bit_length": "int", b"split": "list", b"splitlines": "list", b"join": "str",
+    b"strip": "str", b"lower": "str", b"upper": "str", b"replace": "str", b"startswith": "bool", b"endswith": "bool",
+    b"isdigit": "bool", b"isalpha": "bool", b"isalnum": "bool", b"isspace": "bool", b"isupper": "bool",
+    b"islower": "bool",
+}  # fmt: skip
+ANNOTATED = frozenset({"int", "float", "str", "bool", "list", "dict", "set", "tuple"})
+PURE = frozenset([b"len", b"abs", b"ord", b"chr", b"isinstance", b"range", b"bool"])  # of pure arguments
+FOLLOWED = 6  # names, from one to the next
+Assumed = Mapping[bytes, str | None]  # the kinds of names that are being found out
+
+
+def kind_of(program: Program, node: int, assumed: Assumed = MappingProxyType({})) -> str | None:
+    """The kind of value that an expression gives, where its text shows it."""
+    node = bare(program, node)
+    kind = program.kind[node]
+    if kind in OF_NODE:
+        bytes_ = kind == "string" and b"b" in program.text(node).lower().partition(b"'")[0].partition(b'"')[0]
+        return None if bytes_ else OF_NODE[kind]
+    if plays(program, node, "name"):
+        return kind_of_name(program, node, assumed)
+    if plays(program, node, "call"):
+        return kind_of_call(program, node)
+    parts = operands(program, node)
+    if plays(program, node, "sign"):
+        inner = kind_of(program, parts[-1], assumed)
+        return "int" if inner in ("int", "bool") else inner if inner in NUMBERS else None
+    if plays(program, node, "choice"):
+        return same([kind_of(program, part, assumed) for part in (parts[0], parts[-1])])
+    if plays(program, node, "boolean"):
+        return same([kind_of(program, part, assumed) for part in parts])
+    if plays(program, node, "binary"):
+        return of_binary(operator(program, node), *(kind_of(program, part, assumed) for part in parts[:2]))
+    if plays(program, node, "subscript") and len(parts) == 2 and plays(program, parts[1], "slice"):
+        whole = kind_of(program, parts[0], assumed)
+        return whole if whole in SEQUENCES else None
+    return None
+
+
+def of_binary(op: bytes, left: str | None, right: str | None) -> str | None:
+    if left in NUMBERS and right in NUMBERS:
+        if left in ("int", "bool") and right in ("int", "bool") and op not in (b"/", b"**"):
+            return "int"
+        return "float" if op == b"/" or "float" in (left, right) else "number"
+    if op in (b"-", b"/", b"//") and (left in NUMBERS or right in NUMBERS):
+        return "number"
+    if op == b"%" and left == "str":
+        return "str"
+    if op == b"+" and left == right and left in SEQUENCES:
+        return left
+    if op == b"*" and left in SEQUENCES:
+        return left
+    return None
+
+
+def same(kinds: list[str | None]) -> str | None:
+    return kinds[0] if len(set(kinds)) == 1 else None
+
+
+def kind_of_call(program: Program, node: int) -> str | None:
+    callee = operands(program, node)[0]
+    if plays(program, callee, "name"):
+        name = program.text(callee)
+        return None if bound(program, name) else OF_CALL.get(name)
+    if plays(program, callee, "attribute"):
+        method = child(program, callee, "attribute")
+        return None if method is None else OF_METHOD.get(program.text(method))
+    return None
+
+
+def bound(program: Program, name: bytes) -> bool:
+    return any(b.name == name for b in bindings(program))
+
+
+def kind_of_name(program: Program, node: int, assumed: Assumed) -> str | None:
+    """The one kind that everything bound to the name has, supposing that the name itself has it."""
+    name = program.text(node)
+    if name in assumed or len(assumed) == FOLLOWED:
+        return assumed.get(name)
+    found = [b.node for b in bindings(program) if b.name == name]
+    if not found or name in declared(program):
+        return None
+    first = kind_bound(program, found[0], {**assumed, name: None})
+    if first is None or any(kind_bound(program, other, {**assumed, name: first}) != first for other in found[1:]):
+        return None
+    return first
+
+
+def declared(program: Program) -> set[bytes]:
+    """Names that other functions may assign."""
+    kinds = ("global_statement", "nonlocal_statement")
+    return {program.text(c) for n, kind in enumerate(program.kind) if kind in kinds for c in program.children(n)}
+
+
+def kind_bound(program: Program, target: int, assumed: Assumed) -> str | None:
+    """The kind of what is bound to a name at this place."""
+    above = program.parent[target]
+    kind = program.kind[above]
+    if plays(program, above, "assignment"):
+        right = child(program, above, "right")
+        return None if right is None or kind == "pattern_list" else kind_of(program, right, assumed)
+    if plays(program, above, "update"):
+        right = child(program, above, "right")
+        given = None if right is None else kind_of(program, right, assumed)
+        whole = operator(program, above)[:-1] not in (b"/", b"**")
+        return given if given in NUMBERS and (whole or given == "float") else None
+    if kind == "typed_parameter":
+        annotation = child(program, above, "type")
+        name = "" if annotation is None else program.text(annotation).decode().partition("[")[0]
+        return name if name in ANNOTATED else None
+    if kind in ("for_statement", "for_in_clause"):
+        return kind_of_item(program, above, assumed)
+    if kind == "pattern_list" and program.kind[program.parent[above]] in ("for_statement", "for_in_clause"):
+        source = child(program, program.parent[above], "right")
+        counted = source is not None and calls(program, source, b"enumerate")
+        return "int" if counted and elements(program, above)[0] == target else None
+    return None
+
+
+def kind_of_item(program: Program, loop: int, assumed: Assumed) -> str | None:
+    source = child(program, loop, "right")
+    if source is None:
+        return None
+    return {"range": "int", "str": "str"}.get(kind_of(program, source, assumed) or "")
+
+
+def calls(program: Program, node: int, name: bytes) -> bool:
+    return plays(program, node, "call") and program.text(operands(program, node)[0]) == name and not bound(program, name)
+
+
+def pure(program: Program, node: int) -> bool:
+    """Does evaluating it change nothing that another expression could see (attributes are taken to be plain)?"""
+    for at in range(node, program.last[node]):
+        if plays(program, at, "call"):
+            callee = program.text(operands(program, at)[0])
+            if callee not in PURE or bound(program, callee):
+                return False
+        if program.kind[at] in ("yield", "await", "named_expression", "generator_expression", "lambda"):
+            return False
+    return True
+
+
+def safe(program: Program, node: int) -> bool:
+    """May it be evaluated where it was not: it can neither raise nor change anything (its names are parameters)?"""
+    node = bare(program, node)
+    if plays(program, node, "name"):
+        found = [b for b in bindings(program) if b.name == program.text(node)]
+        return bool(found) and all("parameter" in program.kind[program.parent[b.node]] for b in found)
+    if plays(program, node, "string"):
+        return not program.text(node).lower().startswith((b"f", b"rf", b"fr"))
+    if plays(program, node, "literal") and not plays(program, node, "sign"):
+        return True
+    parts = operands(program, node)
+    if plays(program, node, "comparison"):
+        signs = [program.text(c) for c in program.children(node) if program.field[c] == "operators"]
+        return all(s in (b"==", b"!=", b"is", b"is not") for s in signs) and all(safe(program, p) for p in parts)
+    if plays(program, node, "not") or plays(program, node, "boolean"):
+        return all(safe(program, part) for part in parts)
+    return False
+
+
+def of_kinds(kinds: frozenset[str]) -> Callable[[Program, int], bool]:
+    return lambda program, node: kind_of(program, node) in kinds
+
+
+# What a rule may ask of one of its letters; `apart` and `alike`, which ask about several, stand in `augment.py`.
+PREDICATES: dict[str, Callable[[Program, int], bool]] = {
+    "pure": pure,
+    "safe": safe,
+    "name": lambda program, node: plays(program, node, "name"),
+    "open": lambda program, node: not (plays(program, node, "literal") or plays(program, node, "string")),
+    "known": lambda program, node: kind_of(program, node) is not None,
+    "int": of_kinds(frozenset({"int"})),
+    "number": of_kinds(NUMBERS),
+    "ordered": of_kinds(NUMBERS | {"str"}),
+    "fixed": of_kinds(NUMBERS | {"str", "tuple"}),
+    "doubled": of_kinds(NUMBERS | SEQUENCES),
+    "str": of_kinds(frozenset({"str"})),
+    "list": of_kinds(frozenset({"list"})),
+    "sequence": of_kinds(SEQUENCES),
+    "sized": of_kinds(SIZED),
+}

@@ -1,0 +1,159 @@
+"""Expressions and simple statements as terms: a form with holes and a term in each hole.
+
+Parentheses and the amount of space are no part of a term, so `f( a,b )` and `(f(a, b))` are one. A place that asks
+for truth alone (a condition, the operand of `not`) is a term of its own, since more things are equal there.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from kelp.diffusion.shapes import child, operands, plays
+from kelp.syntax.program import Program, parse
+from kelp.syntax.python import PYTHON
+
+Form = tuple[bytes | None, ...]  # lexical tokens, with None for each hole
+HOLES = frozenset({"expression", "argument", "element", "block"})  # categories
+LANGUAGE = PYTHON  # in which terms are written
+TRUTH: Form = (b"truth", None)  # no text is written for its first token
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """`node` is where it stands in the program it was read from; no part of what it is."""
+
+    form: Form
+    parts: tuple["Term", ...] = ()
+    node: int = -1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Term) and self.form == other.form and self.parts == other.parts
+
+    def __hash__(self) -> int:
+        return hash((self.form, self.parts))
+
+
+def read(program: Program, node: int) -> Term | None:
+    """The term of a node; None where a comment stands between its parts."""
+    node = bare(program, node)
+    if plays(program, node, "expression statement") and is_hole(program, node + 1):
+        return read(program, node + 1)
+    shape = form(program, node)
+    if shape is None:
+        return None
+    parts = []
+    for hole in shape[1]:
+        part = read(program, hole)
+        if part is None:
+            return None
+        parts.append(part)
+    found = Term(shape[0], tuple(parts), node)
+    return Term(TRUTH, (found,), node) if is_tested(program, node) else found
+
+
+def bare(program: Program, node: int) -> int:
+    """The node inside of its parentheses."""
+    while plays(program, node, "parentheses") and len(operands(program, node)) == 1:
+        node = operands(program, node)[0]
+    return node
+
+
+def form(program: Program, node: int) -> tuple[Form, list[int]] | None:
+    """The tokens of a node with its holes left open, and the nodes that stand in them."""
+    if program.is_leaf(node) or program.kind[node] == "block":
+        return (program.text(node),), []
+    tokens: list[bytes | None] = []
+    holes = []
+    left = program.children(node)[::-1]
+    while left:
+        at = left.pop()
+        if program.kind[at] in program.language.comments:
+            return None
+        if is_hole(program, at):
+            tokens.append(None)
+            holes.append(at)
+        elif program.is_leaf(at):
+            tokens.append(b" ".join(program.text(at).split()) if not program.named[at] else program.text(at))
+        else:
+            left += program.children(at)[::-1]
+    return tuple(tokens), holes
+
+
+def is_hole(program: Program, node: int) -> bool:
+    kind, above = program.kind[node], program.kind[program.parent[node]]
+    category = program.language.category(kind, program.field[node], above, program.named[node])
+    if category in HOLES:
+        inline = plays(program, node, "special argument") or plays(program, node, "slice") or kind == "expression_list"
+        return not inline or (kind == "generator_expression" and above != "call")
+    targets = plays(program, node, "name") or plays(program, node, "attribute") or plays(program, node, "subscript")
+    return category in ("pattern", "parameter") and targets
+
+
+def is_tested(program: Program, node: int) -> bool:
+    """Is its truth all that counts here?"""
+    above = program.parent[node]
+    while above >= 0 and plays(program, above, "parentheses"):
+        node, above = above, program.parent[above]
+    if above < 0:
+        return False
+    if plays(program, above, "not"):
+        return True
+    if plays(program, above, "tested"):
+        return node == (child(program, above, "condition") or operands(program, above)[0])
+    if plays(program, above, "choice"):
+        return node == operands(program, above)[1]
+    return plays(program, above, "boolean") and is_tested(program, above)
+
+
+@lru_cache(maxsize=4096)
+def binding(shape: Form) -> tuple[int, tuple[int, ...]]:
+    """How tightly a form binds, and how tightly what stands in each hole must bind to go without parentheses."""
+    near = LANGUAGE.near_miss
+    program = parse(join([b"x" if token is None else token for token in shape]), LANGUAGE)
+    node = 1
+    if plays(program, node, "expression statement") and is_hole(program, node + 1):
+        node += 1
+    same = form(program, node)
+    assert same is not None
+    return near.strength(program, node), tuple(near.demand(program, hole) for hole in same[1])
+
+
+def write(term: Term) -> tuple[bytes, int]:
+    """The usual text of a term, and how tightly it binds."""
+    return join(pieces(term)), strength(term)
+
+
+def strength(term: Term) -> int:
+    return strength(term.parts[0]) if term.form == TRUTH else binding(term.form)[0]
+
+
+def pieces(term: Term) -> list[bytes]:
+    if term.form == TRUTH:
+        return pieces(term.parts[0])
+    found = []
+    parts = iter(zip(term.parts, binding(term.form)[1]))
+    for token in term.form:
+        if token is not None:
+            found.append(token)
+            continue
+        part, demand = next(parts)
+        inner = pieces(part)
+        found += inner if strength(part) >= demand else [b"(", *inner, b")"]
+    return found
+
+
+def join(tokens: list[bytes]) -> bytes:
+    """The tokens with the usual space between them."""
+    text, before, left = b"", b"", b""
+    brackets: list[bytes] = []
+    for token in tokens:
+        if not token:
+            continue
+        after = b"x" if left in (b"-", b"~") and token in (b"(", b"[") else token  # a sign goes close to them
+        bound = brackets[-1:] == [b"["] and (left == b":" or token == b":")  # of a slice
+        text += (b"" if bound else LANGUAGE.default_gap(before, left, after, bool(brackets))) + token
+        if token in (b"(", b"[", b"{"):
+            brackets.append(token)
+        elif token in (b")", b"]", b"}"):
+            brackets.pop()
+        before, left = left, token
+    return text
