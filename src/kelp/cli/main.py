@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import kelp
-from kelp.cli import corpus, evaluate, runs
+from kelp.cli import bank, corpus, evaluate, runs
 from kelp.cli.doctor import doctor
 from kelp.cli.problem import Problem, reason
 from kelp.cli.repair import repair
@@ -24,6 +24,7 @@ app.command()(train)
 app.command()(export)
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(runs.app, name="runs")
+app.add_typer(bank.app, name="bank")
 app.command()(doctor)
 
 
@@ -49,6 +50,7 @@ def kelp_command(
           kelp export runs/toy --out my-model
           kelp eval toy --model my-model
           kelp runs
+          kelp bank build records.jsonl.gz --out bank.json.gz
           kelp doctor
     """
 

@@ -29,8 +29,9 @@ class Rewrite:
 
     rule: Rule
     left: Term
-    right: Program
-    place: int  # the node of `right` that is written
+    right: Term
+    program: Program  # that `right` was read from ...
+    place: int  # ... at this node
     builtins: frozenset[bytes]  # names that must mean what Python says
 
     @property
@@ -51,7 +52,7 @@ def compiled(rules: tuple[Rule, ...]) -> tuple[Rewrite, ...]:
             if tested and not rule.truth and not {b"and", b"or"} & {*inner(left[2]).form, *inner(right[2]).form}:
                 continue  # found inside of the place as well
             words = {t for term in (left[2], right[2]) for t in leaves(term) if WORD.fullmatch(t)}
-            found.append(Rewrite(rule, left[2], right[0], right[1], frozenset(words)))
+            found.append(Rewrite(rule, left[2], right[2], right[0], right[1], frozenset(words)))
     return tuple(found)
 
 
@@ -80,10 +81,10 @@ def letter(term: Term) -> bytes | None:
 
 
 def leaves(term: Term) -> Iterator[bytes]:
-    if not term.parts and len(term.form) == 1 and term.form[0] is not None:
-        yield term.form[0]
-    for part in term.parts:
-        yield from leaves(part)
+    """The names and literals in a term."""
+    for part in term.walk():
+        if len(part.form) == 1 and part.form[0] is not None:
+            yield part.form[0]
 
 
 def letters(term: Term) -> set[bytes]:
@@ -155,7 +156,7 @@ def applied(program: Program, place: int, term: Term, rewrite: Rewrite) -> Edit 
     if text is None:
         return None
     near, start, end = program.language.near_miss, program.start[place], program.end[place]
-    if near.strength(rewrite.right, rewrite.place) < near.demand(program, place):
+    if near.strength(rewrite.program, rewrite.place) < near.demand(program, place):
         text = b"(" + text + b")"
     # The place's own parentheses go, and nothing may then run into a word beside them.
     before = b" " if WORD_END.match(program.source[start - 1 : start]) and WORD_END.match(text[:1]) else b""
@@ -183,7 +184,7 @@ def holds(program: Program, nodes: Bound, terms: Mapping[bytes, Term], rewrite: 
 
 def written(program: Program, place: int, nodes: Bound, rewrite: Rewrite) -> bytes | None:
     """The right side's text with the program's own in place of its letters."""
-    right, near = rewrite.right, program.language.near_miss
+    right, near = rewrite.program, program.language.near_miss
     indent = indentation(program, place)
     several = b"\n" in right.text(rewrite.place)
     if several and indent is None:

@@ -1,15 +1,23 @@
-"""The subtree bank: real fragments of code by category and size, to be put where others of their kind stood."""
+"""The subtree bank: real fragments of code by category and size, to be put where others of their kind stood.
+
+A fragment is drawn by how often it was seen. It may have *variants*, made by `kelp.data.bank`: they change nothing
+in how often the fragment comes up, and one of them, each as likely as the others, comes in its stead with a
+probability that who draws may choose (`ForwardConfig.variants`). What is too rare to be kept by its text may be kept
+by its shape, as a *template*: `start - 1` and `width - 1` were seen once, a name less one a thousand times.
+"""
 
 import gzip
 import json
 import random
+import zlib
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from pathlib import Path
+from typing import Any, Literal
 
 from kelp.diffusion.shapes import editable, indentation, is_callee, is_use, plays
 from kelp.syntax.program import Program
@@ -25,14 +33,34 @@ class Fragment:
     size: int
     strength: int
     names: tuple[tuple[int, int], ...] = ()
+    template: bool = False  # its variables stand for any
+
+    @property
+    def shape(self) -> bytes:
+        """Its text with numbers for its variables, in their order."""
+        seen: dict[bytes, bytes] = {}
+        return with_names(self, lambda name: seen.setdefault(name, b"$%d" % (len(seen) + 1)))
+
+
+Kind = Literal["equal", "near miss", "renamed", "perturbed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A fragment made from another: by rules that keep what it does, by one that does not, by other names or numbers."""
+
+    fragment: Fragment
+    kind: Kind
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """The fragments of one category in order of size, and how often each was seen."""
+    """The fragments of one category in order of size, and how often each was seen; of each the variants, if any."""
 
     fragments: tuple[Fragment, ...]
     counts: tuple[int, ...]
+    variants: Mapping[Fragment, tuple[Variant, ...]] = field(default_factory=dict)
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -48,8 +76,13 @@ class Bank:
     shelves: Mapping[str, Shelf]
 
     @classmethod
-    def build(cls, programs: Iterable[Program], max_per_category: int = 4000, max_leaves: int = 16) -> "Bank":
-        """Count the fragments of the programs; of each category and size keep the most frequent, first seen first."""
+    def build(
+        cls, programs: Iterable[Program], max_per_category: int = 4000, max_leaves: int = 16, max_templates: int = 0
+    ) -> "Bank":
+        """Count the fragments of the programs; of each category and size keep the most frequent, first seen first.
+
+        Of those that are not kept, the most frequent shapes are, up to `max_templates` in a category.
+        """
         if max_per_category < max_leaves or max_leaves < 1:
             raise ValueError(f"need max_per_category >= max_leaves >= 1, got {max_per_category} and {max_leaves}")
         seen: dict[tuple[str, int], Counter[Fragment]] = defaultdict(Counter)
@@ -60,17 +93,20 @@ class Bank:
                     seen[category, found.size][found] += 1
         shelves = {}
         for category in sorted(CATEGORIES):
-            kept = [
-                pair
-                for size in range(1, max_leaves + 1)
-                for pair in seen[category, size].most_common(max_per_category // max_leaves)
-            ]
+            kept = []
+            for size in range(1, max_leaves + 1):
+                ranked = seen[category, size].most_common()
+                most = max_per_category // max_leaves
+                kept += ranked[:most] + templates(ranked[most:], max_templates // max_leaves)
             if kept:
                 shelves[category] = Shelf(tuple(f for f, _ in kept), tuple(n for _, n in kept))
         return cls(shelves)
 
-    def sample(self, category: str, rng: random.Random, like: int) -> Fragment | None:
-        """A fragment of about `like` leaves, the frequent ones more often; None where the category has none."""
+    def sample(self, category: str, rng: random.Random, like: int, variants: float = 0.0) -> Fragment | None:
+        """A fragment of about `like` leaves, the frequent ones more often; None where the category has none.
+
+        One that has variants makes way for one of them with the probability `variants`.
+        """
         shelf = self.shelves.get(category)
         if shelf is None:
             return None
@@ -78,30 +114,69 @@ class Bank:
         size = shelf.sizes[min(wanted, len(shelf.sizes) - 1)]  # the next size that there is
         low, high = bisect_left(shelf.sizes, size), bisect_left(shelf.sizes, size + 1)
         drawn = rng.randrange(shelf.totals[low], shelf.totals[high])
-        return shelf.fragments[bisect_left(shelf.totals, drawn + 1) - 1]
+        found = shelf.fragments[bisect_left(shelf.totals, drawn + 1) - 1]
+        others = shelf.variants.get(found)
+        if others and rng.random() < variants:
+            return rng.choice(others).fragment
+        return found
 
-    def save(self, path: Path) -> None:
-        """Write the bank as JSON, compressed and the same for the same bank."""
+    def dumps(self) -> bytes:
+        """The bank as JSON, compressed and the same for the same bank."""
         data = {
             category: [
-                [f.text.decode(), f.size, f.strength, [list(span) for span in f.names], count]
+                [*_row(f), count, f.template, [[*_row(v.fragment), v.kind, v.rules] for v in shelf.variants.get(f, ())]]
                 for f, count in zip(shelf.fragments, shelf.counts)
             ]
             for category, shelf in self.shelves.items()
         }
-        path.write_bytes(gzip.compress(json.dumps(data, separators=(",", ":")).encode(), mtime=0))
+        return gzip.compress(json.dumps(data, separators=(",", ":")).encode(), mtime=0)
+
+    def save(self, path: Path) -> None:
+        path.write_bytes(self.dumps())
 
     @classmethod
     def load(cls, path: Path) -> "Bank":
-        data = json.loads(gzip.decompress(path.read_bytes()))
-        shelves = {}
-        for category, rows in data.items():
-            fragments = tuple(
-                Fragment(text.encode(), size, strength, tuple((a, b) for a, b in names))
-                for text, size, strength, names, _ in rows
-            )
-            shelves[category] = Shelf(fragments, tuple(row[-1] for row in rows))
-        return cls(shelves)
+        """Raises ValueError where the file is no bank."""
+        try:
+            data = json.loads(gzip.decompress(path.read_bytes()))
+            return cls({category: _shelf(rows) for category, rows in data.items()})
+        except (gzip.BadGzipFile, EOFError, zlib.error, ValueError, TypeError, AttributeError, IndexError):
+            raise ValueError(f"{path} is no bank") from None
+
+
+def _row(f: Fragment) -> list[Any]:
+    return [f.text.decode(), f.size, f.strength, [list(span) for span in f.names]]
+
+
+def _shelf(rows: list[Any]) -> Shelf:
+    fragments, counts, variants = [], [], {}
+    for *row, count, template, others in (row if len(row) == 7 else [*row, False, []] for row in rows):
+        found = _fragment(*row, template=template)
+        fragments.append(found)
+        counts.append(int(count))
+        if others:
+            variants[found] = tuple(Variant(_fragment(*row), kind, tuple(rules)) for *row, kind, rules in others)
+    return Shelf(tuple(fragments), tuple(counts), variants)
+
+
+def _fragment(text: str, size: int, strength: int, names: list[list[int]], template: bool = False) -> Fragment:
+    return Fragment(text.encode(), size, strength, tuple((a, b) for a, b in names), template)
+
+
+def templates(rare: Sequence[tuple[Fragment, int]], most: int) -> list[tuple[Fragment, int]]:
+    """The shapes that several of the fragments share, counted together, each with the text of the most frequent one."""
+    counts: Counter[bytes] = Counter()
+    first: dict[bytes, Fragment] = {}
+    shared: set[bytes] = set()
+    for found, count in rare if most else ():
+        if found.names:
+            shape = found.shape
+            counts[shape] += count
+            if shape in first:
+                shared.add(shape)
+            first.setdefault(shape, found)
+    ranked = [(shape, count) for shape, count in counts.most_common() if shape in shared]
+    return [(replace(first[shape], template=True), count) for shape, count in ranked[:most]]
 
 
 @lru_cache(maxsize=16)
@@ -146,16 +221,27 @@ def fragment(program: Program, node: int, category: str) -> Fragment | None:
 
 
 def adapted(found: Fragment, names: list[bytes], rng: random.Random, probability: float) -> bytes:
-    """The fragment's text with each of its variables renamed, with this probability, to one of the names."""
+    """The fragment's text with each of its variables renamed, with this probability, to one of the names.
+
+    Those of a template always are, where there are names.
+    """
     if not names or not found.names:
         return found.text
     renamed: dict[bytes, bytes] = {}
+
+    def new(name: bytes) -> bytes:
+        if name not in renamed:
+            known = name in names or (not found.template and rng.random() >= probability)
+            renamed[name] = name if known else rng.choice(names)
+        return renamed[name]
+
+    return with_names(found, new)
+
+
+def with_names(found: Fragment, new: Callable[[bytes], bytes]) -> bytes:
+    """The fragment's text with what `new` says for each of its variables."""
     pieces, at = [], 0
     for start, end in found.names:
-        name = found.text[start:end]
-        if name not in renamed:
-            known = name in names or rng.random() >= probability
-            renamed[name] = name if known else rng.choice(names)
-        pieces += [found.text[at:start], renamed[name]]
+        pieces += [found.text[at:start], new(found.text[start:end])]
         at = end
     return b"".join([*pieces, found.text[at:]])

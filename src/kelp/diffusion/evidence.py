@@ -130,8 +130,7 @@ def kind_bound(program: Program, target: int, assumed: Assumed) -> str | None:
     if plays(program, above, "update"):
         right = child(program, above, "right")
         given = None if right is None else kind_of(program, right, assumed)
-        whole = operator(program, above)[:-1] not in (b"/", b"**")
-        return given if given in NUMBERS and (whole or given == "float") else None
+        return of_binary(operator(program, above)[:-1], assumed.get(program.text(target)), given)
     if kind == "typed_parameter":
         annotation = child(program, above, "type")
         name = "" if annotation is None else program.text(annotation).decode().partition("[")[0]

@@ -59,6 +59,7 @@ class ForwardConfig:
     weights: Mapping[str, float] = field(default_factory=dict)  # of some kinds, in place of those in WEIGHTS
     max_leaves: int = 12  # of a subtree that is swapped, in lexical tokens
     rename: float = 0.7  # probability that a variable of a bank fragment takes a name in scope
+    variants: float = 0.3  # probability that a bank fragment that has variants makes way for one of them
 
     def __post_init__(self) -> None:
         unknown = set(self.weights) - set(WEIGHTS)
@@ -70,6 +71,8 @@ class ForwardConfig:
             raise ValueError(f"max_leaves must be at least 1, got {self.max_leaves}")
         if not 0 <= self.rename <= 1:
             raise ValueError(f"rename is a probability, got {self.rename}")
+        if not 0 <= self.variants <= 1:
+            raise ValueError(f"variants is a probability, got {self.variants}")
 
     @cached_property
     def kinds(self) -> dict[str, float]:
@@ -151,7 +154,7 @@ def swap_from_bank(program: Program, rng: random.Random, config: ForwardConfig, 
     if not places:
         return None
     category, node = rng.choice(places)
-    found = bank.sample(category, rng, program.size(node))
+    found = bank.sample(category, rng, program.size(node), config.variants)
     if found is None:
         return None
     return write(program, node, category, found, adapted(found, names_at(program, node), rng, config.rename))

@@ -41,7 +41,7 @@ def compared() -> Iterator[Rule]:
     for one, other in (("<", "<"), ("<=", "<="), ("<=", "<"), ("<", "<=")):
         yield Rule(f"chain {one} {other}", f"a {one} b and b {other} c", f"a {one} b {other} c", "pure b")
     for near, op, far in (("b + 1", "<", "<="), ("b - 1", ">", ">="), ("b - 1", "<=", "<"), ("b + 1", ">=", ">")):
-        yield Rule(f"integers {op} {near}", f"a {op} {near}", f"a {far} b", "int a b")
+        yield Rule(f"integers {op} {near}", f"a {op} {near}", f"a {far} b", "int a b", both=False)
     yield Rule("one of", "x == a or x == b", "x in (a, b)", "pure x a b")
     yield Rule("none of", "x != a and x != b", "x not in (a, b)", "pure x a b")
     yield Rule("isinstance or", "isinstance(x, a) or isinstance(x, b)", "isinstance(x, (a, b))", "pure x a b")
@@ -53,7 +53,7 @@ def compared() -> Iterator[Rule]:
 LOGIC = (
     Rule("De Morgan and", "not (a and b)", "not a or not b"),
     Rule("De Morgan or", "not (a or b)", "not a and not b"),
-    Rule("bool", "not not a", "bool(a)"),
+    Rule("bool", "bool(a)", "not not a", both=False),
     Rule("not not", "not not a", "a", both=False, truth=True),
     Rule("test bool", "bool(a)", "a", both=False, truth=True),
     Rule("swap and", "a and b", "b and a", "safe a b", both=False, truth=True),
@@ -61,25 +61,25 @@ LOGIC = (
     Rule("factor and", "a and b or a and c", "a and (b or c)", "pure a"),
     Rule("factor or", "(a or b) and (a or c)", "a or b and c", "pure a"),
     Rule("choice not", "a if not c else b", "b if c else a"),
-    Rule("choice of bools", "True if c else False", "bool(c)"),
-    Rule("choice of not", "False if c else True", "not c"),
+    Rule("choice of bools", "True if c else False", "bool(c)", both=False),
+    Rule("choice of not", "False if c else True", "not c", both=False),
     Rule("test choice", "True if c else False", "c", both=False, truth=True),
     Rule("choice or", "a if a else b", "a or b", "pure a"),
-    Rule("choice and", "b if a else a", "a and b", "pure a"),
+    Rule("choice and", "b if a else a", "a and b", "pure a", both=False),
 )
 SIZES = (
     Rule("empty", "len(x) == 0", "not x", "sized x"),
-    Rule("empty <", "len(x) < 1", "len(x) == 0"),
+    Rule("empty <", "len(x) < 1", "len(x) == 0", both=False),
     Rule("not empty", "len(x) != 0", "len(x) > 0"),
     Rule("not empty >=", "len(x) >= 1", "len(x) > 0"),
-    Rule("not empty bool", "len(x) > 0", "bool(x)", "sized x"),
+    Rule("not empty bool", "len(x) > 0", "bool(x)", "sized x", both=False),
     Rule("test len >", "len(x) > 0", "x", "sized x", truth=True),
     Rule("test len", "len(x)", "x", "sized x", both=False, truth=True),
-    Rule("empty list ==", "x == []", "not x", "list x"),
-    Rule("empty text ==", "x == ''", "not x", "str x"),
-    Rule('empty text == ""', 'x == ""', "not x", "str x"),
-    Rule("test text !=", "x != ''", "x", "str x", truth=True),
-    Rule('test text != ""', 'x != ""', "x", "str x", truth=True),
+    Rule("empty list ==", "x == []", "not x", "list x", both=False),
+    Rule("empty text ==", "x == ''", "not x", "str x", both=False),
+    Rule('empty text == ""', 'x == ""', "not x", "str x", both=False),
+    Rule("test text !=", "x != ''", "x", "str x", both=False, truth=True),
+    Rule('test text != ""', 'x != ""', "x", "str x", both=False, truth=True),
 )
 
 
@@ -90,9 +90,9 @@ def arithmetic() -> Iterator[Rule]:
         yield Rule(f"commute {op}", f"a {op} b", f"b {op} a", "int a b; pure a b", both=False)
     yield Rule("double", "x * 2", "x + x", "doubled x; pure x")
     yield Rule("square", "x ** 2", "x * x", "int x; pure x")
-    yield Rule("add negative", "a + -b", "a - b", "number a b")
-    yield Rule("negative difference", "-(a - b)", "b - a", "int a b; pure a b")
-    yield Rule("negative first", "-a + b", "b - a", "number a b; pure a b")
+    yield Rule("add negative", "a + -b", "a - b", "number a b", both=False)
+    yield Rule("negative difference", "-(a - b)", "b - a", "int a b; pure a b", both=False)
+    yield Rule("negative first", "-a + b", "b - a", "number a b; pure a b", both=False)
     yield Rule("subtract both", "a - b - c", "a - (b + c)", "int a b c")
     yield Rule("associate +", "a + b + c", "a + (b + c)", "alike a b c")
     yield Rule("associate *", "a * b * c", "a * (b * c)", "int a b c")
@@ -119,7 +119,7 @@ SEQUENCES = (
     Rule("slice from 0", "x[0:n]", "x[:n]"),
     Rule("slice all from 0", "x[0:]", "x[:]"),
     Rule("slice to end", "x[n:len(x)]", "x[n:]", "pure x"),
-    Rule("slice by 1", "x[a:b:1]", "x[a:b]"),
+    Rule("slice by 1", "x[a:b:1]", "x[a:b]", both=False),
     Rule("all but last", "x[:len(x) - 1]", "x[:-1]", "sequence x; pure x"),  # of 2, 3 would be off in one of them
     Rule("copy slice", "x.copy()", "x[:]", "list x"),
     Rule("list copy", "list(x)", "x[:]", "list x"),
@@ -127,7 +127,7 @@ SEQUENCES = (
     Rule("reversed list", "x[::-1]", "list(reversed(x))", "list x"),
     Rule("reversed text", "x[::-1]", "''.join(reversed(x))", "str x"),
     Rule("range from 0", "range(0, n)", "range(n)"),
-    Rule("range by 1", "range(a, b, 1)", "range(a, b)"),
+    Rule("range by 1", "range(a, b, 1)", "range(a, b)", both=False),
     Rule("not found", "x.find(a) == -1", "a not in x", "str x"),
     Rule("found", "x.find(a) != -1", "a in x", "str x"),
     Rule("found >=", "x.find(a) >= 0", "a in x", "str x"),
@@ -157,10 +157,10 @@ def comprehensions() -> Iterator[Rule]:
             f"{call} of filtered list", f"{call}([e for v in x if c])", f"{call}(e for v in x if c)", "pure e c"
         )
     for before, after in (("set(", ")"), ("set([", "])")):
-        yield Rule(f"{before} comprehension", f"{before}e for v in x{after}", "{e for v in x}")
-        yield Rule(f"{before} filtered comprehension", f"{before}e for v in x if c{after}", "{e for v in x if c}")
+        yield Rule(f"{before}...{after} comprehension", f"{before}e for v in x{after}", "{e for v in x}")
+        yield Rule(f"{before}...{after} filtered comprehension", f"{before}e for v in x if c{after}", "{e for v in x if c}")
     for before, after in (("dict(", ")"), ("dict([", "])")):
-        yield Rule(f"{before} comprehension", f"{before}(k, e) for v in x{after}", "{k: e for v in x}")
+        yield Rule(f"{before}...{after} comprehension", f"{before}(k, e) for v in x{after}", "{k: e for v in x}")
     yield Rule("list comprehension", "list(e for v in x)", "[e for v in x]")
     yield Rule("map", "[f(v) for v in x]", "list(map(f, x))", "apart v f; safe f")
     yield Rule("map lambda", "[e for v in x]", "list(map(lambda v: e, x))", "name v")

@@ -4,6 +4,7 @@ Parentheses and the amount of space are no part of a term, so `f( a,b )` and `(f
 for truth alone (a condition, the operand of `not`) is a term of its own, since more things are equal there.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -31,12 +32,20 @@ class Term:
     def __hash__(self) -> int:
         return hash((self.form, self.parts))
 
+    def walk(self) -> Iterator["Term"]:
+        """The term and all of its parts."""
+        yield self
+        for part in self.parts:
+            yield from part.walk()
+
 
 def read(program: Program, node: int) -> Term | None:
     """The term of a node; None where a comment stands between its parts."""
     node = bare(program, node)
     if plays(program, node, "expression statement") and is_hole(program, node + 1):
         return read(program, node + 1)
+    if program.kind[node] == "block" and len(program.children(node)) == 1:
+        return read(program, node + 1) or Term((program.text(node),), (), node)
     shape = form(program, node)
     if shape is None:
         return None
@@ -155,5 +164,5 @@ def join(tokens: list[bytes]) -> bytes:
             brackets.append(token)
         elif token in (b")", b"]", b"}"):
             brackets.pop()
-        before, left = left, token
+        before, left = left, token.split()[-1] if token[:1].isalpha() else token  # `not in` is a word as `in` is
     return text

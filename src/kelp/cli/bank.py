@@ -1,0 +1,188 @@
+"""`kelp bank`: build a subtree bank with its variants, and look into one."""
+
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kelp.cli.files import check_writable, read, replace
+from kelp.cli.problem import Problem
+from kelp.cli.tables import print_table
+
+if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
+    from kelp.data.bank import Tried
+    from kelp.diffusion.bank import Bank
+
+KINDS = ("equal", "near miss", "renamed", "perturbed")
+SHOWN = 72  # characters of a fragment in a table
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a bank of code fragments, or look into one.")
+
+
+@app.command()
+def build(
+    corpus: Annotated[Path, typer.Argument(metavar="RECORDS", help="A records file, *.jsonl or *.jsonl.gz.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The bank to write.")],
+    max_per_category: Annotated[int, typer.Option(metavar="N", help="Fragments kept of a category.")] = 4000,
+    augmented: Annotated[
+        int, typer.Option(metavar="N", help="Fragments of a category, the most frequent, that get variants.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(metavar="N", help="Draws the renamed and the perturbed variants.")] = 0,
+    jobs: Annotated[int, typer.Option(metavar="N", help="Sandboxes that run variants side by side.")] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
+    allow_weak_sandbox: Annotated[
+        bool,
+        typer.Option("--allow-weak-sandbox", help="Run even where this machine lacks protections (see kelp doctor)."),
+    ] = False,
+) -> None:
+    """Count the fragments of a corpus, and make variants of the frequent ones.
+
+    Every variant that is said to be equal was run beside its fragment on random values, and so was every near miss:
+    the table says how often each rule was used, and what running said.
+
+    \b
+    Examples:
+      kelp bank build runs/data/default/records.jsonl.gz --out bank.json.gz
+      kelp bank build records.jsonl.gz --out bank.json.gz --augmented 200 --json
+      kelp bank build records.jsonl.gz --out plain.json.gz --augmented 0
+    """
+    from kelp.data.bank import BankConfig, sources
+    from kelp.data.bank import build as run
+    from kelp.execution import WeakSandbox
+
+    check_writable(out)
+    read(corpus)
+    if jobs < 1:
+        raise Problem(f"--jobs must be at least 1, not {jobs}.")
+    try:
+        config = BankConfig(max_per_category=max_per_category, augmented=augmented, seed=seed)
+        found = list(sources(corpus))
+    except (ValueError, EOFError) as error:
+        raise Problem(f"{str(error).rstrip('.')}.") from None
+    try:
+        with _progress() as progress:
+            bank, tried = run(found, config, jobs=jobs, allow_weak=allow_weak_sandbox, progress=progress)
+    except ModuleNotFoundError as error:
+        if error.name != "egglog":
+            raise
+        raise Problem("Variants need egglog, which is not installed: pip install 'kelp[data]', or --augmented 0.") from None
+    except WeakSandbox as weak:
+        raise Problem(f"{weak}: --allow-weak-sandbox runs it all the same.", "weak sandbox") from None
+    replace(out, bank.dumps())
+    if as_json:
+        print(json.dumps({"categories": figures(bank), "rules": rules(tried)}, indent=1))
+        return
+    head = ["category", "fragments", "templates", "seen", *KINDS]
+    print_table(head, [[category, *map(str, row.values())] for category, row in figures(bank).items()])
+    if tried:
+        print()
+        lines = [[rule, *map(str, row.values())] for rule, row in rules(tried).items()]
+        print_table(["rule", "kind", "same", "different", "not found out"], lines)
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(metavar="BANK", help="A bank, *.json.gz.")],
+    category: Annotated[str | None, typer.Option(metavar="NAME", help="Show this category only.")] = None,
+    grep: Annotated[str | None, typer.Option(metavar="TEXT", help="Show what contains this text, itself or in a variant.")] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="Fragments shown of each category.")] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the fragments as JSON.")] = False,
+) -> None:
+    """Show the fragments of a bank by category, the most frequent first, and the variants of each.
+
+    A template is shown with $1, $2 ... for its variables. Of a variant, the column "rule" says how it was made.
+
+    \b
+    Examples:
+      kelp bank inspect bank.json.gz
+      kelp bank inspect bank.json.gz --category condition --grep len --limit 5
+      kelp bank inspect bank.json.gz --json
+    """
+    from kelp.diffusion.bank import Bank
+
+    read(path)
+    if limit < 1:
+        raise Problem(f"--limit must be at least 1, not {limit}.")
+    try:
+        bank = Bank.load(path)
+    except ValueError as error:
+        raise Problem(f"{error}: kelp bank build writes one.") from None
+    if category is not None and category not in bank.shelves:
+        raise Problem(f"{path} has no category {category!r}: there are {', '.join(bank.shelves)}.")
+    shown = {c: entries(bank, c, grep, limit) for c in bank.shelves if category in (None, c)}
+    if as_json:
+        print(json.dumps(shown, indent=1, ensure_ascii=False))
+        return
+    lines = []
+    for name, rows in shown.items():
+        for row in rows:
+            lines.append([name, str(row["count"]), _short(row["text"]), "template" if row["template"] else ""])
+            for variant in row["variants"]:
+                lines.append(["", "", "  " + _short(variant["text"]), ", ".join([variant["kind"], *variant["rules"]])])
+    print_table(["category", "seen", "fragment", "rule"], lines)
+
+
+def figures(bank: "Bank") -> dict[str, dict[str, int]]:
+    """How much of what a bank holds, by category."""
+    found = {}
+    for category, shelf in bank.shelves.items():
+        made = Counter(v.kind for variants in shelf.variants.values() for v in variants)
+        templates = sum(f.template for f in shelf.fragments)
+        found[category] = {
+            "fragments": len(shelf.fragments) - templates, "templates": templates, "seen": sum(shelf.counts),
+            **{kind.replace(" ", "_"): made[kind] for kind in KINDS},
+        }  # fmt: skip
+    return found
+
+
+def rules(tried: "list[Tried]") -> dict[str, dict[str, Any]]:
+    """How often each rule was used, and what running said, the most used first."""
+    said: dict[tuple[str, str], Counter[str]] = {}
+    for one in tried:
+        for rule in one.variant.rules:
+            said.setdefault((rule, one.variant.kind), Counter())[one.verdict] += 1
+    ranked = sorted(said.items(), key=lambda pair: (-pair[1].total(), pair[0]))
+    return {
+        rule: {"kind": kind, "same": of["="], "different": of["!"], "unknown": of["?"]} for (rule, kind), of in ranked
+    }
+
+
+def entries(bank: "Bank", category: str, grep: str | None, limit: int) -> list[dict[str, Any]]:
+    """The most frequent fragments of a category that hold the text, with their variants."""
+    shelf, found = bank.shelves[category], []
+    for fragment, count in sorted(zip(shelf.fragments, shelf.counts), key=lambda pair: -pair[1]):
+        text = fragment.shape if fragment.template else fragment.text
+        made = [
+            {"text": v.fragment.text.decode(), "kind": v.kind, "rules": list(v.rules)}
+            for v in shelf.variants.get(fragment, ())
+        ]
+        if grep is None or any(grep in some for some in (text.decode(), *(str(v["text"]) for v in made))):
+            found.append({"text": text.decode(), "count": count, "template": fragment.template, "variants": made})
+        if len(found) == limit:
+            break
+    return found
+
+
+def _short(text: str) -> str:
+    text = re.sub(r"\s*\n\s*", " ⏎ ", text)
+    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr, in a terminal only."""
+    if not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("bank", total=None)
+        yield lambda what, done, total: bar.update(task, description=f"bank: {what}", completed=done, total=total)

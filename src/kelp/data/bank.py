@@ -1,0 +1,222 @@
+"""A subtree bank from a corpus, with variants of its frequent fragments.
+
+*Equal* variants come from the e-graph, by the rules of `kelp.diffusion.rules` used together; each is kept only where
+it does the same as its fragment on random values in the sandbox. *Near misses* come from the rules that change what
+code does, and are kept only where they do something else. What is *renamed* has other frequent names, and what is
+*perturbed* another literal. The making is a function of the sources and the settings; what the clock has a part in
+is a variant that takes a second to run, which is not kept.
+"""
+
+import itertools
+import random
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from kelp.data.equal import LIMITS, How, Question, verdicts
+from kelp.data.record import load
+from kelp.diffusion.augment import by_form, rewrites
+from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_names
+from kelp.diffusion.egraph import Equality
+from kelp.diffusion.expression_kinds import constant
+from kelp.diffusion.mutations import is_valid
+from kelp.diffusion.rules import DIFFERENT, EQUAL
+from kelp.diffusion.terms import read, write
+from kelp.execution import Sandbox
+from kelp.syntax.program import Program, parse
+from kelp.syntax.python import PYTHON
+
+# Where a fragment of a category stands while variants of it are made.
+PLACES = {"statement": b"def _():\n    while _:\n        ", "condition": b"def _():\n    assert "}
+PLACE = b"def _():\n    _ = "
+DULL = b"not not"  # equal, and written by nobody
+CHUNK = 64  # fragments at a time
+
+
+@dataclass(frozen=True)
+class BankConfig:
+    """How a bank is made."""
+
+    max_per_category: int = 4000  # fragments
+    max_leaves: int = 16  # of a fragment, in lexical tokens
+    max_templates: int = 1000  # shapes of what is left out, in a category
+    augmented: int = 1000  # fragments of a category that have variants: the most frequent
+    equal: int = 4  # variants of each kind that a fragment has at most ...
+    near_misses: int = 4
+    renamed: int = 1
+    perturbed: int = 2
+    tried: int = 8  # equal terms of a fragment that are run
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 0:
+                raise ValueError(f"{name} must not be negative, got {value}")
+        if self.max_per_category < self.max_leaves or self.max_leaves < 1:
+            raise ValueError(
+                f"max_per_category must be at least max_leaves, and that 1, got {self.max_per_category} and "
+                f"{self.max_leaves}"
+            )
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What running said of one would-be variant: `=` the same, `!` something else, `?` not found out."""
+
+    variant: Variant
+    verdict: str
+
+
+def sources(path: Path) -> Iterator[str]:
+    """The sources of the functions of a corpus. Raises ValueError, OSError."""
+    return (record.source for record in load(path))
+
+
+def build(
+    found: Iterable[str],
+    config: BankConfig = BankConfig(),
+    *,
+    jobs: int = 2,
+    allow_weak: bool = True,
+    progress: Callable[[str, int, int], None] = lambda *_: None,
+) -> tuple[Bank, list[Tried]]:
+    """The bank of these sources, and everything that was run for it.
+
+    Raises ModuleNotFoundError where egglog is not installed, WeakSandbox.
+    """
+    progress("fragments", 0, 1)
+    bank = Bank.build(programs(found), config.max_per_category, config.max_leaves, config.max_templates)
+    if not config.augmented:
+        return bank, []
+    frequent = [(category, f) for category, shelf in bank.shelves.items() for f in most_frequent(category, shelf, config)]
+    names = frequent_names(bank)
+    chunks = [frequent[at : at + CHUNK] for at in range(0, len(frequent), CHUNK)]
+    variants: dict[str, dict[Fragment, tuple[Variant, ...]]] = {category: {} for category in bank.shelves}
+    tried: list[Tried] = []
+    with ExitStack() as stack:
+        equality = Equality()
+        sandboxes = [stack.enter_context(Sandbox(limits=LIMITS, allow_weak=allow_weak)) for _ in range(jobs)]
+        pool = stack.enter_context(ThreadPoolExecutor(jobs))
+        running = []
+        for number, chunk in enumerate(chunks):
+            asked = [candidates(category, f, equality, config) for category, f in chunk]
+            running.append(pool.submit(ask, sandboxes[number % jobs], asked))
+            progress("variants", number, len(chunks))
+        for chunk, answers in zip(chunks, running):
+            for (category, f), results in zip(chunk, answers.result()):
+                tried += results
+                kept = [*chosen(results, config), *syntactic(category, f, names, config)]
+                if kept:
+                    variants[category][f] = tuple(kept)
+    return Bank({c: replace(shelf, variants=variants[c]) for c, shelf in bank.shelves.items()}), tried
+
+
+def programs(found: Iterable[str]) -> Iterator[Program]:
+    for source in found:
+        try:
+            program = parse(source.rstrip("\n").encode())
+        except SyntaxError:  # compiles, but is beyond the grammar
+            continue
+        if program.root:
+            yield program
+
+
+def most_frequent(category: str, shelf: Shelf, config: BankConfig) -> list[Fragment]:
+    """The fragments that variants are made of: on one line, and with a part that some rule is about."""
+    ranked = sorted(zip(shelf.counts, shelf.fragments), key=lambda pair: -pair[0])
+    fit = (f for _, f in ranked if b"\n" not in f.text and not f.template and rewritable(category, f))
+    return list(itertools.islice(fit, config.augmented))
+
+
+def rewritable(category: str, origin: Fragment) -> bool:
+    found = placed(category, origin.text)
+    term = None if found is None else read(*found)
+    forms = by_form(EQUAL)
+    return term is not None and any(part.form in forms for part in term.walk())
+
+
+def frequent_names(bank: Bank) -> tuple[list[bytes], list[int]]:
+    """The names that stand alone as expressions, and how often; not those of builtins."""
+    shelf = bank.shelves.get("expression", Shelf((), ()))
+    alone = [(f.text, n) for f, n in zip(shelf.fragments, shelf.counts) if f.size == 1 and f.names]
+    pairs = [(text, n) for text, n in alone if PYTHON.free_names(text)]
+    return [text for text, _ in pairs], [count for _, count in pairs]
+
+
+def placed(category: str, text: bytes) -> tuple[Program, int] | None:
+    """A program with the text in a place of its category, and its node there; None where it does not fit there."""
+    place = PLACES.get(category, PLACE)
+    try:
+        program = parse(place + text)
+    except SyntaxError:
+        return None
+    nodes = (n for n, s in enumerate(program.start) if s == len(place) and program.end[n] == len(place + text))
+    node = next((n for n in nodes if program.kind[n] != "block"), None)
+    return None if node is None else (program, node)
+
+
+def remade(category: str, text: bytes, origin: Fragment) -> Fragment | None:
+    """The text as a fragment; None where it is none, or the one that it was made from."""
+    found = placed(category, text)
+    if found is None or text == origin.text or not found[0].language.compiles(found[0].source):
+        return None
+    return fragment(*found, category)
+
+
+def candidates(category: str, origin: Fragment, equality: Equality, config: BankConfig) -> tuple[Question, list[Variant]]:
+    """What may be an equal variant or a near miss of a fragment, and what is to be asked of it."""
+    found = placed(category, origin.text)
+    variants: dict[Fragment, Variant] = {}
+    if found is not None:
+        program, node = found
+        term = read(program, node)
+        if term is not None:
+            for derived in equality.variants(term, config.tried):
+                other = remade(category, write(derived.term)[0], origin)
+                if other is not None and (DULL not in other.text or DULL in origin.text):
+                    variants.setdefault(other, Variant(other, "equal", derived.rules))
+        start = program.start[node]
+        for rule, edit in rewrites(program, DIFFERENT):
+            if edit.start >= start:
+                other = remade(category, edit.apply(program.source)[start:], origin)
+                if other is not None:
+                    variants.setdefault(other, Variant(other, "near miss", (rule.name,)))
+    hows: dict[str, How] = {"statement": "statement", "condition": "truth"}
+    texts = tuple(f.text.decode() for f in variants)
+    return Question(hows.get(category, "value"), origin.text.decode(), texts), list(variants.values())
+
+
+def ask(sandbox: Sandbox, asked: list[tuple[Question, list[Variant]]]) -> list[list[Tried]]:
+    told = verdicts(sandbox, [question for question, _ in asked])
+    return [[Tried(v, sign) for v, sign in zip(variants, signs)] for (_, variants), signs in zip(asked, told)]
+
+
+def chosen(results: list[Tried], config: BankConfig) -> list[Variant]:
+    """Those that are what they should be."""
+    equal = [t.variant for t in results if t.variant.kind == "equal" and t.verdict == "="]
+    different = [t.variant for t in results if t.variant.kind == "near miss" and t.verdict == "!"]
+    return equal[: config.equal] + different[: config.near_misses]
+
+
+def syntactic(
+    category: str, origin: Fragment, names: tuple[list[bytes], list[int]], config: BankConfig
+) -> Iterator[Variant]:
+    """The fragment with other names and with other literals: nothing is said of what they do."""
+    rng = random.Random(f"{config.seed} {category} {origin.text!r}")
+    if origin.names and names[0]:
+        for _ in range(config.renamed):
+            new: dict[bytes, bytes] = {}
+            text = with_names(origin, lambda name, new=new: new.setdefault(name, rng.choices(*names)[0]))
+            other = remade(category, text, origin)
+            if other is not None:
+                yield Variant(other, "renamed")
+    found = placed(category, origin.text)
+    if found is not None:
+        program, node = found
+        edits = [e for e in constant(program) if e.start >= program.start[node] and is_valid(program, e)]
+        for edit in rng.sample(edits, min(config.perturbed, len(edits))):
+            other = remade(category, edit.apply(program.source)[program.start[node] :], origin)
+            if other is not None:
+                yield Variant(other, "perturbed")
