@@ -78,7 +78,10 @@ def test_names_have_the_kind_of_all_that_is_assigned_to_them(body: str, other: s
 
 
 def test_branches_change_places_with_their_comments_and_indentation() -> None:
-    source = "def f(a):\n    while a:\n        if a > 1:\n            a = 0\n            # one\n            return 1\n        else:\n            a = (\n                2)"
+    source = (
+        "def f(a):\n    while a:\n        if a > 1:\n            a = 0\n            # one\n            return 1\n"
+        "        else:\n            a = (\n                2)"
+    )
     assert written(source, "swap branches") == {
         "def f(a):\n    while a:\n        if not a > 1:\n            a = (\n                2)\n"
         "        else:\n            a = 0\n            # one\n            return 1"

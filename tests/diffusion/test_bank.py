@@ -1,9 +1,13 @@
+import gzip
+import json
 import random
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kelp.diffusion.bank import Bank, Fragment, adapted, slots
+from kelp.diffusion.bank import Bank, Fragment, Variant, adapted, slots
 from kelp.syntax.program import parse
 
 PROGRAMS = [
@@ -78,3 +82,52 @@ def test_the_function_itself_its_callees_and_receivers_are_no_slots() -> None:
     program = parse(b"def f(a):\n    return a.b(c)\n")
     texts = [program.text(node) for _, node in slots(program, 50)]
     assert sorted(texts) == [b"a.b(c)", b"c", b"return a.b(c)"]
+
+
+def with_variants() -> Bank:
+    bank = Bank.build([parse(b"def f(a, b):\n    return [a < b, a < b, 1]\n")])
+    shelf = bank.shelves["element"]
+    [origin] = [f for f in shelf.fragments if f.text == b"a < b"]
+    other = Fragment(b"b > a", 3, 6, ((0, 1), (4, 5)))
+    return Bank({"element": replace(shelf, variants={origin: (Variant(other, "equal", ("flip <",)),)})})
+
+
+def test_a_variant_comes_in_place_of_its_fragment_as_often_as_asked() -> None:
+    bank, rng = with_variants(), random.Random(0)
+
+    def drawn(probability: float) -> Counter[bytes]:
+        found = [bank.sample("element", rng, 3, probability) for _ in range(200)]
+        return Counter(f.text for f in found if f is not None and f.size == 3)
+
+    assert set(drawn(0.0)) == {b"a < b"} and set(drawn(1.0)) == {b"b > a"}
+    half = drawn(0.5)
+    assert 0.3 < half[b"b > a"] / half.total() < 0.7
+
+
+def test_variants_are_saved_and_banks_without_them_are_still_read(tmp_path: Path) -> None:
+    bank = with_variants()
+    bank.save(tmp_path / "bank.json.gz")
+    assert Bank.load(tmp_path / "bank.json.gz") == bank
+    old = gzip.compress(json.dumps({"element": [["a < b", 3, 6, [[0, 1], [4, 5]], 2]]}).encode())
+    (tmp_path / "old.json.gz").write_bytes(old)
+    shelf = Bank.load(tmp_path / "old.json.gz").shelves["element"]
+    assert (shelf.fragments[0].text, shelf.counts, shelf.variants) == (b"a < b", (2,), {})
+
+
+def test_a_file_that_is_no_bank_is_refused(tmp_path: Path) -> None:
+    for name, data in {"text": b"hello", "cut": gzip.compress(b"[]")[:-4], "list": gzip.compress(b"[1]")}.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(ValueError, match="no bank"):
+            Bank.load(tmp_path / name)
+
+
+def test_what_is_too_rare_to_be_kept_is_counted_as_a_template() -> None:
+    body = "\n".join(f"    y = {name} - 1\n    y = {name} - 1" if name == "kept" else f"    y = {name} - 1"
+                     for name in ("kept", "a", "b", "c"))  # fmt: skip
+    bank = Bank.build([parse(f"def f(kept, a, b, c):\n{body}".encode())], 16, 16, max_templates=16)
+    shelf = bank.shelves["expression"]
+    rows = {(f.shape, f.template): n for f, n in zip(shelf.fragments, shelf.counts) if f.size == 3}
+    assert rows == {(b"$1 - 1", False): 2, (b"$1 - 1", True): 3}
+    [template] = [f for f in shelf.fragments if f.template and f.size == 3]
+    assert adapted(template, [b"n"], random.Random(0), 0.0) == b"n - 1"
+    assert adapted(template, [], random.Random(0), 0.0) == b"a - 1"

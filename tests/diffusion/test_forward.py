@@ -1,11 +1,12 @@
 import random
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kelp.diffusion.bank import Bank
+from kelp.diffusion.bank import Bank, Fragment, Variant
 from kelp.diffusion.forward import FROM_BANK, IN_CONTEXT, WEIGHTS, ForwardConfig, corrupt, mutate
 from kelp.diffusion.mutations import NEAR_MISS
 from kelp.syntax.program import parse, parses
@@ -86,6 +87,24 @@ def test_a_fragment_is_put_in_parentheses_where_its_place_needs_them() -> None:
     assert b"def g(x, y):\n    z = a + b\n    return z\n" in found
 
 
+def test_a_swap_from_the_bank_draws_variants_as_the_seed_says() -> None:
+    plain = Bank.build([parse(b"def f(a, b):\n    return [a < b]\n")])
+    shelf = plain.shelves["element"]
+    [origin] = [f for f in shelf.fragments if f.size == 3]
+    variant = Variant(Fragment(b"b > a", 3, 6, ((0, 1), (4, 5))), "equal", ("flip <",))
+    bank = Bank({"element": replace(shelf, variants={origin: (variant,)})})
+    program = parse(b"def g(x, y):\n    return (x + y, 1)\n")
+
+    def found(variants: float) -> list[bytes]:
+        config = ForwardConfig(weights=dict.fromkeys(WEIGHTS, 0.0) | {FROM_BANK: 1.0}, rename=0.0, variants=variants)
+        drawn = (mutate(program, random.Random(seed), config, bank) for seed in range(60))
+        return [m.edit.text for m in drawn if m is not None]
+
+    assert found(0.5) == found(0.5)
+    assert {b"a < b", b"b > a"} <= set(found(0.5))
+    assert b"b > a" not in found(0.0)
+
+
 def test_a_compound_fragment_is_indented_as_its_place() -> None:
     bank = Bank.build([parse(b"def f(a):\n    if a:\n        a()\n")], max_leaves=12)
     program = parse(b"def g(x):\n    while x:\n        x.y(1, 2)\n")
@@ -105,6 +124,7 @@ def test_a_compound_fragment_is_indented_as_its_place() -> None:
         ({"weights": dict.fromkeys(WEIGHTS, 0.0)}, "positive"),
         ({"max_leaves": 0}, "max_leaves"),
         ({"rename": 1.5}, "rename"),
+        ({"variants": -0.1}, "variants"),
     ],
 )
 def test_a_config_that_makes_no_sense_is_refused(settings: dict[str, object], message: str) -> None:

@@ -1,5 +1,6 @@
 """`kelp bank`: build a subtree bank with its variants, and look into one."""
 
+import gzip
 import json
 import re
 import sys
@@ -62,16 +63,22 @@ def build(
         raise Problem(f"--jobs must be at least 1, not {jobs}.")
     try:
         config = BankConfig(max_per_category=max_per_category, augmented=augmented, seed=seed)
+    except ValueError as error:
+        raise Problem(f"{error}.") from None
+    try:
         found = list(sources(corpus))
-    except (ValueError, EOFError) as error:
-        raise Problem(f"{str(error).rstrip('.')}.") from None
+    except (gzip.BadGzipFile, EOFError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise Problem(f"{corpus} is no records file: {error}.") from None
+    except ValueError as error:
+        raise Problem(f"{error}.") from None
     try:
         with _progress() as progress:
             bank, tried = run(found, config, jobs=jobs, allow_weak=allow_weak_sandbox, progress=progress)
     except ModuleNotFoundError as error:
-        if error.name != "egglog":
+        if (error.name or "").partition(".")[0] != "egglog":
             raise
-        raise Problem("Variants need egglog, which is not installed: pip install 'kelp[data]', or --augmented 0.") from None
+        lacking = "Variants need egglog, which is not installed: pip install 'kelp[data]', or --augmented 0."
+        raise Problem(lacking) from None
     except WeakSandbox as weak:
         raise Problem(f"{weak}: --allow-weak-sandbox runs it all the same.", "weak sandbox") from None
     replace(out, bank.dumps())
@@ -90,7 +97,9 @@ def build(
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="BANK", help="A bank, *.json.gz.")],
     category: Annotated[str | None, typer.Option(metavar="NAME", help="Show this category only.")] = None,
-    grep: Annotated[str | None, typer.Option(metavar="TEXT", help="Show what contains this text, itself or in a variant.")] = None,
+    grep: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Show what contains this text, itself or in a variant.")
+    ] = None,
     limit: Annotated[int, typer.Option(metavar="N", help="Fragments shown of each category.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the fragments as JSON.")] = False,
 ) -> None:
@@ -132,7 +141,7 @@ def figures(bank: "Bank") -> dict[str, dict[str, int]]:
     """How much of what a bank holds, by category."""
     found = {}
     for category, shelf in bank.shelves.items():
-        made = Counter(v.kind for variants in shelf.variants.values() for v in variants)
+        made: Counter[str] = Counter(v.kind for variants in shelf.variants.values() for v in variants)
         templates = sum(f.template for f in shelf.fragments)
         found[category] = {
             "fragments": len(shelf.fragments) - templates, "templates": templates, "seen": sum(shelf.counts),

@@ -86,17 +86,18 @@ def build(
 
     Raises ModuleNotFoundError where egglog is not installed, WeakSandbox.
     """
+    equality = Equality() if config.augmented else None
     progress("fragments", 0, 1)
     bank = Bank.build(programs(found), config.max_per_category, config.max_leaves, config.max_templates)
-    if not config.augmented:
+    if equality is None:
         return bank, []
-    frequent = [(category, f) for category, shelf in bank.shelves.items() for f in most_frequent(category, shelf, config)]
+    shelves = bank.shelves.items()
+    frequent = [(category, f) for category, shelf in shelves for f in most_frequent(category, shelf, config)]
     names = frequent_names(bank)
     chunks = [frequent[at : at + CHUNK] for at in range(0, len(frequent), CHUNK)]
     variants: dict[str, dict[Fragment, tuple[Variant, ...]]] = {category: {} for category in bank.shelves}
     tried: list[Tried] = []
     with ExitStack() as stack:
-        equality = Equality()
         sandboxes = [stack.enter_context(Sandbox(limits=LIMITS, allow_weak=allow_weak)) for _ in range(jobs)]
         pool = stack.enter_context(ThreadPoolExecutor(jobs))
         running = []
@@ -110,7 +111,7 @@ def build(
                 kept = [*chosen(results, config), *syntactic(category, f, names, config)]
                 if kept:
                     variants[category][f] = tuple(kept)
-    return Bank({c: replace(shelf, variants=variants[c]) for c, shelf in bank.shelves.items()}), tried
+    return Bank({c: replace(shelf, variants=variants[c]) for c, shelf in shelves}), tried
 
 
 def programs(found: Iterable[str]) -> Iterator[Program]:
@@ -165,7 +166,9 @@ def remade(category: str, text: bytes, origin: Fragment) -> Fragment | None:
     return fragment(*found, category)
 
 
-def candidates(category: str, origin: Fragment, equality: Equality, config: BankConfig) -> tuple[Question, list[Variant]]:
+def candidates(
+    category: str, origin: Fragment, equality: Equality, config: BankConfig
+) -> tuple[Question, list[Variant]]:
     """What may be an equal variant or a near miss of a fragment, and what is to be asked of it."""
     found = placed(category, origin.text)
     variants: dict[Fragment, Variant] = {}
@@ -174,7 +177,8 @@ def candidates(category: str, origin: Fragment, equality: Equality, config: Bank
         term = read(program, node)
         if term is not None:
             for derived in equality.variants(term, config.tried):
-                other = remade(category, write(derived.term)[0], origin)
+                text = write(derived.term)
+                other = None if text is None else remade(category, text, origin)
                 if other is not None and (DULL not in other.text or DULL in origin.text):
                     variants.setdefault(other, Variant(other, "equal", derived.rules))
         start = program.start[node]
@@ -207,9 +211,8 @@ def syntactic(
     rng = random.Random(f"{config.seed} {category} {origin.text!r}")
     if origin.names and names[0]:
         for _ in range(config.renamed):
-            new: dict[bytes, bytes] = {}
-            text = with_names(origin, lambda name, new=new: new.setdefault(name, rng.choices(*names)[0]))
-            other = remade(category, text, origin)
+            new = {name: rng.choices(*names)[0] for name in origin.variables}
+            other = remade(category, with_names(origin, new.__getitem__), origin)
             if other is not None:
                 yield Variant(other, "renamed")
     found = placed(category, origin.text)

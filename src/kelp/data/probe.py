@@ -24,7 +24,8 @@ SECONDS = 1.0
 WRONG_TYPE = (TypeError, AttributeError, NameError)
 MAKERS: dict[str, Callable[[random.Random], Any]] = {
     "int": lambda rng: rng.choice((0, 1, 2, 3, 4, 5, 7, 10, -1, -2)),
-    "float": lambda rng: rng.choice((0.0, 0.1, 0.7, 2.0**53, -(2.0**53), *(rng.uniform(-9, 9) for _ in range(4)))),  # sums round
+    # Their sums are rounded, one way or another.
+    "float": lambda rng: rng.choice((0.0, 0.1, 0.7, 2.0**53, -(2.0**53), *(rng.uniform(-9, 9) for _ in range(4)))),
     "str": lambda rng: rng.choice(("", "a", "b", "ab", "ba", "abc", "aab", "Hello", " x", "7", "a,b")),
     "ints": lambda rng: [rng.randint(-2, 5) for _ in range(rng.randint(0, 4))],
     "strs": lambda rng: [rng.choice(("", "a", "b", "ab", "7")) for _ in range(rng.randint(0, 4))],
@@ -40,6 +41,7 @@ MAKERS: dict[str, Callable[[random.Random], Any]] = {
 UNIFORM = (*MAKERS, "float", "float", "float", "int") * 4  # the first trials: values of one kind alone; sums tell late
 WEIGHTS = {"int": 4.0, "str": 2.0, "ints": 2.0, "float": 1.0, "strs": 1.0, "dict": 1.0, "None": 0.5}
 CONTAINERS = ("str", "ints", "strs", "lists", "pairs", "tuple", "dict", "numbered")
+OF_CONTAINERS = ("len", "sorted", "sum", "any", "all", "enumerate")
 SAMPLES = {kind: make(random.Random(0)) for kind, make in MAKERS.items()}
 CLASSES = (int, str, list, dict, (list, tuple))
 
@@ -108,7 +110,8 @@ class Reads:
         tree = ast.parse(enclosed(text, ""))
         self.names = sorted(free_names(enclosed(text, "")))
         nodes = list(ast.walk(tree))
-        self.called = {node.func.attr for node in nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)}
+        callees = [node.func for node in nodes if isinstance(node, ast.Call)]
+        self.called = {callee.attr for callee in callees if isinstance(callee, ast.Attribute)}
         self.kinds: dict[str, tuple[str, ...]] = {}
         attributes: dict[str, set[str]] = {}
         for node in nodes:
@@ -117,13 +120,13 @@ class Reads:
                     for part in ast.walk(classes):
                         if isinstance(part, ast.Name):
                             self.kinds[part.id] = ("class",)
-                case ast.Call(func=ast.Name(id="len" | "sorted" | "sum" | "any" | "all" | "enumerate"), args=[ast.Name(id=name)]):
+                case ast.Call(func=ast.Name(id=callee), args=[ast.Name(id=name)]) if callee in OF_CONTAINERS:
                     self.kinds.setdefault(name, CONTAINERS)
                 case ast.Call(func=ast.Name(id=name)):
                     self.kinds[name] = ("function",)
-                case ast.Call(func=ast.Name(id="len" | "sorted" | "sum" | "any" | "all" | "enumerate"), args=[ast.Name(id=name)]):
+                case ast.Subscript(value=ast.Name(id=name)):
                     self.kinds.setdefault(name, CONTAINERS)
-                case ast.Subscript(value=ast.Name(id=name)) | ast.For(iter=ast.Name(id=name)) | ast.comprehension(iter=ast.Name(id=name)):
+                case ast.For(iter=ast.Name(id=name)) | ast.comprehension(iter=ast.Name(id=name)):
                     self.kinds.setdefault(name, CONTAINERS)
                 case ast.Attribute(value=ast.Name(id=name), attr=attribute):
                     attributes.setdefault(name, set()).add(attribute)
@@ -222,9 +225,11 @@ class Piece:
 
 def enclosed(text: str, names: str) -> str:
     """A statement in a loop in a function, so that any may stand there and one sees where it went."""
-    shared = f"    global {names}\n" if names else ""
-    body = text.replace("\n", "\n        ")
-    return f"def __piece__():\n{shared}    for __turn__ in (0, 1):\n        __log__.append('turn')\n        {body}\n        __log__.append('through')\n"
+    shared = [f"    global {names}"] if names else []
+    inside = ["__log__.append('turn')", *text.split("\n"), "__log__.append('through')"]
+    return "\n".join(
+        ["def __piece__():", *shared, "    for __turn__ in (0, 1):", *("        " + line for line in inside)]
+    )
 
 
 def free_names(text: str) -> set[str]:

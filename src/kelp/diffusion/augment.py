@@ -169,7 +169,7 @@ def holds(program: Program, nodes: Bound, terms: Mapping[bytes, Term], rewrite: 
         return False
     for predicate, asked in rewrite.where:
         if predicate == "apart":  # the first, a variable, is none of the second
-            if terms[asked[0]].form[0] in leaves(terms[asked[1]]):
+            if not set(leaves(terms[asked[0]])).isdisjoint(leaves(terms[asked[1]])):
                 return False
         elif predicate == "alike":
             kinds = {kind_of(program, nodes[letter]) for letter in asked}

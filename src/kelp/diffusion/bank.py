@@ -36,10 +36,14 @@ class Fragment:
     template: bool = False  # its variables stand for any
 
     @property
+    def variables(self) -> list[bytes]:
+        return list(dict.fromkeys(self.text[start:end] for start, end in self.names))
+
+    @property
     def shape(self) -> bytes:
         """Its text with numbers for its variables, in their order."""
-        seen: dict[bytes, bytes] = {}
-        return with_names(self, lambda name: seen.setdefault(name, b"$%d" % (len(seen) + 1)))
+        numbers = {name: b"$%d" % number for number, name in enumerate(self.variables, start=1)}
+        return with_names(self, numbers.__getitem__)
 
 
 Kind = Literal["equal", "near miss", "renamed", "perturbed"]
@@ -47,7 +51,7 @@ Kind = Literal["equal", "near miss", "renamed", "perturbed"]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A fragment made from another: by rules that keep what it does, by one that does not, by other names or numbers."""
+    """A fragment made from another: by rules that keep what it does, one that does not, other names or literals."""
 
     fragment: Fragment
     kind: Kind
@@ -151,7 +155,7 @@ def _row(f: Fragment) -> list[Any]:
 def _shelf(rows: list[Any]) -> Shelf:
     fragments, counts, variants = [], [], {}
     for *row, count, template, others in (row if len(row) == 7 else [*row, False, []] for row in rows):
-        found = _fragment(*row, template=template)
+        found = replace(_fragment(*row), template=template)
         fragments.append(found)
         counts.append(int(count))
         if others:
@@ -159,8 +163,8 @@ def _shelf(rows: list[Any]) -> Shelf:
     return Shelf(tuple(fragments), tuple(counts), variants)
 
 
-def _fragment(text: str, size: int, strength: int, names: list[list[int]], template: bool = False) -> Fragment:
-    return Fragment(text.encode(), size, strength, tuple((a, b) for a, b in names), template)
+def _fragment(text: str, size: int, strength: int, names: list[list[int]]) -> Fragment:
+    return Fragment(text.encode(), size, strength, tuple((a, b) for a, b in names))
 
 
 def templates(rare: Sequence[tuple[Fragment, int]], most: int) -> list[tuple[Fragment, int]]:

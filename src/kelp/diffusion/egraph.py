@@ -12,12 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kelp.diffusion.augment import Rewrite, compiled, inner, letter
+from kelp.diffusion.augment import Rewrite, compiled, inner, letter, match
 from kelp.diffusion.rules import EQUAL, Rule
-from kelp.diffusion.terms import TRUTH, Form, Term
+from kelp.diffusion.terms import Form, Term
 
 if TYPE_CHECKING:
-    from egglog.bindings import EGraph
+    pass
 
 ARITY = 6  # terms with more parts stay as they are
 ROUNDS = 3  # in which all rules are tried
@@ -77,7 +77,8 @@ class Equality:
         self.run(f"(push) (let $given {self.text(term, False)}) {notes} (run {ROUNDS})")
         grown = json.loads(self.graph.serialize([], max_functions=None, max_calls_per_function=None).to_json())
         self.run("(pop)")
-        found = cheapest(grown["nodes"], next(c for c, data in grown["class_data"].items() if data.get("let") == "$given"))
+        root = next(name for name, data in grown["class_data"].items() if data.get("let") == "$given")
+        found = cheapest(grown["nodes"], root)
         forms = list(self.forms)
 
         def build(tree: Tree) -> Term:
@@ -87,9 +88,26 @@ class Equality:
         variants = []
         for tree in found:
             rules = tuple(sorted({names[number] for number in tree.rules()} - {""}))
-            if rules and (other := build(tree)) != term:
+            if (other := build(tree)) != term and (rules := rules or self.step(term, other)):
                 variants.append(Derived(other, rules))
         return variants[:limit]
+
+    def step(self, term: Term, other: Term) -> tuple[str, ...]:
+        """The rules, one for each part, that lead from a term to another of which all parts were there already."""
+        for rewrite in self.rewrites:
+            found: dict[bytes, Term] = {}
+            if match(rewrite.left, term, found) and filled(rewrite.right, found) == other:
+                return (rewrite.rule.name,)
+        if term.form != other.form:
+            return ()
+        changed = [self.step(one, new) for one, new in zip(term.parts, other.parts) if one != new]
+        return tuple(sorted({rule for rules in changed for rule in rules})) if all(changed) else ()
+
+
+def filled(pattern: Term, found: Mapping[bytes, Term]) -> Term:
+    """The term that a pattern stands for, given its letters."""
+    name = letter(pattern)
+    return Term(pattern.form, tuple(filled(part, found) for part in pattern.parts)) if name is None else found[name]
 
 
 def usable(rewrite: Rewrite) -> bool:

@@ -152,7 +152,8 @@ def kind_of_item(program: Program, loop: int, assumed: Assumed) -> str | None:
 
 
 def calls(program: Program, node: int, name: bytes) -> bool:
-    return plays(program, node, "call") and program.text(operands(program, node)[0]) == name and not bound(program, name)
+    called = plays(program, node, "call") and program.text(operands(program, node)[0]) == name
+    return called and not bound(program, name)
 
 
 def pure(program: Program, node: int) -> bool:

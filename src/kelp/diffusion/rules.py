@@ -157,10 +157,10 @@ def comprehensions() -> Iterator[Rule]:
             f"{call} of filtered list", f"{call}([e for v in x if c])", f"{call}(e for v in x if c)", "pure e c"
         )
     for before, after in (("set(", ")"), ("set([", "])")):
-        yield Rule(f"{before}...{after} comprehension", f"{before}e for v in x{after}", "{e for v in x}")
-        yield Rule(f"{before}...{after} filtered comprehension", f"{before}e for v in x if c{after}", "{e for v in x if c}")
+        yield Rule(f"{before}...{after}", f"{before}e for v in x{after}", "{e for v in x}")
+        yield Rule(f"{before}...{after} filtered", f"{before}e for v in x if c{after}", "{e for v in x if c}")
     for before, after in (("dict(", ")"), ("dict([", "])")):
-        yield Rule(f"{before}...{after} comprehension", f"{before}(k, e) for v in x{after}", "{k: e for v in x}")
+        yield Rule(f"{before}...{after}", f"{before}(k, e) for v in x{after}", "{k: e for v in x}")
     yield Rule("list comprehension", "list(e for v in x)", "[e for v in x]")
     yield Rule("map", "[f(v) for v in x]", "list(map(f, x))", "apart v f; safe f")
     yield Rule("map lambda", "[e for v in x]", "list(map(lambda v: e, x))", "name v")

@@ -114,40 +114,50 @@ def is_tested(program: Program, node: int) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def binding(shape: Form) -> tuple[int, tuple[int, ...]]:
-    """How tightly a form binds, and how tightly what stands in each hole must bind to go without parentheses."""
+def binding(shape: Form) -> tuple[int, tuple[int, ...]] | None:
+    """How tightly a form binds, and how tightly what stands in each hole must bind to go without parentheses.
+
+    None where it cannot be written on one line, with a name in each hole.
+    """
     near = LANGUAGE.near_miss
-    program = parse(join([b"x" if token is None else token for token in shape]), LANGUAGE)
+    try:
+        program = parse(join([b"x" if token is None else token for token in shape]), LANGUAGE)
+    except SyntaxError:
+        return None
     node = 1
     if plays(program, node, "expression statement") and is_hole(program, node + 1):
         node += 1
     same = form(program, node)
-    assert same is not None
+    if same is None or same[0] != shape:
+        return None
     return near.strength(program, node), tuple(near.demand(program, hole) for hole in same[1])
 
 
-def write(term: Term) -> tuple[bytes, int]:
-    """The usual text of a term, and how tightly it binds."""
-    return join(pieces(term)), strength(term)
+def write(term: Term) -> bytes | None:
+    """The usual text of a term; None where a part of it cannot be written on one line."""
+    found = pieces(term)
+    return None if found is None else join(found[0])
 
 
-def strength(term: Term) -> int:
-    return strength(term.parts[0]) if term.form == TRUTH else binding(term.form)[0]
-
-
-def pieces(term: Term) -> list[bytes]:
+def pieces(term: Term) -> tuple[list[bytes], int] | None:
+    """The tokens of a term with the parentheses that it needs, and how tightly it binds."""
     if term.form == TRUTH:
         return pieces(term.parts[0])
-    found = []
-    parts = iter(zip(term.parts, binding(term.form)[1]))
+    bound = binding(term.form)
+    if bound is None:
+        return None
+    found: list[bytes] = []
+    parts = iter(zip(term.parts, bound[1]))
     for token in term.form:
         if token is not None:
             found.append(token)
             continue
         part, demand = next(parts)
         inner = pieces(part)
-        found += inner if strength(part) >= demand else [b"(", *inner, b")"]
-    return found
+        if inner is None:
+            return None
+        found += inner[0] if inner[1] >= demand else [b"(", *inner[0], b")"]
+    return found, bound[0]
 
 
 def join(tokens: list[bytes]) -> bytes:
