@@ -77,6 +77,11 @@ def test_names_have_the_kind_of_all_that_is_assigned_to_them(body: str, other: s
     assert any(text.endswith(other) for text in written(lines(body)))
 
 
+def test_a_function_that_is_named_like_a_builtin_is_not_taken_for_it() -> None:
+    assert "def pow(a, b):\n    return pow(a, b)" not in written("def pow(a, b):\n    return a ** b")
+    assert "def f(a, b):\n    return pow(a, b)" in written("def f(a, b):\n    return a ** b")
+
+
 def test_branches_change_places_with_their_comments_and_indentation() -> None:
     source = (
         "def f(a):\n    while a:\n        if a > 1:\n            a = 0\n            # one\n            return 1\n"

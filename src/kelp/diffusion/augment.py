@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from kelp.diffusion.evidence import PREDICATES, bound, kind_of
 from kelp.diffusion.mutations import is_valid
-from kelp.diffusion.rules import DIFFERENT, EQUAL, Rule, directed
+from kelp.diffusion.rules import EQUAL, Rule, directed
 from kelp.diffusion.shapes import editable, indentation
 from kelp.diffusion.terms import TRUTH, Form, Term, bare, read
 from kelp.syntax.edits import Edit
@@ -137,11 +137,6 @@ def rewrite(program: Program, rng: random.Random) -> Program | None:
         return None
     edit = rng.choice(by_rule[rng.choice(list(by_rule))])
     return parse(edit.apply(program.source), program.language)
-
-
-def near_misses_by_rule(program: Program) -> tuple[tuple[Rule, Edit], ...]:
-    """The same with rules that change what the program does, most of the time."""
-    return rewrites(program, DIFFERENT)
 
 
 def applied(program: Program, place: int, term: Term, rewrite: Rewrite) -> Edit | None:

@@ -97,7 +97,11 @@ def kind_of_call(program: Program, node: int) -> str | None:
 
 
 def bound(program: Program, name: bytes) -> bool:
-    return any(b.name == name for b in bindings(program))
+    """Does the program give the name a meaning, if only by being called so?"""
+    root = program.root
+    function = root if program.kind[root] != "decorated_definition" else program.children(root)[-1]
+    own = child(program, function, "name")
+    return (own is not None and program.text(own) == name) or any(b.name == name for b in bindings(program))
 
 
 def kind_of_name(program: Program, node: int, assumed: Assumed) -> str | None:
