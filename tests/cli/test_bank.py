@@ -17,9 +17,13 @@ RECORDS = [
 ]
 
 
+def write(path: Path) -> None:
+    path.write_text("".join(json.dumps({"source": record.source}) + "\n" for record in RECORDS))
+
+
 def test_a_bank_is_built_and_looked_into(kelp: Kelp, tmp_path: Path) -> None:
-    save(RECORDS, tmp_path / "records.jsonl.gz")
-    ran = kelp("bank", "build", "records.jsonl.gz", "--out", "bank.json.gz", "--allow-weak-sandbox")
+    save(RECORDS, tmp_path / "records.parquet")
+    ran = kelp("bank", "build", "records.parquet", "--out", "bank.json.gz", "--allow-weak-sandbox")
     assert (ran.code, ran.err) == (0, "")
     text = ran.out.decode()
     assert text.splitlines()[0].split() == "category fragments templates seen equal near miss renamed perturbed".split()
@@ -38,7 +42,7 @@ def test_a_bank_is_built_and_looked_into(kelp: Kelp, tmp_path: Path) -> None:
 
 
 def test_figures_are_printed_as_json(kelp_here: Kelp, tmp_path: Path) -> None:
-    save(RECORDS, tmp_path / "records.jsonl")
+    write(tmp_path / "records.jsonl")
     options = ("--json", "--augmented", "1", "--allow-weak-sandbox")
     ran = kelp_here("bank", "build", "records.jsonl", "--out", "b.gz", *options)
     assert ran.json["categories"]["condition"]["equal"] > 0
@@ -46,7 +50,7 @@ def test_figures_are_printed_as_json(kelp_here: Kelp, tmp_path: Path) -> None:
 
 
 def test_where_egglog_is_missing_that_is_said_and_a_bank_without_variants_is_built_all_the_same(tmp_path: Path) -> None:
-    save(RECORDS, tmp_path / "records.jsonl")
+    write(tmp_path / "records.jsonl")
     hidden = "import sys; sys.modules['egglog'] = None; sys.argv[0] = 'kelp'; from kelp.cli.main import main; main()"
 
     def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -65,23 +69,23 @@ def test_where_egglog_is_missing_that_is_said_and_a_bank_without_variants_is_bui
     ("arguments", "sentence"),
     [
         (("build", "nowhere.jsonl", "--out", "b.gz"), "nowhere.jsonl does not exist."),
-        (("build", "odd.jsonl", "--out", "b.gz"), "odd.jsonl, line 1: not a record: "),
-        (("build", "text.jsonl", "--out", "b.gz"), "text.jsonl is no records file: "),
+        (("build", "odd.jsonl", "--out", "b.gz"), "odd.jsonl is no file of functions, each a JSON object "),
+        (("build", "text.jsonl", "--out", "b.gz"), "text.jsonl is no file of functions, each a JSON object "),
+        (("build", "good.gz", "--out", "b.gz"), "good.gz is no Parquet file of functions: "),
+        (("build", ".", "--out", "b.gz"), ". holds no corpus: make one with kelp corpus build "),
         (("build", "records.jsonl", "--out", "no/b.gz"), "no/b.gz cannot be written: there is no folder "),
-        (("build", "records.jsonl", "--out", "b.gz", "--augmented", "-1"), "augmented must not be negative, got -1."),
-        (("build", "records.jsonl", "--out", "b.gz", "--jobs", "0"), "--jobs must be at least 1, not 0."),
+        (("build", "records.jsonl", "--out", "b.gz", "--max-per-category", "3"), "max_per_category must be at least "),
         (("inspect", "nowhere.gz"), "nowhere.gz does not exist."),
         (("inspect", "odd.jsonl"), "odd.jsonl is no bank: kelp bank build writes one."),
-        (("inspect", "good.gz", "--limit", "0"), "--limit must be at least 1, not 0."),
         (("inspect", "good.gz", "--category", "x"), "good.gz has no category 'x': there are argument, condition, "),
     ],
 )
 def test_each_mistake_has_its_sentence(
     kelp_here: Kelp, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
-    (tmp_path / "odd.jsonl").write_text(json.dumps({"source": "x"}) + "\n")
+    (tmp_path / "odd.jsonl").write_text(json.dumps({"name": "x"}) + "\n")
     (tmp_path / "text.jsonl").write_text("hello\n")
-    save(RECORDS, tmp_path / "records.jsonl")
+    write(tmp_path / "records.jsonl")
     assert kelp_here("bank", "build", "records.jsonl", "--out", "good.gz", "--augmented", "0").code == 0
     ran = kelp_here("bank", *arguments)
     assert (ran.code, ran.out) == (2, b"")

@@ -1,12 +1,8 @@
 """`kelp bank`: build a subtree bank with its variants, and look into one."""
 
-import gzip
 import json
 import re
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +10,7 @@ import typer
 
 from kelp.cli.files import check_writable, read, replace
 from kelp.cli.problem import Problem
+from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
@@ -28,14 +25,16 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a ban
 
 @app.command()
 def build(
-    corpus: Annotated[Path, typer.Argument(metavar="RECORDS", help="A records file, *.jsonl or *.jsonl.gz.")],
+    corpus: Annotated[
+        Path, typer.Argument(metavar="CORPUS", help="A corpus's folder, one of its Parquet files, or *.jsonl[.gz].")
+    ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The bank to write.")],
     max_per_category: Annotated[int, typer.Option(metavar="N", help="Fragments kept of a category.")] = 4000,
     augmented: Annotated[
-        int, typer.Option(metavar="N", help="Fragments of a category, the most frequent, that get variants.")
+        int, typer.Option(min=0, metavar="N", help="Fragments of a category, the most frequent, that get variants.")
     ] = 1000,
     seed: Annotated[int, typer.Option(metavar="N", help="Draws the renamed and the perturbed variants.")] = 0,
-    jobs: Annotated[int, typer.Option(metavar="N", help="Sandboxes that run variants side by side.")] = 2,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Sandboxes that run variants side by side.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     allow_weak_sandbox: Annotated[
         bool,
@@ -49,30 +48,28 @@ def build(
 
     \b
     Examples:
-      kelp bank build runs/data/default/records.jsonl.gz --out bank.json.gz
+      kelp bank build corpus --out bank.json.gz
       kelp bank build records.jsonl.gz --out bank.json.gz --augmented 200 --json
-      kelp bank build records.jsonl.gz --out plain.json.gz --augmented 0
+      kelp bank build corpus --out plain.json.gz --augmented 0
     """
     from kelp.data.bank import BankConfig, sources
     from kelp.data.bank import build as run
+    from kelp.data.record import DataError
     from kelp.execution import WeakSandbox
 
     check_writable(out)
-    read(corpus)
-    if jobs < 1:
-        raise Problem(f"--jobs must be at least 1, not {jobs}.")
+    if not corpus.is_dir():
+        read(corpus)
     try:
         config = BankConfig(max_per_category=max_per_category, augmented=augmented, seed=seed)
     except ValueError as error:
         raise Problem(f"{error}.") from None
     try:
         found = list(sources(corpus))
-    except (gzip.BadGzipFile, EOFError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Problem(f"{corpus} is no records file: {error}.") from None
-    except ValueError as error:
+    except DataError as error:
         raise Problem(f"{error}.") from None
     try:
-        with _progress() as progress:
+        with progress_bar() as progress:
             bank, tried = run(found, config, jobs=jobs, allow_weak=allow_weak_sandbox, progress=progress)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "egglog":
@@ -100,7 +97,7 @@ def inspect(
     grep: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Show what contains this text, itself or in a variant.")
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="Fragments shown of each category.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Fragments shown of each category.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the fragments as JSON.")] = False,
 ) -> None:
     """Show the fragments of a bank by category, the most frequent first, and the variants of each.
@@ -116,8 +113,6 @@ def inspect(
     from kelp.diffusion.bank import Bank
 
     read(path)
-    if limit < 1:
-        raise Problem(f"--limit must be at least 1, not {limit}.")
     try:
         bank = Bank.load(path)
     except ValueError as error:
@@ -181,17 +176,3 @@ def entries(bank: "Bank", category: str, grep: str | None, limit: int) -> list[d
 def _short(text: str) -> str:
     text = re.sub(r"\s*\n\s*", " ⏎ ", text)
     return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr, in a terminal only."""
-    if not sys.stderr.isatty():
-        yield lambda what, done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("bank", total=None)
-        yield lambda what, done, total: bar.update(task, description=f"bank: {what}", completed=done, total=total)

@@ -50,7 +50,7 @@ def kelp_command(
           kelp export runs/toy --out my-model
           kelp eval toy --model my-model
           kelp runs
-          kelp bank build records.jsonl.gz --out bank.json.gz
+          kelp bank build corpus --out bank.json.gz
           kelp doctor
     """
 

@@ -7,8 +7,10 @@ code does, and are kept only where they do something else. What is *renamed* has
 is a variant that takes a second to run, which is not kept.
 """
 
+import gzip
 import itertools
 import random
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -16,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kelp.data.equal import LIMITS, How, Question, verdicts
-from kelp.data.record import load
+from kelp.data.record import DataError, json_lines, load
 from kelp.diffusion.augment import by_form, rewrites
 from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_names
 from kelp.diffusion.egraph import Equality
@@ -69,9 +71,14 @@ class Tried:
     verdict: str
 
 
-def sources(path: Path) -> Iterator[str]:
-    """The sources of the functions of a corpus. Raises ValueError, OSError."""
-    return (record.source for record in load(path))
+def sources(path: Path) -> list[str]:
+    """The sources of the functions to train on: of a corpus, or of JSON lines with a `source`. Raises DataError."""
+    if not path.name.endswith((".jsonl", ".jsonl.gz")):
+        return [record.source for record in load(path) if record.split == "train"]
+    try:
+        return [str(row["source"]) for row in json_lines(path) if row.get("split", "train") == "train"]
+    except (gzip.BadGzipFile, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError):
+        raise DataError(f"{path} is no file of functions, each a JSON object on a line with its source") from None
 
 
 def build(
