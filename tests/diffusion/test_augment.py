@@ -55,6 +55,9 @@ def test_an_expression_is_written_another_way_and_all_else_stays(body: str, othe
         ("return a() == b()", "return b() == a()"),  # order of calls
         ("return a() * 2", "return a() + a()"),
         ("a = a + b", "a += b"),  # lists
+        ("return [(y := v) for v in x], y", "return list(map(lambda v: (y := v), x)), y"),
+        ("x = a if b else 1; return x", "if b:\n        x = a\n    else:\n        x = 1; return x"),
+        ("return (not a == b  # why\n        )", "return a != b"),
         ("return [v(v) for v in x]", "return list(map(v, x))"),
         ("def range(n): return n\n    return range(0, a)", "def range(n): return n\n    return range(a)"),
         ("n = 0\n    def g():\n        nonlocal n\n        n = a\n    return n + 1", "n = 0\n    def g():\n"

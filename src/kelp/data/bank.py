@@ -33,7 +33,7 @@ from kelp.syntax.python import PYTHON
 # Where a fragment of a category stands while variants of it are made.
 PLACES = {"statement": b"def _():\n    while _:\n        ", "condition": b"def _():\n    assert "}
 PLACE = b"def _():\n    _ = "
-DULL = b"not not"  # equal, and written by nobody
+DULL = (b"not not", b"--")  # equal, and written by nobody
 CHUNK = 64  # fragments at a time
 
 
@@ -186,7 +186,7 @@ def candidates(
             for derived in equality.variants(term, config.tried):
                 text = write(derived.term)
                 other = None if text is None else remade(category, text, origin)
-                if other is not None and (DULL not in other.text or DULL in origin.text):
+                if other is not None and not any(dull in other.text and dull not in origin.text for dull in DULL):
                     variants.setdefault(other, Variant(other, "equal", derived.rules))
         start = program.start[node]
         for rule, edit in rewrites(program, DIFFERENT):

@@ -20,7 +20,7 @@ from typing import Any
 TRIALS = 200
 ENOUGH = 24  # trials after those in which the origin came to an end
 LEAST = 6
-SECONDS = 1.0
+SECONDS = 1.0  # of processor time, for one question
 WRONG_TYPE = (TypeError, AttributeError, NameError)
 MAKERS: dict[str, Callable[[random.Random], Any]] = {
     "int": lambda rng: rng.choice((0, 1, 2, 3, 4, 5, 7, 10, -1, -2)),
@@ -62,8 +62,8 @@ def verdicts(how: str, origin: str, others: tuple[str, ...]) -> str:
     def ring(*_: object) -> None:
         raise Late
 
-    signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -71,7 +71,7 @@ def verdicts(how: str, origin: str, others: tuple[str, ...]) -> str:
     except (Late, RecursionError, MemoryError, SyntaxError):
         return "?" * len(others)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def compare(how: str, origin: str, others: tuple[str, ...]) -> str:

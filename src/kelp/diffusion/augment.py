@@ -38,7 +38,7 @@ class Rewrite:
     def where(self) -> list[tuple[str, list[bytes]]]:
         """The clauses: a predicate and its letters."""
         clauses = [clause.split() for clause in self.rule.where.split(";") if clause]
-        return [(predicate, [letter.encode() for letter in letters]) for predicate, *letters in clauses]
+        return [(predicate, [name.encode() for name in names]) for predicate, *names in clauses]
 
 
 def compiled(rules: tuple[Rule, ...]) -> tuple[Rewrite, ...]:
@@ -101,11 +101,11 @@ def by_form(rules: tuple[Rule, ...]) -> dict[Form, list[Rewrite]]:
     return found
 
 
-def match(pattern: Term, term: Term, found: dict[bytes, Term]) -> bool:
-    """Is the term one of the pattern's? What its letters stand for is added to `found`."""
-    if (name := letter(pattern)) is not None:
+def match(rule: Term, term: Term, found: dict[bytes, Term]) -> bool:
+    """Does one side of a rule stand for the term? What its letters stand for is added to `found`."""
+    if (name := letter(rule)) is not None:
         return found.setdefault(name, term) == term
-    return pattern.form == term.form and all(match(*pair, found) for pair in zip(pattern.parts, term.parts))
+    return rule.form == term.form and all(match(*pair, found) for pair in zip(rule.parts, term.parts))
 
 
 @lru_cache(maxsize=16)
@@ -144,7 +144,7 @@ def applied(program: Program, place: int, term: Term, rewrite: Rewrite) -> Edit 
     found: dict[bytes, Term] = {}
     if not match(rewrite.left, term if rewrite.left.form == TRUTH else inner(term), found):
         return None
-    nodes = {letter: inner(part).node for letter, part in found.items()}
+    nodes = {name: inner(part).node for name, part in found.items()}
     if not holds(program, nodes, found, rewrite):
         return None
     text = written(program, place, nodes, rewrite)
@@ -167,7 +167,7 @@ def holds(program: Program, nodes: Bound, terms: Mapping[bytes, Term], rewrite: 
             if not set(leaves(terms[asked[0]])).isdisjoint(leaves(terms[asked[1]])):
                 return False
         elif predicate == "alike":
-            kinds = {kind_of(program, nodes[letter]) for letter in asked}
+            kinds = {kind_of(program, nodes[name]) for name in asked}
             if len(kinds) != 1 or not kinds <= ALIKE:
                 return False
         else:
@@ -181,9 +181,9 @@ def written(program: Program, place: int, nodes: Bound, rewrite: Rewrite) -> byt
     """The right side's text with the program's own in place of its letters."""
     right, near = rewrite.program, program.language.near_miss
     indent = indentation(program, place)
-    several = b"\n" in right.text(rewrite.place)
-    if several and indent is None:
-        return None
+    rest = program.source[program.end[place] :].partition(b"\n")[0].strip()
+    if b"\n" in right.text(rewrite.place) and (indent is None or rest[:1] not in (b"", b"#")):
+        return None  # something else stands on its lines
     pieces, at = [], right.start[rewrite.place]
     for node in range(rewrite.place, right.last[rewrite.place]):
         name = right.text(node)

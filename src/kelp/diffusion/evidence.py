@@ -1,7 +1,7 @@
 """What a program's source shows of its values: their kind, and whether one may evaluate them twice or elsewhere.
 
 Kinds are those of Python's own types. Evidence comes from the text alone, so it holds where functions that are named
-like builtins are builtins, and methods that are named like those of strings and lists are theirs.
+like builtins are builtins, and methods that are named like those of strings, lists and dicts are theirs.
 """
 
 from collections.abc import Callable, Mapping
@@ -172,6 +172,11 @@ def pure(program: Program, node: int) -> bool:
     return True
 
 
+def closed(program: Program, node: int) -> bool:
+    """May it stand in a function of its own: does it bind and give nothing but its value?"""
+    return not any(program.kind[at] in ("yield", "await", "named_expression") for at in range(node, program.last[node]))
+
+
 def safe(program: Program, node: int) -> bool:
     """May it be evaluated where it was not: it can neither raise nor change anything (its names are parameters)?"""
     node = bare(program, node)
@@ -199,6 +204,7 @@ def of_kinds(kinds: frozenset[str]) -> Callable[[Program, int], bool]:
 PREDICATES: dict[str, Callable[[Program, int], bool]] = {
     "pure": pure,
     "safe": safe,
+    "closed": closed,
     "name": lambda program, node: plays(program, node, "name"),
     "open": lambda program, node: not (plays(program, node, "literal") or plays(program, node, "string")),
     "known": lambda program, node: kind_of(program, node) is not None,

@@ -61,8 +61,8 @@ def read(program: Program, node: int) -> Term | None:
 
 def bare(program: Program, node: int) -> int:
     """The node inside of its parentheses."""
-    while plays(program, node, "parentheses") and len(operands(program, node)) == 1:
-        node = operands(program, node)[0]
+    while plays(program, node, "parentheses") and len(program.children(node)) == 3:  # no comment beside it
+        node = program.children(node)[1]
     return node
 
 
