@@ -118,6 +118,15 @@ def test_a_program_that_ends_while_loading_is_an_error(sandbox: Sandbox, stateme
     assert observation.error is not None and not observation.ok and observation.total == 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="processor time is read on Linux")
+def test_processor_time_is_a_limit_of_its_own_and_waiting_takes_none() -> None:
+    with Sandbox(limits=Limits(seconds=60, cpu_seconds=0.2)) as sandbox:
+        began = time.monotonic()
+        [endless] = run(sandbox, "def f():\n    while True: pass\n").outcomes
+        assert endless.status == "timeout" and time.monotonic() - began < 50
+        assert run(sandbox, "import time\ndef f():\n    time.sleep(0.5)\n    return 1\n", "f() == 1").ok
+
+
 def test_tests_before_a_timeout_keep_their_outcomes() -> None:
     with Sandbox(limits=Limits(seconds=3)) as sandbox:
         observation = run(

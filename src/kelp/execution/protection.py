@@ -93,11 +93,13 @@ def drop_privileges() -> bool:
     return _libc.capset(header, bytes(24)) == 0
 
 
-def limit_resources(*, seconds: float, memory_mb: int, file_mb: int, open_files: int) -> None:
+def limit_resources(
+    *, seconds: float, memory_mb: int, file_mb: int, open_files: int, cpu_seconds: float | None = None
+) -> None:
     mapped = 0
     if os.path.exists("/proc/self/statm"):
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    cpu = ceil(seconds) + 1
+    cpu = ceil(min(seconds, cpu_seconds or seconds)) + 1
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
         (resource.RLIMIT_AS, mapped + memory_mb * 2**20, mapped + memory_mb * 2**20),

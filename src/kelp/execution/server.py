@@ -162,7 +162,7 @@ class Server:
         os.close(output_end)
         watch = _Watch(secret, pipe, output)
         try:
-            ended = watch.follow(child, self.connection, began + limits["seconds"])
+            ended = watch.follow(child, self.connection, began + limits["seconds"], limits["cpu_seconds"])
         finally:
             status = self._end(child)
         watch.drain()
@@ -214,8 +214,12 @@ class _Watch:
     def done(self) -> bool:
         return bool(self.events) and self.events[-1]["event"] == "done"
 
-    def follow(self, child: int, connection: socket.socket, deadline: float) -> str:
-        """Read until the child is "done", its "exit", the "deadline", a "flood" of reports or the caller's end."""
+    def follow(self, child: int, connection: socket.socket, deadline: float, cpu: float | None) -> str:
+        """Read until the child is "done", its "exit", the "deadline", a "flood" of reports or the caller's end.
+
+        `cpu` seconds of processor time are a deadline too.
+        """
+        clock = ~child << 3 | 2  # clock_getcpuclockid(3) of Linux
         poll = select.poll()
         exit_of = os.pidfd_open(child) if hasattr(os, "pidfd_open") else None
         for descriptor in (self.pipe, self.output, connection.fileno(), exit_of):
@@ -223,6 +227,10 @@ class _Watch:
                 poll.register(descriptor, select.POLLIN)
         try:
             while (left := deadline - time.monotonic()) > 0:
+                if cpu is not None and sys.platform == "linux":
+                    left = min(left, cpu - time.clock_gettime(clock))  # it takes no less on any other clock
+                    if left <= 0:
+                        return "deadline"
                 for descriptor, _ in poll.poll(left * 1000 + 1):
                     if descriptor == self.pipe:
                         if not self.read_report():

@@ -36,14 +36,18 @@ class Suite:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run may use.  `memory_mb` is on top of what the warm interpreter has mapped already."""
+    """What one run may use.  `memory_mb` is on top of what the warm interpreter has mapped already.
+
+    `cpu_seconds` bounds processor time, which is the same however busy the machine is (on Linux; not at all elsewhere).
+    """
 
     seconds: float = 2.0
     memory_mb: int = 512
     file_mb: int = 16
     open_files: int = 256
+    cpu_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("seconds", "memory_mb", "file_mb", "open_files"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+        for name, value in vars(self).items():
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
