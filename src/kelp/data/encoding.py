@@ -8,6 +8,7 @@ closed-loop test feeds the first to the second and must get the clean program ba
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -100,6 +101,7 @@ class Encoder:
 
     def __init__(self, tokenizer: Tokenizer, config: EncodingConfig = EncodingConfig()) -> None:
         self.tokenizer, self.config, self.language = tokenizer, config, tokenizer.language
+        self._encoded = lru_cache(maxsize=256)(tokenizer.encode)  # several examples show the same tests
         self._kinds = {
             (op, category): kind_id(Site(0, 0, op, category), self.language)
             for op in OPS
@@ -121,15 +123,15 @@ class Encoder:
         base = stop_at + 1
         tokens = [*tokens, PROGRAM, *ids, PROGRAM_END]
         rows = [(stop_at, stop_at, STOP)]
-        for site in sites(program):
-            if site.op == "insert":
-                left = ends[site.start] if site.start in ends else starts[site.start] - 1
-                row = (left + base, left + base + 1)
-            elif site.start in starts and site.end in ends:
-                row = (starts[site.start] + base, ends[site.end] + base)
+        for start, end, op, category in sites(program):
+            if op == "insert":
+                first = base + (ends[start] if start in ends else starts[start] - 1)
+                last = first + 1
+            elif start in starts and end in ends:
+                first, last = base + starts[start], base + ends[end]
             else:  # begins or ends in the space between pieces: the pieces around it speak for it
-                row = (self._after(site.start, starts, ends) + base, self._before(site.end, starts, ends) + base)
-            rows.append((*row, self._kinds[site.op, site.category]))
+                first, last = base + self._after(start, starts, ends), base + self._before(end, starts, ends)
+            rows.append((first, last, self._kinds[op, category]))
         return State(program, tokens, rows, sites(program))
 
     @staticmethod
@@ -141,7 +143,7 @@ class Encoder:
         return ends[at] if at in ends else starts[at] - 1
 
     def _condition(self, condition: Condition) -> list[int]:
-        config, encode = self.config, self.tokenizer.encode
+        config, encode = self.config, self._encoded
         tokens: list[int] = []
         if condition.intent and config.max_intent:
             tokens += [INTENT, *encode(condition.intent.encode())[: config.max_intent]]

@@ -65,7 +65,7 @@ class NearMiss:
     chained: tuple[bytes, bytes]  # what begins a further condition, and a condition of its own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Language:
     """One language. Node kinds and fields are those of its tree-sitter grammar.
 

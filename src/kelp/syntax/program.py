@@ -2,7 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+
+from tree_sitter import Tree
 
 from kelp.syntax.language import Language
 from kelp.syntax.python import PYTHON
@@ -70,7 +72,7 @@ class Program:
 
 def parse(source: bytes, language: Language = PYTHON) -> Program:
     """Parse one program. Raises SyntaxError where the grammar finds an error."""
-    tree = language.parser.parse(source)
+    tree = tree_of(source, language)
     if tree.root_node.has_error:
         raise SyntaxError(f"not valid {language.name}")
     atoms = language.atoms
@@ -104,6 +106,12 @@ def parse(source: bytes, language: Language = PYTHON) -> Program:
             above = parent[above]
 
 
+@lru_cache(maxsize=16)
+def tree_of(source: bytes, language: Language) -> Tree:
+    """The grammar's tree, errors and all; kept, since what has been found valid is mostly walked next."""
+    return language.parser.parse(source)
+
+
 def parses(source: bytes, language: Language = PYTHON) -> bool:
     """Does the grammar accept it, and the language's own check?"""
-    return not language.parser.parse(source).root_node.has_error and language.compiles(source)
+    return not tree_of(source, language).root_node.has_error and language.compiles(source)

@@ -1,16 +1,15 @@
 """The one definition of where an edit may go, for mutation, diff, training targets, decoding and search."""
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import Program
+from kelp.syntax.program import Program, tree_of
 
 Key = tuple[int, int, str]  # start, end, op: no two sites of a program share them
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """A place for an edit: `op` says what is done to the span, `category` what may be written there.
 
     replace: any text of the category in place of the span. insert: an empty span between two elements.
@@ -131,7 +130,7 @@ def make_edit(program: Program, site: Site, text: bytes) -> Edit | None:
 def is_valid(program: Program, edit: Edit) -> bool:
     """Does the edit change the program into another valid one, and leave its definition whole?"""
     result, language = edit.apply(program.source), program.language
-    top = language.parser.parse(result).root_node
+    top = tree_of(result, language).root_node
     if result == program.source or top.has_error or top.child_count != len(program.children(0)):
         return False
     end = len(result) - (len(program.source) - program.end[program.root])
