@@ -28,13 +28,13 @@ from kelp.model.transformer import ModelConfig
 
 
 class Batch(NamedTuple):
-    prefix: np.ndarray
+    tokens: np.ndarray
+    positions: np.ndarray
+    segments: np.ndarray
     sites: np.ndarray
     site_target: np.ndarray
     suffix: np.ndarray
-    suffix_positions: np.ndarray
-    suffix_targets: np.ndarray
-    suffix_segments: np.ndarray
+    targets: np.ndarray
 
 
 def random_batch(cfg: ModelConfig, B: int, P: int, T: int, N: int, rng: np.random.Generator) -> Batch:
@@ -44,14 +44,15 @@ def random_batch(cfg: ModelConfig, B: int, P: int, T: int, N: int, rng: np.rando
     start = rng.integers(0, P, (B, 1))
     targets = rng.integers(1, cfg.vocab_size, (B, T))
     targets[:, 0] = -1
+    written = np.concatenate([start, start + 2, start + np.arange(T - 2)], axis=1)
     fields = (
-        rng.integers(1, cfg.vocab_size, (B, P)),
+        rng.integers(1, cfg.vocab_size, (B, P + T)),
+        np.concatenate([np.tile(np.arange(P), (B, 1)), written], axis=1),
+        np.tile(np.repeat([1, 2], [P, T]), (B, 1)),
         sites,
         np.arange(N)[None] == rng.integers(0, N, (B, 1)),
-        rng.integers(1, cfg.vocab_size, (B, T)),
-        np.concatenate([start, start + 2, start + np.arange(T - 2)], axis=1),
+        np.tile(np.arange(P, P + T), (B, 1)),
         targets,
-        np.ones((B, T)),
     )
     return Batch(*(x if x.dtype == bool else x.astype(np.int32) for x in fields))
 
@@ -60,7 +61,7 @@ def arithmetic(cfg: ModelConfig, B: int, P: int, T: int) -> float:
     """Floating-point operations of the products of one step: 2 a weight and token forward, 4 backward."""
     S, heads = P + T, 2 * cfg.dim * cfg.dim + 2 * cfg.dim * cfg.kv_heads * cfg.head_dim
     layer = heads + 3 * cfg.dim * cfg.mlp_dim + 2 * S * cfg.dim
-    return 6.0 * B * (S * cfg.layers * layer + P * 2 * cfg.dim * cfg.pointer_dim + T * cfg.dim * cfg.vocab_size)
+    return 6.0 * B * (S * cfg.layers * layer + S * 2 * cfg.dim * cfg.pointer_dim + T * cfg.dim * cfg.vocab_size)
 
 
 # JAX
@@ -145,27 +146,25 @@ class TorchDenoiser(torch.nn.Module):
         self.score = torch.nn.Linear(cfg.pointer_dim, 1, bias=False)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-        prefix, suffix, sites = batch["prefix"], batch["suffix"], batch["sites"]
-        B, P = prefix.shape
-        S = P + suffix.shape[1]
-        positions = torch.cat([torch.arange(P).expand(B, P), batch["suffix_positions"]], dim=1)
+        tokens, segments, sites = batch["tokens"], batch["segments"], batch["sites"]
+        B, S = tokens.shape
         half = self.cfg.head_dim // 2
-        angle = positions[:, None, :, None] * self.cfg.rope_theta ** (-torch.arange(half) / half)
+        angle = batch["positions"][:, None, :, None] * self.cfg.rope_theta ** (-torch.arange(half) / half)
         index = torch.arange(S)
-        sees = (index < P) | ((index[:, None] >= P) & (index <= index[:, None]))
-        mask = (sees & (torch.cat([prefix, suffix], dim=1) != 0)[:, None])[:, None]
-        x = self.embedding(torch.cat([prefix, suffix], dim=1))
+        own = (segments[:, :, None] == segments[:, None, :]) & (index <= index[:, None])
+        mask = (((segments == 1)[:, None, :] | own) & (segments != 0)[:, None, :])[:, None]
+        x = self.embedding(tokens)
         for block in self.blocks:
             x = block(x, angle.cos(), angle.sin(), mask)
         x = self.norm(x)
 
         rows = torch.arange(B)[:, None]
-        ends = self.first(x[:, :P])[rows, sites[..., 0]] + self.last(x[:, :P])[rows, sites[..., 1]]
+        ends = self.first(x)[rows, sites[..., 0]] + self.last(x)[rows, sites[..., 1]]
         scores = self.score(F.silu(ends + self.kind(sites[..., 2])))[..., 0].float()
         scores = scores.masked_fill(sites[..., 2] == 0, -torch.inf).log_softmax(dim=-1)
         where = -scores.masked_fill(~batch["site_target"], -torch.inf).logsumexp(dim=-1).mean()
-        logits = F.linear(x[:, P:], self.embedding.weight).float()
-        targets = batch["suffix_targets"].long()
+        logits = F.linear(x[rows, batch["suffix"]], self.embedding.weight).float()
+        targets = batch["targets"].long()
         return where + F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
 
 

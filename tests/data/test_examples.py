@@ -1,14 +1,17 @@
-import random
+from collections import Counter
+from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kelp.data import toy
-from kelp.data.batch import INFILL, masked
+from kelp.data.batch import INFILL, LONGEST_PREFIX, SUFFIX, masked
 from kelp.data.build import build
 from kelp.data.encoding import Condition, Encoder, EncodingConfig, kind_op
-from kelp.data.examples import DataConfig, ExampleMaker, make_example
-from kelp.data.shards import DataError, Shards
+from kelp.data.examples import DataConfig, ExampleMaker, NoExample, make_example
+from kelp.data.shards import WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
 from kelp.data.tokenizer import Tokenizer
 from kelp.data.vocabulary import EDIT, END, MASK, STOP, UNTIL
 from kelp.diffusion.bank import Bank
@@ -31,22 +34,47 @@ def state_after(old, new):
 
 def test_an_example_points_at_the_fault_and_writes_what_was_there(encoder):
     state = state_after(b"+", b"-")
-    example = make_example(encoder, CLEAN, state, Condition("Add two numbers."), random.Random(0), 400)
+    example = make_example(encoder, CLEAN, state, Condition("Add two numbers."), 0, 400)
     (row,) = example.correct
     encoded = encoder.state(state, Condition("Add two numbers."))
     assert encoded.sites[row - 1].category == "binary operator"
-    assert encoder.tokenizer.decode(example.written) == b"+"
-    assert example.span == encoded.span(row)
+    [(start, end, written)] = example.edits
+    assert encoder.tokenizer.decode(written) == b"+"
+    assert (start, end) == encoded.span(row)
+
+
+def test_every_first_edit_of_a_path_is_written_out(encoder):
+    clean = parse(b"def f(a, b):\n    c = a + b\n    print(c, a)\n    return c * a")
+    state = parse(b"def f(a, b):\n    c = a - b\n    print(c, a)\n    return c * b")
+    example = make_example(encoder, clean, state, Condition(), 0, 400)
+    assert [encoder.tokenizer.decode(written) for _, _, written in example.edits] == [b"+", b"a"]
+    assert [(start, end) for start, end, _ in example.edits] == [encoder.state(state).span(r) for r in example.correct]
+
+
+def test_more_edits_than_there_is_room_for_stay_correct_sites(encoder):
+    clean = parse(b"def f(a):" + b"".join(b"\n    a = a + %d" % (i * i) for i in range(30)))
+    state = parse(clean.source.replace(b"+", b"-"))
+    example = make_example(encoder, clean, state, Condition(), 0, LONGEST_PREFIX)
+    assert len(example.correct) > len(example.edits) > 3 and example.suffix <= SUFFIX
 
 
 def test_the_clean_program_asks_for_stop(encoder):
-    example = make_example(encoder, CLEAN, CLEAN, Condition(), random.Random(0), 400)
-    assert list(example.correct) == [0] and example.written is None
+    example = make_example(encoder, CLEAN, CLEAN, Condition(), 0, 400)
+    assert list(example.correct) == [0] and not example.edits
     assert example.rows[0][2] == STOP
 
 
 def test_an_example_that_is_too_long_is_left_out(encoder):
-    assert make_example(encoder, CLEAN, state_after(b"+", b"-"), Condition(), random.Random(0), 5) is None
+    with pytest.raises(NoExample, match="more than 5 tokens"):
+        make_example(encoder, CLEAN, state_after(b"+", b"-"), Condition(), 0, 5)
+    long = parse(b"def add(a, b):\n    return [" + b", ".join(b"%d" % i for i in range(100, 140)) + b"]")
+    with pytest.raises(NoExample, match="an edit of more than 46 tokens"):
+        make_example(encoder, long, parse(b"def add(a, b):\n    return 0"), Condition(), 0, 400)
+
+
+def made(maker, index):
+    with suppress(NoExample):
+        return maker(index)
 
 
 def test_examples_are_a_pure_function_of_seed_and_index(encoder, tmp_path):
@@ -56,13 +84,59 @@ def test_examples_are_a_pure_function_of_seed_and_index(encoder, tmp_path):
     def make(indices):
         maker = ExampleMaker(toy.TRAIN, encoder, bank, config, seed=3)
         try:
-            return [maker(i) for i in indices]
+            return [made(maker, i) for i in indices]
         finally:
             maker.close()
 
     forwards, backwards = make(range(12)), make(reversed(range(12)))
     assert forwards == backwards[::-1]
     assert len({tuple(e.tokens) for e in forwards if e is not None}) > 6
+
+
+@pytest.mark.parametrize("curriculum", ["constant", "linear", "cosine"])
+def test_a_curriculum_goes_from_one_mutation_to_the_weights_of_the_recipe(encoder, tmp_path, curriculum):
+    config = DataConfig(folder=tmp_path, sources=("toy",), examples=1000, curriculum=curriculum, steps=(1, 0, 3),
+                        observation=0.0, random_program=0.0, stop=0.0)  # fmt: skip
+    assert config.weights(1.0) == (1, 0, 3) and sum(config.weights(0.25)) == pytest.approx(4)
+    if curriculum != "constant":
+        assert config.weights(0.0) == (4, 0, 0) and config.weights(0.5)[2] == pytest.approx(1.5)
+        assert (config.weights(0.25)[2] < 0.75) == (curriculum == "cosine")
+    maker = ExampleMaker(toy.TRAIN, encoder, Bank.build([CLEAN]), config, seed=0)
+    early, late = ([len(maker.draw(start + i).mutations) for i in range(60)] for start in (0, 940))
+    assert set(late) >= {1, 3} and (sum(early) < 90) == (curriculum != "constant")
+    assert [len(maker.draw(i).mutations) for i in range(60)] == early
+
+
+def test_each_part_of_the_conditioning_is_left_out_by_itself(encoder, tmp_path):
+    shares = dict(intent=0.5, spec=0.5, observation=0.5)
+    config = DataConfig(folder=tmp_path, sources=("toy",), examples=200, with_spec=1.0, random_program=0.2, stop=0.2,
+                        **shares)  # fmt: skip
+    maker = ExampleMaker(toy.TRAIN, encoder, Bank.build([CLEAN]), config, seed=0)
+    try:
+        draws = [maker.draw(i) for i in range(120)]
+    finally:
+        maker.close()
+    shown = Counter((bool(d.condition.intent), bool(d.condition.asserts), bool(d.condition.observation)) for d in draws)
+    assert len(shown) == 8
+    assert {d.start for d in draws} == {"mutated", "stop", "random program"}
+    for draw in draws:
+        if draw.condition.observation:
+            assert draw.condition.observation == draw.seen.render()
+            assert draw.seen.ok == (draw.start == "stop")
+
+
+@pytest.mark.parametrize(
+    "wrong, sentence",
+    [
+        (dict(kinds={"typo": 1.0}), "unknown mutation kinds"),
+        (dict(steps=(0.0, 0.0)), "one positive"),
+        (dict(random_program=0.6, stop=0.6), "shares of one whole"),
+        (dict(curriculum="steep"), "curriculum"),
+    ],
+)
+def test_a_recipe_that_makes_no_examples_is_refused_early(tmp_path, wrong, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        DataConfig(folder=tmp_path, sources=("toy",), examples=1, **wrong)
 
 
 @pytest.fixture(scope="module")
@@ -83,17 +157,32 @@ def test_a_batch_is_a_pure_function_of_seed_and_step(shards):
     assert not all(a.shape == b.shape and np.array_equal(a, b) for a, b in zip(one, other))
 
 
+def test_an_example_is_read_back_as_it_was_written(shards):
+    source, _ = shards
+    for index in range(len(source.train)):
+        example = source.train[index]
+        again = unpack(pack(example))
+        assert all(np.array_equal(a, b) for a, b in zip((again.tokens, again.rows, again.correct),
+                                                        (example.tokens, example.rows, example.correct)))  # fmt: skip
+        edits = [[(e.start, e.end, *e.written) for e in one.edits] for one in (again, example)]
+        assert edits[0] == edits[1]
+        lengths = source.train.prefixes[index], source.train.suffixes[index], source.train.rows[index]
+        assert lengths == (len(example.tokens), example.suffix, len(example.rows))
+
+
 def test_masked_places_hold_what_the_suffix_writes_and_hide_no_edit(shards):
     source, _ = shards
     rng, replaceable = np.random.default_rng(0), 2 + (source.site_kinds - 2) // 3
     holes = 0
     for index in range(len(source.train)):
         example = source.train[index]
-        seen = masked(example, replaceable, rng)
-        written = dict(seen.holes)
+        seen = masked(example, replaceable, rng, room=15)
+        written = {start: tokens for start, _, tokens in seen.holes}
         filled = [t for at, token in enumerate(seen.tokens) for t in written.get(at, [token])]
         assert filled == list(example.tokens) and all(seen.tokens[at] == MASK for at in written)
-        assert sum(2 + len(tokens) for tokens in written.values()) <= INFILL
+        assert sum(2 + len(tokens) for tokens in written.values()) <= INFILL and seen.suffix <= SUFFIX
+        assert len(seen.tokens) + seen.suffix == len(example.tokens) + example.suffix + 3 * len(written)
+        assert len(written) <= 5
 
         def shown(e, row):
             first, last, kind = np.asarray(e.rows)[row]
@@ -101,9 +190,10 @@ def test_masked_places_hold_what_the_suffix_writes_and_hide_no_edit(shards):
 
         assert [shown(seen, row) for row in seen.correct] == [shown(example, row) for row in example.correct]
         assert shown(seen, 0)[1] == STOP
-        edited = slice(*example.span), slice(*seen.span)
-        assert list(np.asarray(example.tokens)[edited[0]]) == list(np.asarray(seen.tokens)[edited[1]])
-        assert (seen.written is None) == (example.written is None)
+        for here, there in zip(example.edits, seen.edits, strict=True):
+            edited = slice(here.start, here.end), slice(there.start, there.end)
+            assert list(np.asarray(example.tokens)[edited[0]]) == list(np.asarray(seen.tokens)[edited[1]])
+            assert list(here.written) == list(there.written)
         holes += len(written)
     assert holes > len(source.train)
 
@@ -113,18 +203,31 @@ def test_infilled_batches_are_pure_functions_of_seed_and_step_and_keep_their_edi
     one, again = (source.batch(3, seed=0, tokens_per_batch=1024, infill=1.0) for _ in range(2))
     plain = source.batch(3, seed=0, tokens_per_batch=1024)
     assert all(np.array_equal(a, b) for a, b in zip(one, again))
-    assert (one.suffix_segments > 1).any(axis=1).mean() > 0.8 and not (plain.suffix_segments > 1).any()
-    edits = [np.where(b.suffix_segments == 1, b.suffix, 0).sum(axis=1) for b in (one, plain)]
+    assert (one.segments < 0).any(axis=1).mean() > 0.8 and not (plain.segments < 0).any()
+    edits = [np.where(b.segments > 1, b.tokens, 0).sum(axis=1) for b in (one, plain)]
     assert np.array_equal(*edits)
-    assert (one.suffix_targets[one.suffix_segments == 0] == -1).all()
+    assert (np.take_along_axis(one.segments, one.suffix, axis=1)[one.targets >= 0] != 1).all()
 
 
 def test_an_epoch_shows_every_example_of_full_batches_once(shards):
     source, _ = shards
     steps = source.epoch_steps(512)
-    rows = [tuple(row) for step in range(steps) for row in source.batch(step, seed=0, tokens_per_batch=512).prefix]
+    rows = [tuple(row) for step in range(steps) for row in source.batch(step, seed=0, tokens_per_batch=512).tokens]
     repeated = len(rows) - len(set(rows))
     assert repeated < 0.2 * len(rows)  # equal examples exist, and a small shape repeats itself
+
+
+def test_with_a_curriculum_the_first_epoch_goes_through_the_examples_in_their_order(shards, tmp_path, monkeypatch):
+    source, _ = shards
+    monkeypatch.setattr("kelp.data.shards.NEAR", 30)
+    ordered = Shards(source.folder)
+    ordered.meta = {"config": {"curriculum": "linear"}}
+    steps = ordered.epoch_steps(512)
+    for epoch in range(2):
+        plan = ordered._plan(0, epoch, 512)
+        assert len(plan) == steps
+        at = [chunk.mean() for _, chunk in plan]
+        assert (np.corrcoef(at, range(steps))[0, 1] > 0.95) == (epoch == 0)
 
 
 def test_batches_hold_suffixes_as_documented(shards):
@@ -133,22 +236,48 @@ def test_batches_hold_suffixes_as_documented(shards):
         batch = source.batch(step, seed=0, tokens_per_batch=512)
         assert batch.site_target.any(axis=1).all()
         assert (batch.sites[:, 0, 2] == STOP).all()
-        writes = batch.suffix[:, 0] == EDIT
-        assert (batch.suffix[writes, 1] == UNTIL).all()
-        assert (batch.suffix_targets[~writes] == -1).all()
-        targets = batch.suffix_targets[writes]
-        assert ((targets == END).sum(axis=1) == 1).all()
-        shifted = np.where(targets == END, 0, targets)[:, 1:-1]
-        assert (np.where(shifted > 0, batch.suffix[writes, 2:], 0) == np.where(shifted > 0, shifted, 0)).all()
-        for sites, target, edits in zip(batch.sites, batch.site_target, writes):
+        written = np.take_along_axis(batch.tokens, batch.suffix, axis=1)
+        segment = np.take_along_axis(batch.segments, batch.suffix, axis=1)
+        assert ((segment > 1).sum() == (batch.segments > 1).sum()) and (batch.targets[segment <= 1] == -1).all()
+        for tokens, targets, segments, sites, target in zip(
+            written, batch.targets, segment, batch.sites, batch.site_target
+        ):
+            for number in set(segments) - {0, 1}:
+                own, wanted = tokens[segments == number], targets[segments == number]
+                assert list(own[:2]) == [EDIT, UNTIL] and list(wanted) == [-1, *own[2:], END]
             operations = {kind_op(kind) for kind in sites[target, 2]}
-            assert edits or operations <= {"delete", ""} or "delete" in operations
+            assert (segments > 1).any() or operations <= {"delete", ""} or "delete" in operations
 
 
 def test_held_out_batches_show_each_example_once(shards):
     source, _ = shards
-    shown = sum(int((batch.prefix[:, 0] != 0).sum()) for batch in source.valid_batches(512))
+    shown = sum(int((batch.tokens[:, 0] != 0).sum()) for batch in source.valid_batches(512))
     assert shown == len(source.valid)
+
+
+@given(
+    st.lists(st.integers(1, 300), min_size=1, max_size=40),
+    st.integers(1, 300),
+)
+def test_row_lengths_hold_every_example_with_as_little_padding_as_asked_for(few, often):
+    lengths = np.repeat(few, often)
+    found = np.array(row_lengths(lengths))
+    assert len(found) <= 1 + len(lengths) // 500 and found[-1] - 8 < lengths.max() <= found[-1]
+    rows = found[np.searchsorted(found, lengths)]
+    enough = 1 - lengths.sum() / rows.sum() <= WASTE
+    assert enough or len(found) >= min(12, 1 + len(lengths) // 500, len(set(-(-lengths // 8))))
+
+
+def test_an_empty_shard_is_a_shard_and_nothing_need_be_held_out(shards, tmp_path):
+    source, _ = shards
+    save_shard([], tmp_path / "train-00000.array_record")
+    assert len(Shard([tmp_path / "train-00000.array_record"])) == 0
+    for name in ("meta.json", "train-00000.array_record", "train-00000.npy"):
+        (tmp_path / name).write_bytes((source.folder / name).read_bytes())
+    assert len(Shards(tmp_path).train) == len(source.train) and list(Shards(tmp_path).valid_batches()) == []
+    (tmp_path / "train-00000.array_record").unlink()
+    with pytest.raises(DataError, match="holds no shards"):
+        Shards(tmp_path).batch(0, seed=0, tokens_per_batch=512)
 
 
 def test_data_of_another_configuration_is_refused(shards):
@@ -157,13 +286,20 @@ def test_data_of_another_configuration_is_refused(shards):
         build(config.model_copy(update={"examples": 301}), jobs=1)
 
 
-def test_a_damaged_shard_is_named(shards, tmp_path):
-    source, _ = shards
+def test_a_damaged_shard_is_named_and_made_again_where_it_is_deleted(shards, tmp_path):
+    source, config = shards
     for file in source.folder.glob("*.*"):
         (tmp_path / file.name).write_bytes(file.read_bytes())
-    (tmp_path / "train-00000.npz").write_bytes(b"not a shard")
-    with pytest.raises(DataError, match="train-00000"):
-        Shards(tmp_path).batch(0, seed=0, tokens_per_batch=512)
+    shard = tmp_path / "train-00000.array_record"
+    whole = shard.read_bytes()
+    for damaged in (b"not a shard", whole[: len(whole) // 2], bytes(len(whole))):
+        shard.write_bytes(damaged)
+        with pytest.raises(DataError, match="train-00000"):
+            Shards(tmp_path).batch(0, seed=0, tokens_per_batch=512)
+    shard.unlink()
+    build(config.model_copy(update={"folder": tmp_path}), jobs=1)
+    one, again = (Shards(folder).batch(0, seed=0, tokens_per_batch=512) for folder in (source.folder, tmp_path))
+    assert all(np.array_equal(a, b) for a, b in zip(one, again))
 
 
 def test_limits_of_the_encoding_are_numbers_of_tokens():

@@ -18,13 +18,13 @@ encode = eqx.filter_jit(Denoiser.encode)
 
 
 class Batch(NamedTuple):
-    prefix: jax.Array
+    tokens: jax.Array
+    positions: jax.Array
+    segments: jax.Array
     sites: jax.Array
     site_target: jax.Array
     suffix: jax.Array
-    suffix_positions: jax.Array
-    suffix_targets: jax.Array
-    suffix_segments: jax.Array
+    targets: jax.Array
 
 
 @pytest.fixture(scope="module")
@@ -32,51 +32,59 @@ def denoiser():
     return eqx.filter_jit(Denoiser.init)(CONFIG, key=jax.random.key(0))
 
 
+PREFIXES = jax.random.randint(jax.random.key(1), (3, 9), 4, CONFIG.vocab_size).at[1, 6:].set(0)
+EDITS = [[(2, (3, 5), [8, 9])], [(2, (2, 3), [])], []]  # of each program: segment, span, text
+
+
+def make(suffixes):
+    """Replace tokens 3..4 of the first program by [8, 9], delete token 2 of the second; stop at the third."""
+    S, T = 20, 10
+    tokens, positions, segments = (np.zeros((3, S), int) for _ in range(3))
+    suffix, targets = np.zeros((3, T), int), np.full((3, T), -1)
+    for i, row in enumerate(suffixes):
+        prefix = [int(token) for token in PREFIXES[i] if token]
+        written = []
+        for segment, (start, end), text in row:
+            at = [start, end, *range(start, start + len(text))]
+            written += zip([EDIT, UNTIL, *text], at, [segment] * len(at), [-1, *text, END])
+        whole = [*((token, at, 1, -1) for at, token in enumerate(prefix)), *written]
+        tokens[i, : len(whole)], positions[i, : len(whole)], segments[i, : len(whole)] = list(zip(*whole))[:3]
+        suffix[i, : len(written)] = range(len(prefix), len(whole))
+        targets[i, : len(written)] = [t for *_, t in written]
+    sites = [
+        [[0, 0, 1], [3, 4, 2], [3, 3, 3], [0, 0, 0]],
+        [[0, 0, 1], [2, 2, 4], [0, 0, 0], [0, 0, 0]],
+        [[0, 0, 1], [5, 8, 5], [1, 1, 2], [2, 2, 2]],
+    ]
+    site_target = jnp.array([[0, 1, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]], bool)
+    arrays = (tokens, positions, segments, sites, site_target, suffix, targets)
+    return Batch(*map(jnp.array, arrays))
+
+
 @pytest.fixture(scope="module")
 def batch():
-    """Replace tokens 3..4 of the first program by [8, 9], delete token 2 of the second; stop at the third."""
-    prefix = jax.random.randint(jax.random.key(1), (3, 9), 4, CONFIG.vocab_size).at[1, 6:].set(0)
-    return Batch(
-        prefix=prefix,
-        sites=jnp.array(
-            [
-                [[0, 0, 1], [3, 4, 2], [3, 3, 3], [0, 0, 0]],
-                [[0, 0, 1], [2, 2, 4], [0, 0, 0], [0, 0, 0]],
-                [[0, 0, 1], [5, 8, 5], [1, 1, 2], [2, 2, 2]],
-            ]
-        ),
-        site_target=jnp.array([[0, 1, 1, 0], [0, 1, 0, 0], [1, 0, 0, 0]], bool),
-        suffix=jnp.array([[EDIT, UNTIL, 8, 9, 0], [EDIT, UNTIL, 0, 0, 0], [EDIT, UNTIL, 0, 0, 0]]),
-        suffix_positions=jnp.array([[3, 5, 3, 4, 0], [2, 3, 0, 0, 0], [0, 1, 0, 0, 0]]),
-        suffix_targets=jnp.array([[-1, 8, 9, END, -1], [-1, END, -1, -1, -1], [-1, -1, -1, -1, -1]]),
-        suffix_segments=jnp.array([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 1, 0, 0, 0]]),
-    )
+    return make(EDITS)
 
 
 @eqx.filter_jit
 def forward(denoiser, batch):
-    return denoiser(batch.prefix, batch.sites, batch.suffix, batch.suffix_positions, batch.suffix_segments)
+    return denoiser(batch.tokens, batch.positions, batch.segments, batch.sites, batch.suffix)
 
 
 def test_encoding_alone_gives_the_same_sites_as_the_pass_over_prefix_and_suffix(denoiser, batch):
-    hidden, _ = encode(denoiser, batch.prefix)
+    hidden, _ = encode(denoiser, PREFIXES)
     together, _ = forward(denoiser, batch)
     np.testing.assert_allclose(denoiser.site_log_probs(hidden, batch.sites), together, atol=1e-4)
 
 
 def padded(batch):
-    def right(x, amount, value=0):
-        return jnp.pad(x, ((0, 0), (0, amount), *((0, 0),) * (x.ndim - 2)), constant_values=value)
+    more = {"tokens": 7, "positions": 7, "segments": 7, "sites": 3, "site_target": 3, "suffix": 2, "targets": 2}
 
-    return Batch(
-        prefix=right(batch.prefix, 7),
-        sites=right(batch.sites, 3),
-        site_target=right(batch.site_target, 3),
-        suffix=right(batch.suffix, 2),
-        suffix_positions=right(batch.suffix_positions, 2),
-        suffix_targets=right(batch.suffix_targets, 2, -1),
-        suffix_segments=right(batch.suffix_segments, 2),
-    )
+    def right(name, x):
+        value = -1 if name == "targets" else 0
+        return jnp.pad(x, ((0, 0), (0, more[name]), *((0, 0),) * (x.ndim - 2)), constant_values=value)
+
+    return Batch(**{name: right(name, x) for name, x in batch._asdict().items()})
 
 
 def test_padding_changes_nothing(denoiser, batch):
@@ -102,35 +110,48 @@ def test_the_loss_adds_the_mean_over_examples_to_the_mean_over_tokens(denoiser, 
 
 
 def test_segments_of_a_suffix_do_not_see_each_other(denoiser, batch):
-    """An edit and a masked place of one program, written in one pass, are as likely as in a pass of their own."""
-    both = batch._replace(
-        suffix=jnp.concatenate([batch.suffix[:, :4], jnp.full((3, 3), EDIT).at[:, 1].set(UNTIL).at[:, 2].set(9)], 1),
-        suffix_positions=jnp.concatenate([batch.suffix_positions[:, :4], jnp.full((3, 3), 6).at[:, 1].set(7)], 1),
-        suffix_targets=jnp.concatenate([batch.suffix_targets[:, :4], jnp.array([[-1, 9, END]] * 3)], 1),
-        suffix_segments=jnp.concatenate([batch.suffix_segments[:, :4], jnp.full((3, 3), 2)], 1),
-    )
-    hole = batch._replace(
-        **{f: getattr(both, f)[:, 4:] for f in ("suffix", "suffix_positions", "suffix_targets", "suffix_segments")}
-    )
-    logits = forward(denoiser, both)[1]
-    written = np.asarray(batch.suffix_segments[:, :4]) > 0
-    np.testing.assert_allclose(logits[:, :4][written], forward(denoiser, batch)[1][:, :4][written], atol=1e-5)
-    np.testing.assert_allclose(logits[:, 4:], forward(denoiser, hole)[1], atol=1e-5)
+    """Edits and a masked place of one program, written in one pass, are as likely as each in a pass of its own."""
+    hole, other = (-1, (6, 7), [9]), (3, (1, 1), [10, 11])
+    alone = [make([[segment]] * 3) for segment in (hole, other)]
+    both = make([[*row, hole] for row in EDITS])
+    of_hole, of_other = (forward(denoiser, one)[1] for one in alone)
+    for row, edits in enumerate(EDITS):
+        together, plain = (np.asarray(forward(denoiser, x)[1][row]) for x in (both, batch))
+        at = sum(2 + len(text) for _, _, text in edits)
+        np.testing.assert_allclose(together[:at], plain[:at], atol=1e-5)
+        np.testing.assert_allclose(together[at : at + 3], of_hole[row, :3], atol=1e-5)
 
     value, metrics = loss(denoiser, both)
     plain, plain_metrics = loss(denoiser, batch)
-    log_probs = jax.nn.log_softmax(forward(denoiser, hole)[1])
+    log_probs = jax.nn.log_softmax(of_hole)
     infill = -np.mean([log_probs[:, 1, 9], log_probs[:, 2, END]])
     np.testing.assert_allclose(metrics["infill_loss"], infill, rtol=1e-4)
     np.testing.assert_allclose(value, plain + infill, rtol=1e-4)
     for name in ("site_loss", "replacement_loss", "replacement_accuracy", "replacement_exact"):
         np.testing.assert_allclose(metrics[name], plain_metrics[name], rtol=1e-4, err_msg=name)
 
+    several = make([[*row, other] for row in EDITS])
+    wanted, more = -np.asarray(jax.nn.log_softmax(of_other)), loss(denoiser, several)[1]["replacement_loss"]
+    added = wanted[:, 1, 10].sum() + wanted[:, 2, 11].sum() + wanted[:, 3, END].sum()
+    np.testing.assert_allclose(more, (4 * plain_metrics["replacement_loss"] + added) / 13, rtol=1e-4)
+
+
+def test_an_edit_is_whole_where_all_of_its_tokens_are_right(denoiser, batch):
+    """What the model finds likeliest is taken for what was to be written: of the second of two edits, half of it."""
+    rows = [[(2, (3, 5), [8, 9]), (3, (1, 1), [10])]] * 3
+    batch = make(rows)
+    likeliest = forward(denoiser, batch)[1].argmax(-1)
+    wanted = batch.targets >= 0
+    all_right = batch._replace(targets=jnp.where(wanted, likeliest, -1))
+    assert loss(denoiser, all_right)[1]["replacement_exact"] == 1
+    half = all_right._replace(targets=all_right.targets.at[:, 5].add(1))
+    assert loss(denoiser, half)[1]["replacement_exact"] == 0.5
+
 
 def test_a_batch_of_stops_has_no_replacement_loss_and_finite_gradients(denoiser, batch):
     stops = batch._replace(
         site_target=jnp.zeros_like(batch.site_target).at[:, 0].set(True),
-        suffix_targets=jnp.full_like(batch.suffix_targets, -1),
+        targets=jnp.full_like(batch.targets, -1),
     )
     (_, metrics), grads = eqx.filter_jit(eqx.filter_value_and_grad(loss, has_aux=True))(denoiser, stops)
     assert metrics["replacement_loss"] == 0

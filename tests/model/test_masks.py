@@ -5,7 +5,7 @@ import pytest
 from kelp.model import masks
 
 VALID = np.array([[1, 1, 1, 0], [1, 0, 0, 0], [0, 0, 0, 0]], bool)
-SEGMENTS = np.array([[1, 1, 0], [1, 2, 2], [0, 0, 0]])
+SEGMENTS = np.array([[1, 1, 1, 2, 2, 0], [1, 2, 3, 3, -1, -1], [0, 0, 0, 0, 0, 0]])
 
 
 def by_definition(valid, sees):
@@ -29,15 +29,13 @@ def test_a_bidirectional_mask_shows_every_valid_token_to_all():
 
 
 def test_a_prefix_mask_is_bidirectional_over_the_prefix_and_causal_over_each_segment_of_the_suffix():
-    P, valid = VALID.shape[1], np.concatenate([VALID, SEGMENTS > 0], axis=1)
-    mask = np.asarray(masks.prefix(jnp.array(VALID), jnp.array(SEGMENTS)))
+    mask = np.asarray(masks.prefix(jnp.array(SEGMENTS)))
     for b, segments in enumerate(SEGMENTS):
 
         def sees(query, token, segments=segments):
-            same = query >= P and token >= P and segments[query - P] == segments[token - P]
-            return token < P or (same and token <= query)
+            return segments[token] == 1 or (segments[query] == segments[token] and token <= query)
 
-        np.testing.assert_array_equal(mask[b], by_definition(valid[b : b + 1], sees)[0])
+        np.testing.assert_array_equal(mask[b], by_definition(segments[None] != 0, sees)[0])
 
 
 @pytest.mark.parametrize("mask", [masks.causal, masks.bidirectional])

@@ -49,13 +49,13 @@ TIMES = ("seconds", "examples_per_second")
 
 
 class Batch(NamedTuple):
-    prefix: np.ndarray
+    tokens: np.ndarray
+    positions: np.ndarray
+    segments: np.ndarray
     sites: np.ndarray
     site_target: np.ndarray
     suffix: np.ndarray
-    suffix_positions: np.ndarray
-    suffix_targets: np.ndarray
-    suffix_segments: np.ndarray
+    targets: np.ndarray
 
 
 class FakeSource:
@@ -84,10 +84,13 @@ class FakeSource:
         sites[:, 0, 2] = 1  # stop
         site_target = np.zeros(sites.shape[:2], bool)
         site_target[rows, place + 1] = True
-        suffix = np.tile(np.array([1, 2, 7, 0], np.int32), (size, 1))  # <edit> <until> 7, padding
-        positions = np.stack([place, place, place, np.zeros(size)], 1).astype(np.int32)
+        written = np.tile(np.array([1, 2, 7, 0], np.int32), (size, 1))  # <edit> <until> 7, padding
+        positions = np.concatenate([np.tile(np.arange(length), (size, 1)), np.stack([place] * 4, 1)], 1)
+        segments = np.tile(np.array([1] * length + [2, 2, 2, 0], np.int32), (size, 1))
+        suffix = np.tile(np.array([length, length + 1, length + 2, 0], np.int32), (size, 1))
         targets = np.tile(np.array([-1, 7, 3, -1], np.int32), (size, 1))  # 7 <end>
-        return Batch(prefix, sites, site_target, suffix, positions, targets, (suffix != 0).astype(np.int32))
+        tokens = np.concatenate([prefix, written], 1)
+        return Batch(tokens, positions.astype(np.int32), segments, sites, site_target, suffix, targets)
 
     def valid_batches(self) -> Iterable[Batch]:
         return [self.batch(1_000_000 + i, seed=0, tokens_per_batch=64) for i in range(2)]

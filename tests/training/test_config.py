@@ -47,7 +47,7 @@ def test_the_rendered_configuration_reads_back_equal():
     text = MINIMAL.replace("data/toy", 'odd \\"name\\" \\u007f\\n é') + "betas = [0.8, 0.9]\n".join(
         ["[optimizer]\n", ""]
     )
-    config = parse_config(text + '[training.mesh]\nfsdp = 2\n[log]\nwandb = "kelp"\n[data.kinds]\n"odd kind" = 2.0\n')
+    config = parse_config(text + '[training.mesh]\nfsdp = 2\n[log]\nwandb = "kelp"\n[data.kinds]\n"bank swap" = 2.0\n')
     assert parse_config(render_config(config)) == config
 
 

@@ -31,10 +31,10 @@ def test_eight_devices_give_the_losses_of_one(tmp_path, optimizer):
 def test_padding_adds_examples_with_nothing_to_learn():
     batch = FakeSource().batch(0, seed=0, tokens_per_batch=128)
     padded = pad_rows(batch, 8)
-    size = len(batch.prefix)
-    assert size % 8 and len(padded.prefix) % 8 == 0
+    size = len(batch.tokens)
+    assert size % 8 and len(padded.tokens) % 8 == 0
     assert all(np.array_equal(old, new[:size]) for old, new in zip(batch, padded))
-    assert not padded.prefix[size:].any() and (padded.suffix_targets[size:] == -1).all()
+    assert not padded.tokens[size:].any() and (padded.targets[size:] == -1).all()
     assert padded.sites[size:, 0, 2].all() and padded.site_target[size:, 0].all()
     assert pad_rows(padded, 8) is padded
 

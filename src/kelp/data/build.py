@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from kelp.data import corpus
 from kelp.data.corpus import Progress
 from kelp.data.decontaminate import shipped, toy_tasks
 from kelp.data.encoding import Encoder, kind_count
-from kelp.data.examples import DataConfig, ExampleMaker, parse_source
+from kelp.data.examples import DataConfig, ExampleMaker, NoExample, parse_source
 from kelp.data.record import DataError, Record, load, save
 from kelp.data.shards import save_shard
 from kelp.data.tokenizer import Tokenizer
@@ -39,7 +40,7 @@ OBSERVED = [
 def build(
     config: DataConfig, *, jobs: int | None = None, progress: Progress = lambda *_: None
 ) -> None:
-    """Fill `config.folder` with records, tokenizer, bank and shards; what is there already is kept.
+    """Fill `config.folder` with records, tokenizer, bank and shards, on all cores; what is there already is kept.
 
     `progress(what, done, total)` is called as the work goes on. Raises DataError where the folder holds other data.
     """
@@ -47,10 +48,16 @@ def build(
     settings = json.loads(config.model_dump_json(exclude={"folder"}))
     meta_path = folder / "meta.json"
     if meta_path.exists():
-        made = json.loads(meta_path.read_text())["config"]
-        if DataConfig.model_validate({**made, "folder": folder}) != config:  # keys that a later Kelp knows: defaults
+        try:
+            meta = json.loads(meta_path.read_text())
+            made = DataConfig.model_validate({**meta["config"], "folder": folder})  # keys that came later: defaults
+        except (ValueError, KeyError):
+            sentence = f"{meta_path} is not what this version of Kelp writes; name another folder in [data]"
+            raise DataError(sentence) from None
+        if made != config:
             raise DataError(f"{folder} holds data of another configuration; name another folder in [data]")
-        return
+        if not _missing(config, valid=meta["valid_records"] > 0):
+            return
     folder.mkdir(parents=True, exist_ok=True)
     records_path, tokenizer_path, bank_path = (
         folder / "records.parquet",
@@ -68,9 +75,7 @@ def build(
     if not bank_path.exists():
         progress("bank", 0, 1)
         Bank.build(parse_source(r.source) for r in train).save(bank_path)
-    jobs_left = [(config, "train", n) for n in range(-(-config.examples // SHARD))]
-    jobs_left += [(config, "valid", 0)] if config.valid_examples and valid else []
-    jobs_left = [job for job in jobs_left if not _shard_path(*job).exists()]
+    jobs_left = _missing(config, valid=bool(valid))
     progress("shards", 0, len(jobs_left))
     if jobs == 1 or len(jobs_left) == 1:
         for done, job in enumerate(jobs_left, start=1):
@@ -124,19 +129,36 @@ def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
 
 
 def _shard_path(config: DataConfig, part: str, number: int) -> Path:
-    return config.folder / f"{part}-{number:05d}.npz"
+    return config.folder / f"{part}-{number:05d}.array_record"
+
+
+def _missing(config: DataConfig, *, valid: bool) -> list[tuple[DataConfig, str, int]]:
+    """The shards that are still to be made."""
+    wanted = {"train": config.examples, "valid": config.valid_examples if valid else 0}
+    shards = [(config, part, n) for part, examples in wanted.items() for n in range(-(-examples // SHARD))]
+    return [shard for shard in shards if not _shard_path(*shard).exists()]
+
+
+def example_maker(config: DataConfig, part: str) -> ExampleMaker:
+    """Makes the examples of a part, "train" or "valid", from what the folder holds. To be closed."""
+    train, valid = split(load(config.folder / "records.parquet"))
+    encoder = Encoder(Tokenizer.load(config.folder / "tokenizer.json"), config.encoding)
+    bank = Bank.load(config.folder / "bank.json.gz")
+    if part == "train":
+        return ExampleMaker(train, encoder, bank, config, config.seed)
+    steady = config.model_copy(update={"curriculum": "constant"})  # held-out losses are to be comparable
+    return ExampleMaker(valid, encoder, bank, steady, config.seed + 1_000_000_007)
 
 
 def _make_shard(job: tuple[DataConfig, str, int]) -> None:
     config, part, number = job
-    train, valid = split(load(config.folder / "records.parquet"))
-    encoder = Encoder(Tokenizer.load(config.folder / "tokenizer.json"), config.encoding)
-    bank = Bank.load(config.folder / "bank.json.gz")
-    seed = config.seed if part == "train" else config.seed + 1_000_000_007
     total = config.examples if part == "train" else config.valid_examples
-    maker = ExampleMaker(train if part == "train" else valid, encoder, bank, config, seed)
+    maker = example_maker(config, part)
     try:
-        numbers = range(number * SHARD, min(total, (number + 1) * SHARD))
-        save_shard([e for i in numbers if (e := maker(i)) is not None], _shard_path(*job))
+        examples = []
+        for index in range(number * SHARD, min(total, (number + 1) * SHARD)):
+            with suppress(NoExample):
+                examples.append(maker(index))
+        save_shard(examples, _shard_path(*job))
     finally:
         maker.close()

@@ -3,27 +3,31 @@
 Every example is a pure function of (seed, index), so shards can be made anywhere, in any order, and again.
 """
 
+import math
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kelp.data.batch import Example
+from kelp.data.batch import LONGEST_PREFIX, SUFFIX, Example, Segment
 from kelp.data.encoding import Condition, Encoder, EncodingConfig
 from kelp.data.record import Record
-from kelp.data.shards import BUCKETS
 from kelp.data.variants import VARIANT
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt
+from kelp.diffusion.mutations import Mutation
+from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 from kelp.syntax.program import Program, parse
 
-LIMITS = Limits(seconds=0.5)  # of one run: a broken loop should not cost more than a hundred others
+# Of one run: a broken loop should not cost more than fifty others, and a busy machine should not change an example.
+LIMITS = Limits(seconds=5.0, cpu_seconds=0.25)
 RUN = 8  # consecutive examples made from one function, whose tree is then parsed once
 
 
@@ -40,9 +44,10 @@ class DataConfig(Section):
     valid_examples: int = Field(default=1000, ge=0)
     vocab_size: int = Field(default=4096, ge=300, le=65536)
     max_bytes: int = Field(default=2000, gt=0)  # longer functions are left out
-    max_prefix: int = Field(default=640, gt=0, le=BUCKETS[-1][0])  # longer examples are dropped
+    max_prefix: int = Field(default=640, gt=0, le=LONGEST_PREFIX)  # longer examples are dropped
     seed: int = 0
     steps: tuple[float, ...] = (0.5, 0.2, 0.15, 0.1, 0.05)  # weight of 1, 2, ... mutations
+    curriculum: Literal["constant", "linear", "cosine"] = "constant"  # how `steps` is reached from one mutation each
     random_program: float = Field(default=0.02, ge=0, le=1)  # start from another program (rho of tree diffusion)
     stop: float = Field(default=0.05, ge=0, le=1)  # start from the clean program: the answer is stop
     intent: float = Field(default=0.7, ge=0, le=1)  # share of examples that keep this part
@@ -54,6 +59,51 @@ class DataConfig(Section):
     specs: Literal["none", "own", "generated"] = "generated"  # tests: none, those records come with, made by running
     encoding: EncodingConfig = EncodingConfig()
     kinds: dict[str, float] = {}  # weights of mutation kinds, over the defaults
+
+    @field_validator("kinds")
+    @classmethod
+    def _known(cls, kinds: dict[str, float]) -> dict[str, float]:
+        return dict(ForwardConfig(weights=kinds).weights)
+
+    @field_validator("steps")
+    @classmethod
+    def _weights(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(math.isfinite(w) and w >= 0 for w in steps) or not sum(steps) > 0:
+            raise ValueError(f"weights must be finite, none negative and one positive, got {list(steps)}")
+        return steps
+
+    @model_validator(mode="after")
+    def _shares(self) -> Self:
+        if self.random_program + self.stop > 1:
+            raise ValueError(f"random_program and stop are shares of one whole, got {self.random_program + self.stop}")
+        return self
+
+    def weights(self, progress: float) -> tuple[float, ...]:
+        """The weight of 1, 2, ... mutations when so much of the examples, from 0 to 1, has been made.
+
+        A curriculum begins with one mutation in every program and ends with `steps`.
+        """
+        grown = {"constant": 1.0, "linear": progress, "cosine": (1 - math.cos(math.pi * progress)) / 2}[self.curriculum]
+        one, *more = self.steps
+        return (one + (1 - grown) * sum(more), *(grown * weight for weight in more))
+
+
+class NoExample(Exception):
+    """There is no such example; the message says why in a few words."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What an example is made of: a clean program, a state on the way to it, and what is shown of both."""
+
+    index: int
+    record: Record
+    clean: Program
+    state: Program
+    start: Literal["mutated", "stop", "random program"]
+    mutations: tuple[Mutation, ...]  # each of the state that those before it led to
+    condition: Condition
+    seen: Observation | None  # what the tests said, where they were run
 
 
 class ExampleMaker:
@@ -74,64 +124,91 @@ class ExampleMaker:
         self.forward = ForwardConfig(weights=config.kinds)
         self.sandbox = Sandbox(limits=limits, allow_weak=True) if self.tested and config.observation > 0 else None
         self.program: Callable[[str], Program] = lru_cache(64)(parse_source)
+        self.record: Callable[[int], Record] = lru_cache(1)(self._record)
 
     def close(self) -> None:
         if self.sandbox is not None:
             self.sandbox.close()
 
-    def __call__(self, index: int) -> Example | None:
-        """Example number `index`, or None where it came out too long or could not be broken."""
-        config = self.config
-        pick = random.Random(f"record {self.seed} {index // RUN}")
-        pool = self.records
-        if self.tested and pick.random() < config.with_spec:
-            pool = self.variants if self.variants and pick.random() < config.with_variant else self.tested
-        record = pool[pick.randrange(len(pool))]
+    def __call__(self, index: int) -> Example:
+        """Example number `index`. Raises NoExample."""
+        return self.encode(self.draw(index))
+
+    def draw(self, index: int) -> Draw:
+        """What example number `index` is made of. Raises NoExample."""
+        config, record = self.config, self.record(index // RUN)
         rng = random.Random(f"example {self.seed} {index}")
         clean = self.program(record.source)
-        state, draw = clean, rng.random()
+        start: Literal["mutated", "stop", "random program"]
+        state, start, mutations, draw = clean, "stop", list[Mutation](), rng.random()
         if draw < config.random_program:
             state = self.program(rng.choice(self.records).source)
+            start = "stop" if state.source == clean.source else "random program"
         elif draw >= config.random_program + config.stop:
-            steps = rng.choices(range(1, len(config.steps) + 1), config.steps)[0]
-            _, state = corrupt(clean, rng, steps, self.forward, self.bank)
+            weights = config.weights(min(1.0, index / config.examples))
+            steps = rng.choices(range(1, len(weights) + 1), weights)[0]
+            mutations, state = corrupt(clean, rng, steps, self.forward, self.bank)
+            start = "mutated"
             if state.source == clean.source:
-                return None
-        condition = self.condition(record, state, rng, broken=state.source != clean.source)
-        return make_example(self.encoder, clean, state, condition, rng, config.max_prefix)
+                raise NoExample("nothing to mutate")
+        condition, seen = self.condition(record, state, rng, broken=state.source != clean.source)
+        return Draw(index, record, clean, state, start, tuple(mutations), condition, seen)
 
-    def condition(self, record: Record, state: Program, rng: random.Random, *, broken: bool) -> Condition:
+    def _record(self, run: int) -> Record:
+        """The function that a run of examples is made from."""
+        rng, pool = random.Random(f"record {self.seed} {run}"), self.records
+        if self.tested and rng.random() < self.config.with_spec:
+            pool = self.variants if self.variants and rng.random() < self.config.with_variant else self.tested
+        return pool[rng.randrange(len(pool))]
+
+    def condition(
+        self, record: Record, state: Program, rng: random.Random, *, broken: bool
+    ) -> tuple[Condition, Observation | None]:
         """What this example shows of goal and state: parts left out at random, tests only where they tell."""
         config = self.config
         intent = record.intent if rng.random() < config.intent else ""
         show_spec, show_observation = rng.random() < config.spec, rng.random() < config.observation
         shown = rng.sample(record.asserts, rng.randint(min(2, len(record.asserts)), len(record.asserts)))
         asserts = tuple(a for a in record.asserts if a in shown)
-        observation = ""
+        observation, seen = "", None
         if asserts and self.sandbox is not None and (show_observation or show_spec):
             seen = self.sandbox.run(state.source, asserts=asserts, setup=record.context or "")
             if seen.ok == broken:  # the tests cannot tell (or are flaky)
-                return Condition(intent)
+                return Condition(intent), seen
             observation = seen.render() if show_observation else ""
-        return Condition(intent, asserts if show_spec else (), observation)
+        return Condition(intent, asserts if show_spec else (), observation), seen
+
+    def encode(self, draw: Draw) -> Example:
+        """What the model is trained on. Raises NoExample."""
+        return make_example(self.encoder, draw.clean, draw.state, draw.condition, draw.index, self.config.max_prefix)
 
 
 def make_example(
-    encoder: Encoder, clean: Program, state: Program, condition: Condition, rng: random.Random, max_prefix: int
-) -> Example | None:
-    """Encode a state and the first edits of its shortest paths to the clean program; None where too long."""
+    encoder: Encoder, clean: Program, state: Program, condition: Condition, seed: int, max_prefix: int
+) -> Example:
+    """Encode a state and the first edits of its shortest paths to the clean program. Raises NoExample where too long.
+
+    All of them are correct sites, and each that writes something is written out, or as many as there is room for.
+    """
     encoded = encoder.state(state, condition)
     if len(encoded.tokens) > max_prefix:
-        return None
+        raise NoExample(f"more than {max_prefix} tokens")
     edits = next_edits(state, clean)
     if not edits:
-        return Example(encoded.tokens, encoded.rows, [0], (0, 0), None)
-    correct = [encoded.row_of(edit) for edit in edits]
-    at = rng.randrange(len(edits))
-    written = encoder.written(edits[at].text) if edits[at].text else None
-    if written is not None and 2 + len(written) > BUCKETS[-1][1]:
-        return None
-    return Example(encoded.tokens, encoded.rows, sorted(set(correct)), encoded.span(correct[at]), written)
+        return Example(encoded.tokens, encoded.rows, [0])
+    rows = [encoded.row_of(edit) for edit in edits]
+    writing = [(row, encoder.written(edit.text)) for row, edit in zip(rows, edits) if edit.text]
+    segments = [Segment(*encoded.span(row), written) for row, written in writing if 2 + len(written) <= SUFFIX]
+    if not segments and len(writing) == len(edits):
+        raise NoExample(f"an edit of more than {SUFFIX - 2} tokens")
+    if sum(2 + len(segment.written) for segment in segments) > SUFFIX:
+        drawn, room = random.Random(seed).sample(segments, len(segments)), SUFFIX
+        segments = []
+        for segment in drawn:
+            if 2 + len(segment.written) <= room:
+                segments.append(segment)
+                room -= 2 + len(segment.written)
+    return Example(encoded.tokens, encoded.rows, sorted(set(rows)), tuple(segments))
 
 
 def parse_source(source: str) -> Program:

@@ -1,88 +1,112 @@
-"""Examples on disk, and batches from them as a pure function of (seed, step)."""
+"""Examples on disk, and batches from them as a pure function of (seed, step).
+
+A shard is an ArrayRecord file, from which Grain reads any example, with the lengths of its examples beside it.
+"""
 
 import json
-import zipfile
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kelp.data.batch import INFILL, Batch, Example, Numbers, collate, masked
+from kelp.data.batch import Batch, Example, Segment, collate, masked
 from kelp.data.record import DataError
 
-# (prefix, suffix) shapes: each is one compilation of the training step. An example takes the first that holds it.
-BUCKETS = (
-    (64, 16), (96, 16), (160, 16), (224, 16), (320, 16), (448, 16), (640, 16),
-    (96, 48), (224, 48), (448, 48), (640, 48), (1280, 48),
-)  # fmt: skip
+SHAPES = 12  # row lengths at most: each is one compilation of the training step
+WASTE = 0.1  # of a batch's tokens, as padding: no more row lengths than it takes to stay below it
+PER_SHAPE = 500  # examples that are worth a row length of their own
+STEP = 8  # of row lengths
+HOLES = 8  # tokens by which rows are longer where parts are masked: each <mask> takes three
+NEAR = 5_000  # examples that are shuffled among each other where they come in the order of a curriculum
 
 
 def save_shard(examples: Sequence[Example], path: Path) -> None:
-    """Write examples as flat arrays with offsets; atomic."""
+    """Write examples to `path`, and their lengths beside it; atomic."""
+    from array_record.python.array_record_module import ArrayRecordWriter
 
-    def flat(rows: Sequence[Numbers], dtype: type) -> tuple[np.ndarray, np.ndarray]:
-        offsets = np.cumsum([0, *map(len, rows)])
-        return np.fromiter((x for row in rows for x in row), dtype, offsets[-1]), offsets.astype(np.int64)
-
-    tokens, token_offsets = flat([e.tokens for e in examples], np.uint16)
-    correct, correct_offsets = flat([e.correct for e in examples], np.uint16)
-    written, written_offsets = flat([e.written or () for e in examples], np.uint16)
-    row_offsets = np.cumsum([0, *(len(e.rows) for e in examples)]).astype(np.int64)
-    rows = np.concatenate([np.asarray(e.rows, np.uint16) for e in examples])
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        np.savez_compressed(
-            file, tokens=tokens, token_offsets=token_offsets, correct=correct, correct_offsets=correct_offsets,
-            written=written, written_offsets=written_offsets, rows=rows, row_offsets=row_offsets,
-            span=np.asarray([e.span for e in examples], np.uint16),
-            writes=np.asarray([e.written is not None for e in examples]),
-        )  # fmt: skip
+    writer = ArrayRecordWriter(str(part), "group_size:1")  # as Grain wants it: each can be read alone
+    for example in examples:
+        writer.write(pack(example))
+    writer.close()
+    lengths = [(len(e.tokens), e.suffix, len(e.rows)) for e in examples]
+    with path.with_suffix(".npy").open("wb") as file:  # first: where the shard is there, so are they
+        np.save(file, np.asarray(lengths, np.uint16).reshape(-1, 3))
     part.replace(path)
 
 
+def pack(example: Example) -> bytes:
+    """An example as 16-bit numbers: how many parts, how long they are, the parts."""
+    edits = [(start, end, *written) for start, end, written in example.edits]
+    parts = [example.tokens, np.asarray(example.rows).ravel(), example.correct, *edits]
+    header = [len(parts), *map(len, parts)]
+    return np.concatenate([np.asarray(part, np.uint16) for part in (header, *parts)]).tobytes()
+
+
+def unpack(data: bytes) -> Example:
+    numbers = np.frombuffer(data, np.uint16)
+    begin, count = 1 + int(numbers[0]), int(numbers[0])
+    tokens, rows, correct, *edits = np.split(numbers[begin:], np.cumsum(numbers[1:begin])[: count - 1])
+    return Example(
+        tokens, rows.reshape(-1, 3), correct, tuple(Segment(int(edit[0]), int(edit[1]), edit[2:]) for edit in edits)
+    )
+
+
 class Shard:
-    """The examples of some shard files, in memory, by index."""
+    """The examples of some shard files, by index, read from disk one by one."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        parts = []
+        from grain.sources import ArrayRecordDataSource
+
+        lengths = [np.zeros((0, 3), np.uint16)]
+        self.starts = [0]  # of each file
+        self.paths = paths
         for path in paths:
             try:
-                with np.load(path) as file:
-                    parts.append({name: file[name] for name in file.files})
-            except (OSError, ValueError, zipfile.BadZipFile) as error:
-                raise DataError(f"the shard {path} cannot be read ({error}); delete it and build again") from None
-        self.arrays: dict[str, np.ndarray] = {}
-        for name in parts[0] if parts else ():
-            if name.endswith("_offsets"):
-                steps = np.concatenate([np.diff(part[name]) for part in parts])
-                self.arrays[name] = np.concatenate([[0], np.cumsum(steps)])
-            else:
-                self.arrays[name] = np.concatenate([part[name] for part in parts])
+                lengths.append(np.load(path.with_suffix(".npy")))
+            except (OSError, ValueError) as error:
+                raise _damaged(path, error) from None
+            self.starts.append(self.starts[-1] + len(lengths[-1]))
+        self.prefixes, self.suffixes, self.rows = np.concatenate(lengths).astype(np.int64).T
+        try:
+            self.records = ArrayRecordDataSource([str(path) for path in paths]) if paths else []
+        except RuntimeError as error:
+            raise _damaged(next(filter(_unreadable, paths)), error) from None
 
     def __len__(self) -> int:
-        return len(self.arrays["writes"]) if self.arrays else 0
+        return len(self.rows)
 
-    def lengths(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Prefix tokens, site rows and suffix tokens of each example."""
-        a = self.arrays
-        return np.diff(a["token_offsets"]), np.diff(a["row_offsets"]), np.diff(a["written_offsets"]) + 2
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each example, prefix and suffix."""
+        return self.prefixes + self.suffixes
 
     def __getitem__(self, index: int) -> Example:
-        def part(name: str, offsets: str) -> np.ndarray:
-            start, end = self.arrays[offsets][index : index + 2]
-            return self.arrays[name][start:end]
+        try:
+            return unpack(self.records[index])
+        except (RuntimeError, IndexError) as error:
+            raise _damaged(self.paths[int(np.searchsorted(self.starts, index, side="right")) - 1], error) from None
 
-        start, end = self.arrays["span"][index]
-        return Example(
-            part("tokens", "token_offsets"), part("rows", "row_offsets"), part("correct", "correct_offsets"),
-            (int(start), int(end)), part("written", "written_offsets") if self.arrays["writes"][index] else None,
-        )  # fmt: skip
+
+def _unreadable(path: Path) -> bool:
+    from grain.sources import ArrayRecordDataSource
+
+    try:
+        ArrayRecordDataSource([str(path)])
+        return False
+    except RuntimeError:
+        return True
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    said = str(error).splitlines()[0]
+    return DataError(f"the shard {path} cannot be read ({said}); delete it and build again")
 
 
 class Shards:
-    """A folder of shards: train-*.npz, valid-*.npz, meta.json, tokenizer.json."""
+    """A folder of shards: train-*.array_record, valid-*.array_record, meta.json, tokenizer.json."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
@@ -92,92 +116,112 @@ class Shards:
             raise DataError(f"{folder} holds no training data ({error})") from None
         self.vocab_size: int = self.meta["vocab_size"]
         self.site_kinds: int = self.meta["site_kinds"]
+        self._epoch = lru_cache(2)(self._plan)
 
     @cached_property
     def train(self) -> Shard:
-        return Shard(sorted(self.folder.glob("train-*.npz")))
+        paths = sorted(self.folder.glob("train-*.array_record"))
+        if not paths:
+            raise DataError(f"{self.folder} holds no shards; build its data again")
+        return Shard(paths)
 
     @cached_property
     def valid(self) -> Shard:
-        return Shard(sorted(self.folder.glob("valid-*.npz")))
+        return Shard(sorted(self.folder.glob("valid-*.array_record")))
 
     @cached_property
-    def _buckets(self) -> list["Bucket"]:
-        return buckets(self.train)
+    def row_lengths(self) -> list[int]:
+        return row_lengths(np.concatenate([self.train.lengths, self.valid.lengths]))
+
+    @cached_property
+    def buckets(self) -> list["Bucket"]:
+        return buckets(self.train, self.row_lengths)
 
     def batch(self, step: int, *, seed: int, tokens_per_batch: int, infill: float = 0.0) -> Batch:
         """The batch of a training step: each epoch goes once through the examples, in an order of its own.
 
         `infill` is the share of examples that have parts masked, which are to be filled in too.
         """
-        sizes = [bucket.batch_size(tokens_per_batch) for bucket in self._buckets]
-        counts = [max(1, len(b.members) // size) for b, size in zip(self._buckets, sizes)]
-        epoch, at = divmod(step, sum(counts))
-        order = np.random.default_rng((seed, epoch)).permutation(sum(counts))
-        which, chunk = _locate(int(order[at]), counts)
-        bucket, size = self._buckets[which], sizes[which]
-        members = np.random.default_rng((seed, epoch, which)).permutation(bucket.members)
-        chosen = np.resize(members[chunk * size : (chunk + 1) * size], size)  # a small bucket repeats itself
+        # Grain's own shuffling and batching know no rows of several lengths, or only as a stream whose state has to
+        # be saved. Here any step's batch is known from its number; the loop has Grain map the numbers to batches.
+        epoch, at = divmod(step, self.epoch_steps(tokens_per_batch))
+        bucket, chosen = self._epoch(seed, epoch, tokens_per_batch)[at]
         examples = [self.train[int(i)] for i in chosen]
         if not infill:
-            return bucket.collate(examples, size)
+            return collate(examples, bucket.length, bucket.rows)
         rng, replaceable = np.random.default_rng((seed, step, 1)), 2 + (self.site_kinds - 2) // 3
-        examples = [masked(e, replaceable, rng) if rng.random() < infill else e for e in examples]
-        return bucket.collate(examples, size, INFILL)
+        length = bucket.length + HOLES
+        for i, example in enumerate(examples):
+            if rng.random() < infill:
+                examples[i] = masked(example, replaceable, rng, length - len(example.tokens) - example.suffix)
+        return collate(examples, length, bucket.rows)
+
+    def _plan(self, seed: int, epoch: int, tokens_per_batch: int) -> list[tuple["Bucket", np.ndarray]]:
+        """The batches of an epoch: which examples of which bucket."""
+        turn = np.random.default_rng((seed, epoch)).random(len(self.train))
+        if epoch == 0 and self.meta["config"].get("curriculum", "constant") != "constant":
+            turn = np.arange(len(turn)) + NEAR * turn
+        plan: list[tuple[float, Bucket, np.ndarray]] = []
+        for bucket in self.buckets:
+            size = bucket.batch_size(tokens_per_batch)
+            members = bucket.members[np.argsort(turn[bucket.members], kind="stable")]
+            # A bucket that fills no batch repeats itself.
+            chunks = np.resize(members, (max(1, len(members) // size), size))
+            plan += [(float(turn[chunk].mean()), bucket, chunk) for chunk in chunks]
+        plan.sort(key=lambda planned: planned[0])
+        return [(bucket, chunk) for _, bucket, chunk in plan]
 
     def epoch_steps(self, tokens_per_batch: int) -> int:
         """Batches of one pass over the data."""
-        return sum(max(1, len(b.members) // b.batch_size(tokens_per_batch)) for b in self._buckets)
+        return sum(max(1, len(b.members) // b.batch_size(tokens_per_batch)) for b in self.buckets)
 
     def valid_batches(self, tokens_per_batch: int = 8192) -> Iterator[Batch]:
         """The held-out examples, each once; the last batch of a shape is filled up with empty ones."""
-        for bucket in buckets(self.valid):
+        for bucket in buckets(self.valid, self.row_lengths):
             size = bucket.batch_size(tokens_per_batch)
             for start in range(0, len(bucket.members), size):
                 chosen = bucket.members[start : start + size]
-                yield bucket.collate([self.valid[int(i)] for i in chosen], size)
+                yield collate([self.valid[int(i)] for i in chosen], bucket.length, bucket.rows, size)
 
 
 class Bucket:
     """The examples of one shape."""
 
-    def __init__(self, members: np.ndarray, prefix: int, rows: int, suffix: int) -> None:
-        self.members, self.prefix, self.rows, self.suffix = members, prefix, rows, suffix
+    def __init__(self, shard: Shard, members: np.ndarray, length: int) -> None:
+        self.members, self.length = members, length
+        self.rows = -(-int(shard.rows[members].max()) // 32) * 32
+        self.waste = 1 - float(shard.lengths[members].mean()) / length  # share of padding
 
     def batch_size(self, tokens_per_batch: int) -> int:
-        size = max(1, tokens_per_batch // (self.prefix + self.suffix))
+        size = max(1, tokens_per_batch // self.length)
         return size - size % 8 if size > 8 else size
 
-    def collate(self, examples: list[Example], size: int, more: int = 0) -> Batch:
-        return collate(examples, self.prefix, self.rows, self.suffix + more, size)
+
+def buckets(shard: Shard, row_lengths: Sequence[int]) -> list[Bucket]:
+    """The examples by the shortest row that holds them."""
+    shape = np.searchsorted(row_lengths, shard.lengths)
+    members = [np.flatnonzero(shape == i) for i in range(len(row_lengths))]
+    return [Bucket(shard, some, length) for some, length in zip(members, row_lengths) if len(some)]
 
 
-def buckets(shard: Shard) -> list[Bucket]:
-    """Sort examples into the shapes of BUCKETS; rare shapes join the next one that holds them."""
-    if not len(shard):
+def row_lengths(lengths: np.ndarray, waste: float = WASTE) -> list[int]:
+    """The fewest row lengths with which padding is at most this share of all tokens; or as little as SHAPES allow.
+
+    The best k lengths end with the longest example; the best k - 1 below each of them are known by then.
+    """
+    if not len(lengths):
         return []
-    prefix, rows, suffix = shard.lengths()
-    shape = np.full(len(prefix), -1)
-    for i, (p, t) in reversed(list(enumerate(BUCKETS))):
-        shape[(prefix <= p) & (suffix <= t)] = i
-    for i, (p, t) in enumerate(BUCKETS):
-        if 0 < (shape == i).sum() < len(shape) * 0.02:
-            larger = [j for j in range(i + 1, len(BUCKETS)) if BUCKETS[j][0] >= p and BUCKETS[j][1] >= t]
-            used = [j for j in larger if (shape == j).any()]
-            if used:
-                shape[shape == i] = used[0]
-    found = []
-    for i, (p, t) in enumerate(BUCKETS):
-        members = np.flatnonzero(shape == i)
-        if len(members):
-            widest = -(-int(rows[members].max()) // 32) * 32
-            found.append(Bucket(members, p, widest, t))
-    return found
-
-
-def _locate(index: int, counts: list[int]) -> tuple[int, int]:
-    for which, count in enumerate(counts):
-        if index < count:
-            return which, index
-        index -= count
-    raise IndexError(index)
+    counts = np.cumsum(np.bincount(-(-lengths // STEP)))  # of examples in so many steps
+    tops = STEP * np.arange(len(counts))
+    # tokens[i, j]: of all rows of length tops[j], which hold what is longer than tops[i]
+    tokens = np.where(tops[:, None] <= tops, (counts - counts[:, None]) * tops, np.iinfo(np.int64).max // 2)
+    least, before = tokens[0], list[np.ndarray]()
+    while least[-1] * (1 - waste) > lengths.sum() and len(before) + 1 < min(SHAPES, 1 + len(lengths) // PER_SHAPE):
+        more = least[:, None] + tokens  # with a length more, or with what there is
+        before.append(more.argmin(axis=0))
+        least = more.min(axis=0)
+    at, found = len(tops) - 1, [int(tops[-1])]
+    for choice in reversed(before):
+        at = int(choice[at])
+        found.append(int(tops[at]))
+    return sorted(set(found) - {0})

@@ -22,19 +22,19 @@ class Batch(Protocol):
     """What the loss needs of a batch of B examples."""
 
     @property
-    def prefix(self) -> Int[Array, "B P"]: ...
+    def tokens(self) -> Int[Array, "B S"]: ...  # the prefix, and the suffix right behind it
+    @property
+    def positions(self) -> Int[Array, "B S"]: ...
+    @property
+    def segments(self) -> Int[Array, "B S"]: ...  # 1 = prefix, 2 and more = edits, below 0 = masked places; 0 = padding
     @property
     def sites(self) -> Int[Array, "B N 3"]: ...  # first token, last token, kind; kind 0 = padding row
     @property
     def site_target(self) -> Bool[Array, "B N"]: ...  # every correct answer
     @property
-    def suffix(self) -> Int[Array, "B T"]: ...
+    def suffix(self) -> Int[Array, "B T"]: ...  # the places of the suffix's tokens
     @property
-    def suffix_positions(self) -> Int[Array, "B T"]: ...
-    @property
-    def suffix_targets(self) -> Int[Array, "B T"]: ...  # -1 = no loss there
-    @property
-    def suffix_segments(self) -> Int[Array, "B T"]: ...  # 1 = the edit, 2 and more = masked places; 0 = padding
+    def targets(self) -> Int[Array, "B T"]: ...  # what follows each; -1 = no loss there
 
 
 class PrefixCache(NamedTuple):
@@ -59,20 +59,16 @@ class Denoiser(eqx.Module):
 
     def __call__(
         self,
-        prefix: Int[Array, "B P"],
+        tokens: Int[Array, "B S"],
+        positions: Int[Array, "B S"],
+        segments: Int[Array, "B S"],
         sites: Int[Array, "B N 3"],
         suffix: Int[Array, "B T"],
-        suffix_positions: Int[Array, "B T"],
-        suffix_segments: Int[Array, "B T"],
     ) -> tuple[Float[Array, "B N"], Float[Array, "B T V"]]:
         """Site log-probabilities, and logits at the suffix's tokens, in one pass over prefix and suffix."""
-        P = prefix.shape[1]
-        hidden = self.transformer(
-            jnp.concatenate([prefix, suffix], axis=1),
-            jnp.concatenate([_prefix_positions(prefix), suffix_positions], axis=1),
-            masks.prefix(prefix != 0, suffix_segments),
-        )
-        return self.pointer(hidden[:, :P], sites), self.transformer.logits(hidden[:, P:])
+        hidden = self.transformer(tokens, positions, masks.prefix(segments))
+        written = jnp.take_along_axis(hidden, suffix[..., None], axis=1)
+        return self.pointer(hidden, sites), self.transformer.logits(written)
 
     def encode(self, prefix: Int[Array, "B P"]) -> tuple[Float[Array, "B P D"], PrefixCache]:
         """The one prefix pass of each program: its states, and the cache that all of its edits share."""
@@ -123,21 +119,22 @@ def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, 
     The site loss is a mean over examples, the replacement loss a mean over the tokens of edits, the infill loss
     over those of masked places; their sum is the loss. An example whose only answer is `stop` writes no edit.
     """
-    log_probs, logits = denoiser(batch.prefix, batch.sites, batch.suffix, batch.suffix_positions, batch.suffix_segments)
-    real = batch.prefix[:, 0] != 0  # rows without a prefix only fill a batch up to the number of devices
+    log_probs, logits = denoiser(batch.tokens, batch.positions, batch.segments, batch.sites, batch.suffix)
+    real = batch.tokens[:, 0] != 0  # rows without a prefix only fill a batch up to the number of devices
     examples = jnp.maximum(real.sum(), 1)
     where = jnp.where(real, site_loss(log_probs, batch.site_target), 0.0).sum() / examples
-    targets = batch.suffix_targets
+    targets, segment = batch.targets, jnp.take_along_axis(batch.segments, batch.suffix, axis=1)
     losses = _token_losses(logits, targets)
-    wanted, filled = (targets >= 0) & (batch.suffix_segments == 1), (targets >= 0) & (batch.suffix_segments > 1)
+    wanted, filled = (targets >= 0) & (segment > 1), (targets >= 0) & (segment < 0)
     tokens = jnp.maximum(wanted.sum(), 1)
     what = jnp.where(wanted, losses, 0.0).sum() / tokens
     infill = jnp.where(filled, losses, 0.0).sum() / jnp.maximum(filled.sum(), 1)
     total = where + what + infill
 
     right = (logits.argmax(axis=-1) == targets) & wanted
-    edited = wanted.any(axis=-1)
-    whole = (right | ~wanted).all(axis=-1) & edited
+    last = wanted & (segment != jnp.pad(segment[:, 1:], ((0, 0), (0, 1))))  # of each edit
+    same = segment[:, :, None] == segment[:, None, :]
+    whole = last & ~(same & (wanted & ~right)[:, None, :]).any(axis=-1)
     chosen = jnp.take_along_axis(batch.site_target, log_probs.argmax(axis=-1, keepdims=True), axis=-1)
     metrics = {
         "loss": total,
@@ -146,7 +143,7 @@ def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, 
         "infill_loss": infill,
         "site_accuracy": (chosen[:, 0] & real).sum() / examples,
         "replacement_accuracy": right.sum() / tokens,
-        "replacement_exact": whole.sum() / jnp.maximum(edited.sum(), 1),
+        "replacement_exact": whole.sum() / jnp.maximum(last.sum(), 1),
     }
     return total, metrics
 

@@ -19,14 +19,8 @@ def bidirectional(valid: Bool[Array, "B S"]) -> Bool[Array, "B S S"]:
     return jnp.broadcast_to(valid[:, None, :], (*valid.shape, valid.shape[1]))
 
 
-def prefix(prefix_valid: Bool[Array, "B P"], segments: Int[Array, "B T"]) -> Bool[Array, "B S S"]:
-    """The prefix sees all of the prefix; a segment of the suffix sees the prefix and, causally, itself (S = P + T).
-
-    `segments` numbers the segment of each suffix token; 0 is padding.
-    """
-    B, P = prefix_valid.shape
-    segment = jnp.concatenate([jnp.zeros((B, P), int), segments], axis=1)
-    valid = jnp.concatenate([prefix_valid, segments > 0], axis=1)
-    query, token = jnp.arange(segment.shape[1])[:, None], jnp.arange(segment.shape[1])[None, :]
-    own = (query >= P) & (token <= query) & (segment[:, :, None] == segment[:, None, :])
-    return ((token < P) | own) & valid[:, None, :]
+def prefix(segments: Int[Array, "B S"]) -> Bool[Array, "B S S"]:
+    """All see the prefix, which is segment 1; any other segment sees itself too, causally. 0 is padding."""
+    query, token = jnp.arange(segments.shape[1])[:, None], jnp.arange(segments.shape[1])[None, :]
+    own = (token <= query) & (segments[:, :, None] == segments[:, None, :])
+    return ((segments == 1)[:, None, :] | own) & (segments != 0)[:, None, :]

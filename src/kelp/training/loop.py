@@ -114,7 +114,7 @@ def train(
             state, figures = train_step(state, place_batch(batch, mesh))
             if window:  # the host runs at most one step ahead of the devices
                 jax.block_until_ready(window[-1])
-            size = int((batch.prefix[:, 0] != 0).sum())
+            size = int((batch.tokens[:, 0] != 0).sum())
             window.append((size, figures))
             examples += size
 
@@ -187,7 +187,7 @@ def held_out(model: Denoiser, source: Source, mesh: Mesh) -> dict[str, float]:
     """Metrics over the held-out batches, each name with `valid_` before it."""
     window: Window = []
     for batch in source.valid_batches():
-        size = int((batch.prefix[:, 0] != 0).sum())
+        size = int((batch.tokens[:, 0] != 0).sum())
         window.append((size, _valid_metrics(model, place_batch(batch, mesh))))
     return {f"valid_{name}": value for name, value in mean(to_floats(window)).items()} if window else {}
 

@@ -32,14 +32,14 @@ def pad_rows(batch: Any, multiple: int) -> Any:
 
     An empty example has no prefix, and `stop` as its one site and answer: it adds nothing to the loss.
     """
-    missing = -len(batch.prefix) % multiple
+    missing = -len(batch.tokens) % multiple
     if not missing:
         return batch
 
     empty = {name: np.zeros((missing, *array.shape[1:]), array.dtype) for name, array in batch._asdict().items()}
     empty["sites"][:, 0, 2] = 1
     empty["site_target"][:, 0] = True
-    empty["suffix_targets"][:] = -1
+    empty["targets"][:] = -1
     return type(batch)(*(np.concatenate([array, empty[name]]) for name, array in batch._asdict().items()))
 
 
