@@ -75,7 +75,7 @@ def test_only_data_that_holds_functions_out_can_be_judged_by_their_repair(kelp: 
     (tmp_path / "tiny.toml").write_text(RECIPE + 'best = "corpus_correct"\n')
     ran = kelp("train", "tiny.toml")
     assert (ran.code, ran.sentence) == (
-        2, "best = 'corpus_correct' in [training]: data holds too few functions for any to be held out.",
+        2, "best = 'corpus_correct' in [training]: data holds no project out, so there is nothing to measure on.",
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import kelp
-from kelp.cli import bank, corpus, evaluate, runs
+from kelp.cli import bank, corpus, data, evaluate, runs
 from kelp.cli.doctor import doctor
 from kelp.cli.problem import Problem, reason
 from kelp.cli.repair import repair
@@ -22,6 +22,7 @@ app.command()(repair)
 app.add_typer(corpus.app, name="corpus")
 app.command()(train)
 app.command()(export)
+app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(runs.app, name="runs")
 app.add_typer(bank.app, name="bank")
@@ -48,6 +49,7 @@ def kelp_command(
           kelp corpus build --source stdlib --out corpus
           kelp train configs/toy.toml
           kelp export runs/toy --out my-model
+          kelp data inspect configs/toy.toml
           kelp eval toy --model my-model
           kelp runs
           kelp bank build corpus --out bank.json.gz

@@ -1,0 +1,239 @@
+"""`kelp data`: make the examples of a recipe, and look at them."""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from kelp.cli.files import check_writable, replace
+from kelp.cli.problem import Problem
+from kelp.cli.progress import progress_bar
+from kelp.cli.tables import print_table
+
+if TYPE_CHECKING:
+    from kelp.data.examples import DataConfig
+    from kelp.data.inspect import View
+
+STYLES = {"pass": "green", "fail": "red", "error": "red", "timeout": "yellow"}
+PARTS = ("<intent>", "<spec>", "<obs>", "<program>")
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def data() -> None:
+    """Make the training examples of a recipe, and look at them.
+
+    \b
+    Examples:
+      kelp data build configs/toy.toml
+      kelp data inspect configs/toy.toml
+    """
+
+
+@app.command()
+def build(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="A recipe, as in configs/.")],
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core if left out.")] = None,
+) -> None:
+    """Make the examples of a recipe's [data], as `kelp train` does first, with all cores.
+
+    What is in the folder already is kept, so a build that was killed goes on where it was.
+
+    \b
+    Examples:
+      kelp data build configs/toy.toml
+      kelp data build configs/laptop.toml --jobs 16
+    """
+    from kelp.data.build import build
+    from kelp.data.inspect import padding
+    from kelp.data.record import DataError
+    from kelp.data.shards import Shards
+
+    config = _recipe(recipe)
+    try:
+        with progress_bar() as bar:
+            build(config, jobs=jobs, progress=bar)
+        made = Shards(config.folder)
+        train, valid, *lengths = len(made.train), len(made.valid), *made.row_lengths
+        waste = padding(made.buckets)[-1]["padding"]
+    except DataError as error:
+        raise Problem(f"{str(error).rstrip('.')}.") from None
+    functions = made.meta["records"]
+    print(f"{config.folder}: {train:,} training examples from {functions:,} functions, {valid:,} held-out ones")
+    several = f"{len(lengths)} lengths" if len(lengths) > 1 else "1 length"
+    print(f"Rows of {several}: {' '.join(map(str, lengths))} tokens ({waste or 0:.1%} is padding)")
+    print(f"Next: kelp data inspect {recipe}")
+
+
+@app.command("inspect")
+def look(
+    source: Annotated[Path, typer.Argument(metavar="RECIPE_OR_FOLDER", help="A recipe, or a folder of built data.")],
+    index: Annotated[int | None, typer.Option(min=0, help="Show the example of this number, and no tables.")] = None,
+    count: Annotated[int, typer.Option(min=0, help="Examples to show.")] = 3,
+    sample: Annotated[int, typer.Option(min=1, help="Examples that are drawn for the tables and the page.")] = 300,
+    seed: Annotated[int, typer.Option(help="Another seed draws others.")] = 0,
+    html: Annotated[Path | None, typer.Option(metavar="OUT.html", help="Also write a page of all drawn.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show training examples as a person reads them, and what they are made of in figures.
+
+    Of each: the clean program and the broken one, the way back, the edits that are right, the tokens that the model
+    sees («these» are right sites, ‸ is a right place to insert), and what the tests say. They are made anew, from the
+    functions in the folder and the settings of the recipe, so a change of settings can be looked at before it is built.
+
+    \b
+    Examples:
+      kelp data inspect configs/toy.toml
+      kelp data inspect runs/data/toy --count 0 --sample 2000
+      kelp data inspect runs/data/toy --index 17
+      kelp data inspect configs/toy.toml --html examples.html
+    """
+    import random
+
+    from kelp.data.build import example_maker
+    from kelp.data.inspect import cell, tables, view
+    from kelp.data.record import DataError
+
+    if html is not None:
+        check_writable(html)
+    config = _recipe(source) if source.is_file() or source.suffix == ".toml" else _built(source)
+    if index is not None and index >= config.examples:
+        raise Problem(f"--index {index}: the recipe has {config.examples} examples, counted from 0.")
+    if not all((config.folder / name).exists() for name in ("records.parquet", "tokenizer.json", "bank.json.gz")):
+        raise Problem(f"{config.folder} holds no functions yet: kelp data build {source} makes them.")
+    several = sorted(random.Random(seed).sample(range(config.examples), min(max(sample, count), config.examples)))
+    numbers = several if index is None else [index]
+    views = []
+    try:
+        maker = example_maker(config, "train")
+    except DataError as error:
+        raise Problem(f"{str(error).rstrip('.')}.") from None
+    with closing(maker), progress_bar() as bar:
+        for number in numbers:
+            views.append(view(maker, number))
+            bar("examples", len(views), len(numbers))
+    found = tables(views) | _padding(config) if index is None else {}
+    shown = views if index is not None else random.Random(seed).sample(views, min(count, len(views)))
+    if html is not None:
+        from kelp.web.examples import render_examples
+
+        replace(html, render_examples(str(source), views, found).encode())
+    if as_json:
+        print(json.dumps({"examples": [asdict(v) for v in shown], "tables": found}, indent=1))
+        return
+    for v in shown:
+        _print_example(v)
+    for title, rows in ((title, rows) for title, rows in found.items() if rows):
+        print(title)
+        print_table(list(rows[0]), [[cell(*pair) for pair in row.items()] for row in rows])
+        print()
+
+
+def _padding(config: "DataConfig") -> dict[str, Any]:
+    """The table of row lengths, where the shards of this very configuration have been made."""
+    from kelp.data.inspect import padding
+    from kelp.data.record import DataError
+    from kelp.data.shards import Shards
+
+    try:
+        return {"padding": padding(Shards(config.folder).buckets)} if _built(config.folder) == config else {}
+    except (DataError, Problem):
+        return {}
+
+
+def _recipe(path: Path) -> "DataConfig":
+    from kelp.training.config import ConfigError, load_config
+
+    try:
+        return load_config(path).data
+    except ConfigError as error:
+        raise Problem(str(error)) from None
+
+
+def _built(folder: Path) -> "DataConfig":
+    """The configuration that a folder was built with. Raises Problem."""
+    from kelp.data.examples import DataConfig
+    from kelp.data.record import DataError
+    from kelp.data.shards import Shards
+
+    try:
+        return DataConfig.model_validate({**Shards(folder).meta["config"], "folder": folder})
+    except DataError as error:
+        raise Problem(f"{error}: give a recipe, or a folder that kelp data build has made.") from None
+    except (ValueError, KeyError):
+        raise Problem(f"{folder}/meta.json is not what this version of Kelp writes: build the data again.") from None
+
+
+def _print_example(v: "View") -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+    for text, style in _lines(v):
+        console.print(Text(text, style))
+
+
+def _lines(v: "View") -> Iterator[tuple[str, str]]:
+    """An example, line by line, with the style of each."""
+    from kelp.data.inspect import diff
+
+    yield f"example {v.index}  {v.name}  {v.origin}".rstrip(), "bold"
+    if v.dropped is not None:
+        yield f"left out: {v.dropped}", "red"
+    if not v.start:
+        yield "", ""
+        return
+    yield f"{v.start}{': ' * bool(v.kinds)}{', '.join(v.kinds)}", ""
+    yield "\nfrom the clean program to the state", "bold"
+    for line in diff(v):
+        yield f"  {line}", {"+": "green", "-": "red"}.get(line[0], "")
+    yield "\nthe way back", "bold"
+    for number, step in enumerate(v.path, start=1):
+        yield f"  {number}  line {step.line}: {_change(step.old, step.new)}", ""
+    yield "\nright answers", "bold"
+    for target in v.targets:
+        what = f"  {target.op} {target.category}, line {target.line}: {_change(target.old, target.new)}"
+        yield what + ("" if target.written or not target.new else "  (the place alone)"), ""
+    if not v.targets:
+        yield "  stop", ""
+    yield f"\nwhat the model sees: {v.prefix} tokens, and writes: {v.suffix}", "bold"
+    for part in _parts(v):
+        yield from ((line, "") for line in textwrap.wrap(part, 116, initial_indent="  ", subsequent_indent="    "))
+    yield "\ntests", "bold"
+    for test in v.tests:
+        yield f"  {test.status:8}{test.name}{'  ' * bool(test.said)}{test.said}", STYLES.get(test.status, "")
+    if not v.tests:
+        yield "  none", ""
+    yield "", ""
+
+
+def _change(old: str, new: str) -> str:
+    shown, written = (_visible(text) if not text.strip() else text.strip().replace("\n", "⏎") for text in (old, new))
+    return f"{shown}  ->  {written}" if old and new else f"put in {written}" if new else f"take out {shown}"
+
+
+def _visible(space: str) -> str:
+    return space.replace("\n", "⏎").replace(" ", "␣")
+
+
+def _parts(v: "View") -> list[str]:
+    """The tokens of each part of the prefix: with spaces between them, their own space made visible."""
+    parts: list[list[str]] = []
+    for before, token, after in zip((None, *v.sees), v.sees, (*v.sees[1:], None)):
+        text = token.text if token.special else _visible(token.text)
+        if token.mark == "site" and (before is None or before.mark != "site"):
+            text = f"«{text}"
+        if token.mark == "site" and (after is None or after.mark != "site"):
+            text = f"{text}»"
+        if token.mark == "insert":
+            text = f"‸ {text}"
+        if token.special and token.text in PARTS:
+            parts.append([])
+        parts[-1].append(text)
+    return [" ".join(part) for part in parts]

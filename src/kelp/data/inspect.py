@@ -1,0 +1,265 @@
+"""Training examples for a person to read, and what a data set is made of in figures."""
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from kelp.data.batch import Example
+from kelp.data.encoding import Encoder, kind_op
+from kelp.data.examples import Draw, ExampleMaker, NoExample
+from kelp.data.shards import Bucket
+from kelp.data.vocabulary import SPECIAL, STOP
+from kelp.diffusion.diff import next_edits, shortest_path
+from kelp.execution.observation import Observation, TestOutcome
+from kelp.syntax.program import Program
+from kelp.syntax.sites import key as site_key
+from kelp.syntax.sites import site_index, sites
+
+Rows = list[dict[str, Any]]  # of a table, by column; a float is a share, but for a mean
+
+
+@dataclass(frozen=True)
+class Step:
+    """An edit on the path back, in bytes of the state that it is made on."""
+
+    start: int
+    end: int
+    line: int
+    old: str
+    new: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """A first edit that is right."""
+
+    line: int
+    op: str
+    category: str
+    old: str
+    new: str
+    written: bool  # whether the model is shown how, or only where
+
+
+@dataclass(frozen=True)
+class Token:
+    """What the model sees; `mark` says that a correct site holds it or begins before it."""
+
+    text: str
+    special: bool
+    mark: Literal["", "site", "insert"]
+
+
+@dataclass(frozen=True)
+class Test:
+    name: str
+    status: str  # as in an observation, or "not run"
+    said: str
+
+    __test__ = False  # pytest must not collect it
+
+
+@dataclass(frozen=True)
+class View:
+    """One example, or why there is none."""
+
+    index: int
+    dropped: str | None
+    origin: str = ""
+    name: str = ""
+    start: str = ""
+    kinds: tuple[str, ...] = ()  # of its mutations
+    clean: str = ""
+    state: str = ""
+    path: tuple[Step, ...] = ()
+    targets: tuple[Target, ...] = ()
+    sees: tuple[Token, ...] = ()
+    tests: tuple[Test, ...] = ()
+    breaks: bool | None = None  # whether a broken program fails a test; None where none was run
+    shows: tuple[str, ...] = ()  # of intent, spec, observation
+    prefix: int = 0  # tokens
+    suffix: int = 0
+    edits: int = 0  # written out
+
+
+def view(maker: ExampleMaker, index: int) -> View:
+    """Example number `index` as training has it, and what it was made from."""
+    try:
+        draw = maker.draw(index)
+    except NoExample as why:
+        return View(index, str(why))
+    example, reason = None, None
+    try:
+        example = maker.encode(draw)
+    except NoExample as why:
+        reason = str(why)
+    condition, broken = draw.condition, draw.start != "stop"
+    parts = {"intent": condition.intent, "spec": condition.asserts, "observation": condition.observation}
+    return View(
+        index, reason, draw.record.origin, draw.record.name, draw.start, tuple(m.kind for m in draw.mutations),
+        _text(draw.clean.source), _text(draw.state.source), tuple(_path(draw.state, draw.clean)),
+        tuple(_targets(draw, example, maker.encoder)),
+        tuple(_tokens(example, maker.encoder)) if example else (),
+        tuple(_tests(draw.record.asserts, draw.seen)),
+        None if draw.seen is None or not broken else not draw.seen.ok,
+        tuple(part for part, shown in parts.items() if shown),
+        len(example.tokens) if example else 0, example.suffix if example else 0, len(example.edits) if example else 0,
+    )  # fmt: skip
+
+
+def _path(state: Program, clean: Program) -> Iterable[Step]:
+    source = state.source
+    for edit in shortest_path(state, clean):
+        old = _text(source[edit.start : edit.end])
+        yield Step(edit.start, edit.end, source.count(b"\n", 0, edit.start) + 1, old, _text(edit.text))
+        source = edit.apply(source)
+
+
+def _targets(draw: Draw, example: Example | None, encoder: Encoder) -> Iterable[Target]:
+    written = [] if example is None else [list(segment.written) for segment in example.edits]
+    for edit in next_edits(draw.state, draw.clean):
+        site = sites(draw.state)[site_index(draw.state)[site_key(edit)]]
+        source = draw.state.source
+        yield Target(
+            source.count(b"\n", 0, edit.start) + 1, site.op, site.category, _text(source[edit.start : edit.end]),
+            _text(edit.text), bool(edit.text) and encoder.written(edit.text) in written,
+        )  # fmt: skip
+
+
+def _tokens(example: Example, encoder: Encoder) -> Iterable[Token]:
+    inside: set[int] = set()
+    behind: set[int] = set()
+    for row in example.correct:
+        first, last, kind = example.rows[row]
+        if kind != STOP and kind_op(int(kind), encoder.language) == "insert":
+            behind.add(int(last))
+        elif kind != STOP:
+            inside.update(range(first, last + 1))
+    for at, token in enumerate(example.tokens):
+        special = token < len(SPECIAL)
+        text = SPECIAL[token] if special else _text(encoder.tokenizer.token_bytes(int(token)))
+        yield Token(text, special, "insert" if at in behind else "site" if at in inside else "")
+
+
+def _tests(asserts: Sequence[str], seen: Observation | None) -> Iterable[Test]:
+    if seen is None:
+        yield from (Test(name, "not run", "") for name in asserts)
+        return
+    yield from (Test(outcome.name, outcome.status, _said(outcome)) for outcome in seen.outcomes)
+    if seen.error is not None:
+        yield Test("the program", "error", seen.error)
+
+
+def _said(outcome: TestOutcome) -> str:
+    if outcome.got is not None and outcome.expected is not None:
+        return f"got {outcome.got} want {outcome.expected}"
+    return ": ".join(part for part in (outcome.exception, outcome.message) if part)
+
+
+def _text(source: bytes) -> str:
+    return source.decode("utf-8", "replace")
+
+
+def diff(v: View) -> list[str]:
+    """The whole function, line by line: ` ` as it was, `-` how it was clean, `+` how it is broken."""
+    clean, state = v.clean.splitlines(), v.state.splitlines()
+    changed = list(difflib.unified_diff(clean, state, lineterm="", n=len(clean)))[3:]
+    return changed or [f" {line}" for line in clean]
+
+
+def tables(views: Sequence[View]) -> dict[str, Rows]:
+    """What the examples are made of, what is shown of them, how long they are, and what was left out."""
+    kept = [v for v in views if v.dropped is None]
+    drawn = [v for v in views if v.start]
+    return {
+        "states": _states(drawn),
+        "mutation kinds": _kinds(drawn),
+        "edits": _edits(drawn),
+        "shown": [
+            {"part": part, "share": _share(sum(part in v.shows for v in kept), len(kept))}
+            for part in ("intent", "spec", "observation")
+        ],
+        "tokens": [
+            _spread("prefix", [v.prefix for v in kept]),
+            _spread("suffix", [v.suffix for v in kept]),
+            _spread("edits written out", [v.edits for v in kept]),
+        ],
+        "dropped": [
+            {"why": why, "examples": n, "share": _share(n, len(views))}
+            for why, n in Counter(v.dropped or "(kept)" for v in views).most_common()
+        ],
+    }
+
+
+def cell(column: str, value: Any) -> str:
+    """A value of a table as it is shown."""
+    if isinstance(value, float):
+        return f"{value:.1f}" if column == "mean" else f"{value:.1%}"
+    return "-" if value is None else str(value)
+
+
+def padding(found: Sequence[Bucket]) -> Rows:
+    """What is padding in the rows of each length, and in all of them."""
+    total = sum(len(bucket.members) for bucket in found)
+    tokens = sum(len(bucket.members) * bucket.length for bucket in found)
+    rows = [
+        {"row tokens": str(b.length), "examples": len(b.members), "share": len(b.members) / total, "padding": b.waste}
+        for b in found
+    ]
+    wasted = sum(len(bucket.members) * bucket.length * bucket.waste for bucket in found)
+    return [*rows, {"row tokens": "all", "examples": total, "share": 1.0, "padding": _share(wasted, tokens)}]
+
+
+def _states(views: Sequence[View]) -> Rows:
+    rows = []
+    for start in ("mutated", "random program", "stop"):
+        these = [v for v in views if v.start == start]
+        run = [v for v in these if v.breaks is not None]
+        counts = {"start": start, "examples": len(these), "share": _share(len(these), len(views))}
+        rows.append(
+            counts | {"broken, with tests run": len(run), "break a test": _share(sum(map(_breaks, run)), len(run))}
+        )
+    return rows
+
+
+def _breaks(v: View) -> bool:
+    return v.breaks is True
+
+
+def _kinds(views: Sequence[View]) -> Rows:
+    """`break a test` counts programs with this one mutation."""
+    counts = Counter(kind for v in views for kind in v.kinds)
+    rows = []
+    for kind, n in counts.most_common():
+        alone = [v for v in views if v.kinds == (kind,) and v.breaks is not None]
+        rows.append({"kind": kind, "mutations": n, "share": n / counts.total(), "alone, with tests run": len(alone),
+                     "break a test": _share(sum(map(_breaks, alone)), len(alone))})  # fmt: skip
+    return rows
+
+
+def _edits(views: Sequence[View]) -> Rows:
+    """How many mutations were made, how many edits lead back, and how many of those may come first."""
+    mutated = [v for v in views if v.start == "mutated"]
+    counts = {
+        "mutations": Counter(len(v.kinds) for v in mutated),
+        "path back": Counter(len(v.path) for v in mutated),
+        "right first edits": Counter(len(v.targets) for v in mutated),
+    }
+    numbers = sorted(set().union(*counts.values()))
+    return [{"number": n} | {of: _share(count[n], len(mutated)) for of, count in counts.items()} for n in numbers]
+
+
+def _spread(of: str, numbers: Sequence[int]) -> dict[str, Any]:
+    if not numbers:
+        return {"of": of, "mean": None, "median": None, "90th": None, "99th": None, "most": None}
+    median, high, highest = (round(float(x)) for x in np.percentile(numbers, [50, 90, 99]))
+    return {"of": of, "mean": float(np.mean(numbers)), "median": median, "90th": high, "99th": highest,
+            "most": max(numbers)}  # fmt: skip
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
