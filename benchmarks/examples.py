@@ -1,82 +1,78 @@
-"""How fast training examples are made, and where the time goes: one core, functions of the standard library.
+"""How fast training examples are made on one core, without and with runs of their tests.
 
-    python benchmarks/examples.py [--examples 3000] [--seed 0]
+    python benchmarks/examples.py FOLDER [--examples 2000] [--tested 300] [--seed 0]
 
-For functions of up to 512 and of up to 3,000 characters: examples per second (mutate, diff, tokenise, batch
-assembly included, no tests run), characters and tokens of an example, and the share of each part.
+FOLDER is one that `kelp data build` has made. For functions of up to 512 characters, and for all: examples a second
+with no test run (draw, mutate, diff, tokenise, pack), and with every example from a function that has tests, which are
+run on what came out. A CPU second is one of this process or of a sandboxed one, whatever else the machine does.
 """
 
 import argparse
-import random
+import os
 import time
-from collections import defaultdict
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 
-from kelp.data.batch import collate
-from kelp.data.encoding import Condition, Encoder
-from kelp.data.examples import make_example
-from kelp.data.record import Record
-from kelp.data.sources import stdlib
+from kelp.data.build import split
+from kelp.data.encoding import Encoder
+from kelp.data.examples import DataConfig, ExampleMaker, NoExample
+from kelp.data.record import Record, load
+from kelp.data.shards import pack
 from kelp.data.tokenizer import Tokenizer
 from kelp.diffusion.bank import Bank
-from kelp.diffusion.forward import ForwardConfig, corrupt
-from kelp.syntax.program import parse
 
-PER_FUNCTION = 8  # examples from one parse, as the data engine does
-BATCH = 32
+WARM = 200  # examples made before the clock starts: pieces are tokenised once
 
 
-def measure(
-    records: list[Record], encoder: Encoder, bank: Bank, count: int, seed: int
-) -> tuple[dict[str, float], float, float]:
-    """(seconds by part, characters per example, tokens per example)."""
-    seconds: dict[str, float] = defaultdict(float)
-    rng, config, made, held = random.Random(seed), ForwardConfig(), 0, []
-    characters = tokens = 0
-    while made < count:
-        record = rng.choice(records)
-        t = time.perf_counter()
-        clean = parse(record.source.rstrip("\n").encode())
-        seconds["parse the clean function"] += time.perf_counter() - t
-        for _ in range(PER_FUNCTION):
-            t = time.perf_counter()
-            _, state = corrupt(clean, rng, rng.choices(range(1, 6), (50, 20, 15, 10, 5))[0], config, bank)
-            t, seconds["mutate"] = time.perf_counter(), seconds["mutate"] + time.perf_counter() - t
-            if state.source == clean.source:
-                continue
-            example = make_example(encoder, clean, state, Condition(record.intent), rng, 4096)
-            seconds["diff and tokenise"] += time.perf_counter() - t
-            if example is None:
-                continue
-            made, characters, tokens = made + 1, characters + len(record.source), tokens + len(example.tokens)
-            held.append(example)
-            if len(held) == BATCH:
-                t = time.perf_counter()
-                collate(held, max(len(e.tokens) for e in held), max(len(e.rows) for e in held), 48)
-                seconds["assemble batches"] += time.perf_counter() - t
-                held = []
-    return seconds, characters / made, tokens / made
+def measure(records: Sequence[Record], encoder: Encoder, bank: Bank, config: DataConfig, count: int, seed: int) -> str:
+    """A line of figures."""
+    began = os.times()
+    maker = ExampleMaker(records, encoder, bank, config, seed)
+    spent: Counter[str] = Counter()
+    made = tokens = 0
+    for index in range(-WARM, count):
+        if index == 0:
+            spent, made, tokens, wall, own = Counter(), 0, 0, time.perf_counter(), time.process_time()
+        try:
+            at = time.perf_counter()
+            draw = maker.draw(count + index if index < 0 else index)
+            at, spent["draw"] = time.perf_counter(), spent["draw"] + time.perf_counter() - at
+            example = maker.encode(draw)
+        except NoExample:
+            continue
+        pack(example)
+        spent["encode"] += time.perf_counter() - at
+        made, tokens = made + 1, tokens + len(example.tokens)
+    wall, own = time.perf_counter() - wall, time.process_time() - own
+    maker.close()
+    ended = os.times()
+    # The sandbox tells what it took when it ends; the warm-up's share is that of its examples.
+    others = (ended[2] + ended[3] - began[2] - began[3]) * count / (count + WARM)
+    draw, encode = (spent[part] / made * 1e6 for part in ("draw", "encode"))
+    speed = f"{made / (own + others):6,.0f} a CPU second {made / wall:6,.0f} a second"
+    return f"{speed}   drawing {draw:6,.0f} us, diff and encoding {encode:5,.0f} us; {tokens / made:.0f} tokens"
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--examples", type=int, default=3000)
-    arguments.add_argument("--seed", type=int, default=0)
-    options = arguments.parse_args()
-    records = [found for found in stdlib() if isinstance(found, Record)]
-    encoder = Encoder(Tokenizer.train((r.source.encode() for r in records), 4096))
-    rng = random.Random(options.seed)
-    sample = rng.sample(records, min(2000, len(records)))
-    bank = Bank.build(parse(r.source.rstrip("\n").encode()) for r in sample)
-    for low, high in ((0, 512), (0, 3000), (512, 3000)):
-        chosen = [r for r in records if low < len(r.source) <= high]
-        seconds, characters, tokens = measure(chosen, encoder, bank, options.examples, options.seed)
-        total = sum(seconds.values())
-        print(
-            f"functions of {low + 1}-{high} characters: {options.examples / total:,.0f} examples/s on one core "
-            f"(n={options.examples}, {characters:.0f} characters and {tokens:.0f} tokens on average)"
-        )
-        for part, spent in seconds.items():
-            print(f"  {part:26} {spent / total:6.1%}  {spent / options.examples * 1e6:7.0f} us")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--examples", type=int, default=2000)
+    parser.add_argument("--tested", type=int, default=300, help="examples with tests run")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    records, _ = split(load(options.folder / "records.parquet"))
+    encoder = Encoder(Tokenizer.load(options.folder / "tokenizer.json"))
+    bank = Bank.load(options.folder / "bank.json.gz")
+    plain = DataConfig(folder=options.folder, sources=(), examples=10**9, observation=0.0)
+    tested = plain.model_copy(update={"observation": 1.0, "with_spec": 1.0})
+    for longest in (512, 10**9):
+        chosen = [r for r in records if len(r.source) <= longest]
+        of = f"functions of up to {longest} characters" if longest < 10**9 else "all functions"
+        size = sum(len(r.source) for r in chosen) / len(chosen)
+        print(f"{of} ({len(chosen):,}, {size:.0f} characters on average)")
+        print("  no tests run   " + measure(chosen, encoder, bank, plain, options.examples, options.seed))
+        print("  tests run      " + measure(chosen, encoder, bank, tested, options.tested, options.seed))
 
 
 if __name__ == "__main__":
