@@ -148,6 +148,19 @@ def shards(tmp_path_factory):
     return Shards(folder), config
 
 
+def test_clean_programs_may_be_written_another_way_that_passes_their_tests(encoder):
+    config = DataConfig(folder="nowhere", sources=("toy",), examples=64, rewritten=1.0, with_spec=1.0, stop=1.0,
+                        random_program=0.0)  # fmt: skip
+    maker = ExampleMaker(toy.TRAIN, encoder, Bank({}), config, 0)
+    try:
+        draws = [maker.draw(index) for index in range(0, 64, 8)]
+    finally:
+        maker.close()
+    sources = {r.name: r.source.rstrip("\n").encode() for r in toy.TRAIN}
+    assert sum(draw.clean.source != sources[draw.record.name] for draw in draws) >= 3
+    assert all(draw.seen is not None and draw.seen.ok for draw in draws)
+
+
 def test_a_batch_is_a_pure_function_of_seed_and_step(shards):
     source, _ = shards
     one = source.batch(5, seed=1, tokens_per_batch=1024)

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from kelp.data import corpus
+from kelp.data import bank, corpus
 from kelp.data.corpus import Progress
 from kelp.data.decontaminate import shipped, toy_tasks
 from kelp.data.encoding import Encoder, kind_count
@@ -73,8 +73,8 @@ def build(
         texts = [t.encode() for r in train for t in (r.source, r.intent, *r.asserts)] + OBSERVED * 200
         Tokenizer.train(texts, config.vocab_size).save(tokenizer_path)
     if not bank_path.exists():
-        progress("bank", 0, 1)
-        Bank.build(parse_source(r.source) for r in train).save(bank_path)
+        fragments, _ = bank.build((r.source for r in train), jobs=jobs, progress=progress)
+        fragments.save(bank_path)
     jobs_left = _missing(config, valid=bool(valid))
     progress("shards", 0, len(jobs_left))
     if jobs == 1 or len(jobs_left) == 1:
@@ -143,11 +143,11 @@ def example_maker(config: DataConfig, part: str) -> ExampleMaker:
     """Makes the examples of a part, "train" or "valid", from what the folder holds. To be closed."""
     train, valid = split(load(config.folder / "records.parquet"))
     encoder = Encoder(Tokenizer.load(config.folder / "tokenizer.json"), config.encoding)
-    bank = Bank.load(config.folder / "bank.json.gz")
+    fragments = Bank.load(config.folder / "bank.json.gz")
     if part == "train":
-        return ExampleMaker(train, encoder, bank, config, config.seed)
+        return ExampleMaker(train, encoder, fragments, config, config.seed)
     steady = config.model_copy(update={"curriculum": "constant"})  # held-out losses are to be comparable
-    return ExampleMaker(valid, encoder, bank, steady, config.seed + 1_000_000_007)
+    return ExampleMaker(valid, encoder, fragments, steady, config.seed + 1_000_000_007)
 
 
 def _make_shard(job: tuple[DataConfig, str, int]) -> None:

@@ -6,7 +6,7 @@ Every example is a pure function of (seed, index), so shards can be made anywher
 import math
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
@@ -17,6 +17,7 @@ from kelp.data.batch import LONGEST_PREFIX, SUFFIX, Example, Segment
 from kelp.data.encoding import Condition, Encoder, EncodingConfig
 from kelp.data.record import Record
 from kelp.data.variants import VARIANT
+from kelp.diffusion.augment import rewrite
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt
@@ -28,6 +29,7 @@ from kelp.syntax.program import Program, parse
 
 # Of one run: a broken loop should not cost more than fifty others, and a busy machine should not change an example.
 LIMITS = Limits(seconds=5.0, cpu_seconds=0.25)
+REWRITES = 4  # rules applied to a program that is written another way, at most
 RUN = 8  # consecutive examples made from one function, whose tree is then parsed once
 
 
@@ -56,6 +58,7 @@ class DataConfig(Section):
     with_spec: float = Field(default=0.5, ge=0, le=1)  # share of examples from functions that have tests
     variants: int = Field(default=0, ge=0)  # tries at programs made from the toy ones, or else from those with tests
     with_variant: float = Field(default=0.5, ge=0, le=1)  # share of examples with tests that are made from them
+    rewritten: float = Field(default=0.0, ge=0, le=1)  # share of clean programs that are written another way, by rules
     specs: Literal["none", "own", "generated"] = "generated"  # tests: none, those records come with, made by running
     encoding: EncodingConfig = EncodingConfig()
     kinds: dict[str, float] = {}  # weights of mutation kinds, over the defaults
@@ -159,7 +162,13 @@ class ExampleMaker:
         rng, pool = random.Random(f"record {self.seed} {run}"), self.records
         if self.tested and rng.random() < self.config.with_spec:
             pool = self.variants if self.variants and rng.random() < self.config.with_variant else self.tested
-        return pool[rng.randrange(len(pool))]
+        record = pool[rng.randrange(len(pool))]
+        if rng.random() < self.config.rewritten:
+            program = parse_source(record.source)
+            for _ in range(rng.randint(1, REWRITES)):
+                program = rewrite(program, rng) or program
+            record = replace(record, source=program.source.decode() + "\n")
+        return record
 
     def condition(
         self, record: Record, state: Program, rng: random.Random, *, broken: bool
