@@ -93,7 +93,7 @@ def be_child(
 
 def _protect(limits: dict[str, Any], ruleset: int | None) -> dict[str, str]:
     active = {"resources": "rlimits", "privileges": "none", "files": "none"}
-    protection.limit_resources(**limits)
+    protection.limit_resources(limits)
     if protection.drop_privileges():
         active["privileges"] = "capabilities dropped, no_new_privs"
         if ruleset is not None and protection.restrict_files(ruleset):

@@ -18,8 +18,11 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 1 << 27, 1 << 28, 1 << 29, 1 << 30
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 1 << 17, 1 << 27, 1 << 28, 1 << 29, 1 << 30
 CLONE_THREAD = 0x00010000
+_CLONE_NEW = 0x7E020000  # every namespace that clone can make
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 1 << 1, 1 << 2, 1 << 12, 1 << 14, 1 << 18
+MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = (
     1,
     22,
@@ -76,6 +79,27 @@ def own_user_namespace() -> bool:
     return True
 
 
+def mount(source: str | None, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    """mount(2). Raises OSError."""
+    texts = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
+    if _libc.mount(*texts, ctypes.c_ulong(flags), os.fsencode(options)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
+
+
+def unmount(target: str) -> None:
+    """Raises OSError."""
+    if _libc.umount2(os.fsencode(target), MNT_DETACH) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
+
+
+def own_mounts() -> bool:
+    """A mount namespace from which nothing spreads to others."""
+    if not unshare(CLONE_NEWNS):
+        return False
+    mount(None, "/", None, MS_REC | MS_PRIVATE)
+    return True
+
+
 def die_with_parent() -> bool:
     return _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -93,18 +117,18 @@ def drop_privileges() -> bool:
     return _libc.capset(header, bytes(24)) == 0
 
 
-def limit_resources(
-    *, seconds: float, memory_mb: int, file_mb: int, open_files: int, cpu_seconds: float | None = None
-) -> None:
+def limit_resources(limits: Mapping[str, Any]) -> None:
+    """To what the fields of a `Limits` say that one process may use."""
     mapped = 0
     if os.path.exists("/proc/self/statm"):
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    cpu = ceil(min(seconds, cpu_seconds or seconds)) + 1
+    cpu = ceil(min(limits["seconds"], limits["cpu_seconds"] or limits["seconds"])) + 1
+    memory, file = mapped + limits["memory_mb"] * 2**20, limits["file_mb"] * 2**20
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_AS, mapped + memory_mb * 2**20, mapped + memory_mb * 2**20),
-        (resource.RLIMIT_FSIZE, file_mb * 2**20, file_mb * 2**20),
-        (resource.RLIMIT_NOFILE, open_files, open_files),
+        (resource.RLIMIT_AS, memory, memory),
+        (resource.RLIMIT_FSIZE, file, file),
+        (resource.RLIMIT_NOFILE, limits["open_files"], limits["open_files"]),
         (resource.RLIMIT_CORE, 0, 0),
     ):
         ceiling = resource.getrlimit(kind)[1]
@@ -113,7 +137,7 @@ def limit_resources(
         resource.setrlimit(kind, (soft, hard))
 
 
-# Landlock: what is handled is refused wherever no rule allows it.  Executing is refused by seccomp.
+# Landlock: what is handled is refused wherever no rule allows it.  Executing is left to seccomp.
 _READS = 1 << 2 | 1 << 3  # files, folders
 _WRITES = sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12))  # write, remove, make of every kind
 _WRITES_SINCE = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # refer (move between folders), truncate, ioctl of devices
@@ -124,9 +148,9 @@ _SYSTEM = (  # what the interpreter and the C library read, and nothing about th
 ).split()
 
 
-def confined(folder: str, readable: Iterable[str]) -> int | None:
+def confined(writable: Iterable[str], readable: Iterable[str]) -> int | None:
     """A Landlock ruleset (its descriptor), or None: reading beneath `readable` and of the system's libraries only,
-    writing beneath `folder` and to /dev/null only."""
+    writing beneath `writable` and to /dev/null only."""
     if not sys.platform.startswith("linux"):
         return None
     version = _syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
@@ -137,7 +161,7 @@ def confined(folder: str, readable: Iterable[str]) -> int | None:
     if ruleset < 0:
         return None
     allowed = dict.fromkeys([*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, *readable], _READS)
-    for path, rights in (allowed | {folder: _READS | writes, os.devnull: _READS | writes}).items():
+    for path, rights in (allowed | dict.fromkeys([*writable, os.devnull], _READS | writes)).items():
         try:
             beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
@@ -189,7 +213,11 @@ class _Filter(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("program", ctypes.c_char_p))
 
 
-def _seccomp_program(pid: int) -> bytes | None:
+_OF_PROCESSES = "fork vfork execve execveat kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal".split()
+
+
+def _seccomp_program(pid: int | None) -> bytes | None:
+    """For the process that may signal itself and start none; or, without one, for those that may do both."""
     if platform.machine() not in _MACHINES or sys.byteorder != "little" or sys.maxsize < 2**32:
         return None
     arch, numbers = _MACHINES[platform.machine()]
@@ -204,10 +232,14 @@ def _seccomp_program(pid: int) -> bytes | None:
         deny,
     ]
     for name, number in numbers.items():
-        if name == "clone":  # threads only
+        if pid is None and name in _OF_PROCESSES:
+            continue
+        if pid is None and name == "clone":  # processes too, but none in a namespace of its own
+            verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_ANY_BIT, 0, 1, _CLONE_NEW), deny, allow]
+        elif name == "clone":  # threads only
             verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_ANY_BIT, 1, 0, CLONE_THREAD), deny, allow]
         elif name in ("kill", "tgkill"):  # a program may signal itself
-            verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_EQUAL, 1, 0, pid), deny, allow]
+            verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_EQUAL, 1, 0, pid or 0), deny, allow]
         elif name == "clone3":  # its flags are out of a filter's sight: the C library then takes clone
             verdict = [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
         else:
@@ -216,9 +248,9 @@ def _seccomp_program(pid: int) -> bytes | None:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in [*program, allow])
 
 
-def forbid_calls() -> bool:
-    """Refuse sockets, new processes (threads are fine), signals to others, tracing and the like."""
-    program = _seccomp_program(os.getpid())
+def forbid_calls(*, processes: bool = False) -> bool:
+    """Refuse sockets, tracing and the like, and but for `processes` new ones (threads are fine) and signals to others."""
+    program = _seccomp_program(None if processes else os.getpid())
     if program is None:
         return False
     return _prctl(PR_SET_SECCOMP, 2, ctypes.byref(_Filter(len(program) // 8, program)))
