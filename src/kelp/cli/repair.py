@@ -4,6 +4,7 @@ import difflib
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ class Request:
     tests: list[Path]
     asserts: list[str]
     doctest: bool
+    test_command: str | None
     functions: list[str]
     intent: str | None
     max_seconds: float
@@ -68,6 +70,15 @@ def repair(
         typer.Option("--assert", metavar="EXPRESSION", help="An expression that must be true; may be given again."),
     ] = None,
     doctest: Annotated[bool, typer.Option("--doctest", help="The examples in the docstrings must hold.")] = False,
+    test_command: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COMMAND",
+            help="Instead: a command, run in a copy of the project for each candidate (where FILE.py's project has its "
+            "pyproject.toml or the like). Passing is status 0 and, where it runs pytest, every test. Other than with "
+            "--tests, a program that sets out to deceive the process it is tested in can.",
+        ),
+    ] = None,
     function: Annotated[
         list[str] | None,
         typer.Option(
@@ -111,6 +122,7 @@ def repair(
       kelp repair slugs.py --tests tests/test_slugs.py | patch -p1
       kelp repair slugs.py --assert "slug('A b') == 'a-b'" --function slug --write
       kelp repair slugs.py --doctest --max-seconds 10 --json
+      kelp repair src/app/slugs.py --test-command "pytest -q tests/test_app.py"
       kelp repair slugs.py --model none --trace slugs.html
 
     \b
@@ -122,7 +134,7 @@ def repair(
     """
     timings = Timings()
     request = Request(
-        file, tests or [], asserts or [], doctest, function or [], intent, max_seconds, max_runs, max_edits, patches,
+        file, tests or [], asserts or [], doctest, test_command, function or [], intent, max_seconds, max_runs, max_edits, patches,
         seed, model, search.value, allow_weak_sandbox,
     )  # fmt: skip
     try:
@@ -187,8 +199,9 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     path = request.file
     source = read_python(path)
     specification, found = specify(
-        path, request.tests, request.asserts, use_doctest=request.doctest, intent=request.intent
-    )
+        path, request.tests, request.asserts,
+        use_doctest=request.doctest, command=request.test_command, intent=request.intent,
+    )  # fmt: skip
     for test_file in found:
         _say(f"Tests: {os.path.relpath(test_file)}")
     try:
@@ -206,7 +219,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     folder = model.find(request.model)
     loading = model.Loading(folder, timings) if folder else None
     with timings("sandbox"):
-        sandbox = _start(specification.suite, path, request.allow_weak_sandbox)
+        sandbox = start_sandbox(specification.suite, path, request.allow_weak_sandbox, budget.seconds)
     with sandbox:
         with timings("first_tests"):
             observation = sandbox.run(source, trace=True, seconds=budget.seconds)
@@ -224,7 +237,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
                 policy.warm_up((w.program, task.condition(t, first(w.first_line))) for t, w in task.windows(source))
         with timings("search"), _progress(budget) as watch:
             search = engine.Search(
-                task, policy, sandbox, budget, watch=watch, run_seconds=_run_seconds(observation),
+                task, policy, sandbox, budget, watch=watch, run_seconds=_run_seconds(observation, bool(specification.suite.command)),
                 spent=observation.seconds, seed=request.seed,
             )  # fmt: skip
             try:
@@ -233,12 +246,16 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
                 return task, search.result("interrupted")
 
 
-def _start(suite: "Suite", path: Path, allow_weak: bool) -> "Sandbox":
+def start_sandbox(suite: "Suite", path: Path, allow_weak: bool, command_seconds: float) -> "Sandbox":
+    """Raises Problem."""
     from kelp.execution import Limits, Sandbox, WeakSandbox
     from kelp.execution.protection import weakness
 
     try:
-        sandbox = Sandbox(suite, module=path, limits=Limits(seconds=FIRST_RUN), allow_weak=allow_weak)
+        limits = Limits(seconds=FIRST_RUN)
+        if suite.command:  # what a whole project needs
+            limits = Limits(seconds=command_seconds, memory_mb=4096, file_mb=256, open_files=1024)
+        sandbox = Sandbox(suite, module=path, limits=limits, allow_weak=allow_weak)
         if sandbox.missing:
             _say(f"{weakness(sandbox.missing)}; running all the same.")
         return sandbox
@@ -246,6 +263,8 @@ def _start(suite: "Suite", path: Path, allow_weak: bool) -> "Sandbox":
         raise Problem(f"{weak}: --allow-weak-sandbox runs it all the same.", "weak sandbox") from None
     except OSError as error:
         raise Problem(f"The sandbox cannot start: {error.filename or ''} {reason(error)}.") from None
+    except ValueError as error:
+        raise Problem(f"--test-command {shlex.join(suite.command)!r}: {error}.") from None
     except RuntimeError as error:
         raise Problem(f"{error}.") from None
 
@@ -261,6 +280,8 @@ def _check_names(request: Request, known: list[str]) -> None:
 
 def _check(request: Request, found: list[Path], observation: "Observation") -> None:
     """Raises Problem where the first run leaves nothing to repair."""
+    if observation.error == "no tests were found" and request.test_command:
+        raise Problem(f"--test-command {request.test_command!r} runs no test.")
     if observation.error == "no tests were found":
         files = [str(path) for path in [*request.tests, *found]]
         raise Problem(
@@ -291,15 +312,20 @@ def _priors(request: Request, windows: list[Any], observation: "Observation") ->
         raise Problem(f"{request.file} cannot be imported, and not because of a function: {observation.error}.")
     failure = observation.first_failure
     assert failure is not None
+    if request.test_command:
+        raise Problem(
+            f"Nothing says which function of {request.file} is at fault (no line of it is known to run in "
+            f"{failure.name}): name the function with --function."
+        )
     raise Problem(
         f"The failing tests reach no function of {request.file} (the first is {failure.name}): "
         "name the function with --function."
     )
 
 
-def _run_seconds(observation: "Observation") -> float:
+def _run_seconds(observation: "Observation", of_command: bool) -> float:
     """How long the tests may run on a candidate, judged by what they took on the file as it is."""
-    took = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
+    took = observation.seconds if of_command else sum(o.seconds for o in observation.outcomes if o.status != "timeout")
     return max(LEAST_RUN, 3 * took)
 
 

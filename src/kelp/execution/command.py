@@ -50,12 +50,12 @@ def plan(command: tuple[str, ...], module: Path) -> dict[str, Any]:
     """What the server has to know of a command: where it runs, the file that it executes, what that reads of the machine
     as far as can be told, and the environment.
 
-    Raises ValueError, FileNotFoundError.
+    Raises ValueError.
     """
     root, word = root_of(module), command[0]
     program = shutil.which(os.path.join(root, word) if os.sep in word else word, path=_search_path())
     if program is None:
-        raise FileNotFoundError(f"there is no program {word}" + (f" in {root}" if os.sep in word else " on the PATH"))
+        raise ValueError(f"there is no program {word}" + (f" in {root}" if os.sep in word else " on the PATH"))
     environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "VIRTUAL_ENV") if name in os.environ}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (PLUGIN, os.environ.get("PYTHONPATH"))))
     environment["PATH"] = _search_path()
@@ -125,7 +125,7 @@ def be_command(
         active["privileges"] = "capabilities dropped, no_new_privs"
         if ruleset is not None and protection.restrict_files(ruleset):
             active["files"] = "Landlock: reads of libraries and project, writes to the project's copy only"
-    if protection.forbid_calls(processes=True):
+    if protection.forbid_calls(read_only=True, processes=True):
         active["calls"] = "seccomp: no sockets"
     last = config["limits"]["open_files"]
     keep = sorted((pipe, key))

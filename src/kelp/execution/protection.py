@@ -30,7 +30,8 @@ PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SE
     36,
     38,
 )
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+MOUNT_SETATTR, CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 442, 444, 445, 446
+_AT_FDCWD, _AT_RECURSIVE, _RDONLY = -100, 0x8000, 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,7 +47,10 @@ _WITHOUT = {
 
 def missing(active: Mapping[str, str]) -> tuple[str, ...]:
     """What a program is not kept from with these protections, each in a few words."""
-    return tuple(what for part, what in _WITHOUT.items() if active.get(part, "none").startswith(("none", "audit hook")))
+    without = dict(_WITHOUT)
+    if active.get("mounts", "none") != "none":
+        without["files"] = "reading files anywhere (no Landlock)"
+    return tuple(what for part, what in without.items() if active.get(part, "none").startswith(("none", "audit hook")))
 
 
 def weakness(what: Iterable[str]) -> str:
@@ -96,7 +100,26 @@ def own_mounts() -> bool:
     """A mount namespace from which nothing spreads to others."""
     if not unshare(CLONE_NEWNS):
         return False
-    mount(None, "/", None, MS_REC | MS_PRIVATE)
+    try:
+        mount(None, "/", None, MS_REC | MS_PRIVATE)
+    except OSError:  # a user namespace without rights, as some systems give it
+        return False
+    return True
+
+
+def mount_read_only_but(folder: str) -> bool:
+    """In a mount namespace of one's own: nothing can be written but beneath `folder`, whoever owns it.
+
+    Landlock says nothing of modes, owners, times and attributes of files; a mount that is read-only does.
+    """
+    try:
+        mount(folder, folder, None, MS_BIND)
+    except OSError:
+        return False
+    for path, attributes in (("/", (_RDONLY, 0)), (folder, (0, _RDONLY))):
+        wanted = struct.pack("=QQQQ", *attributes, 0, 0)
+        if _syscall(MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), _AT_RECURSIVE, wanted, ctypes.c_size_t(len(wanted))):
+            return False
     return True
 
 
@@ -191,6 +214,10 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             unshare=272, rt_tgsigqueueinfo=297, perf_event_open=298, setns=308, process_vm_readv=310,
             process_vm_writev=311, bpf=321, execveat=322, userfaultfd=323, pidfd_send_signal=424,
             io_uring_setup=425, clone3=435, pidfd_getfd=438,
+            truncate=76, chmod=90, fchmod=91, chown=92, fchown=93, lchown=94, utime=132, setxattr=188, lsetxattr=189,
+            fsetxattr=190, removexattr=197, lremovexattr=198, fremovexattr=199, utimes=235, fchownat=260,
+            futimesat=261, fchmodat=268, utimensat=280, fchmodat2=452, setxattrat=463, removexattrat=466,
+            file_setattr=469,
         ),
     ),
     "aarch64": (
@@ -201,6 +228,9 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             rt_tgsigqueueinfo=240, perf_event_open=241, setns=268, process_vm_readv=270,
             process_vm_writev=271, bpf=280, execveat=281, userfaultfd=282, pidfd_send_signal=424,
             io_uring_setup=425, clone3=435, pidfd_getfd=438,
+            setxattr=5, lsetxattr=6, fsetxattr=7, removexattr=14, lremovexattr=15, fremovexattr=16, truncate=45,
+            fchmod=52, fchmodat=53, fchownat=54, fchown=55, utimensat=88, fchmodat2=452, setxattrat=463,
+            removexattrat=466, file_setattr=469,
         ),
     ),
 }  # fmt: skip
@@ -214,9 +244,13 @@ class _Filter(ctypes.Structure):
 
 
 _OF_PROCESSES = "fork vfork execve execveat kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal".split()
+_OF_FILES = (
+    "truncate chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat setxattr "
+    "lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat file_setattr"
+).split()
 
 
-def _seccomp_program(pid: int | None) -> bytes | None:
+def _seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
     """For the process that may signal itself and start none; or, without one, for those that may do both."""
     if platform.machine() not in _MACHINES or sys.byteorder != "little" or sys.maxsize < 2**32:
         return None
@@ -232,7 +266,7 @@ def _seccomp_program(pid: int | None) -> bytes | None:
         deny,
     ]
     for name, number in numbers.items():
-        if pid is None and name in _OF_PROCESSES:
+        if (pid is None and name in _OF_PROCESSES) or (read_only and name in _OF_FILES):
             continue
         if pid is None and name == "clone":  # processes too, but none in a namespace of its own
             verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_ANY_BIT, 0, 1, _CLONE_NEW), deny, allow]
@@ -248,9 +282,12 @@ def _seccomp_program(pid: int | None) -> bytes | None:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in [*program, allow])
 
 
-def forbid_calls(*, processes: bool = False) -> bool:
-    """Refuse sockets, tracing and the like, and but for `processes` new ones (threads are fine) and signals to others."""
-    program = _seccomp_program(None if processes else os.getpid())
+def forbid_calls(*, read_only: bool, processes: bool = False) -> bool:
+    """Refuse sockets, tracing and the like, and but for `processes` new ones (threads are fine) and signals to others.
+
+    Unless what must not be changed is mounted `read_only`: modes, owners, times and attributes of all files too.
+    """
+    program = _seccomp_program(None if processes else os.getpid(), read_only)
     if program is None:
         return False
     return _prctl(PR_SET_SECCOMP, 2, ctypes.byref(_Filter(len(program) // 8, program)))

@@ -79,13 +79,19 @@ class Server:
         self.sealed = _seal()
         self.sealed["before"] = []
         self.expected: list[str] = []  # the tests that the file as it is has
+        self.read_only = False  # all that is mounted, but for the scratch folder
         self.copy: ProjectCopy | None = None  # where a command is the test
 
     def serve(self, active: dict[str, str]) -> None:
-        if self.config["command"] and self.alone and protection.own_mounts():
+        config = self.config
+        copy = None
+        if config["command"] and self.alone:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # with a handler of its own, process 1 could be interrupted
-            limits = self.config["limits"]
-            self.copy = ProjectCopy(self.config["root"], os.path.dirname(self.config["scratch"]), limits["disk_mb"])
+            copy = ProjectCopy(config["root"], os.path.dirname(config["scratch"]), config["limits"]["disk_mb"])
+        self.read_only = protection.own_mounts() and protection.mount_read_only_but(config["scratch"])
+        if self.read_only:
+            self.copy = copy
+            active["mounts"] = "own namespace, read-only but for the scratch folder"
         probe = self.run(_PROBE | {"source": self.on_disk()})
         found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
         active |= found[0] if found else {}
@@ -177,6 +183,7 @@ class Server:
                     pipe=pipe_end,
                     output=output_end,
                     ruleset=self.ruleset,
+                    read_only=self.read_only,
                 )
             except BaseException:
                 traceback.print_exc()  # into the output that the reply carries
@@ -339,7 +346,7 @@ def _names_in(folders: list[str]) -> set[str]:
 
 def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
-    active = {"network": "none", "ipc": "none"}
+    active = {"network": "none", "ipc": "none", "mounts": "none"}
     alone = protection.unshare(protection.CLONE_NEWPID)
     if not alone:
         alone = protection.own_user_namespace() and protection.unshare(protection.CLONE_NEWPID)
