@@ -379,7 +379,7 @@ def until(condition: Callable[[], bool]) -> None:
 def test_an_interrupted_run_is_not_answered_by_the_next() -> None:
     with Sandbox(limits=Limits(seconds=30)) as sandbox:
         assert sandbox.run(GOOD, asserts=[TEST]).ok
-        timer = threading.Timer(0.5, signal.raise_signal, [signal.SIGINT])
+        timer = threading.Timer(0.5, signal.pthread_kill, [threading.main_thread().ident, signal.SIGINT])
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             sandbox.run(b"def f():\n    while True: pass\n", asserts=[TEST])

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kelp.cli import options
 from kelp.cli.problem import Problem, reason
 from kelp.cli.timing import Timings
 
@@ -57,28 +58,10 @@ class Request:
 
 def repair(
     file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The Python file to repair.")],
-    tests: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="TEST_FILE.py",
-            help="A pytest file; may be given again. Without any --tests, --assert or --doctest: "
-            "test_FILE.py or FILE_test.py beside FILE.py or in tests/.",
-        ),
-    ] = None,
-    asserts: Annotated[
-        list[str] | None,
-        typer.Option("--assert", metavar="EXPRESSION", help="An expression that must be true; may be given again."),
-    ] = None,
-    doctest: Annotated[bool, typer.Option("--doctest", help="The examples in the docstrings must hold.")] = False,
-    test_command: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COMMAND",
-            help="Instead: a command, run in a copy of the project for each candidate (where FILE.py's project has its "
-            "pyproject.toml or the like). Passing is status 0 and, where it runs pytest, every test. Other than with "
-            "--tests, a program that sets out to deceive the process it is tested in can.",
-        ),
-    ] = None,
+    tests: options.Tests = None,
+    asserts: options.Asserts = None,
+    doctest: options.Doctest = False,
+    test_command: options.TestCommand = None,
     function: Annotated[
         list[str] | None,
         typer.Option(
@@ -107,10 +90,7 @@ def repair(
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
     ] = None,
-    allow_weak_sandbox: Annotated[
-        bool,
-        typer.Option("--allow-weak-sandbox", help="Run even where this machine lacks protections (see kelp doctor)."),
-    ] = False,
+    allow_weak_sandbox: options.AllowWeakSandbox = False,
 ) -> None:
     """Repair a function until its tests pass.
 
@@ -134,8 +114,8 @@ def repair(
     """
     timings = Timings()
     request = Request(
-        file, tests or [], asserts or [], doctest, test_command, function or [], intent, max_seconds, max_runs, max_edits, patches,
-        seed, model, search.value, allow_weak_sandbox,
+        file, tests or [], asserts or [], doctest, test_command, function or [], intent, max_seconds, max_runs,
+        max_edits, patches, seed, model, search.value, allow_weak_sandbox,
     )  # fmt: skip
     try:
         if diff + write + as_json > 1:
@@ -146,7 +126,7 @@ def repair(
 
         problem = error if isinstance(error, Problem) else Problem("Interrupted.", "interrupted")
         if as_json:
-            _print(json.dumps(blank(file, problem), indent=1) + "\n")
+            print_out(json.dumps(blank(file, problem), indent=1) + "\n")
         _say(str(problem))
         code = 2 if problem is error else 130
     raise typer.Exit(code)
@@ -166,14 +146,16 @@ def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trac
     interrupted = said["status"] == "interrupted"
     if as_json:
         said |= {"seconds": round(timings.total, 4), "timings": timings.rounded()}
-        _print(json.dumps(said, indent=1) + "\n")
+        print_out(json.dumps(said, indent=1) + "\n")
     elif write and result.patches and not interrupted:
         if files.read(path) != task.source:
             raise Problem(f"{path} has changed since the search began and is left as it is.")
         _replace(path, result.patches[0].source)
     elif result.patches:
-        _print(said["patches"][0]["diff"])
+        print_out(said["patches"][0]["diff"])
     _say(answer.sentence(result))
+    if not (result.patches or as_json):
+        _say(answer.still_failing(path, result))
     if trace:
         from kelp.web.trace import render_trace
 
@@ -219,7 +201,8 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     folder = model.find(request.model)
     loading = model.Loading(folder, timings) if folder else None
     with timings("sandbox"):
-        sandbox = start_sandbox(specification.suite, path, request.allow_weak_sandbox, budget.seconds)
+        first_run = budget.seconds if request.test_command else FIRST_RUN
+        sandbox = start_sandbox(specification.suite, path, request.allow_weak_sandbox, first_run)
     with sandbox:
         with timings("first_tests"):
             observation = sandbox.run(source, trace=True, seconds=budget.seconds)
@@ -237,7 +220,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
                 policy.warm_up((w.program, task.condition(t, first(w.first_line))) for t, w in task.windows(source))
         with timings("search"), _progress(budget) as watch:
             search = engine.Search(
-                task, policy, sandbox, budget, watch=watch, run_seconds=_run_seconds(observation, bool(specification.suite.command)),
+                task, policy, sandbox, budget, watch=watch, run_seconds=_run_seconds(request, observation),
                 spent=observation.seconds, seed=request.seed,
             )  # fmt: skip
             try:
@@ -246,15 +229,15 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
                 return task, search.result("interrupted")
 
 
-def start_sandbox(suite: "Suite", path: Path, allow_weak: bool, command_seconds: float) -> "Sandbox":
+def start_sandbox(suite: "Suite", path: Path, allow_weak: bool, seconds: float) -> "Sandbox":
     """Raises Problem."""
     from kelp.execution import Limits, Sandbox, WeakSandbox
     from kelp.execution.protection import weakness
 
     try:
-        limits = Limits(seconds=FIRST_RUN)
+        limits = Limits(seconds=seconds)
         if suite.command:  # what a whole project needs
-            limits = Limits(seconds=command_seconds, memory_mb=4096, file_mb=256, open_files=1024)
+            limits = Limits(seconds=seconds, memory_mb=4096, file_mb=256, open_files=1024)
         sandbox = Sandbox(suite, module=path, limits=limits, allow_weak=allow_weak)
         if sandbox.missing:
             _say(f"{weakness(sandbox.missing)}; running all the same.")
@@ -278,17 +261,20 @@ def _check_names(request: Request, known: list[str]) -> None:
             raise Problem(f"{request.file} has no function {name}: {hint}")
 
 
+def check_tests_ran(file: Path, tests: list[Path], command: str | None, observation: "Observation") -> None:
+    """Raises Problem where there were none."""
+    if observation.error != "no tests were found":
+        return
+    if command is not None:
+        raise Problem(f"--test-command {command!r} runs no test.")
+    if tests:
+        raise Problem(f"There is no test in {' and '.join(map(str, tests))}.")
+    raise Problem(f"There is no example in the docstrings of {file}.")
+
+
 def _check(request: Request, found: list[Path], observation: "Observation") -> None:
     """Raises Problem where the first run leaves nothing to repair."""
-    if observation.error == "no tests were found" and request.test_command:
-        raise Problem(f"--test-command {request.test_command!r} runs no test.")
-    if observation.error == "no tests were found":
-        files = [str(path) for path in [*request.tests, *found]]
-        raise Problem(
-            f"There is no test in {' and '.join(files)}."
-            if files
-            else f"There is no example in the docstrings of {request.file}."
-        )
+    check_tests_ran(request.file, [*request.tests, *found], request.test_command, observation)
     if observation.error is not None and observation.error_line is None:
         raise Problem(f"The tests cannot be run: {observation.error}.")
     if observation.ok:
@@ -323,9 +309,11 @@ def _priors(request: Request, windows: list[Any], observation: "Observation") ->
     )
 
 
-def _run_seconds(observation: "Observation", of_command: bool) -> float:
+def _run_seconds(request: Request, observation: "Observation") -> float:
     """How long the tests may run on a candidate, judged by what they took on the file as it is."""
-    took = observation.seconds if of_command else sum(o.seconds for o in observation.outcomes if o.status != "timeout")
+    took = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
+    if request.test_command:  # starting it and all that it does beside its tests
+        took = max(took, observation.seconds)
     return max(LEAST_RUN, 3 * took)
 
 
@@ -358,7 +346,7 @@ def _replace(path: Path, data: bytes) -> None:
         raise Problem(f"{path} cannot be written: {reason(error)}.") from None
 
 
-def _print(text: str) -> None:
+def print_out(text: str) -> None:
     """To stdout byte for byte: line ends are the file's own."""
     try:
         sys.stdout.buffer.write(text.encode())

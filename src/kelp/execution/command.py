@@ -47,8 +47,9 @@ def root_of(module: Path) -> str:
 
 
 def plan(command: tuple[str, ...], module: Path) -> dict[str, Any]:
-    """What the server has to know of a command: where it runs, the file that it executes, what that reads of the machine
-    as far as can be told, and the environment.
+    """What the server has to know of a command: where it runs, the file that it executes, the environment.
+
+    And what it may read of the machine, which is what the interpreter imports, as far as can be told.
 
     Raises ValueError.
     """

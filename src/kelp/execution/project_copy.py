@@ -130,4 +130,3 @@ def _is_opaque(entry: "os.DirEntry[str]") -> bool:
         with contextlib.suppress(OSError):
             return os.getxattr(entry.path, f"{kind}.overlay.opaque") == b"y"
     return False
-
