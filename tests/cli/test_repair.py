@@ -351,11 +351,11 @@ def test_a_command_without_tests_of_its_own_needs_a_function(kelp_here: Kelp, sh
 @pytest.mark.parametrize(
     "options, said",
     [
-        ("--test-command \"pytest '\"", "--test-command \"pytest '\" cannot be split into words: No closing quotation."),
+        ("--test-command \"x '\"", "--test-command \"x '\" cannot be split into words: No closing quotation."),
         ("--test-command ' '", "--test-command is empty: give a program and its arguments, as in 'pytest -q tests'."),
         ("--test-command 'nosuch x'", "--test-command 'nosuch x': there is no program nosuch on the PATH."),
-        ("--test-command true --doctest", "--test-command excludes --tests, --assert and --doctest: the command decides "
-         "alone."),
+        ("--test-command true --doctest", "--test-command excludes --tests, --assert and --doctest: the command decides"
+         " alone."),
         ("--test-command true", "All tests of shapes.py pass already (1 of 1)."),
     ],
 )  # fmt: skip
