@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -342,6 +343,30 @@ def test_an_equal_number_of_files_may_change_as_with_the_file_as_it_is(world: Wo
     with Sandbox(Suite(command=(sys.executable, "check.py")), module=tmp_path / "it.py", limits=LIMITS) as sandbox:
         assert sandbox.run(GOOD.encode()).ok
     assert (tmp_path / "golden.txt").read_text() == "x"
+
+
+def test_nothing_of_the_project_runs_outside_of_the_sandbox(world: World, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "it.py").write_text(GOOD)
+    (project / "python-of-ours").write_text(f"#!/bin/sh\ntouch {tmp_path}/sign\n")
+    (project / "check").write_text(f"#!{project}/python-of-ours\n")
+    for name in ("python-of-ours", "check"):
+        (project / name).chmod(0o755)
+        with Sandbox(Suite(command=(f"./{name}",)), module=project / "it.py", limits=LIMITS) as sandbox:
+            assert not sandbox.run(GOOD.encode()).ok
+    assert not (tmp_path / "sign").exists()
+
+
+def test_an_environment_inside_the_project_is_used(world: World, tmp_path: Path) -> None:
+    (tmp_path / "it.py").write_text(WRONG)
+    (tmp_path / "check.py").write_text("import only_here\n" + CHECK)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
+    [packages] = (tmp_path / ".venv/lib").glob("python*/site-packages")
+    (packages / "only_here.py").write_text("")
+    with Sandbox(Suite(command=(".venv/bin/python", "check.py")), module=tmp_path / "it.py", limits=LIMITS) as sandbox:
+        observation = sandbox.run(GOOD.encode())
+    assert observation.ok, observation.output
 
 
 def test_a_suite_with_a_command_has_nothing_else(tmp_path: Path) -> None:

@@ -63,7 +63,9 @@ def plan(command: tuple[str, ...], module: Path) -> dict[str, Any]:
     readable = ["/bin", "/sbin", *glob("/etc/python3*")]
     own = _interpreter(program)
     interpreter = own or shutil.which("python3", path=_search_path())
-    if interpreter is not None:
+    if interpreter is not None and _is_below(interpreter, root):  # of what is in the project, nothing runs out here
+        interpreter = os.path.realpath(interpreter)
+    if interpreter is not None and not _is_below(interpreter, root):
         asked = [interpreter, "-c", _ASK]
         said = subprocess.run(asked, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
         if said.returncode == 0:
@@ -89,6 +91,10 @@ def _interpreter(program: str) -> str | None:
     if words and os.path.basename(words[0]) == "env":
         words = [path for word in words[1:2] if (path := shutil.which(word))]
     return words[0] if words and os.path.basename(words[0]).startswith("python") else None
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.abspath(path).startswith(os.path.join(folder, ""))
 
 
 def _search_path() -> str:
