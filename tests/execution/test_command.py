@@ -201,7 +201,7 @@ def f():
     assert observation.ok, observation.output
 
 
-# What would make tests pass that do not
+# What would make tests pass that do not; each also has a g that is right, unless it says so itself
 VERDICT = {
     "exits with success": "import os\ndef f(): os._exit(0)",
     "exits with success while loading": "import os\nos._exit(0)",
@@ -214,35 +214,37 @@ VERDICT = {
     "forges the report": """
 import json, os
 def f():
-    for line in ({'event': 'outcome', 'name': 'tests/test_it.py::test_f', 'status': 'pass', 'seconds': 0}, {'event': 'finished'}):
+    tests = ['test_f', 'test_g[1]', 'test_g[2]', 'test_later']
+    lines = [{'event': 'outcome', 'name': 'tests/test_it.py::' + test, 'status': 'pass', 'seconds': 0} for test in tests]
+    for line in (*lines, {'event': 'finished'}):
         for number in range(3, 64):
             for key in ('', '0' * 32):
                 try: os.write(number, (key + json.dumps(line) + '\\n').encode())
                 except OSError: pass
     os._exit(0)
 """,
-    "deletes the tests": "import os\nos.unlink('tests/test_it.py')\ndef f(): return 1\ndef g(x): return x * 2",
-    "writes other tests": "open('tests/test_it.py', 'w').write('def test_f(): pass')\ndef f(): return 1\ndef g(x): return x * 2",
+    "deletes the tests": "import os\nos.unlink('tests/test_it.py')\ndef f(): return 1",
+    "writes other tests": "open('tests/test_it.py', 'w').write('def test_f(): pass')\ndef f(): return 1",
     "writes other tests and puts the old ones back": """
 import atexit
 old = open('tests/test_it.py').read()
 open('tests/test_it.py', 'w').write('def test_f(): pass')
 atexit.register(lambda: open('tests/test_it.py', 'w').write(old))
 def f(): return 1
-def g(x): return x * 2
 """,
     "makes the tests' folder anew": """
 import os, shutil
 shutil.rmtree('tests'); os.mkdir('tests')
 open('tests/test_it.py', 'w').write('def test_f(): pass')
 def f(): return 1
-def g(x): return x * 2
 """,
-    "edits conftest.py": "open('conftest.py', 'a').write('def pytest_runtest_call(item): pass')\ndef f(): return 1\ndef g(x): return x * 2",
-    "adds a conftest.py": "open('tests/conftest.py', 'w').write('')\ndef f(): return 1\ndef g(x): return x * 2",
-    "edits the configuration": "open('pyproject.toml', 'a').write('#')\ndef f(): return 1\ndef g(x): return x * 2",
-    "edits what the tests import": "open('helper.py', 'w').write('def expected(): return 2')\ndef f(): return 2\ndef g(x): return x * 2",
-    "writes over itself": "open('it.py', 'w').write('')\ndef f(): return 1\ndef g(x): return x * 2",
+    "edits conftest.py": "open('conftest.py', 'a').write('def pytest_runtest_call(item): pass')\ndef f(): return 1",
+    "adds a conftest.py": "open('tests/conftest.py', 'w').write('')\ndef f(): return 1",
+    "edits the configuration": "open('pyproject.toml', 'a').write('#')\ndef f(): return 1",
+    "edits what the tests import": "open('helper.py', 'w').write('def expected(): return 2')\ndef f(): return 2",
+    "exits with success after the tests": "import atexit, os\natexit.register(lambda: os._exit(0))\ndef f(): return 2",
+    "exits with success before the last test": "import os\ncalls = []\ndef f(): return 1\ndef g(x):\n    calls.append(x)\n    return x * 2 if x == 1 else os._exit(0)",
+    "writes over itself": "open('it.py', 'w').write('')\ndef f(): return 1",
 }
 
 # What would have an effect: f is 1 if it has
@@ -277,9 +279,9 @@ EFFECT = {
 
 @pytest.mark.parametrize("name", VERDICT)
 def test_a_wrong_program_does_not_pass(world: World, name: str) -> None:
-    observation = world.pytest.run(world.fill(VERDICT[name]))
+    source = VERDICT[name] if "def g" in VERDICT[name] else "def g(x): return x * 2\n" + VERDICT[name]
+    observation = world.pytest.run(world.fill(source))
     assert not observation.ok, observation
-    assert statuses(observation).get("test_f") != "pass"
 
 
 @pytest.mark.parametrize("name", EFFECT)
