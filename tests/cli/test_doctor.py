@@ -66,3 +66,12 @@ def test_without_namespaces_repair_runs_but_doctor_is_not_content(tmp_path: Path
     assert doctor.returncode == 1, doctor.stderr
     assert "MISSING  network     a second line of defence" in doctor.stdout
     assert "kelp repair runs here all the same." in doctor.stdout
+
+    (tmp_path / "shapes.py").write_text(BROKEN)
+    command = ["--test-command", "true", "--model", "none"]
+    refused = without([UNSHARE], tmp_path, "repair", "shapes.py", *command)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        "This machine cannot run a test command in a copy of the project: it gives this user no process and mount "
+        "namespaces.\n"
+    )

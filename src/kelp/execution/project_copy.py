@@ -6,6 +6,7 @@ the copy.  See mount_namespaces(7) and https://docs.kernel.org/filesystems/overl
 """
 
 import contextlib
+import errno
 import os
 from pathlib import Path
 
@@ -64,9 +65,14 @@ class ProjectCopy:
             protection.mount(f"{inside}/shm", "/dev/shm", None, protection.MS_BIND)  # locks of multiprocessing
             writable.append("/dev/shm")
         old = os.stat(module)
-        with open(module, "r+b") as file:
-            file.truncate()
-            file.write(source)
+        try:
+            with open(module, "r+b") as file:
+                file.truncate()
+                file.write(source)
+        except OSError as error:
+            if error.errno == errno.EOVERFLOW:  # the user namespace does not know them
+                raise OSError(error.errno, "this or its folder is of another user or group", module) from None
+            raise
         os.utime(module, ns=(old.st_atime_ns, old.st_mtime_ns + 2 * 10**9))
         for compiled in _compiled(module):  # it may be as old and as long as the source
             compiled.unlink()

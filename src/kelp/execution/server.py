@@ -96,8 +96,9 @@ class Server:
         found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
         active |= found[0] if found else {}
         if self.config["command"] and not active.get("copy"):
-            why = probe["output"].strip().rpartition("\n")[2]
-            send(self.connection, {"protections": active, "refused": True, "error": why or "it has none"})
+            why = probe["output"].strip().rpartition("\n")[2].rpartition("] ")[2]  # [Errno 1] ...
+            why = why or "it gives this user no process and mount namespaces"
+            send(self.connection, {"protections": active, "refused": True, "error": why})
             return
         if protection.missing(active) and not self.config["allow_weak"]:
             send(self.connection, {"protections": active, "refused": True})
