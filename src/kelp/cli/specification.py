@@ -75,8 +75,12 @@ def split(command: str) -> tuple[str, ...]:
 
 
 def named_files(words: tuple[str, ...], file: Path) -> list[Path]:
-    """The Python files that a test command names: what a model is shown of the tests."""
-    paths = [Path(root_of(file.resolve()), word.partition("::")[0]) for word in words[1:]]
+    """The Python files that a test command names: what a model is shown of the tests. Raises Problem."""
+    try:
+        root = root_of(file.resolve())
+    except ValueError as error:
+        raise Problem(f"{error}.") from None
+    paths = [Path(root, word.partition("::")[0]) for word in words[1:]]
     return [path for path in dict.fromkeys(paths) if path.suffix == ".py" and path.is_file() and path != file.resolve()]
 
 

@@ -66,10 +66,8 @@ def plan(command: tuple[str, ...], module: Path) -> dict[str, Any]:
     if interpreter is not None and _is_below(interpreter, root):  # of what is in the project, nothing runs out here
         interpreter = os.path.realpath(interpreter)
     if interpreter is not None and not _is_below(interpreter, root):
-        asked = [interpreter, "-c", _ASK]
-        said = subprocess.run(asked, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
-        if said.returncode == 0:
-            *paths, base, itself = said.stdout.splitlines()
+        if (said := _ask(interpreter)) is not None:
+            *paths, base, itself = said
             folder = os.path.dirname(itself)
             readable += [folder, os.path.dirname(os.path.realpath(itself)), *paths]
             environment["PYTHONUSERBASE"] = base  # the home is another one in the sandbox
@@ -91,6 +89,17 @@ def _interpreter(program: str) -> str | None:
     if words and os.path.basename(words[0]) == "env":
         words = [path for word in words[1:2] if (path := shutil.which(word))]
     return words[0] if words and os.path.basename(words[0]).startswith("python") else None
+
+
+def _ask(interpreter: str) -> list[str] | None:
+    """The lines that answer `_ASK`, where it does."""
+    try:
+        asked = [interpreter, "-c", _ASK]
+        done = subprocess.run(asked, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.splitlines()
+    return lines if done.returncode == 0 and len(lines) > 2 else None
 
 
 def _is_below(path: str, folder: str) -> bool:
