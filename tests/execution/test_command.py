@@ -360,6 +360,15 @@ def test_nothing_of_the_project_runs_outside_of_the_sandbox(world: World, tmp_pa
     assert not (tmp_path / "sign").exists()
 
 
+def test_the_folder_of_a_program_is_not_read(world: World, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("SECRET")
+    (tmp_path / "run").write_text("#!/bin/sh\ncat $(dirname $0)/secret\n")
+    (tmp_path / "run").chmod(0o755)
+    with Sandbox(Suite(command=(str(tmp_path / "run"),)), module=world.project / "it.py", limits=LIMITS) as sandbox:
+        observation = sandbox.run(GOOD.encode())
+    assert not observation.ok and "SECRET" not in observation.output
+
+
 def test_an_environment_inside_the_project_is_used(world: World, tmp_path: Path) -> None:
     (tmp_path / "it.py").write_text(WRONG)
     (tmp_path / "check.py").write_text("import only_here\n" + CHECK)

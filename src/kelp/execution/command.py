@@ -65,16 +65,15 @@ def plan(command: tuple[str, ...], module: Path) -> dict[str, Any]:
     interpreter = own or shutil.which("python3", path=_search_path())
     if interpreter is not None and _is_below(interpreter, root):  # of what is in the project, nothing runs out here
         interpreter = os.path.realpath(interpreter)
-    if interpreter is not None and not _is_below(interpreter, root):
-        if (said := _ask(interpreter)) is not None:
-            *paths, base, itself = said
-            folder = os.path.dirname(itself)
-            readable += [folder, os.path.dirname(os.path.realpath(itself)), *paths]
-            environment["PYTHONUSERBASE"] = base  # the home is another one in the sandbox
-            environment["PATH"] = os.pathsep.join([folder, environment["PATH"]])
-            if os.sep not in word and own in (None, program):  # what pyenv puts on the PATH only leads to it
-                program = shutil.which(word, path=folder) or program
-    readable += [os.path.dirname(program), os.path.dirname(os.path.realpath(program))]
+    if interpreter is not None and not _is_below(interpreter, root) and (said := _ask(interpreter)) is not None:
+        *paths, base, itself = said
+        folder = os.path.dirname(itself)
+        readable += [itself, os.path.realpath(itself), *paths]
+        environment["PYTHONUSERBASE"] = base  # the home is another one in the sandbox
+        environment["PATH"] = os.pathsep.join([folder, environment["PATH"]])
+        if os.sep not in word and own in (None, program):  # what pyenv puts on the PATH only leads to it
+            program = shutil.which(word, path=folder) or program
+    readable += [program, os.path.realpath(program)]  # and not their folder, which may be the home
     readable = [path for path in readable if os.path.isabs(path) and path != os.sep]
     return {"root": root, "program": program, "readable": readable, "environment": environment}
 
