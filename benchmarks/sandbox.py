@@ -1,18 +1,21 @@
 """What a run in the sandbox costs, and whether anything is left after very many.
 
     python benchmarks/sandbox.py [--runs 300]
-    python benchmarks/sandbox.py --soak 100000
+    python benchmarks/sandbox.py --commands [--runs 20]
+    python benchmarks/sandbox.py --soak 100000 [--minutes 30]
 
 The first: milliseconds of a run of a plain function with three asserts, and of the same tests as a pytest file,
 beside a bare fork and a fresh Python, all in turn, so that other work on the machine falls on all alike; runs per
 second on all cores; what coverage adds; what a timeout costs beyond its limit.
-The second: honest and hostile programs in turn; verdicts that were wrong, and processes, descriptors, files and memory
+The second: what a test command costs in its copy of a project, beside the same command by hand and copying the project.
+The third: honest and hostile programs in turn; verdicts that were wrong, and processes, descriptors, files and memory
 at the beginning and at the end.
 """
 
 import argparse
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -20,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -150,6 +154,43 @@ def timeouts(limit: float = 0.3, runs: int = 20) -> None:
     print(f"a timeout costs {middle:.1f} ms beyond its limit (least {min(over):.1f}, most {max(over):.1f})")
 
 
+def commands(runs: int) -> None:
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "project"
+        shutil.copytree(Path(__file__).parents[1] / "src", root / "src")
+        (root / "program.py").write_text(PROGRAM)
+        (root / "test_program.py").write_text(TEST_FILE)
+        (root / "pytest.ini").write_text("[pytest]\n")
+
+        def copy() -> None:
+            shutil.copytree(root, Path(folder) / "copy")
+            shutil.rmtree(Path(folder) / "copy")
+
+        kinds: dict[str, Callable[[], object]] = {"copying the project (9 MB)": copy}
+        sandboxes = []
+        for command in (("true",), (sys.executable, "-m", "pytest", "-q", "test_program.py")):
+            sandbox = Sandbox(Suite(command=command), module=root / "program.py", limits=Limits(60, 4096))
+            sandboxes.append(sandbox)
+            name = " ".join([Path(command[0]).name, *command[1:]])
+            kinds[name + ", by hand"] = partial(
+                subprocess.run, command, cwd=root, env=environment, stdout=subprocess.DEVNULL, check=True
+            )
+            kinds[name + ", as a test"] = partial(sandbox.run, PROGRAM.encode())
+        took: dict[str, list[float]] = {name: [] for name in kinds}
+        for number in range(runs + 1):
+            for name, function in kinds.items():
+                began = time.perf_counter()
+                function()
+                if number:
+                    took[name].append((time.perf_counter() - began) * 1000)
+        for sandbox in sandboxes:
+            sandbox.close()
+    print(f"{'ms a run':46} {'least':>8} {'median':>8}   n={runs}, load {os.getloadavg()[0]:.1f}")
+    for name, times in took.items():
+        print(f"{name:46} {min(times):8.2f} {statistics.median(times):8.2f}")
+
+
 def resident(pid: str) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**10
 
@@ -172,7 +213,7 @@ def left(homes: str) -> dict[str, int]:
     }
 
 
-def soak(runs: int, seed: int) -> None:
+def soak(runs: int, seed: int, minutes: float) -> None:
     rng = random.Random(seed)
     programs = [(f"hostile: {name}", source, False) for name, source in {**hostile.VERDICT, **hostile.EFFECT}.items()
                 if not any(word in name for word in SLOW)]  # fmt: skip
@@ -185,6 +226,9 @@ def soak(runs: int, seed: int) -> None:
             began = time.monotonic()
             first: dict[str, int] = {}
             for number in range(runs):
+                if time.monotonic() - began > 60 * minutes:
+                    runs = number
+                    break
                 name, source, ok = rng.choice(programs)
                 source = source.replace("PARENT", str(os.getpid())).replace("PORT", "9").replace("CANARY", homes)
                 seconds = 0.1 if name.startswith("hostile") else 2.0
@@ -204,11 +248,16 @@ def soak(runs: int, seed: int) -> None:
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--runs", type=int, default=300)
+    arguments.add_argument("--commands", action="store_true")
     arguments.add_argument("--soak", type=int, default=0, metavar="N")
+    arguments.add_argument("--minutes", type=float, default=1e9, help="stop the soak then, whatever N is")
     arguments.add_argument("--seed", type=int, default=0)
     options = arguments.parse_args()
     if options.soak:
-        soak(options.soak, options.seed)
+        soak(options.soak, options.seed, options.minutes)
+        return
+    if options.commands:
+        commands(options.runs)
         return
     measure(options.runs)
     throughput()

@@ -32,7 +32,8 @@ def test_every_protection_is_tried_out_and_named(kelp: Kelp) -> None:
     found = ran.json
     names = [check["name"] for check in found["checks"]]
     assert names == [
-        "writing", "reading", "network", "processes", "signals", "privileges", "memory", "disk", "time", "verdict",
+        "writing", "modes", "reading", "network", "processes", "signals", "privileges", "memory", "disk", "time",
+        "verdict",
     ]  # fmt: skip
     complete = all(check["holds"] for check in found["checks"]) and "none" not in found["means"].values()
     assert ran.code == (0 if complete and not found["missing"] else 1)
@@ -43,10 +44,10 @@ def test_every_protection_is_tried_out_and_named(kelp: Kelp) -> None:
 @pytest.mark.skipif(UNSHARE is None, reason="the numbers of this machine's system calls are not known here")
 def test_without_landlock_doctor_says_so_and_repair_wants_to_be_told(tmp_path: Path) -> None:
     (tmp_path / "shapes.py").write_text(BROKEN)
-    sentence = "This machine cannot keep a program from reading and writing files anywhere (no Landlock)"
+    sentence = "This machine cannot keep a program from reading files anywhere (no Landlock)"
     doctor = without([LANDLOCK], tmp_path, "doctor")
     assert doctor.returncode == 1, doctor.stderr
-    assert "MISSING  writing" in doctor.stdout and "MISSING  reading" in doctor.stdout
+    assert "ok       writing" in doctor.stdout and "MISSING  reading" in doctor.stdout  # all is mounted read-only
     assert f"{sentence}: kelp repair needs --allow-weak-sandbox." in doctor.stdout
 
     arguments = ["repair", "shapes.py", "--assert", "area(2, 3) == 6", "--model", "none", "--patches", "1"]
@@ -65,3 +66,12 @@ def test_without_namespaces_repair_runs_but_doctor_is_not_content(tmp_path: Path
     assert doctor.returncode == 1, doctor.stderr
     assert "MISSING  network     a second line of defence" in doctor.stdout
     assert "kelp repair runs here all the same." in doctor.stdout
+
+    (tmp_path / "shapes.py").write_text(BROKEN)
+    command = ["--test-command", "true", "--model", "none"]
+    refused = without([UNSHARE], tmp_path, "repair", "shapes.py", *command)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        "This machine cannot run a test command in a copy of the project: it gives this user no process and mount "
+        "namespaces.\n"
+    )

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
@@ -214,7 +215,9 @@ def test_no_repair_tells_how_close_it_came_and_keeps_to_the_budget(kelp_here: Ke
     ran = kelp_here("repair", "shapes.py", *impossible, "--max-edits", 1)
     assert (ran.code, ran.out) == (1, b"")
     near = r"Not repaired: the closest edit passes 1 of 2 tests, the file as it is 0 \(.*: \d+ test runs, [\d.]+ s\)\."
-    assert re.fullmatch(near, ran.sentence)
+    said, *rest = ran.err.splitlines()
+    assert re.fullmatch(near, said)
+    assert rest[0].startswith("With the closest edit ('") and any(line.startswith("area(") for line in rest)
     ran = kelp_here("repair", "shapes.py", *impossible, "--max-runs", 2, "--json")
     assert ran.code == 1
     assert (ran.json["status"], ran.json["patches"], ran.json["runs"]) == ("not repaired", [], 2)
@@ -297,7 +300,7 @@ def test_help_and_version_come_without_jax_or_pytest(tmp_path: Path) -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("command", ["repair", "train", "export"])
+@pytest.mark.parametrize("command", ["repair", "test", "train", "export"])
 def test_every_command_shows_examples(kelp_here: Kelp, command: str) -> None:
     ran = kelp_here(command, "--help")
     assert ran.code == 0
@@ -315,3 +318,49 @@ def test_the_disk_being_full_is_said(kelp: Kelp, shapes: Path) -> None:
         done = subprocess.run(command, cwd=shapes.parent, stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 2
     assert done.stderr.decode().splitlines()[-1] == "The output cannot be written: no space left on device."
+
+
+def test_a_command_is_the_test_of_a_whole_project(kelp_here: Kelp, tmp_path: Path) -> None:
+    package = tmp_path / "src/shop"
+    package.mkdir(parents=True)
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['src']\n")
+    (package / "__init__.py").write_text("")
+    (package / "shapes.py").write_bytes(BROKEN)
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests/test_all.py").write_text(TESTS.replace("from shapes", "from shop.shapes"))
+    command = f"env PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 {sys.executable} -m pytest -q tests/test_all.py"
+    limits = ("--max-runs", 40, "--max-seconds", 600, "--patches", 1, *NO_MODEL)
+    ran = kelp_here("repair", "src/shop/shapes.py", "--test-command", command, "--json", *limits)
+    assert ran.code == 0, ran.err
+    assert ran.json["tests_before"]["failing"] == ["tests/test_all.py::test_area", "tests/test_all.py::test_square"]
+    assert [function["name"] for function in ran.json["functions"]] == ["area"]
+    assert ran.json["patches"][0]["source"] == FIXED.decode()
+    assert (package / "shapes.py").read_bytes() == BROKEN and not list(tmp_path.rglob("*.pyc"))
+
+
+def test_a_command_without_tests_of_its_own_needs_a_function(kelp_here: Kelp, shapes: Path) -> None:
+    (shapes.parent / "check.py").write_text("import shapes, sys\nsys.exit(shapes.area(2, 3) != 6)\n")
+    check = ("--test-command", f"{sys.executable} check.py", "--patches", 1, *NO_MODEL)
+    ran = kelp_here("repair", "shapes.py", *check)
+    assert (ran.code, ran.out) == (2, b"")
+    assert ran.sentence.endswith("name the function with --function.")
+    ran = kelp_here("repair", "shapes.py", *check, "--function", "area")
+    assert ran.code == 0 and ran.sentence.startswith("Repaired: area, tests 0/1 -> 1/1"), ran.err
+
+
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ("--test-command \"x '\"", "--test-command \"x '\" cannot be split into words: No closing quotation."),
+        ("--test-command ' '", "--test-command is empty: give a program and its arguments, as in 'pytest -q tests'."),
+        ("--test-command 'nosuch x'", "--test-command 'nosuch x': there is no program nosuch on the PATH."),
+        ("--test-command true --doctest", "--test-command excludes --tests, --assert and --doctest: the command decides"
+         " alone."),
+        ("--test-command true", "All tests of shapes.py pass already (1 of 1)."),
+    ],
+)  # fmt: skip
+def test_a_command_that_cannot_be_used_is_said(
+    kelp_here: Kelp, shapes: Path, options: str, said: str
+) -> None:
+    ran = kelp_here("repair", "shapes.py", *shlex.split(options), *NO_MODEL)
+    assert (ran.code, ran.sentence) == (2, said)

@@ -366,6 +366,12 @@ EFFECT = {
         "d = os.open('CANARY', os.O_PATH | os.O_DIRECTORY)\nos.open('new', os.O_CREAT | os.O_WRONLY, dir_fd=d)"
     ),
     "truncates": _gets("os.truncate('CANARY/kept', 0)"),
+    "changes a mode": _gets("os.chmod('CANARY/kept', 0o777)"),
+    "changes a folder's mode": _gets("os.chmod('CANARY', 0o777)"),
+    "changes a mode by descriptor": _gets("os.fchmod(os.open(os.__file__, os.O_RDONLY), 0o644)"),
+    "changes an owner": _gets("os.chown('CANARY/kept', os.getuid(), os.getgid())"),
+    "changes times": _gets("os.utime('CANARY/kept', (1, 1))"),
+    "sets an attribute": _gets("os.setxattr('CANARY/kept', 'user.kelp', b'x')"),
     "makes a pipe": _gets("os.mkfifo('CANARY/pipe')"),
     "makes a folder": _gets("os.mkdir('CANARY/folder')"),
     "a home of its own": _gets("import pwd\nopen(pwd.getpwuid(os.getuid()).pw_dir + '/kelp-was-here', 'w').close()"),

@@ -1,6 +1,7 @@
 import pytest
 
 from kelp.execution import Observation, TestOutcome
+from kelp.execution.explain import explain
 
 PASSED = TestOutcome("f(0) == 0", "pass")
 
@@ -59,3 +60,20 @@ def test_skipped_tests_do_not_count_against_success_but_are_none() -> None:
 def test_an_unknown_status_is_refused() -> None:
     with pytest.raises(ValueError, match="status must be one of"):
         TestOutcome("t", "passed")  # type: ignore[arg-type]
+
+
+def test_a_person_is_shown_the_first_failures_and_not_the_last_of_many() -> None:
+    failed = [TestOutcome(f"t{n}", "fail", call=f"f({n})", got="1", expected="2", line=1) for n in range(50)]
+    shown = explain(Observation((PASSED, *failed), output="printed\n" * 99), b"return 1\n", "a.py")
+    assert "t4\n  f(4)\n    got       1\n    expected  2\n  a.py:1: return 1\n" in shown
+    assert "f(5)" not in shown and "... and 45 more." in shown
+    assert shown.count("| printed") == 12 and "(87 lines before)" in shown
+    assert shown.endswith("51 tests: 1 passed, 50 failed (0.00 s)\n")
+
+
+def test_a_person_is_shown_what_kept_the_tests_from_running() -> None:
+    observation = Observation((), error="NameError line 2: name 'z' is not defined", error_line=2, not_run=3)
+    shown = explain(observation, b"\nz\n", "a.py")
+    assert shown == (
+        "NameError line 2: name 'z' is not defined\n  a.py:2: z\n\n3 tests: 3 not run (0.00 s)\n"
+    )  # fmt: skip

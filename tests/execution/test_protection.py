@@ -34,6 +34,7 @@ with Sandbox(limits=Limits(seconds=60), allow_weak=True) as sandbox:
         "good": said(sandbox, "pass"),
         "fork": said(sandbox, "os.fork()"),
         "socket": said(sandbox, "socket.socket()"),
+        "chmod": said(sandbox, "os.chmod('/tmp', 0o1777)"),
         "kill": said(sandbox, "os.kill(os.getppid(), 9)"),
         "exit": said(sandbox, "os._exit(0)"),
     }
@@ -91,6 +92,7 @@ refuse(*{calls}, seccomp={missing == "everything"})
         "good": "pass",
         "fork": "PermissionError",
         "socket": "PermissionError",
+        "chmod": "pass" if missing == "everything" else "PermissionError" if UNSHARE in calls else "OSError",
         "kill": "PermissionError",
         "exit": "ProcessDied",
         "loop": "timeout",

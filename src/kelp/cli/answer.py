@@ -1,13 +1,15 @@
 """What a search found, as `--json` prints it, as the trace page shows it, and in a sentence."""
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kelp.cli.files import diff
 from kelp.cli.problem import Problem
-from kelp.execution.observation import Observation
+from kelp.execution.explain import failures
+from kelp.execution.observation import Observation, shorten
 from kelp.search.search import Node, Result
 from kelp.search.task import Target, Task
 
@@ -98,6 +100,23 @@ def sentence(result: Result) -> str:
     else:
         near = f"no edit passes more tests than the file as it is ({before['passed']} of {before['total']})"
     return f"{status_of(result).capitalize()}: {near} ({result.stopped}: {cost})."
+
+
+def still_failing(file: Path, result: Result) -> str:
+    """What the closest program still fails, in a few lines."""
+    closest, start = result.closest, result.start
+    assert closest.observation is not None and start.observation is not None
+    better = closest is not start and closest.observation.passed > start.observation.passed
+    node = closest if better else start
+    assert node.observation is not None
+    head = f"With the closest edit ({_edits(node)}), this fails:" if better else "This fails:"
+    return "\n\n".join([head, *failures(node.observation, node.source, os.path.relpath(file), most=3)])
+
+
+def _edits(node: Node) -> str:
+    edits = [edit for step in node.path() if (edit := _edit(step)) is not None]
+    said = [f"{shorten(edit['old'], 30)!r} to {shorten(edit['new'], 30)!r}" for edit in edits]
+    return ", ".join(said)
 
 
 def as_trace(file: Path, task: Task, result: Result) -> dict[str, Any]:

@@ -13,12 +13,14 @@ from kelp.cli import bank, corpus, data, evaluate, runs
 from kelp.cli.doctor import doctor
 from kelp.cli.problem import Problem, reason
 from kelp.cli.repair import repair
+from kelp.cli.test import test
 from kelp.cli.train import export, train
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
 )  # fmt: skip
 app.command()(repair)
+app.command()(test)
 app.add_typer(corpus.app, name="corpus")
 app.command()(train)
 app.command()(export)
@@ -46,6 +48,7 @@ def kelp_command(
         \b
         Examples:
           kelp repair slugs.py --tests test_slugs.py
+          kelp test slugs.py
           kelp corpus build --source stdlib --out corpus
           kelp train configs/toy.toml
           kelp export runs/toy --out my-model

@@ -4,6 +4,7 @@ import difflib
 import json
 import math
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kelp.cli import options
 from kelp.cli.problem import Problem, reason
 from kelp.cli.timing import Timings
 
@@ -41,6 +43,7 @@ class Request:
     tests: list[Path]
     asserts: list[str]
     doctest: bool
+    test_command: str | None
     functions: list[str]
     intent: str | None
     max_seconds: float
@@ -55,19 +58,10 @@ class Request:
 
 def repair(
     file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The Python file to repair.")],
-    tests: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="TEST_FILE.py",
-            help="A pytest file; may be given again. Without any --tests, --assert or --doctest: "
-            "test_FILE.py or FILE_test.py beside FILE.py or in tests/.",
-        ),
-    ] = None,
-    asserts: Annotated[
-        list[str] | None,
-        typer.Option("--assert", metavar="EXPRESSION", help="An expression that must be true; may be given again."),
-    ] = None,
-    doctest: Annotated[bool, typer.Option("--doctest", help="The examples in the docstrings must hold.")] = False,
+    tests: options.Tests = None,
+    asserts: options.Asserts = None,
+    doctest: options.Doctest = False,
+    test_command: options.TestCommand = None,
     function: Annotated[
         list[str] | None,
         typer.Option(
@@ -96,10 +90,7 @@ def repair(
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
     ] = None,
-    allow_weak_sandbox: Annotated[
-        bool,
-        typer.Option("--allow-weak-sandbox", help="Run even where this machine lacks protections (see kelp doctor)."),
-    ] = False,
+    allow_weak_sandbox: options.AllowWeakSandbox = False,
 ) -> None:
     """Repair a function until its tests pass.
 
@@ -111,6 +102,7 @@ def repair(
       kelp repair slugs.py --tests tests/test_slugs.py | patch -p1
       kelp repair slugs.py --assert "slug('A b') == 'a-b'" --function slug --write
       kelp repair slugs.py --doctest --max-seconds 10 --json
+      kelp repair src/app/slugs.py --test-command "pytest -q tests/test_app.py"
       kelp repair slugs.py --model none --trace slugs.html
 
     \b
@@ -122,8 +114,8 @@ def repair(
     """
     timings = Timings()
     request = Request(
-        file, tests or [], asserts or [], doctest, function or [], intent, max_seconds, max_runs, max_edits, patches,
-        seed, model, search.value, allow_weak_sandbox,
+        file, tests or [], asserts or [], doctest, test_command, function or [], intent, max_seconds, max_runs,
+        max_edits, patches, seed, model, search.value, allow_weak_sandbox,
     )  # fmt: skip
     try:
         if diff + write + as_json > 1:
@@ -134,7 +126,7 @@ def repair(
 
         problem = error if isinstance(error, Problem) else Problem("Interrupted.", "interrupted")
         if as_json:
-            _print(json.dumps(blank(file, problem), indent=1) + "\n")
+            print_out(json.dumps(blank(file, problem), indent=1) + "\n")
         _say(str(problem))
         code = 2 if problem is error else 130
     raise typer.Exit(code)
@@ -154,14 +146,16 @@ def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trac
     interrupted = said["status"] == "interrupted"
     if as_json:
         said |= {"seconds": round(timings.total, 4), "timings": timings.rounded()}
-        _print(json.dumps(said, indent=1) + "\n")
+        print_out(json.dumps(said, indent=1) + "\n")
     elif write and result.patches and not interrupted:
         if files.read(path) != task.source:
             raise Problem(f"{path} has changed since the search began and is left as it is.")
         _replace(path, result.patches[0].source)
     elif result.patches:
-        _print(said["patches"][0]["diff"])
+        print_out(said["patches"][0]["diff"])
     _say(answer.sentence(result))
+    if not (result.patches or as_json):
+        _say(answer.still_failing(path, result))
     if trace:
         from kelp.web.trace import render_trace
 
@@ -187,8 +181,9 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     path = request.file
     source = read_python(path)
     specification, found = specify(
-        path, request.tests, request.asserts, use_doctest=request.doctest, intent=request.intent
-    )
+        path, request.tests, request.asserts,
+        use_doctest=request.doctest, command=request.test_command, intent=request.intent,
+    )  # fmt: skip
     for test_file in found:
         _say(f"Tests: {os.path.relpath(test_file)}")
     try:
@@ -206,7 +201,8 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     folder = model.find(request.model)
     loading = model.Loading(folder, timings) if folder else None
     with timings("sandbox"):
-        sandbox = _start(specification.suite, path, request.allow_weak_sandbox)
+        first_run = budget.seconds if request.test_command else FIRST_RUN
+        sandbox = start_sandbox(specification.suite, path, request.allow_weak_sandbox, first_run)
     with sandbox:
         with timings("first_tests"):
             observation = sandbox.run(source, trace=True, seconds=budget.seconds)
@@ -224,7 +220,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
                 policy.warm_up((w.program, task.condition(t, first(w.first_line))) for t, w in task.windows(source))
         with timings("search"), _progress(budget) as watch:
             search = engine.Search(
-                task, policy, sandbox, budget, watch=watch, run_seconds=_run_seconds(observation),
+                task, policy, sandbox, budget, watch=watch, run_seconds=_run_seconds(request, observation),
                 spent=observation.seconds, seed=request.seed,
             )  # fmt: skip
             try:
@@ -233,12 +229,16 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
                 return task, search.result("interrupted")
 
 
-def _start(suite: "Suite", path: Path, allow_weak: bool) -> "Sandbox":
+def start_sandbox(suite: "Suite", path: Path, allow_weak: bool, seconds: float) -> "Sandbox":
+    """Raises Problem."""
     from kelp.execution import Limits, Sandbox, WeakSandbox
     from kelp.execution.protection import weakness
 
     try:
-        sandbox = Sandbox(suite, module=path, limits=Limits(seconds=FIRST_RUN), allow_weak=allow_weak)
+        limits = Limits(seconds=seconds)
+        if suite.command:  # what a whole project needs
+            limits = Limits(seconds=seconds, memory_mb=4096, file_mb=256, open_files=1024)
+        sandbox = Sandbox(suite, module=path, limits=limits, allow_weak=allow_weak)
         if sandbox.missing:
             _say(f"{weakness(sandbox.missing)}; running all the same.")
         return sandbox
@@ -246,6 +246,8 @@ def _start(suite: "Suite", path: Path, allow_weak: bool) -> "Sandbox":
         raise Problem(f"{weak}: --allow-weak-sandbox runs it all the same.", "weak sandbox") from None
     except OSError as error:
         raise Problem(f"The sandbox cannot start: {error.filename or ''} {reason(error)}.") from None
+    except ValueError as error:
+        raise Problem(f"--test-command {shlex.join(suite.command)!r}: {error}.") from None
     except RuntimeError as error:
         raise Problem(f"{error}.") from None
 
@@ -259,15 +261,20 @@ def _check_names(request: Request, known: list[str]) -> None:
             raise Problem(f"{request.file} has no function {name}: {hint}")
 
 
+def check_tests_ran(file: Path, tests: list[Path], command: str | None, observation: "Observation") -> None:
+    """Raises Problem where there were none."""
+    if observation.error != "no tests were found":
+        return
+    if command is not None:
+        raise Problem(f"--test-command {command!r} runs no test.")
+    if tests:
+        raise Problem(f"There is no test in {' and '.join(map(str, tests))}.")
+    raise Problem(f"There is no example in the docstrings of {file}.")
+
+
 def _check(request: Request, found: list[Path], observation: "Observation") -> None:
     """Raises Problem where the first run leaves nothing to repair."""
-    if observation.error == "no tests were found":
-        files = [str(path) for path in [*request.tests, *found]]
-        raise Problem(
-            f"There is no test in {' and '.join(files)}."
-            if files
-            else f"There is no example in the docstrings of {request.file}."
-        )
+    check_tests_ran(request.file, [*request.tests, *found], request.test_command, observation)
     if observation.error is not None and observation.error_line is None:
         raise Problem(f"The tests cannot be run: {observation.error}.")
     if observation.ok:
@@ -291,15 +298,22 @@ def _priors(request: Request, windows: list[Any], observation: "Observation") ->
         raise Problem(f"{request.file} cannot be imported, and not because of a function: {observation.error}.")
     failure = observation.first_failure
     assert failure is not None
+    if request.test_command:
+        raise Problem(
+            f"Nothing says which function of {request.file} is at fault (no line of it is known to run in "
+            f"{failure.name}): name the function with --function."
+        )
     raise Problem(
         f"The failing tests reach no function of {request.file} (the first is {failure.name}): "
         "name the function with --function."
     )
 
 
-def _run_seconds(observation: "Observation") -> float:
+def _run_seconds(request: Request, observation: "Observation") -> float:
     """How long the tests may run on a candidate, judged by what they took on the file as it is."""
     took = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
+    if request.test_command:  # starting it and all that it does beside its tests
+        took = max(took, observation.seconds)
     return max(LEAST_RUN, 3 * took)
 
 
@@ -332,7 +346,7 @@ def _replace(path: Path, data: bytes) -> None:
         raise Problem(f"{path} cannot be written: {reason(error)}.") from None
 
 
-def _print(text: str) -> None:
+def print_out(text: str) -> None:
     """To stdout byte for byte: line ends are the file's own."""
     try:
         sys.stdout.buffer.write(text.encode())

@@ -1,12 +1,14 @@
 """What a person says a file should do: the tests to run, and what a model is shown of them for each function."""
 
 import ast
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
 from kelp.cli.files import read
 from kelp.cli.problem import Problem
 from kelp.data.functions import first_sentence
+from kelp.execution.command import root_of
 from kelp.execution.suite import Suite
 from kelp.search.task import Target, asserts_about, doctest_asserts
 from kelp.syntax.functions import Function
@@ -37,9 +39,15 @@ class Specification:
 
 
 def specify(
-    file: Path, tests: list[Path], asserts: list[str], *, use_doctest: bool, intent: str | None
+    file: Path, tests: list[Path], asserts: list[str], *, use_doctest: bool, command: str | None, intent: str | None
 ) -> tuple[Specification, list[Path]]:
     """The specification, and the test files found beside the file where nothing was given. Raises Problem."""
+    if command is not None:
+        if tests or asserts or use_doctest:
+            raise Problem("--test-command excludes --tests, --assert and --doctest: the command decides alone.")
+        words = split(command)
+        sources = tuple(read(path).decode("utf-8", "replace") for path in named_files(words, file) or find_tests(file))
+        return Specification(Suite(command=words), sources, intent), []
     found: list[Path] = []
     if not (tests or asserts or use_doctest):
         found = find_tests(file)
@@ -53,6 +61,27 @@ def specify(
         check_assert(text)
     suite = Suite(asserts=tuple(asserts), pytest_files=tuple([*tests, *found]), doctest=use_doctest)
     return Specification(suite, sources, intent), found
+
+
+def split(command: str) -> tuple[str, ...]:
+    """The words of a test command. Raises Problem."""
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise Problem(f"--test-command {command!r} cannot be split into words: {error}.") from None
+    if not words:
+        raise Problem("--test-command is empty: give a program and its arguments, as in 'pytest -q tests'.")
+    return tuple(words)
+
+
+def named_files(words: tuple[str, ...], file: Path) -> list[Path]:
+    """The Python files that a test command names: what a model is shown of the tests. Raises Problem."""
+    try:
+        root = root_of(file.resolve())
+    except ValueError as error:
+        raise Problem(f"{error}.") from None
+    paths = [Path(root, word.partition("::")[0]) for word in words[1:]]
+    return [path for path in dict.fromkeys(paths) if path.suffix == ".py" and path.is_file() and path != file.resolve()]
 
 
 def check_assert(text: str) -> None:

@@ -67,6 +67,7 @@ def be_child(
     pipe: int,
     output: int,
     ruleset: int | None,
+    read_only: bool,
 ) -> Stage:
     """Everything between the fork and the first line of the program.  The stage is to be performed on by a frame that
     has nothing of the server below it."""
@@ -76,7 +77,7 @@ def be_child(
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(config["scratch"])
-    active = _protect(config["limits"], ruleset)
+    active = _protect(config["limits"], ruleset, read_only)
     _close_all_but(pipe)
     if request["kind"] == "probe":
         os.write(pipe, (secret + _encode({"event": "protections", "active": active}) + "\n").encode())
@@ -91,14 +92,14 @@ def be_child(
     return stage
 
 
-def _protect(limits: dict[str, Any], ruleset: int | None) -> dict[str, str]:
+def _protect(limits: dict[str, Any], ruleset: int | None, read_only: bool) -> dict[str, str]:
     active = {"resources": "rlimits", "privileges": "none", "files": "none"}
-    protection.limit_resources(**limits)
+    protection.limit_resources(limits)
     if protection.drop_privileges():
         active["privileges"] = "capabilities dropped, no_new_privs"
         if ruleset is not None and protection.restrict_files(ruleset):
             active["files"] = "Landlock: reads of libraries and project, writes to the scratch folder only"
-    if protection.forbid_calls():
+    if protection.forbid_calls(read_only=read_only):
         active["calls"] = "seccomp: no sockets, processes or signals"
     else:
         protection.forbid_events()

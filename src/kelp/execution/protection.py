@@ -18,8 +18,11 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 1 << 27, 1 << 28, 1 << 29, 1 << 30
+CLONE_NEWNS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 1 << 17, 1 << 27, 1 << 28, 1 << 29, 1 << 30
 CLONE_THREAD = 0x00010000
+_CLONE_NEW = 0x7E020000  # every namespace that clone can make
+MS_NOSUID, MS_NODEV, MS_BIND, MS_REC, MS_PRIVATE = 1 << 1, 1 << 2, 1 << 12, 1 << 14, 1 << 18
+MNT_DETACH = 2
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = (
     1,
     22,
@@ -27,7 +30,8 @@ PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SE
     36,
     38,
 )
-CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+MOUNT_SETATTR, CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 442, 444, 445, 446
+_AT_FDCWD, _AT_RECURSIVE, _RDONLY = -100, 0x8000, 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -43,7 +47,10 @@ _WITHOUT = {
 
 def missing(active: Mapping[str, str]) -> tuple[str, ...]:
     """What a program is not kept from with these protections, each in a few words."""
-    return tuple(what for part, what in _WITHOUT.items() if active.get(part, "none").startswith(("none", "audit hook")))
+    without = dict(_WITHOUT)
+    if active.get("mounts", "none") != "none":
+        without["files"] = "reading files anywhere (no Landlock)"
+    return tuple(what for part, what in without.items() if active.get(part, "none").startswith(("none", "audit hook")))
 
 
 def weakness(what: Iterable[str]) -> str:
@@ -76,6 +83,46 @@ def own_user_namespace() -> bool:
     return True
 
 
+def mount(source: str | None, target: str, kind: str | None, flags: int, options: str = "") -> None:
+    """mount(2). Raises OSError."""
+    texts = [None if text is None else os.fsencode(text) for text in (source, target, kind)]
+    if _libc.mount(*texts, ctypes.c_ulong(flags), os.fsencode(options)) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
+
+
+def unmount(target: str) -> None:
+    """Raises OSError."""
+    if _libc.umount2(os.fsencode(target), MNT_DETACH) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
+
+
+def own_mounts() -> bool:
+    """A mount namespace from which nothing spreads to others."""
+    if not unshare(CLONE_NEWNS):
+        return False
+    try:
+        mount(None, "/", None, MS_REC | MS_PRIVATE)
+    except OSError:  # a user namespace without rights, as some systems give it
+        return False
+    return True
+
+
+def mount_read_only_but(folder: str) -> bool:
+    """In a mount namespace of one's own: nothing can be written but beneath `folder`, whoever owns it.
+
+    Landlock says nothing of modes, owners, times and attributes of files; a mount that is read-only does.
+    """
+    try:
+        mount(folder, folder, None, MS_BIND)
+    except OSError:
+        return False
+    for path, attributes in (("/", (_RDONLY, 0)), (folder, (0, _RDONLY))):
+        wanted = struct.pack("=QQQQ", *attributes, 0, 0)
+        if _syscall(MOUNT_SETATTR, _AT_FDCWD, os.fsencode(path), _AT_RECURSIVE, wanted, ctypes.c_size_t(len(wanted))):
+            return False
+    return True
+
+
 def die_with_parent() -> bool:
     return _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -93,18 +140,18 @@ def drop_privileges() -> bool:
     return _libc.capset(header, bytes(24)) == 0
 
 
-def limit_resources(
-    *, seconds: float, memory_mb: int, file_mb: int, open_files: int, cpu_seconds: float | None = None
-) -> None:
+def limit_resources(limits: Mapping[str, Any]) -> None:
+    """To what the fields of a `Limits` say that one process may use."""
     mapped = 0
     if os.path.exists("/proc/self/statm"):
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    cpu = ceil(min(seconds, cpu_seconds or seconds)) + 1
+    cpu = ceil(min(limits["seconds"], limits["cpu_seconds"] or limits["seconds"])) + 1
+    memory, file = mapped + limits["memory_mb"] * 2**20, limits["file_mb"] * 2**20
     for kind, soft, hard in (
         (resource.RLIMIT_CPU, cpu, cpu + 1),
-        (resource.RLIMIT_AS, mapped + memory_mb * 2**20, mapped + memory_mb * 2**20),
-        (resource.RLIMIT_FSIZE, file_mb * 2**20, file_mb * 2**20),
-        (resource.RLIMIT_NOFILE, open_files, open_files),
+        (resource.RLIMIT_AS, memory, memory),
+        (resource.RLIMIT_FSIZE, file, file),
+        (resource.RLIMIT_NOFILE, limits["open_files"], limits["open_files"]),
         (resource.RLIMIT_CORE, 0, 0),
     ):
         ceiling = resource.getrlimit(kind)[1]
@@ -113,7 +160,7 @@ def limit_resources(
         resource.setrlimit(kind, (soft, hard))
 
 
-# Landlock: what is handled is refused wherever no rule allows it.  Executing is refused by seccomp.
+# Landlock: what is handled is refused wherever no rule allows it.  Executing is left to seccomp.
 _READS = 1 << 2 | 1 << 3  # files, folders
 _WRITES = sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12))  # write, remove, make of every kind
 _WRITES_SINCE = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # refer (move between folders), truncate, ioctl of devices
@@ -124,9 +171,9 @@ _SYSTEM = (  # what the interpreter and the C library read, and nothing about th
 ).split()
 
 
-def confined(folder: str, readable: Iterable[str]) -> int | None:
+def confined(writable: Iterable[str], readable: Iterable[str]) -> int | None:
     """A Landlock ruleset (its descriptor), or None: reading beneath `readable` and of the system's libraries only,
-    writing beneath `folder` and to /dev/null only."""
+    writing beneath `writable` and to /dev/null only."""
     if not sys.platform.startswith("linux"):
         return None
     version = _syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
@@ -137,7 +184,7 @@ def confined(folder: str, readable: Iterable[str]) -> int | None:
     if ruleset < 0:
         return None
     allowed = dict.fromkeys([*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, *readable], _READS)
-    for path, rights in (allowed | {folder: _READS | writes, os.devnull: _READS | writes}).items():
+    for path, rights in (allowed | dict.fromkeys([*writable, os.devnull], _READS | writes)).items():
         try:
             beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
@@ -167,6 +214,10 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             unshare=272, rt_tgsigqueueinfo=297, perf_event_open=298, setns=308, process_vm_readv=310,
             process_vm_writev=311, bpf=321, execveat=322, userfaultfd=323, pidfd_send_signal=424,
             io_uring_setup=425, clone3=435, pidfd_getfd=438,
+            truncate=76, chmod=90, fchmod=91, chown=92, fchown=93, lchown=94, utime=132, setxattr=188, lsetxattr=189,
+            fsetxattr=190, removexattr=197, lremovexattr=198, fremovexattr=199, utimes=235, fchownat=260,
+            futimesat=261, fchmodat=268, utimensat=280, fchmodat2=452, setxattrat=463, removexattrat=466,
+            file_setattr=469,
         ),
     ),
     "aarch64": (
@@ -177,6 +228,9 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             rt_tgsigqueueinfo=240, perf_event_open=241, setns=268, process_vm_readv=270,
             process_vm_writev=271, bpf=280, execveat=281, userfaultfd=282, pidfd_send_signal=424,
             io_uring_setup=425, clone3=435, pidfd_getfd=438,
+            setxattr=5, lsetxattr=6, fsetxattr=7, removexattr=14, lremovexattr=15, fremovexattr=16, truncate=45,
+            fchmod=52, fchmodat=53, fchownat=54, fchown=55, utimensat=88, fchmodat2=452, setxattrat=463,
+            removexattrat=466, file_setattr=469,
         ),
     ),
 }  # fmt: skip
@@ -189,7 +243,17 @@ class _Filter(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("program", ctypes.c_char_p))
 
 
-def _seccomp_program(pid: int) -> bytes | None:
+_OF_PROCESSES = (
+    "fork vfork execve execveat kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal"
+).split()
+_OF_FILES = (
+    "truncate chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat setxattr "
+    "lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat file_setattr"
+).split()
+
+
+def _seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
+    """For the process that may signal itself and start none; or, without one, for those that may do both."""
     if platform.machine() not in _MACHINES or sys.byteorder != "little" or sys.maxsize < 2**32:
         return None
     arch, numbers = _MACHINES[platform.machine()]
@@ -204,10 +268,14 @@ def _seccomp_program(pid: int) -> bytes | None:
         deny,
     ]
     for name, number in numbers.items():
-        if name == "clone":  # threads only
+        if (pid is None and name in _OF_PROCESSES) or (read_only and name in _OF_FILES):
+            continue
+        if pid is None and name == "clone":  # processes too, but none in a namespace of its own
+            verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_ANY_BIT, 0, 1, _CLONE_NEW), deny, allow]
+        elif name == "clone":  # threads only
             verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_ANY_BIT, 1, 0, CLONE_THREAD), deny, allow]
         elif name in ("kill", "tgkill"):  # a program may signal itself
-            verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_EQUAL, 1, 0, pid), deny, allow]
+            verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_EQUAL, 1, 0, pid or 0), deny, allow]
         elif name == "clone3":  # its flags are out of a filter's sight: the C library then takes clone
             verdict = [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
         else:
@@ -216,9 +284,12 @@ def _seccomp_program(pid: int) -> bytes | None:
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in [*program, allow])
 
 
-def forbid_calls() -> bool:
-    """Refuse sockets, new processes (threads are fine), signals to others, tracing and the like."""
-    program = _seccomp_program(os.getpid())
+def forbid_calls(*, read_only: bool, processes: bool = False) -> bool:
+    """Refuse sockets, tracing and the like, and but for `processes` new ones (threads are fine) and signals to others.
+
+    Unless what must not be changed is mounted `read_only`: modes, owners, times and attributes of all files too.
+    """
+    program = _seccomp_program(None if processes else os.getpid(), read_only)
     if program is None:
         return False
     return _prctl(PR_SET_SECCOMP, 2, ctypes.byref(_Filter(len(program) // 8, program)))

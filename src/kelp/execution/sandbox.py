@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import kelp
+from kelp.execution import command
 from kelp.execution.observation import CallResult, Observation, TestOutcome
 from kelp.execution.protection import missing, weakness
 from kelp.execution.suite import Limits, Suite, as_tests
@@ -24,6 +25,12 @@ from kelp.execution.wire import receive, remove_folder, send
 _GRACE = 30.0  # seconds beyond a run's own limit after which the server itself is given up
 _START = 60.0  # seconds that a server may take to import what the tests need
 _REPR_LIMIT = 2000
+_TOO_MUCH = {
+    "flood": "reporting too much",
+    "tasks": "starting too many processes",
+    "memory": "using too much memory",
+    "lost": "stopping the sandbox's server",
+}
 _HOME = str(Path(kelp.__file__).parents[1])
 
 
@@ -55,7 +62,14 @@ class Sandbox:
         if suite.pytest_files and module is None:
             raise ValueError("pytest files import the program, so a module's path is needed")
         self.suite, self.limits, self.allow_weak = suite, limits, allow_weak
+        if suite.command and module is None:
+            raise ValueError("a test command runs in the project of a file, so a module's path is needed")
         self.module = None if module is None else Path(module).absolute()
+        self._command: dict[str, Any] = {}  # what the server has to know of it
+        self._before: dict[str, Any] | None = None  # and what it does with the file as it is
+        if suite.command and self.module is not None:
+            self.module = self.module.resolve()  # what is behind a link is in the project's copy
+            self._command = command.plan(suite.command, self.module)
         self._lock = threading.Lock()
         self._closed = False
         self._server: _Server | None = self._start()
@@ -96,9 +110,24 @@ class Sandbox:
             "setup": setup,
             "seconds": self.limits.seconds if seconds is None else min(seconds, self.limits.seconds),
         }
+        if self.suite.command and asserts is None:
+            return self._run_command(request)
         reply = self._ask(request)
         try:
             return _observation(reply, request["seconds"])
+        except (KeyError, TypeError, ValueError):  # a program that found its way to the report
+            return Observation((), error="the run's report makes no sense", output=reply["output"])
+
+    def _run_command(self, request: dict[str, Any]) -> Observation:
+        assert self.module is not None
+        unchanged = self.module.read_bytes().decode("latin-1")
+        reply = {} if self._before is None and request["source"] != unchanged else self._ask(request)
+        if self._before is None:
+            self._before = command.baseline(reply or self._ask(request | {"source": unchanged}))
+        reply = reply or self._ask(request)
+        how = _how(reply, request["seconds"])
+        try:
+            return command.observe(reply, self._before, self.suite.command, str(self.module), how)
         except (KeyError, TypeError, ValueError):  # a program that found its way to the report
             return Observation((), error="the run's report makes no sense", output=reply["output"])
 
@@ -164,8 +193,9 @@ class Sandbox:
             "module": None if self.module is None else str(self.module),
             "limits": asdict(self.limits),
             "allow_weak": self.allow_weak,
+            "command": self.suite.command,
         }
-        return _Server(config)
+        return _Server(config | self._command)
 
     def _ready(self) -> "_Server":
         if self._closed:
@@ -195,6 +225,7 @@ class Sandbox:
                     "line": None,
                 }
                 reply = {"events": [lost], "ended": "lost", "status": 0, "output": "", "seconds": 0.0, "expected": []}
+                reply["changed"] = []
             return reply
 
 
@@ -242,6 +273,9 @@ class _Server:
             self.stop()
             raise RuntimeError(f"the sandbox's server did not start: {said or 'it said nothing'}")
         self.protections: dict[str, str] = hello["protections"]
+        if hello.get("error"):
+            self.stop()
+            raise RuntimeError(f"This machine cannot run a test command in a copy of the project: {hello['error']}")
         if hello["refused"]:
             self.stop()
             raise WeakSandbox(weakness(missing(self.protections)))
@@ -288,8 +322,8 @@ def _timed_out(reply: dict[str, Any]) -> bool:
 def _how(reply: dict[str, Any], limit: float) -> str:
     if _timed_out(reply):
         return f"was killed at its limit of {limit:g} s"
-    if reply["ended"] == "flood":
-        return "was killed for reporting too much"
+    if reply["ended"] in _TOO_MUCH:
+        return f"was killed for {_TOO_MUCH[reply['ended']]}"
     if reply["status"] < 0:
         return f"was killed by {signal.Signals(-reply['status']).name}"
     return f"ended by itself (exit status {reply['status']})"

@@ -14,8 +14,13 @@ from kelp.execution.suite import Limits
 _TRIALS = {
     "writing": (
         "no file outside the scratch folder is written",
-        ("files",),
+        ("files", "mounts"),
         "def f():\n    open(CANARY + '/new', 'w').close()\n    return 1",
+    ),
+    "modes": (
+        "no file's mode, owner, times or attributes are changed",
+        ("mounts", "calls"),
+        "import os\ndef f():\n    os.chmod(CANARY + '/kept', 0o600)\n    return 1",
     ),
     "reading": (
         "no file is read but the libraries' and the project's",

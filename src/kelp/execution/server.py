@@ -27,7 +27,9 @@ from kelp.execution import protection
 from kelp.execution.asserts import take_apart
 from kelp.execution.candidate import package_root
 from kelp.execution.child import LIBRARIES, be_child, project_folders
+from kelp.execution.command import Meter, be_command
 from kelp.execution.compiled import PROJECT
+from kelp.execution.project_copy import ProjectCopy
 from kelp.execution.wire import empty_folder, receive, remove_folder, send
 
 _OUTPUT_KEPT = 2**16
@@ -73,15 +75,31 @@ class Server:
         self.alone = alone  # process 1 of a process namespace
         os.mkdir(config["scratch"], 0o700)
         readable = [*project_folders(config), *filter(None, sys.path), *LIBRARIES]
-        self.ruleset = protection.confined(config["scratch"], readable)
+        self.ruleset = protection.confined([config["scratch"]], readable)
         self.sealed = _seal()
         self.sealed["before"] = []
         self.expected: list[str] = []  # the tests that the file as it is has
+        self.read_only = False  # all that is mounted, but for the scratch folder
+        self.copy: ProjectCopy | None = None  # where a command is the test
 
     def serve(self, active: dict[str, str]) -> None:
-        probe = self.run(_PROBE)
+        config = self.config
+        copy = None
+        if config["command"] and self.alone:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # with a handler of its own, process 1 could be interrupted
+            copy = ProjectCopy(config["root"], os.path.dirname(config["scratch"]), config["limits"]["disk_mb"])
+        self.read_only = protection.own_mounts() and protection.mount_read_only_but(config["scratch"])
+        if self.read_only:
+            self.copy = copy
+            active["mounts"] = "own namespace, read-only but for the scratch folder"
+        probe = self.run(_PROBE | {"source": self.on_disk()})
         found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
         active |= found[0] if found else {}
+        if self.config["command"] and not active.get("copy"):
+            why = probe["output"].strip().rpartition("\n")[2].rpartition("] ")[2]  # [Errno 1] ...
+            why = why or "it gives this user no process and mount namespaces"
+            send(self.connection, {"protections": active, "refused": True, "error": why})
+            return
         if protection.missing(active) and not self.config["allow_weak"]:
             send(self.connection, {"protections": active, "refused": True})
             return
@@ -103,6 +121,8 @@ class Server:
         compiled, since they may depend on the program; whatever is wrong with them shows in the runs.
         """
         config, module = self.config, self.config["module"]
+        if config["command"]:
+            return
         before = set(sys.modules)
         names = set(_COMMON.split())
         if config["pytest_files"]:
@@ -113,8 +133,7 @@ class Server:
         if module is not None and module.startswith(libraries):
             libraries = ()  # the program is a library itself: others may depend on it
         if config["pytest_files"] or module or config["setup"]:
-            source = Path(module).read_bytes().decode("latin-1") if module else ""
-            reply = self.run(_PROBE | {"kind": "rehearsal", "source": source}, seconds=_REHEARSAL)
+            reply = self.run(_PROBE | {"kind": "rehearsal", "source": self.on_disk()}, seconds=_REHEARSAL)
             self.clean_up()
             self.expected = [event["name"] for event in reply["events"] if event["event"] == "test"]
             files = {name: file for event in reply["events"] for name, file in event.get("files", {}).items()}
@@ -130,6 +149,11 @@ class Server:
             if name.partition(".")[0] in hidden:  # run by hand, the project's own would be found first
                 del sys.modules[name]
 
+    def on_disk(self) -> str:
+        """The file as it is."""
+        module = self.config["module"]
+        return Path(module).read_bytes().decode("latin-1") if module else ""
+
     def run(self, request: dict[str, Any], *, seconds: float | None = None) -> dict[str, Any]:
         """Fork a child for the request; what it reported, printed, and how it ended."""
         limits = self.config["limits"] | ({} if seconds is None else {"seconds": seconds})
@@ -137,12 +161,20 @@ class Server:
         own = request["asserts"] is None  # the suite's own tests, and not others for a bare module
         asserts = [take_apart(text) for text in (config["asserts"] if own else request["asserts"])]
         secret = secrets.token_hex(16)
+        copy = self.copy if own else None
+        if copy is not None:
+            copy.begin()
         pipe, pipe_end = os.pipe()
         output, output_end = os.pipe()
+        key, key_end = os.pipe()
+        os.write(key_end, secret.encode())  # a test command's plugin takes it from there
+        os.close(key_end)
         began = time.monotonic()
         child = os.fork()
         if child == 0:
             try:
+                if copy is not None:
+                    be_command(config, request, copy, secret, pipe=pipe_end, key=key, output=output_end)
                 stage = be_child(
                     config,
                     request,
@@ -152,6 +184,7 @@ class Server:
                     pipe=pipe_end,
                     output=output_end,
                     ruleset=self.ruleset,
+                    read_only=self.read_only,
                 )
             except BaseException:
                 traceback.print_exc()  # into the output that the reply carries
@@ -160,21 +193,28 @@ class Server:
             raise _Forked(stage.perform)
         os.close(pipe_end)
         os.close(output_end)
-        watch = _Watch(secret, pipe, output)
+        os.close(key)
+        watch = _Watch(secret, pipe, output, judged=copy is None)
         try:
-            ended = watch.follow(child, self.connection, began + limits["seconds"], limits["cpu_seconds"])
+            meter = None if copy is None else Meter(limits)
+            deadline = began + limits["seconds"]
+            ended = watch.follow(child, self.connection, deadline, limits["cpu_seconds"], meter)
         finally:
             status = self._end(child)
         watch.drain()
         took = time.monotonic() - began
         os.close(pipe)
         os.close(output)
+        changed: list[str] = []
+        if copy is not None:
+            changed = copy.changed(config["module"], request["source"].encode("latin-1"))
+            copy.end()
         if ended == "abandoned":
             sys.exit(0)
         printed = bytes(watch.printed).decode("utf-8", "replace")
         ended = "done" if watch.done else ended
         reply = {"events": watch.events, "ended": ended, "status": status, "output": printed, "seconds": took}
-        return reply | {"expected": self.expected if own else []}
+        return reply | {"expected": self.expected if own else [], "changed": changed}
 
     def clean_up(self) -> bool:
         """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run."""
@@ -201,8 +241,9 @@ class Server:
 class _Watch:
     """Reads a child's two pipes while it runs."""
 
-    def __init__(self, secret: str, pipe: int, output: int):
+    def __init__(self, secret: str, pipe: int, output: int, *, judged: bool):
         self.secret, self.pipe, self.output = secret, pipe, output
+        self.judged = judged  # else every event needs the secret
         self.events: list[dict[str, Any]] = []
         self.printed = bytearray()
         self.partial = b""
@@ -214,10 +255,13 @@ class _Watch:
     def done(self) -> bool:
         return bool(self.events) and self.events[-1]["event"] == "done"
 
-    def follow(self, child: int, connection: socket.socket, deadline: float, cpu: float | None) -> str:
+    def follow(
+        self, child: int, connection: socket.socket, deadline: float, cpu: float | None, meter: Meter | None
+    ) -> str:
         """Read until the child is "done", its "exit", the "deadline", a "flood" of reports or the caller's end.
 
-        `cpu` seconds of processor time are a deadline too.
+        `cpu` seconds of processor time are a deadline too.  Or until there is too much of what a meter counts: "tasks",
+        "memory".
         """
         clock = ~child << 3 | 2  # clock_getcpuclockid(3) of Linux
         poll = select.poll()
@@ -231,7 +275,10 @@ class _Watch:
                     left = min(left, cpu - time.clock_gettime(clock))  # it takes no less on any other clock
                     if left <= 0:
                         return "deadline"
-                for descriptor, _ in poll.poll(left * 1000 + 1):
+                if meter is not None and (exceeded := meter.exceeded()) is not None:
+                    return exceeded
+                pause = left if meter is None else min(left, meter.pause)
+                for descriptor, _ in poll.poll(pause * 1000 + 1):
                     if descriptor == self.pipe:
                         if not self.read_report():
                             if exit_of is None:
@@ -272,7 +319,7 @@ class _Watch:
             ours = line.startswith(self.secret.encode())
             with contextlib.suppress(ValueError, RecursionError):
                 event = json.loads(line[len(self.secret) :] if ours else line)
-                if isinstance(event, dict) and ours == (event.get("event") in _JUDGED):
+                if isinstance(event, dict) and ours == (not self.judged or event.get("event") in _JUDGED):
                     self.events.append(event | {"event": str(event.get("event"))})
         return bool(data)
 
@@ -300,7 +347,7 @@ def _names_in(folders: list[str]) -> set[str]:
 
 def main() -> None:
     connection = socket.socket(fileno=int(sys.argv[1]))
-    active = {"network": "none", "ipc": "none"}
+    active = {"network": "none", "ipc": "none", "mounts": "none"}
     alone = protection.unshare(protection.CLONE_NEWPID)
     if not alone:
         alone = protection.own_user_namespace() and protection.unshare(protection.CLONE_NEWPID)

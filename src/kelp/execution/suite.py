@@ -18,12 +18,14 @@ class Suite:
     `asserts`: `assert` statements or bare expressions that must hold; each one is a test named by its text.
     `pytest_files`: files that pytest runs.  `doctest`: run the examples in the program's docstrings.
     `setup`: code run before the program (or, for a module, before the asserts): imports, helpers.
+    `command`: instead of all those, a program and its arguments, run in a copy of the whole project.
     """
 
     asserts: tuple[str, ...] = ()
     pytest_files: tuple[Path, ...] = ()
     doctest: bool = False
     setup: str = ""
+    command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         files = tuple(Path(path).absolute() for path in self.pytest_files)
@@ -32,6 +34,8 @@ class Suite:
                 raise FileNotFoundError(f"test file {path} does not exist")
         object.__setattr__(self, "asserts", as_tests(self.asserts))
         object.__setattr__(self, "pytest_files", files)
+        if self.command and (self.asserts or files or self.doctest or self.setup):
+            raise ValueError("a command is the only test of a suite that has one")
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,8 @@ class Limits:
     """What one run may use.  `memory_mb` is on top of what the warm interpreter has mapped already.
 
     `cpu_seconds` bounds processor time, which is the same however busy the machine is (on Linux; not at all elsewhere).
+    For a test command, it is that of its first process, `memory_mb` also what all its processes together may have
+    resident, `tasks` how many processes and threads there may be at a time, and `disk_mb` what it may write.
     """
 
     seconds: float = 2.0
@@ -46,6 +52,8 @@ class Limits:
     file_mb: int = 16
     open_files: int = 256
     cpu_seconds: float | None = None
+    tasks: int = 256
+    disk_mb: int = 256
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

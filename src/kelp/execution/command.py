@@ -1,0 +1,320 @@
+"""A command as the test: one run of it, from the process that becomes the command to what it says about the program.
+
+Other than in a run of Kelp's own (`child.py`), there is no judge: the program shares a process with whoever says that
+the tests have passed.  `observe` checks from outside what can be checked, against what the file as it is did.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from glob import glob
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kelp.execution import protection
+from kelp.execution.candidate import project_root
+from kelp.execution.observation import Observation, TestOutcome
+from kelp.execution.project_copy import ProjectCopy
+
+PLUGIN = str(Path(__file__).with_name("plugin"))
+_ASK = (  # of an interpreter: what it imports from, where the user's own packages are, and itself
+    "import site, sys\n"
+    "print(*sys.path, sys.prefix, sys.base_prefix, sys.exec_prefix, site.getuserbase(), sys.executable, sep='\\n')"
+)
+_PYTHON = os.path.dirname(sys.executable)
+_METER = 0.05  # seconds between two looks at what a run uses, if a look is cheap
+
+
+# The caller's side, before
+
+
+def root_of(module: Path) -> str:
+    """The project of the file, where the command is run: the first folder up with a mark of one, else the file's own.
+
+    Raises ValueError.
+    """
+    root = project_root(str(module))
+    if root == os.sep:
+        raise ValueError(f"{module} is in no folder that could be copied for a test command")
+    return root
+
+
+def plan(command: tuple[str, ...], module: Path) -> dict[str, Any]:
+    """What the server has to know of a command: where it runs, the file that it executes, the environment.
+
+    And what it may read of the machine, which is what the interpreter imports, as far as can be told.
+
+    Raises ValueError.
+    """
+    root, word = root_of(module), command[0]
+    program = shutil.which(os.path.join(root, word) if os.sep in word else word, path=_search_path())
+    if program is None:
+        raise ValueError(f"there is no program {word}" + (f" in {root}" if os.sep in word else " on the PATH"))
+    environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "VIRTUAL_ENV") if name in os.environ}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (PLUGIN, os.environ.get("PYTHONPATH"))))
+    environment["PATH"] = _search_path()
+    readable = ["/bin", "/sbin", *glob("/etc/python3*")]
+    own = _interpreter(program)
+    interpreter = own or shutil.which("python3", path=_search_path())
+    if interpreter is not None and _is_below(interpreter, root):  # of what is in the project, nothing runs out here
+        interpreter = os.path.realpath(interpreter)
+    if interpreter is not None and not _is_below(interpreter, root) and (said := _ask(interpreter)) is not None:
+        *paths, base, itself = said
+        folder = os.path.dirname(itself)
+        readable += [itself, os.path.realpath(itself), *paths]
+        environment["PYTHONUSERBASE"] = base  # the home is another one in the sandbox
+        environment["PATH"] = os.pathsep.join([folder, environment["PATH"]])
+        if os.sep not in word and own in (None, program):  # what pyenv puts on the PATH only leads to it
+            program = shutil.which(word, path=folder) or program
+    readable += [program, os.path.realpath(program)]  # and not their folder, which may be the home
+    readable = [path for path in readable if os.path.isabs(path) and path != os.sep]
+    return {"root": root, "program": program, "readable": readable, "environment": environment}
+
+
+def _interpreter(program: str) -> str | None:
+    """The Python that a program is, or is a script for."""
+    if os.path.basename(program).startswith("python"):
+        return program
+    with open(program, "rb") as file:
+        first = file.readline(512)
+    words = first[2:].decode("utf-8", "replace").split() if first.startswith(b"#!") else []
+    if words and os.path.basename(words[0]) == "env":
+        words = [path for word in words[1:2] if (path := shutil.which(word))]
+    return words[0] if words and os.path.basename(words[0]).startswith("python") else None
+
+
+def _ask(interpreter: str) -> list[str] | None:
+    """The lines that answer `_ASK`, where it does."""
+    try:
+        asked = [interpreter, "-c", _ASK]
+        done = subprocess.run(asked, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+    lines = done.stdout.splitlines()
+    return lines if done.returncode == 0 and len(lines) > 2 else None
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return os.path.abspath(path).startswith(os.path.join(folder, ""))
+
+
+def _search_path() -> str:
+    """The PATH, and last where Kelp's own Python is, and with it a pytest."""
+    return os.pathsep.join(filter(None, (os.environ.get("PATH"), _PYTHON)))
+
+
+# The run's own process
+
+
+def be_command(
+    config: Mapping[str, Any],
+    request: Mapping[str, Any],
+    copy: ProjectCopy,
+    secret: str,
+    *,
+    pipe: int,
+    key: int,
+    output: int,
+) -> NoReturn:
+    """Everything between the fork and the command, and then the command.  Raises OSError."""
+    os.setsid()
+    protection.die_with_parent()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    protection.unshare(protection.CLONE_NEWIPC)  # for each run its own: what is in it stays there
+    writable = copy.enter(config["module"], request["source"].encode("latin-1"))
+    os.chdir(config["root"])
+    active = {"resources": "rlimits, processes and their memory counted", "privileges": "none", "files": "none"}
+    active |= {"copy": "own mount namespace with an overlay", "calls": "none"}
+    ruleset = protection.confined(writable, [*config["readable"], PLUGIN])
+    protection.limit_resources(config["limits"])
+    if protection.drop_privileges():
+        active["privileges"] = "capabilities dropped, no_new_privs"
+        if ruleset is not None and protection.restrict_files(ruleset):
+            active["files"] = "Landlock: reads of libraries and project, writes to the project's copy only"
+    if protection.forbid_calls(read_only=True, processes=True):
+        active["calls"] = "seccomp: no sockets"
+    last = config["limits"]["open_files"]
+    keep = sorted((pipe, key))
+    for low, high in zip([2, *keep], [*keep, last]):
+        os.closerange(low + 1, high)
+    if request["kind"] == "probe":
+        for event in ({"event": "protections", "active": active}, {"event": "done"}):
+            os.write(pipe, (secret + json.dumps(event) + "\n").encode())
+        os._exit(0)
+    home = config["scratch"]
+    environment = config["environment"] | {
+        "LANG": "C.UTF-8",
+        "HOME": home,
+        "TMPDIR": home,
+        "PYTHONHASHSEED": "0",  # the same program gives the same observation
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTEST_ADDOPTS": "-p kelp_report",
+        "KELP_REPORT": f"{key} {pipe} {int(request['trace'])} {config['module']}",
+    }
+    os.set_inheritable(pipe, True)
+    os.set_inheritable(key, True)
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is executed would too
+        signal.signal(number, signal.SIG_DFL)
+    os.execve(config["program"], config["command"], environment)
+
+
+class Meter:
+    """What the processes of this one's process namespace use together, but for this one."""
+
+    def __init__(self, limits: Mapping[str, Any]):
+        self.tasks, self.memory = limits["tasks"], limits["memory_mb"] * 2**20
+        self.namespace = os.readlink("/proc/self/ns/pid")
+        self.own = os.readlink("/proc/self")
+        self.page = os.sysconf("SC_PAGE_SIZE")
+        self.due, self.pause = 0.0, _METER
+
+    def exceeded(self) -> str | None:
+        """What there is too much of: "tasks" or "memory"."""
+        now = time.monotonic()
+        if now < self.due:
+            return None
+        tasks = memory = 0
+        for pid in os.listdir("/proc"):
+            if pid.isdigit() and pid != self.own:
+                try:
+                    if os.readlink(f"/proc/{pid}/ns/pid") == self.namespace:
+                        facts = Path("/proc", pid, "stat").read_bytes().rpartition(b")")[2].split()
+                        tasks, memory = tasks + int(facts[17]), memory + int(facts[21]) * self.page  # proc(5)
+                except OSError:
+                    continue
+        took = time.monotonic() - now
+        self.pause = max(_METER, 20 * took)
+        self.due = now + took + self.pause
+        return "tasks" if tasks > self.tasks else "memory" if memory > self.memory else None
+
+
+# The caller's side, after
+
+
+def baseline(reply: Mapping[str, Any]) -> dict[str, Any]:
+    """What is held against later runs: which tests there were, which were skipped, and what files were changed."""
+    events = reply["events"]
+    names = [str(name) for event in events if event["event"] == "collected" for name in event["names"]]
+    outcomes = [event for event in events if event["event"] == "outcome"]
+    return {
+        "reported": any(event["event"] == "hello" for event in events),
+        "tests": list(dict.fromkeys(names + [str(event["name"]) for event in outcomes])),
+        "skipped": [str(event["name"]) for event in outcomes if event["status"] == "skip"],
+        "ran": [str(event["name"]) for event in outcomes if event["status"] != "skip"],
+        "changed": reply["changed"],
+    }
+
+
+def observe(
+    reply: Mapping[str, Any], before: Mapping[str, Any], command: Iterable[str], module: str, how: str
+) -> Observation:
+    """What a run of the command says about the program, `before` being its `baseline`; `how` it ended, in words.
+
+    Raises KeyError, TypeError or ValueError where the report makes no sense.
+    """
+    events: list[dict[str, Any]] = reply["events"]
+    reported = any(event["event"] == "hello" for event in events)
+    facts: dict[str, Any] = {"seconds": float(reply["seconds"]), "output": reply["output"]}
+    tampered = [name for name in reply["changed"] if name not in before["changed"]]
+    if tampered:
+        said = f"the program changed files of its project: {', '.join(tampered[:3])}"
+        return Observation((), error=said, not_run=max(1, len(before["tests"])), **facts)
+    if not reported and before["reported"]:
+        return Observation((), error=f"pytest did not report; the command {how}", not_run=len(before["tests"]), **facts)
+    if not reported:
+        return Observation((_plain(reply, shlex.join(command), module, how),), **facts)
+
+    outcomes: dict[str, TestOutcome] = {}
+    begun: dict[str, set[int]] = {}
+    latest = ""
+    expected = list(before["tests"])
+    error: str | None = None
+    line: int | None = None
+    for event in events:
+        match event["event"]:
+            case "collected":
+                expected += [str(name) for name in event["names"]]
+            case "begin":
+                latest = str(event["name"])
+                begun[latest] = set()
+            case "line" if latest:
+                begun.setdefault(latest, set()).add(int(event["line"]))
+            case "outcome":
+                name = str(event["name"])
+                outcomes[name] = _outcome(event, frozenset(begun.pop(name, ())), name in before["ran"])
+            case "error" if error is None:
+                error = _text(event["sentence"])
+                line = None if event["line"] is None else int(event["line"])
+    timeout = reply["ended"] == "deadline" or reply["status"] == -signal.SIGXCPU
+    for name, lines in begun.items():
+        if timeout:
+            outcomes[name] = TestOutcome(name, "timeout", message=f"the command {how}", lines=frozenset(lines))
+        else:
+            outcomes[name] = TestOutcome(
+                name, "error", exception="ProcessDied", message=f"the command {how}", lines=frozenset(lines)
+            )
+    functions = {_function(name) for name in outcomes}
+    # Of the file as it is, not those with other parameters: they may be the program's.
+    missing = {name for name in expected if name not in outcomes}
+    missing -= {name for name in missing if name in before["tests"] and _function(name) in functions}
+    finished = any(event["event"] == "finished" for event in events)
+    if error is None and not begun:
+        if not finished or (reply["ended"] != "exit"):
+            error = f"the command {how}, and its tests were not over"
+            line = next(reversed(_lines_named(reply["output"], module)), None)
+        elif not expected and not outcomes:
+            error = "no tests were found"
+        elif reply["status"] != 0 and not missing and all(o.status in ("pass", "skip") for o in outcomes.values()):
+            error = f"every test passed, but the command {how}"
+    return Observation(tuple(outcomes.values()), error=error, error_line=line, not_run=len(missing), **facts)
+
+
+def _outcome(event: Mapping[str, Any], lines: frozenset[int], ran_before: bool) -> TestOutcome:
+    status, message = event["status"], _text(event.get("message"))
+    if status == "skip" and ran_before:
+        status, message = "error", "it was skipped, and was not with the file as it is"
+    texts = {name: _text(event.get(name)) for name in ("call", "got", "expected", "exception")}
+    line = None if event.get("line") is None else int(event["line"])
+    return TestOutcome(
+        str(event["name"]), status, float(event["seconds"]), message=message, line=line, lines=lines, **texts
+    )
+
+
+def _plain(reply: Mapping[str, Any], name: str, module: str, how: str) -> TestOutcome:
+    """The one test that a command is which does not run pytest: it has passed if it ended with status 0."""
+    seconds, lines = float(reply["seconds"]), _lines_named(reply["output"], module)
+    if reply["ended"] == "exit" and reply["status"] == 0:
+        return TestOutcome(name, "pass", seconds)
+    if reply["ended"] == "deadline" or reply["status"] == -signal.SIGXCPU:
+        return TestOutcome(name, "timeout", seconds, message=f"the command {how}", lines=frozenset(lines))
+    said = [text for text in reply["output"].splitlines() if text.strip()]
+    message = f"the command {how}" + (f": {said[-1].strip()[:200]}" if said else "")
+    return TestOutcome(
+        name, "fail", seconds, message=message, line=lines[-1] if lines else None, lines=frozenset(lines)
+    )
+
+
+def _lines_named(output: str, module: str) -> list[int]:
+    """The lines of the program that tracebacks in the output name."""
+    name = re.escape(os.path.basename(module))
+    return [int(number) for number in re.findall(rf'(?m)(?:^|[\s"/]){name}(?:", line |:)(\d+)', output)]
+
+
+def _text(value: object) -> str | None:
+    """As text that can be encoded: what a program makes may hold lone surrogates."""
+    return None if value is None else str(value).encode("utf-8", "replace").decode()
+
+
+def _function(test: str) -> str:
+    return test.partition("[")[0]

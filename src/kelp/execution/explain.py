@@ -1,0 +1,84 @@
+"""An observation as a person reads it."""
+
+import re
+from collections import Counter
+
+from kelp.execution.observation import Observation, TestOutcome, shorten
+
+_SHOWN = {"pass": "pass", "fail": "FAIL", "error": "ERROR", "timeout": "TIMEOUT", "skip": "skip"}
+_COUNTED = {"pass": "passed", "fail": "failed", "error": "error", "timeout": "timeout", "skip": "skipped"}
+_WIDTH = 116
+_ALL_LISTED = 40  # tests; of more, those that passed are only counted
+_OUTPUT = 12  # lines kept of what was printed
+_PROGRESS = re.compile(r"[.FEsxX]*( +\[ *\d+%\])?\s*")  # of pytest
+_REPORTS = "short test summary info ="
+
+
+def explain(observation: Observation, source: bytes, file: str, *, coverage: bool = False) -> str:
+    """Every test, why the first of them failed, what was printed, and the counts; lines are those of `source`."""
+    outcomes = observation.outcomes
+    listed = [o for o in outcomes if len(outcomes) <= _ALL_LISTED or o.status != "pass"]
+    lines = [f"{_SHOWN[o.status]:8}{o.seconds:8.3f} s  {shorten(o.name, _WIDTH - 20)}" for o in listed]
+    parts = ["\n".join(lines)] if lines else []
+    parts += failures(observation, source, file)
+    if coverage and (observation.lines_failing or observation.lines_passing):
+        parts.append(covered(observation, source, file))
+    return "\n\n".join([*parts, counts(observation)]) + "\n"
+
+
+def failures(observation: Observation, source: bytes, file: str, most: int = 5) -> list[str]:
+    """A paragraph for what kept the tests from running, for each of the first failures, and for what was printed."""
+    code = source.decode("utf-8", "replace").splitlines()
+
+    def at(line: int | None) -> list[str]:
+        known = line is not None and 1 <= line <= len(code)
+        return [f"  {file}:{line}: {shorten(code[line - 1], 80)}"] if known and line is not None else []
+
+    parts = []
+    if observation.error is not None:
+        parts.append("\n".join([shorten(observation.error, 2 * _WIDTH), *at(observation.error_line)]))
+    failed = [outcome for outcome in observation.outcomes if outcome.status not in ("pass", "skip")]
+    for outcome in failed[:most]:
+        parts.append("\n".join([shorten(outcome.name, _WIDTH), *_why(outcome), *at(outcome.line)]))
+    if len(failed) > most:
+        parts.append(f"... and {len(failed) - most} more.")
+    printed = [line.rstrip()[:_WIDTH] for line in observation.output.splitlines() if not _PROGRESS.fullmatch(line)]
+    if _REPORTS in observation.output and observation.error is None:
+        printed = []  # pytest's own report, which says the same again
+    if printed and (failed or observation.error is not None):
+        cut = [f"... ({len(printed) - _OUTPUT} lines before)"] if len(printed) > _OUTPUT else []
+        parts.append("\n".join(f"  | {line}" for line in cut + printed[-_OUTPUT:]))
+    return parts
+
+
+def _why(outcome: TestOutcome) -> list[str]:
+    """The first comparison that did not hold, or the exception."""
+    call = shorten(outcome.call, _WIDTH) if outcome.call and outcome.call != outcome.name else None
+    if outcome.got is not None and outcome.expected is not None:
+        lines = ["  " + (call or shorten(outcome.name, _WIDTH)), f"    got       {shorten(outcome.got, _WIDTH)}"]
+        return [*lines, f"    expected  {shorten(outcome.expected, _WIDTH)}"]
+    said = ": ".join(part for part in (outcome.exception, outcome.message) if part) or _COUNTED[outcome.status]
+    if outcome.status == "timeout":
+        said = outcome.message or "it did not end"
+    return [*([f"  {call}"] if call else []), f"  {shorten(said, 2 * _WIDTH)}"]
+
+
+def covered(observation: Observation, source: bytes, file: str) -> str:
+    """The lines that tests ran, with a mark for those that only failing or only passing ones did."""
+    failing, passing = observation.lines_failing, observation.lines_passing
+    lines = [f"Lines of {file} that tests ran (- only failing ones, + only passing ones):"]
+    for number, text in enumerate(source.decode("utf-8", "replace").splitlines(), 1):
+        if number in failing | passing:
+            mark = " " if number in failing & passing else "-" if number in failing else "+"
+            lines.append(f"{number:6} {mark} {text[:_WIDTH]}")
+    return "\n".join(lines)
+
+
+def counts(observation: Observation) -> str:
+    """`3 tests: 1 passed, 2 failed (0.04 s)`."""
+    by_status = Counter[str](outcome.status for outcome in observation.outcomes)
+    said = [f"{by_status[status]} {word}" for status, word in _COUNTED.items() if by_status[status]]
+    if observation.not_run:
+        said.append(f"{observation.not_run} not run")
+    total = f"{observation.total} test{'' if observation.total == 1 else 's'}"
+    return f"{total}: {', '.join(said) or 'none ran'} ({observation.seconds:.2f} s)"

@@ -1,0 +1,208 @@
+"""A pytest plugin that tells Kelp about the session it is loaded into by `-p kelp_report`.
+
+It runs in the project's own interpreter, which may know nothing of Kelp: it needs pytest 7 and Python 3.9.  It shares
+the process with the program under test, so what it says is believed only as far as `command.py` can check it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import linecache
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+_LIMIT = 400  # characters kept of a repr or a message
+
+
+def _text(make: Callable[[Any], str], value: Any) -> str:
+    try:
+        return make(value)[:_LIMIT]
+    except BaseException as error:
+        return f"<{type(value).__name__} whose text raises {type(error).__name__}>"
+
+
+class _Program:
+    """The file under repair: its lines in tracebacks, and those that are executed."""
+
+    def __init__(self, path: str, tell: Callable[..., None]):
+        self.path, self.name, self.tell = path, os.path.basename(path), tell
+        self.known: dict[str, bool] = {}
+        self.seen: set[int] | None = None  # the lines that the running test has executed
+
+    def is_at(self, path: str) -> bool:
+        if path not in self.known:
+            self.known[path] = os.path.basename(path) == self.name and os.path.realpath(path) == self.path
+        return self.known[path]
+
+    def line_of(self, error: BaseException) -> tuple[int | None, bool]:
+        """The innermost line of the program on the traceback, and whether nothing else is below it."""
+        line, innermost, traceback = None, False, error.__traceback__
+        while traceback is not None:
+            innermost = self.is_at(traceback.tb_frame.f_code.co_filename)
+            line = traceback.tb_lineno if innermost else line
+            traceback = traceback.tb_next
+        if isinstance(error, SyntaxError) and error.filename and self.is_at(error.filename):
+            line = error.lineno
+        return line, innermost
+
+    def executed(self, line: int) -> None:
+        if self.seen is not None and line not in self.seen:
+            self.seen.add(line)
+            self.tell(event="line", line=line)
+
+    def trace(self) -> None:
+        """From now on, tell the lines; whatever else traces this process is put back by `untrace`."""
+        self.seen = set()
+
+        def local(frame: Any, event: str, _argument: Any) -> Any:
+            if event == "line":
+                self.executed(frame.f_lineno)
+            return local
+
+        def entered(frame: Any, _event: str, _argument: Any) -> Any:
+            return local if self.is_at(frame.f_code.co_filename) else None
+
+        self.before = sys.gettrace()
+        threading.settrace(entered)
+        sys.settrace(entered)
+
+    def untrace(self) -> None:
+        sys.settrace(self.before)
+        threading.settrace(self.before)
+        self.seen = None
+
+
+class _Reporter:
+    def __init__(self, tell: Callable[..., None], program: _Program, traced: bool):
+        self.tell, self.program, self.traced = tell, program, traced
+        self.began: dict[str, float] = {}
+        self.status: dict[str, str] = {}
+        self.facts: dict[str, dict[str, Any]] = {}
+        self.compared: tuple[str, str, str] | None = None
+
+    # Collecting
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.tell(event="collected", names=[item.nodeid for item in session.items])
+
+    def pytest_exception_interact(self, node: Any, call: Any) -> None:
+        if isinstance(node, pytest.Collector):
+            raised = call.excinfo.value
+            error = raised.__cause__ or raised  # pytest wraps what an import raised
+            line = self.program.line_of(error)[0]
+            at = "" if line is None else f" line {line}"
+            sentence = f"{type(error).__name__}{at}: {_text(str, error)} (while importing {node.nodeid or 'the tests'})"
+            self.tell(event="error", sentence=sentence, line=line)
+
+    # Running
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.began[nodeid], self.compared = time.perf_counter(), None
+        self.tell(event="begin", name=nodeid)
+
+    @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Iterator[None]:
+        if self.traced:
+            self.program.trace()
+        yield
+        if self.traced:
+            self.program.untrace()
+
+    def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
+        self.compared = (op, _text(repr, left), _text(repr, right))
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Iterator[None]:
+        yield
+        if call.excinfo is not None and item.nodeid not in self.facts:
+            self.facts[item.nodeid] = self.explain(call.excinfo.value, call.when, str(item.path))
+
+    def explain(self, error: BaseException, when: str, test_file: str) -> dict[str, Any]:
+        line, innermost = self.program.line_of(error)
+        failed = isinstance(error, (AssertionError, pytest.fail.Exception)) and when == "call" and not innermost
+        facts: dict[str, Any] = {"status": "fail" if failed else "error", "line": line}
+        facts.update(exception=type(error).__name__, message=_text(str, error))
+        traceback, statement = error.__traceback__, None
+        while traceback is not None:
+            if traceback.tb_frame.f_code.co_filename == test_file:
+                statement = linecache.getline(test_file, traceback.tb_lineno).strip()
+            traceback = traceback.tb_next
+        sides = _sides(statement or "")
+        if sides:
+            facts["call"] = next((side for side in sides if "(" in side), sides[0])
+        if failed and len(sides) == 2 and self.compared and self.compared[0] == "==":
+            values = self.compared[1:]
+            facts["got"], facts["expected"] = values if facts["call"] == sides[0] else values[::-1]
+        return facts
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.failed:
+            self.status[report.nodeid] = "fail" if report.when == "call" else "error"
+        elif report.skipped:
+            self.status.setdefault(report.nodeid, "skip")
+        elif report.when == "call":
+            self.status.setdefault(report.nodeid, "pass")
+        if report.failed and report.nodeid not in self.facts:  # it ran in another process
+            crash = getattr(report.longrepr, "reprcrash", None)
+            self.facts[report.nodeid] = {"message": str(getattr(crash, "message", ""))[:_LIMIT]}
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        status, facts = self.status.pop(nodeid, "error"), self.facts.pop(nodeid, {})
+        if status == "skip" and facts.get("line") is not None:  # a program has no say in whether it is tested
+            status, facts["message"] = "error", "skipped its own test"
+        if status in ("pass", "skip"):
+            facts = {}
+        facts = dict({"status": status}, **facts)
+        self.tell(event="outcome", name=nodeid, seconds=time.perf_counter() - self.began.get(nodeid, 0), **facts)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        self.tell(event="finished")
+
+
+def _sides(statement: str) -> list[str]:
+    """The source of an assert's expression, or of both sides where it compares."""
+    try:
+        test = vars(ast.parse(statement).body[0])["test"]
+    except (SyntaxError, ValueError, IndexError, KeyError):
+        return []
+    parts = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
+    return [ast.get_source_segment(statement, part) or "" for part in parts]
+
+
+def _connect() -> tuple[Callable[..., None], str, bool] | None:
+    """A function that sends one event, and what else Kelp says; None in all but the first pytest process."""
+    said = os.environ.pop("KELP_REPORT", "")
+    os.environ.pop("PYTEST_ADDOPTS", None)  # of a session inside a test, nobody wants to know
+    try:
+        key_pipe, pipe, traced, path = said.split(" ", 3)
+        key = os.read(int(key_pipe), 64)
+        os.close(int(key_pipe))
+        os.set_inheritable(int(pipe), False)
+    except (OSError, ValueError):
+        return None
+    lock = threading.Lock()
+
+    def tell(**event: object) -> None:
+        line = key + json.dumps(event).encode() + b"\n"
+        with lock:
+            while line:
+                line = line[os.write(int(pipe), line) :]
+
+    return (tell, path, traced == "1") if key else None
+
+
+def pytest_addoption(pluginmanager: Any) -> None:
+    """Called as soon as this file is loaded, which is before any of the project's own is."""
+    connection = _connect()
+    if connection is not None:
+        tell, path, traced = connection
+        tell(event="hello")
+        pluginmanager.register(_Reporter(tell, _Program(path, tell), traced), "kelp_reporter")

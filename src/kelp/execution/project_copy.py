@@ -1,0 +1,138 @@
+"""A copy of a whole project that costs nothing: an overlay over its folder, at the folder's own path.
+
+What a run writes goes to a small file system in memory, which is thrown away with it, so nothing can leak from one
+run to the next.  Everything that names the project by its path (an environment inside it, an editable install) finds
+the copy.  See mount_namespaces(7) and https://docs.kernel.org/filesystems/overlayfs.html.
+"""
+
+import contextlib
+import errno
+import os
+from pathlib import Path
+
+from kelp.execution import protection
+
+_CACHES = (".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache", ".coverage", ".cache", ".benchmarks", ".git")
+# What Python and pytest read on their own wherever they find it.
+_IMPLICIT = frozenset(
+    "conftest.py pytest.ini .pytest.ini pytest.toml pyproject.toml tox.ini setup.cfg sitecustomize.py usercustomize.py "
+    "pytest.py unittest.py".split()
+)
+_SEEN_AT_MOST = 100_000  # files that a run has written
+
+
+class ProjectCopy:
+    """For the process that starts the runs: the disk that a run writes to, and what it has changed of the project.
+
+    `root` is the project, `folder` one of the sandbox's own with an empty `work`, which becomes the run's home.
+    """
+
+    def __init__(self, root: str, folder: str, disk_mb: int):
+        self.root, self.folder, self.disk_mb = root, folder, disk_mb
+        self.disk = os.path.join(folder, "disk")
+        os.mkdir(self.disk, 0o700)
+
+    def begin(self) -> None:
+        """A disk with nothing on it.  Raises OSError."""
+        options = f"size={self.disk_mb}m,nr_inodes={self.disk_mb * 128},mode=0700"
+        protection.mount("tmpfs", self.disk, "tmpfs", protection.MS_NOSUID | protection.MS_NODEV, options)
+        for name in ("upper", "work", "home", "shm"):
+            os.mkdir(os.path.join(self.disk, name), 0o700)
+
+    def end(self) -> None:
+        with contextlib.suppress(OSError):
+            protection.unmount(self.disk)
+
+    def enter(self, module: str, source: bytes) -> list[str]:
+        """In the run's process, before it is confined: see the copy, in it `source` as the file `module`.
+
+        The folders that may be written to.  Raises OSError.
+        """
+        if not protection.own_mounts():
+            raise OSError(0, "no mount namespace")
+        root, disk = os.open(self.root, os.O_PATH), os.open(self.disk, os.O_PATH)
+        below, inside = f"/proc/self/fd/{root}", f"/proc/self/fd/{disk}"  # names need no escaping then
+        before = os.stat(self.root).st_dev
+        options = f"userxattr,lowerdir={below},upperdir={inside}/upper,workdir={inside}/work"
+        protection.mount("overlay", self.root, "overlay", protection.MS_NOSUID | protection.MS_NODEV, options)
+        if os.stat(self.root).st_dev == before or os.stat(os.path.dirname(module)).st_dev == before:
+            raise OSError(0, "the file is not in the copy", module)
+        home = os.path.join(self.folder, "work")
+        os.makedirs(home, 0o700, exist_ok=True)  # it is in the project's copy where the sandbox's folder is
+        protection.mount(f"{inside}/home", home, None, protection.MS_BIND)
+        writable = [self.root, home]
+        if os.path.isdir("/dev/shm") and not f"{self.root}/".startswith("/dev/shm/"):
+            protection.mount(f"{inside}/shm", "/dev/shm", None, protection.MS_BIND)  # locks of multiprocessing
+            writable.append("/dev/shm")
+        old = os.stat(module)
+        try:
+            with open(module, "r+b") as file:
+                file.truncate()
+                file.write(source)
+        except OSError as error:
+            if error.errno == errno.EOVERFLOW:  # the user namespace does not know them
+                raise OSError(error.errno, "this or its folder is of another user or group", module) from None
+            raise
+        os.utime(module, ns=(old.st_atime_ns, old.st_mtime_ns + 2 * 10**9))
+        for compiled in _compiled(module):  # it may be as old and as long as the source
+            compiled.unlink()
+        return writable
+
+    def changed(self, module: str, source: bytes) -> list[str]:
+        """What a run has written over or taken away of the project, or put where Python and pytest look by themselves.
+
+        Not the file under repair itself, if it holds its `source`; not caches.
+        """
+        try:
+            return self._changed(module, source)
+        except (OSError, RecursionError) as error:
+            return [f"(cannot be looked at: {error.strerror if isinstance(error, OSError) else error})"]
+
+    def _changed(self, module: str, source: bytes) -> list[str]:
+        ours = {module, *map(str, _compiled(module))}
+        found = []
+        for path, entry in self._written():
+            name = os.path.relpath(path, self.root)
+            if path == module:
+                if not entry.is_file(follow_symlinks=False) or Path(entry.path).read_bytes() != source:
+                    found.append(name)
+            elif path not in ours and (
+                _is_opaque(entry) if _is_folder(entry) else entry.name in _IMPLICIT or os.path.lexists(path)
+            ):
+                found.append(name)
+        return sorted(found)
+
+    def _written(self) -> "list[tuple[str, os.DirEntry[str]]]":
+        """Everything on the disk of the project's copy: its path in the project, and the entry."""
+        found = []
+        left = [(os.path.join(self.disk, "upper"), self.root)]
+        while left:
+            folder, path = left.pop()
+            for entry in os.scandir(folder):
+                if entry.name.startswith(_CACHES):
+                    continue
+                here = os.path.join(path, entry.name)
+                found.append((here, entry))
+                if _is_folder(entry):
+                    os.chmod(entry.path, 0o700)
+                    left.append((entry.path, here))
+            if len(found) > _SEEN_AT_MOST:
+                raise OSError(0, "more files than can be looked at")
+        return found
+
+
+def _compiled(module: str) -> list[Path]:
+    folder, name = os.path.split(module)
+    return [*Path(folder, "__pycache__").glob(f"{Path(name).stem}.*.pyc")]
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _is_opaque(entry: "os.DirEntry[str]") -> bool:
+    """Whether a folder has been taken away and made anew: it hides what the project has there."""
+    for kind in ("user", "trusted"):
+        with contextlib.suppress(OSError):
+            return os.getxattr(entry.path, f"{kind}.overlay.opaque") == b"y"
+    return False
