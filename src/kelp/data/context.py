@@ -1,12 +1,16 @@
 """What a function needs of its module, and of the modules that one imports from, so that it can run on its own.
 
 Nothing is imported: names are followed through the texts. The context of a function is source code: imports of the
-standard library, then the constants, helper functions and classes its free names lead to, dependencies first.
+standard library, then the constants, helper functions and classes its free names lead to, dependencies first. That of
+a method has its class, too, so that there is something to call it with. Of a class only the methods that some of this
+code speaks of are taken along.
 """
 
 import ast
 import builtins
+import copy
 import io
+import re
 import symtable
 import sys
 import textwrap
@@ -17,10 +21,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
 
-from kelp.data.record import body_without_docstring
+from kelp.data.record import FunctionNode, body_without_docstring
 
 MAX_CONTEXT = 6000  # characters
 MAX_CONSTANT = 1000  # characters of one module-level constant
+_IMPLIED = re.compile(r"__\w+__$")  # methods that are called without being named
+_SPOKEN_OF = re.compile(r"\.\s*([^\W\d]\w*)|['\"]([^\W\d]\w*)['\"]")
 BUILTINS = frozenset(dir(builtins))
 STDLIB = sys.stdlib_module_names - {"__future__"}
 
@@ -49,6 +55,7 @@ class Module:
 class Code:
     text: str
     is_import: bool = False
+    is_class: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ class Library:
     def __init__(self, modules: Iterable[Module]):
         self._modules = {(m.package, m.dotted): m for m in modules}
         self._parsed: dict[tuple[str, str], Names | None] = {}
-        self._dead_ends: set[tuple[str, str]] = set()  # (origin, name) that needs a name which leads nowhere
+        self._slim: dict[tuple[int, frozenset[str]], str] = {}  # classes with some of their methods
 
     def names(self, module: Module) -> Names | None:
         """None where the module does not parse."""
@@ -96,38 +103,71 @@ class Library:
 
         None where a name leads nowhere, has two meanings, or all is too long.
         """
-        code: dict[str, Code] = {}
-
-        def add(module: Module, name: str) -> bool:
-            """Take in what the name needs and then its own code; False where a name leads nowhere."""
-            if name == own:
-                return True
-            found = None if (module.origin, name) in self._dead_ends else self._resolve(module, name, depth=8)
-            if found is None:
-                return False
-            home, definition = found
-            if name in code:
-                if code[name] != definition:
-                    raise _Unusable
-                return True
-            code[name] = definition  # seen, so that recursion ends; its place comes after what it needs
-            if not all(add(home, needed) for needed in sorted(free_names(definition.text) - {name})):
-                self._dead_ends.add((module.origin, name))
-                return False
-            code[name] = code.pop(name)
-            if sum(len(c.text) for c in code.values()) > MAX_CONTEXT:
-                raise _Unusable
-            return True
-
-        try:
-            if not all(add(module, name) for name in sorted(free_names(source))):
-                return None
-        except _Unusable:
+        needed = free_names(source)
+        owner = self._owner(module, source, own)
+        if owner is not None and own in needed:  # a function of the module, which the method would stand in for
             return None
+        code = self._needed(module, source, own, sorted(needed))
+        if code is None:
+            return None
+        # what calls of it take: its class, and what the examples in its docstring are made with
+        for name in [*([owner] if owner else ()), *sorted(_in_examples(source) - needed)]:
+            code = self._needed(module, source, own, [name], code) or code
         imports = sorted({c.text for c in code.values() if c.is_import})
         return "".join([*imports, *(c.text for c in code.values() if not c.is_import)])
 
-    def _resolve(self, module: Module, name: str, depth: int) -> tuple[Module, Code] | None:
+    def _owner(self, module: Module, source: str, own: str) -> str | None:
+        """The class at the module's top level that has this source as a method."""
+        names = self.names(module)
+        for name, node in names.by_name.items() if names else ():
+            if isinstance(node, ast.ClassDef):
+                for method in node.body:
+                    if isinstance(method, ast.FunctionDef) and method.name == own:
+                        if dedented(names.lines, method) == source:
+                            return name
+        return None
+
+    def _needed(
+        self, module: Module, source: str, own: str, wanted: Iterable[str], given: dict[str, Code] = {}
+    ) -> dict[str, Code] | None:
+        """The code of the wanted names after what is given; None where one leads nowhere or all is too long."""
+        spoken_of = _spoken_of(source) | {own}  # names that some of the code calls methods by
+        while True:
+            code = dict(given)
+            try:
+                if not all(self._add(code, module, name, own, spoken_of) for name in wanted):
+                    return None
+            except _Unusable:
+                return None
+            grown = spoken_of.union(*(_spoken_of(c.text) for c in code.values() if not c.is_import))
+            if grown == spoken_of or not any(c.is_class for c in code.values()):
+                return code
+            spoken_of = grown
+
+    def _add(self, code: dict[str, Code], module: Module, name: str, own: str, spoken_of: frozenset[str]) -> bool:
+        """Take in what the name needs and then its own code; False where a name leads nowhere."""
+        if name == own:
+            return True
+        found = self._resolve(module, name, depth=8, spoken_of=spoken_of)
+        if found is None:
+            return False
+        home, definition = found
+        if name in code:
+            if code[name] != definition:
+                raise _Unusable
+            return True
+        code[name] = definition  # seen, so that recursion ends; its place comes after what it needs
+        for needed in sorted(free_names(definition.text) - {name}):
+            if not self._add(code, home, needed, own, spoken_of):
+                return False
+        code[name] = code.pop(name)
+        if sum(len(c.text) for c in code.values()) > MAX_CONTEXT:
+            raise _Unusable
+        return True
+
+    def _resolve(
+        self, module: Module, name: str, depth: int, spoken_of: frozenset[str]
+    ) -> tuple[Module, Code] | None:
         """The code a name stands for in a module, and the module that code is from."""
         names = self.names(module)
         if names is None or depth == 0:
@@ -135,17 +175,36 @@ class Library:
         match names.by_name.get(name):
             case Code() as code:
                 return module, code
+            case ast.ClassDef() as node:
+                return module, Code(self._slimmed(node, spoken_of), is_class=True)
             case ast.stmt() as node:
                 source = dedented(names.lines, node)
                 return (module, Code(_without_docstring(source))) if source else None
             case Link(module=dotted, name=original):
                 other = self._modules.get((module.package, dotted))
-                return self._resolve(other, original, depth - 1) if other and original == name else None
+                if other is None or original == name:
+                    return self._resolve(other, original, depth - 1, spoken_of) if other else None
+                return other, Code(f"{name} = {original}\n")
         for dotted in names.stars:
             other = self._modules.get((module.package, dotted))
-            if other and (found := self._resolve(other, name, depth - 1)):
+            if other and (found := self._resolve(other, name, depth - 1, spoken_of)):
                 return found
         return None
+
+    def _slimmed(self, node: ast.ClassDef, spoken_of: frozenset[str]) -> str:
+        """The class without docstrings and without the methods that nothing speaks of."""
+        methods = [s for s in node.body if isinstance(s, FunctionNode)]
+        others = [s for s in node.body if not isinstance(s, FunctionNode | ast.Expr)]
+        inside = {n.id for s in others for n in ast.walk(s) if isinstance(n, ast.Name)}  # x = property(get_x)
+        kept = {m.name for m in methods if m.name in spoken_of or m.name in inside or _IMPLIED.match(m.name)}
+        key = (id(node), frozenset(kept))
+        if key not in self._slim:
+            body = [s for s in node.body if s in others or (s in methods and s.name in kept)]
+            body = [_undocumented(s) if isinstance(s, FunctionNode) else s for s in body]
+            slim = copy.copy(node)
+            slim.body = body or [ast.Pass()]
+            self._slim[key] = ast.unparse(slim) + "\n"
+        return self._slim[key]
 
 
 @lru_cache(maxsize=20_000)
@@ -161,6 +220,32 @@ def free_names(source: str) -> frozenset[str]:
                 free.add(symbol.get_name())
         tables.extend(table.get_children())
     return frozenset(free - BUILTINS)
+
+
+@lru_cache(maxsize=20_000)
+def _spoken_of(text: str) -> frozenset[str]:
+    """Names that stand behind a dot, or alone in a string as for getattr."""
+    return frozenset(found[1] or found[2] for found in _SPOKEN_OF.finditer(text))
+
+
+def _in_examples(source: str) -> frozenset[str]:
+    """Names that the examples in the docstring read and neither define nor import."""
+    examples = "".join(
+        line.split(" ", 1)[1] + "\n" for line in map(str.strip, source.split("\n")) if line.startswith((">>> ", "... "))
+    )
+    try:
+        return free_names(examples)
+    except (SyntaxError, ValueError):
+        return frozenset()
+
+
+def _undocumented(node: FunctionNode) -> FunctionNode:
+    body = body_without_docstring(node)
+    if body is node.body or not body:
+        return node
+    slim = copy.copy(node)
+    slim.body = body
+    return slim
 
 
 def dedented(lines: list[str], node: Definition) -> str | None:
