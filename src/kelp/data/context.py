@@ -16,13 +16,14 @@ import sys
 import textwrap
 import tokenize
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
 
 from kelp.data.record import FunctionNode, body_without_docstring
 
+POSTPONED = "from __future__ import annotations\n"  # begins a context: its annotations need no names
 MAX_CONTEXT = 6000  # characters
 MAX_CONSTANT = 1000  # characters of one module-level constant
 _IMPLIED = re.compile(r"__\w+__$")  # methods that are called without being named
@@ -107,33 +108,41 @@ class Library:
         owner = self._owner(module, source, own)
         if owner is not None and own in needed:  # a function of the module, which the method would stand in for
             return None
-        code = self._needed(module, source, own, sorted(needed))
+        evaluated = free_names(POSTPONED + source)
+        code = self._needed(module, source, own, sorted(evaluated))
         if code is None:
             return None
+        for name in sorted(needed - evaluated):  # in annotations only, where any class does
+            found = self._needed(module, source, own, [name], code)
+            if found is None and re.search(rf"\b{name}\.", source):
+                return None
+            code = found or code | {name: Code(f"class {name}:\n    pass\n")}
         # what calls of it take: its class, and what the examples in its docstring are made with
         for name in [*([owner] if owner else ()), *sorted(_in_examples(source) - needed)]:
             code = self._needed(module, source, own, [name], code) or code
         imports = sorted({c.text for c in code.values() if c.is_import})
-        return "".join([*imports, *(c.text for c in code.values() if not c.is_import)])
+        context = "".join([*imports, *(c.text for c in code.values() if not c.is_import)])
+        return POSTPONED + context if any(not c.is_import for c in code.values()) else context
 
     def _owner(self, module: Module, source: str, own: str) -> str | None:
         """The class at the module's top level that has this source as a method."""
         names = self.names(module)
-        for name, node in names.by_name.items() if names else ():
+        if names is None:
+            return None
+        for name, node in names.by_name.items():
             if isinstance(node, ast.ClassDef):
-                for method in node.body:
-                    if isinstance(method, ast.FunctionDef) and method.name == own:
-                        if dedented(names.lines, method) == source:
-                            return name
+                methods = [s for s in node.body if isinstance(s, ast.FunctionDef) and s.name == own]
+                if any(dedented(names.lines, method) == source for method in methods):
+                    return name
         return None
 
     def _needed(
-        self, module: Module, source: str, own: str, wanted: Iterable[str], given: dict[str, Code] = {}
+        self, module: Module, source: str, own: str, wanted: Iterable[str], given: Mapping[str, Code] | None = None
     ) -> dict[str, Code] | None:
         """The code of the wanted names after what is given; None where one leads nowhere or all is too long."""
         spoken_of = _spoken_of(source) | {own}  # names that some of the code calls methods by
         while True:
-            code = dict(given)
+            code = dict(given or {})
             try:
                 if not all(self._add(code, module, name, own, spoken_of) for name in wanted):
                     return None
@@ -157,7 +166,7 @@ class Library:
                 raise _Unusable
             return True
         code[name] = definition  # seen, so that recursion ends; its place comes after what it needs
-        for needed in sorted(free_names(definition.text) - {name}):
+        for needed in sorted(free_names(POSTPONED + definition.text) - {name}):
             if not self._add(code, home, needed, own, spoken_of):
                 return False
         code[name] = code.pop(name)

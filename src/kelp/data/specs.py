@@ -1,97 +1,240 @@
 """Executable specs for functions that have no tests: asserts that record what the clean function does.
 
 Calls come from the docstring's examples and from `inputs`; the function itself, run in the sandbox, says what they
-give. Kept are calls whose value is short, survives repr, and is the same when run again.
+give. Kept are calls whose value is short, survives repr, and is the same when run again, and of those the ones that
+near misses of the function fail.
 """
 
 import ast
 import dataclasses
+import multiprocessing
 import random
 import re
+import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from queue import SimpleQueue
+from dataclasses import dataclass
 
 from kelp.data import inputs
+from kelp.data.context import POSTPONED
 from kelp.data.record import Record
 from kelp.diffusion.mutations import near_misses
 from kelp.execution import CallResult, Limits, Sandbox
 from kelp.syntax.program import parse
 
-LIMITS = Limits(seconds=0.7, memory_mb=512)
+LIMITS = Limits(seconds=10, memory_mb=512)  # a cap: what a call may take is processor time, whatever else goes on
+CALL_SECONDS, RUN_SECONDS = 0.03, 0.6  # processor time of one call, and of all calls of one run
 MIN_ASSERTS, MAX_ASSERTS = 3, 5
 MAX_VALUE = 80  # characters of an expected value
 MAX_ASSERT = 160  # characters of an assert
-ASSIGNMENTS, PROBES, CALLS = 10, 3, 24  # ways to type the parameters; calls to try each; calls under the best one
-MUTANTS = 8  # near misses that the asserts are chosen to tell from the function
-LATE = 2  # calls, and near misses, that may run into the deadline before the rest of them is given up
+ASSIGNMENTS, PROBES, CALLS = 16, 2, 24  # ways to type the parameters; calls to try each; calls under the best ones
+MAX_PLACES = 14  # values that one call may have to guess
+RESULTS = 20  # values to choose asserts from
+MUTANTS = 12  # near misses that the asserts are chosen to tell from the function
+SURVIVING = 0.2  # share of them that may survive before more calls are tried
+LATE = 4  # calls of one run that may take too long before the rest of them is given up
+ENDS = 1  # calls that may end the process before that
+PIECE = 100  # records that one process takes at a time
 
 # What a function may read of the machine it runs on: such values are facts about that machine.
 _AMBIENT = re.compile(
     r"\bos\.(stat|path\.(exists|is|get|abs|real)|environ|get|list|scandir|access|name|cpu)|\bopen\(|\.(now|today)\(|"
     r"\btime\.|\bsys\.(argv|path|modules|std|platform|version|exec|get)|\bplatform\.|\blocale\.|\bimport_module\("
 )
+# A result that has no repr to compare: what makes something of it that has.
+_LAZY = re.compile(r"<(generator|map|filter|zip|enumerate|reversed|itertools\.|\w+_iterator|\w*_?iterator)|dict_\w+\(")
+_ADDRESS = re.compile(r" at 0x")
+
+# Calls are limited one by one, by the processor time that they take: a loaded machine changes no result.
+# `_kelp_failing` gives the asserts that do not hold for another version of the program.
+_GUARD = f"""
+import signal as _kelp_signal
+
+class _KelpLate(BaseException):
+    pass
+
+def _kelp_stop(*_):
+    raise _KelpLate
+
+_kelp_signal.signal(_kelp_signal.SIGVTALRM, _kelp_stop)
+_kelp_signal.setitimer(_kelp_signal.ITIMER_PROF, {RUN_SECONDS})
+
+def _kelp_limited(code, namespace):
+    _kelp_signal.setitimer(_kelp_signal.ITIMER_VIRTUAL, {CALL_SECONDS}, {CALL_SECONDS})
+    try:
+        return eval(code, namespace)
+    finally:
+        _kelp_signal.setitimer(_kelp_signal.ITIMER_VIRTUAL, 0)
+
+_kelp_late = 0
+
+def _kelp_call(text):
+    global _kelp_late
+    if _kelp_late == {LATE}:
+        raise _KelpLate
+    try:
+        return _kelp_limited(compile(text, "<call>", "eval", dont_inherit=True), globals())
+    except _KelpLate:
+        _kelp_late += 1
+        raise
+
+def _kelp_failing(text, asserts, context, namespace):
+    if not namespace:
+        namespace["__name__"] = __name__
+        exec(context, namespace)
+    failing = []
+    try:
+        _kelp_limited(compile(text, "<program>", "exec", dont_inherit=True), namespace)
+    except _KelpLate:
+        return None
+    except BaseException:
+        return list(range(len(asserts)))
+    for i, code in enumerate(asserts):
+        try:
+            holds = _kelp_limited(code, namespace)
+        except _KelpLate:
+            return [*failing, i]
+        except BaseException:
+            holds = False
+        if not holds:
+            failing.append(i)
+    return failing
+"""
 
 
 def add_specs(records: Iterable[Record], seed: int = 0, jobs: int = 2, limits: Limits = LIMITS) -> list[Record]:
     """The same records in the same order, with asserts where a spec was found; those that have asserts keep them.
 
-    A function of the records and the seed, whatever `jobs` is, as far as the functions meet the time limit.
+    A function of the records and the seed, whatever `jobs` is: what limits a call is the processor time it takes.
     """
+    records = list(records)
+    pieces = [(records[at : at + PIECE], seed, limits) for at in range(0, len(records), PIECE)]
     with ExitStack() as stack:
-        sandboxes: SimpleQueue[Sandbox] = SimpleQueue()
-        for _ in range(jobs):
-            sandboxes.put(stack.enter_context(Sandbox(limits=limits, allow_weak=True)))
-
-        def specified(record: Record) -> Record:
-            if record.asserts or record.context is None:
-                return record
-            sandbox = sandboxes.get()
-            try:
-                return dataclasses.replace(
-                    record, asserts=spec(record, sandbox, random.Random(f"{seed} {record.source}"))
-                )
-            finally:
-                sandboxes.put(sandbox)
-
-        return list(stack.enter_context(ThreadPoolExecutor(jobs)).map(specified, records))
+        made: Iterator[list[Record]]
+        if jobs > 1 and len(pieces) > 1:  # processes, since half of the work is Python's
+            made = stack.enter_context(multiprocessing.get_context("spawn").Pool(jobs)).imap(_specified, pieces)
+        else:
+            made = map(_specified, pieces)
+        return [record for piece in made for record in piece]
 
 
-def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> tuple[str, ...]:
-    """Asserts that pin the function down, or () where none were found that tell anything."""
-    function = ast.parse(record.source).body[0]
-    if not isinstance(function, ast.FunctionDef):  # a coroutine
-        return ()
-    params = inputs.parameters(function)
-    if not params or params[0].name in ("self", "cls", "mcs", "klass") or _AMBIENT.search(record.source):
-        return ()
-    wrap = "list({})" if inputs.returns_iterator(function) else "{}"
+def _specified(piece: tuple[Sequence[Record], int, Limits]) -> list[Record]:
+    records, seed, limits = piece
+    with Sandbox(limits=limits, allow_weak=True) as sandbox:
+        return [
+            record
+            if record.asserts or record.context is None
+            else spec(record, sandbox, random.Random(f"{seed} {record.source}"))
+            for record in records
+        ]
 
-    def good(calls: Sequence[str]) -> list[CallResult]:
-        return [r for r in _evaluate(sandbox, record, calls) if _tells(r)]
 
+@dataclass(frozen=True)
+class _Family:
+    """Calls that give every parameter one kind of value."""
+
+    params: Sequence[inputs.Parameter]
+    kinds: Sequence[str]
+    calls: Sequence[str]
+
+
+def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> Record:
+    """The record with asserts that pin the function down, or as it is where none were found that tell anything."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # invalid escapes in other people's code
+        function = ast.parse(record.source).body[0]
+    if not isinstance(function, ast.FunctionDef) or _AMBIENT.search(record.source):  # a coroutine, or a machine's facts
+        return record
+    examples, imports = inputs.doctest_calls(function)
+    scope = inputs.Scope.of(imports + (record.context or ""))
+    forms = [inputs.parameters(function, scope), inputs.parameters(function, scope, stand_ins=True)]
+    forms = [form for i, form in enumerate(forms) if form not in forms[:i] and inputs.size(form) <= MAX_PLACES]
+    if any(inputs.STAND_IN in str(form) for form in forms):
+        imports += f"from types import {inputs.STAND_IN}\n"
+    able = dataclasses.replace(record, context=_before(imports, record.context or ""))
+    wrap, kept = _looked_at(function, able.context or "", made=bool(scope.owner(function)))
     families = [
-        [wrap.format(call) for call in inputs.calls(function, params, kinds, rng, CALLS)]
-        for kinds in inputs.assignments(params, ASSIGNMENTS)
+        _Family(form, kinds, inputs.calls(function, form, kinds, rng, CALLS, kept))
+        for form in forms
+        for kinds in inputs.assignments(form, ASSIGNMENTS // len(forms))
     ]
-    probes = [family[i] for i in range(PROBES) for family in families if i < len(family)]
-    answers = {r.call: r for r in good(list(dict.fromkeys(probes)))}
-    examples = inputs.doctest_calls(function)
-    best = max(families, key=lambda family: _yield([answers[c] for c in family[:PROBES] if c in answers]))
-    if not answers and not examples:
-        return ()
-    return tests_of(record, good(list(dict.fromkeys([*examples, *best]))), sandbox, rng)
+    probes = list(dict.fromkeys(f.calls[i] for i in range(PROBES) for f in families if i < len(f.calls)))
+    answers = _evaluate(sandbox, able, [wrap.format(call) for call in probes])
+    if sum(map(_tells, answers)) < MIN_ASSERTS and (other := _made_comparable(answers, wrap)):
+        wrap = other
+        probes = [call for call, answer in zip(probes, answers) if answer.repr is not None]
+        answers = _evaluate(sandbox, able, [wrap.format(call) for call in probes])
+    told = {call: answer for call, answer in zip(probes, answers) if _tells(answer)}
+    best = sorted(families, key=lambda f: _yield([told[c] for c in f.calls[:PROBES] if c in told]), reverse=True)
+    calls = [call for family, n in zip(best, (CALLS, CALLS // 2) if told else ()) for call in family.calls[:n]]
+    if not calls and not examples:
+        return record
+    # an example may be in terms of what the wrapping makes comparable, or not
+    calls = [*examples, *map(wrap.format, calls)]
+    results = telling(_evaluate(sandbox, able, list(dict.fromkeys(calls))))[:RESULTS]
+    mutants = _mutants(record, rng)
+    if not results or not mutants:
+        return record
+    killers = _killers(able, mutants, results, sandbox)
+    survivors = [i for i, killer in enumerate(killers) if killer == frozenset()]
+    if len(survivors) > SURVIVING * len(mutants):  # try other literals on them
+        fresh = [inputs.redrawn(r.call, rng) for r in results * 2][: 2 * RESULTS]
+        known = {r.call for r in results}
+        more = [r for r in _evaluate(sandbox, able, [c for c in dict.fromkeys(fresh) if c not in known]) if _tells(r)]
+        more = _in_turns(more)[:RESULTS]
+        found = _killers(able, [mutants[i] for i in survivors], more, sandbox)
+        for i, killer in zip(survivors, found):
+            killers[i] = None if killer is None else frozenset(len(results) + k for k in killer)
+        results = results + more
+    tried = [killer for killer in killers if killer is not None]
+    chosen = choose(results, tried)
+    asserts = repeatable(able, [results[i] for i in chosen], sandbox) if chosen else ()
+    if not asserts:
+        return record
+    score = sum(not killer.isdisjoint(chosen) for killer in tried) / len(tried)
+    return dataclasses.replace(able, asserts=asserts, mutation_score=round(score, 3))
 
 
-def tests_of(record: Record, answers: Sequence[CallResult], sandbox: Sandbox, rng: random.Random) -> tuple[str, ...]:
-    """Those of the answers, as asserts, that tell most near misses from the function; () where they tell nothing."""
-    results = telling(answers)
-    if not results:
-        return ()
-    chosen = choose(results, _killers(record, results, sandbox, rng))
-    return repeatable(record, [results[i] for i in chosen], sandbox)
+def _before(imports: str, context: str) -> str:
+    """The context with more imports; what is imported from the future stays first."""
+    first = POSTPONED if context.startswith(POSTPONED) else ""
+    return first + imports + context.removeprefix(first)
+
+
+def _looked_at(function: ast.FunctionDef, context: str, *, made: bool) -> tuple[str, tuple[str, str]]:
+    """What an assert compares, as a template around the call, and the parameter that it keeps under a name, if any.
+
+    That is the call's value and, where the function changes an argument, what that is afterwards; `made`: its first
+    argument is an object of its class.
+    """
+    if inputs.returns_iterator(function):
+        return "list({})", ("", "")
+    name, attributes = inputs.observed(function)
+    if not name and made and not inputs.returns_value(function):  # it calls other methods that do
+        name, attributes = "self", ("vars",)
+    if not name or (inputs.returns_value(function) and not inputs.is_method(function)):
+        return "{}", ("", "")
+    words = set(re.findall(r"\w+", context)) | {function.name}
+    own = "obj" if name == "self" else name
+    while own in words:
+        own += "_"
+    after = ", ".join(f"vars({own})" if a == "vars" else f"{own}.{a}" if a else own for a in attributes)
+    return f"({{}}, {after})", (name, own)
+
+
+def _made_comparable(answers: Sequence[CallResult], wrap: str) -> str | None:
+    """Another template, for values that do not survive repr as they are; None where there is nothing to be done."""
+    texts = [a.repr for a in answers if a.repr is not None and not _tells(a)]
+    if not texts:
+        return None
+    if wrap.startswith("("):
+        return f"{wrap}[1:]"
+    if sum(bool(_LAZY.match(text)) for text in texts) * 2 > len(texts):
+        return "list({})"
+    if sum(bool(_ADDRESS.search(text) or text.startswith("namespace(")) for text in texts) * 2 > len(texts):
+        return "vars({})"
+    return "repr({})"
 
 
 def telling(answers: Sequence[CallResult]) -> list[CallResult]:
@@ -109,29 +252,34 @@ def repeatable(record: Record, results: Sequence[CallResult], sandbox: Sandbox) 
 
 
 def _evaluate(sandbox: Sandbox, record: Record, calls: Sequence[str]) -> list[CallResult]:
-    """The results of the calls; those after a call that hangs are run again without it."""
+    """The results of the calls, in order; those after a call that ends the process are run again without it."""
     results: list[CallResult] = []
-    for _ in range(LATE + 1):
-        batch = sandbox.evaluate(record.source.encode(), calls, record.context or "")
+    rest = list(calls)
+    for _ in range(ENDS + 1):
+        limited = [f"_kelp_call({call!r})" for call in rest]
+        batch = sandbox.evaluate(record.source.encode(), limited, (record.context or "") + _GUARD)
         done = [r for r in batch if r.exception != "NotRun"]
-        results += done
-        calls = calls[len(done) :]
-        if not calls:
+        results += [dataclasses.replace(r, call=call) for call, r in zip(rest, done)]
+        rest = rest[len(done) :]
+        if not rest:
             break
-    return results
+    return results + [CallResult(call, exception="NotRun") for call in rest]
 
 
 def _tells(result: CallResult) -> bool:
     """Whether the result can stand in an assert."""
-    if result.repr is None or not result.round_trips or "\n" in result.repr:
+    if result.repr is None or not result.round_trips or "\n" in result.repr or _ADDRESS.search(result.repr):
         return False
     return len(result.repr) <= MAX_VALUE and len(_assert(result)) <= MAX_ASSERT
 
 
 def _assert(result: CallResult) -> str:
-    if result.repr in ("None", "True", "False"):
-        return f"assert {result.call} is {result.repr}"
-    return f"assert {result.call} == {result.repr}"
+    return f"assert {_holds(result)}"
+
+
+def _holds(result: CallResult) -> str:
+    word = "is" if result.repr in ("None", "True", "False") else "=="
+    return f"{result.call} {word} {result.repr}"
 
 
 def _yield(results: Sequence[CallResult]) -> tuple[int, int]:
@@ -150,38 +298,55 @@ def _in_turns(results: Sequence[CallResult]) -> list[CallResult]:
     return [group[i] for i in range(len(results)) for group in groups.values() if i < len(group)]
 
 
-def _killers(
-    record: Record, results: Sequence[CallResult], sandbox: Sandbox, rng: random.Random
-) -> list[frozenset[int]]:
-    """For each of some near misses of the function, which results it does not reproduce."""
+def _mutants(record: Record, rng: random.Random) -> list[str]:
+    """Some near misses of the function."""
     try:
-        mutants = near_misses(parse(record.source.encode()))
+        misses = near_misses(parse(record.source.encode()))
     except SyntaxError:  # compiles, but is beyond the grammar
         return []
-    killers: list[frozenset[int]] = []
-    late = 0
-    for mutant in rng.sample(mutants, min(MUTANTS, len(mutants))):
-        source = mutant.edit.apply(record.source.encode())
-        answers = sandbox.evaluate(source, [r.call for r in results], record.context or "")
-        late += any(a.exception == "Timeout" for a in answers)
-        killers.append(frozenset(i for i, (a, r) in enumerate(zip(answers, results)) if a.repr != r.repr))
-        if late == LATE:
-            break
-    return killers
+    return [m.edit.apply(record.source.encode()).decode() for m in rng.sample(misses, min(MUTANTS, len(misses)))]
+
+
+def _killers(
+    record: Record, mutants: Sequence[str], results: Sequence[CallResult], sandbox: Sandbox
+) -> list[frozenset[int] | None]:
+    """For each near miss, which results it does not reproduce; None where that could not be found out."""
+    setup = _GUARD + (
+        "_kelp_shared = {}\n"
+        f"_kelp_context = compile({record.context or ''!r}, '<setup>', 'exec', dont_inherit=True)\n"
+        f"_kelp_asserts = [compile(text, '<test>', 'eval', dont_inherit=True) for text in {list(map(_holds, results))}]\n"
+    )
+    programs, namespace = [*mutants, record.source], "_kelp_shared"
+    killers: list[frozenset[int] | None] = []
+    for _ in range(ENDS + 1 if results else 0):
+        calls = [
+            f"_kelp_failing({text!r}, _kelp_asserts, _kelp_context, {namespace})" for text in programs[len(killers) :]
+        ]
+        done = [r for r in sandbox.evaluate(b"", calls, setup) if r.exception != "NotRun"] if calls else []
+        killers += [frozenset(ast.literal_eval(r.repr)) if r.repr not in (None, "None") else None for r in done]
+        if len(killers) == len(programs) and killers[-1] and namespace == "_kelp_shared":
+            killers, namespace = [], "{}"  # something of one program stays for the next: each has its own context
+    return (killers + [None] * len(programs))[: len(mutants)] if results else [frozenset()] * len(mutants)
 
 
 def choose(results: Sequence[CallResult], killers: Sequence[frozenset[int]]) -> list[int]:
-    """Greedily the results that tell most near misses from the function, the earlier ones where they tell none.
+    """Greedily the results that tell most near misses from the function; [] where too few tell any.
 
     For each near miss `killers` holds the results that it does not reproduce.
     """
-    distinct = len({r.repr for r in results})
-    wanted = max(MIN_ASSERTS, min(MAX_ASSERTS, distinct + 1))
-    chosen = [0, 1]  # of different values
-    alive = [k for k in killers if k.isdisjoint(chosen)]
-    while len(chosen) < min(wanted, len(results)):
-        rest = [i for i in range(len(results)) if i not in chosen]
-        best = max(rest, key=lambda i: (sum(i in k for k in alive), -i))
+    rest = sorted(frozenset().union(*killers))
+    chosen: list[int] = []
+    alive = list(killers)
+    while rest and len(chosen) < MAX_ASSERTS:
+        seen = {results[i].repr for i in chosen}
+
+        kills = {i: sum(i in k for k in alive) for i in rest}
+        # of those that tell equally many: a value not seen before, then the shorter one, then the earlier one
+        rank = {i: (kills[i], results[i].repr not in seen, -(len(_assert(results[i])) // 16), -i) for i in rest}
+        best = max(rest, key=rank.__getitem__)
+        if kills[best] == 0 and len(chosen) >= MIN_ASSERTS:
+            break
+        rest.remove(best)
         alive = [k for k in alive if best not in k]
         chosen.append(best)
-    return sorted(chosen)
+    return sorted(chosen) if len(chosen) >= MIN_ASSERTS and len({results[i].repr for i in chosen}) > 1 else []

@@ -17,16 +17,17 @@ from keyword import iskeyword
 from kelp.data import inputs
 from kelp.data.decontaminate import Excluded, fingerprint
 from kelp.data.record import Record
-from kelp.data.specs import LIMITS, choose, repeatable, telling
+from kelp.data.specs import choose, repeatable, telling
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.forward import FROM_BANK, IN_CONTEXT, ForwardConfig, corrupt
 from kelp.diffusion.mutations import is_valid, near_misses
 from kelp.diffusion.shapes import bindings, indentation, names_at, plays, statements
-from kelp.execution import CallResult, Sandbox
+from kelp.execution import CallResult, Limits, Sandbox
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
 from kelp.syntax.sites import tail
 
+LIMITS = Limits(seconds=0.7, memory_mb=512)  # of one run
 VARIANT = "#variant"  # ends their origin
 STEPS = (1, 2, 3, 4, 6, 8)  # changes from a function to its variant ...
 GRAFT = 0.4  # ... and the share of them that put a statement of another function in
