@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from kelp.data import inputs
 from kelp.data.context import POSTPONED
+from kelp.data.parameters import STAND_IN, Parameter, Scope, is_method, parameters
 from kelp.data.record import Record
 from kelp.diffusion.mutations import near_misses
 from kelp.execution import CallResult, Limits, Sandbox
@@ -32,6 +33,7 @@ ASSIGNMENTS, PROBES, CALLS = 16, 2, 24  # ways to type the parameters; calls to 
 MAX_PLACES = 14  # values that one call may have to guess
 RESULTS = 20  # values to choose asserts from
 MUTANTS = 12  # near misses that the asserts are chosen to tell from the function
+MIN_SCORE = 0.3  # share of them that some assert must fail for
 SURVIVING = 0.2  # share of them that may survive before more calls are tried
 LATE = 4  # calls of one run that may take too long before the rest of them is given up
 ENDS = 1  # calls that may end the process before that
@@ -40,7 +42,8 @@ PIECE = 100  # records that one process takes at a time
 # What a function may read of the machine it runs on: such values are facts about that machine.
 _AMBIENT = re.compile(
     r"\bos\.(stat|path\.(exists|is|get|abs|real)|environ|get|list|scandir|access|name|cpu)|\bopen\(|\.(now|today)\(|"
-    r"\btime\.|\bsys\.(argv|path|modules|std|platform|version|exec|get)|\bplatform\.|\blocale\.|\bimport_module\("
+    r"\btime\.|\b(hash|id)\(|\bsys\.(argv|path|modules|std|platform|version|exec|get)|\bplatform\.|\blocale\.|"
+    r"\bimport_module\("
 )
 # A result that has no repr to compare: what makes something of it that has.
 _LAZY = re.compile(r"<(generator|map|filter|zip|enumerate|reversed|itertools\.|\w+_iterator|\w*_?iterator)|dict_\w+\(")
@@ -134,7 +137,7 @@ def _specified(piece: tuple[Sequence[Record], int, Limits]) -> list[Record]:
 class _Family:
     """Calls that give every parameter one kind of value."""
 
-    params: Sequence[inputs.Parameter]
+    params: Sequence[Parameter]
     kinds: Sequence[str]
     calls: Sequence[str]
 
@@ -147,11 +150,11 @@ def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> Record:
     if not isinstance(function, ast.FunctionDef) or _AMBIENT.search(record.source):  # a coroutine, or a machine's facts
         return record
     examples, imports = inputs.doctest_calls(function)
-    scope = inputs.Scope.of(imports + (record.context or ""))
-    forms = [inputs.parameters(function, scope), inputs.parameters(function, scope, stand_ins=True)]
+    scope = Scope.of(imports + (record.context or ""))
+    forms = [parameters(function, scope), parameters(function, scope, stand_ins=True)]
     forms = [form for i, form in enumerate(forms) if form not in forms[:i] and inputs.size(form) <= MAX_PLACES]
-    if any(inputs.STAND_IN in str(form) for form in forms):
-        imports += f"from types import {inputs.STAND_IN}\n"
+    if any(STAND_IN in str(form) for form in forms):
+        imports += f"from types import {STAND_IN}\n"
     able = dataclasses.replace(record, context=_before(imports, record.context or ""))
     wrap, kept = _looked_at(function, able.context or "", made=bool(scope.owner(function)))
     families = [
@@ -189,10 +192,10 @@ def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> Record:
         results = results + more
     tried = [killer for killer in killers if killer is not None]
     chosen = choose(results, tried)
-    asserts = repeatable(able, [results[i] for i in chosen], sandbox) if chosen else ()
+    score = sum(not killer.isdisjoint(chosen) for killer in tried) / max(1, len(tried))
+    asserts = repeatable(able, [results[i] for i in chosen], sandbox) if chosen and score >= MIN_SCORE else ()
     if not asserts:
         return record
-    score = sum(not killer.isdisjoint(chosen) for killer in tried) / len(tried)
     return dataclasses.replace(able, asserts=asserts, mutation_score=round(score, 3))
 
 
@@ -213,7 +216,7 @@ def _looked_at(function: ast.FunctionDef, context: str, *, made: bool) -> tuple[
     name, attributes = inputs.observed(function)
     if not name and made and not inputs.returns_value(function):  # it calls other methods that do
         name, attributes = "self", ("vars",)
-    if not name or (inputs.returns_value(function) and not inputs.is_method(function)):
+    if not name or (inputs.returns_value(function) and not is_method(function)):
         return "{}", ("", "")
     words = set(re.findall(r"\w+", context)) | {function.name}
     own = "obj" if name == "self" else name
@@ -314,7 +317,7 @@ def _killers(
     setup = _GUARD + (
         "_kelp_shared = {}\n"
         f"_kelp_context = compile({record.context or ''!r}, '<setup>', 'exec', dont_inherit=True)\n"
-        f"_kelp_asserts = [compile(text, '<test>', 'eval', dont_inherit=True) for text in {list(map(_holds, results))}]\n"
+        f"_kelp_asserts = [compile(t, '<test>', 'eval', dont_inherit=True) for t in {list(map(_holds, results))}]\n"
     )
     programs, namespace = [*mutants, record.source], "_kelp_shared"
     killers: list[frozenset[int] | None] = []

@@ -1,0 +1,416 @@
+"""What the parameters of a function are: plain values of some kind, or objects with parameters of their own.
+
+An object is made by its class's constructor or is a stand-in (`SimpleNamespace`) with the attributes that the function
+reads. So methods are called like any other function.
+"""
+
+import ast
+import itertools
+import re
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from kelp.data.kinds import (
+    ANNOTATIONS,
+    BUILTIN_METHODS,
+    DICT_METHODS,
+    KNOWN,
+    KNOWN_IN,
+    KNOWN_NAMES,
+    LIST_METHODS,
+    NUMBER_LISTS,
+    NUMBER_USERS,
+    SEQUENCE_USERS,
+    SET_METHODS,
+    STR_METHODS,
+    VALUES,
+    annotated_kinds,
+    documented_types,
+    ranked,
+)
+from kelp.data.record import FunctionNode
+
+STAND_IN = "SimpleNamespace"  # of the module `types`, which the context must then import
+MAX_DEPTH = 3  # of objects in objects
+MAX_PARTS = 9  # parameters and attributes of one call
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a function or of an object's constructor, or an attribute of a stand-in.
+
+    `made` says how its value is put together from `parts`: by a class, by SimpleNamespace, as "[]", as "{}", or as a
+    function that gives its only part; it is a plain value of one of the `kinds` where `made` is empty, or one of
+    `values` where there are any.
+    """
+
+    name: str
+    how: str  # "positional", "keyword" or "star"
+    required: bool
+    kinds: tuple[tuple[str, float], ...] = ()  # likeliest first, with scores
+    values: tuple[str, ...] = ()
+    made: str = ""
+    parts: tuple["Parameter", ...] = ()
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What the context of a function offers calls of it."""
+
+    classes: dict[str, ast.ClassDef] = field(default_factory=dict)
+    known: dict[str, str] = field(default_factory=dict)  # classes of the standard library, as they can be written here
+
+    @staticmethod
+    def of(context: str) -> "Scope":
+        classes, known = dict[str, ast.ClassDef](), dict[str, str]()
+        for node in parsed(context).body:
+            if isinstance(node, ast.ClassDef):
+                classes[node.name] = node
+            elif isinstance(node, ast.ImportFrom):
+                known |= {a.name: a.asname or a.name for a in node.names if a.name in KNOWN}
+            elif isinstance(node, ast.Import):
+                for a in node.names:
+                    for name in KNOWN_IN.get(a.name, ()):
+                        known.setdefault(name, f"{a.asname or a.name}.{name}")
+        return Scope(classes, known)
+
+    def owner(self, function: FunctionNode) -> ast.ClassDef | None:
+        """The class that the function is a method of."""
+        if not is_method(function):
+            return None
+        owners = [c for c in self.classes.values() if any(getattr(s, "name", "") == function.name for s in c.body)]
+        return owners[-1] if owners else None
+
+    def bases(self, node: ast.ClassDef) -> list[str]:
+        """The names of all classes above this one."""
+        found: list[str] = []
+        for base in node.bases:
+            name = ast.unparse(base).partition("[")[0].rpartition(".")[2]
+            found.append(name)
+            if name in self.classes and name != node.name and len(found) < 20:
+                found += self.bases(self.classes[name])
+        return found
+
+
+def parameters(function: FunctionNode, scope: Scope = Scope(), *, stand_ins: bool = False) -> list[Parameter]:
+    """The parameters a call may fill (all but **kwargs), with the kinds of value each seems to take.
+
+    With `stand_ins`, objects are stand-ins even where the scope has a class for them.
+    """
+    guesser = _Guesser(function, scope, stand_ins=stand_ins)
+    owner = scope.owner(function)
+    found = guesser.listed()
+    if is_method(function) and found:
+        first = found[0].name
+        if first == "self":
+            found[0] = guesser.receiver(owner)
+        elif owner is not None:  # a class method
+            found[0] = Parameter(first, "positional", True, (("class", 1.0),), (owner.name,))
+    return found
+
+
+class _Guesser:
+    """Guesses what the parameters of one function are, from what its body does with them."""
+
+    def __init__(self, function: FunctionNode, scope: Scope, *, stand_ins: bool, depth: int = 0):
+        self.function, self.scope, self.stand_ins, self.depth = function, scope, stand_ins, depth
+        self.owner = scope.owner(function)
+        self.uses = _Uses(function)
+        self.parts = 0
+
+    def listed(self) -> list[Parameter]:
+        a = self.function.args
+        documented = documented_types(self.function)
+        positional = [*a.posonlyargs, *a.args]
+        defaults: list[ast.expr | None] = [None] * (len(positional) - len(a.defaults))
+        listed = [(arg, "positional", d) for arg, d in zip(positional, [*defaults, *a.defaults])]
+        listed += [(a.vararg, "star", None)] if a.vararg else []
+        listed += [(arg, "keyword", d) for arg, d in zip(a.kwonlyargs, a.kw_defaults)]
+        found = []
+        for arg, how, default in listed:
+            typed = ast.unparse(arg.annotation) if arg.annotation is not None else documented.get(arg.arg, "")
+            required = default is None and how != "star"
+            found.append(self.guess(arg.arg, arg.arg, how, required, typed, default, self.depth))
+        return found
+
+    def receiver(self, owner: ast.ClassDef | None) -> Parameter:
+        if owner is not None and not self.stand_ins:
+            return self.object("self", "self", "positional", True, owner, 0)
+        return self.stand_in("self", "self", "positional", True, 0)
+
+    def guess(
+        self, path: str, name: str, how: str, required: bool, typed: str, default: ast.expr | None, depth: int
+    ) -> Parameter:
+        """The value at a path: a parameter ("x"), an attribute ("x.y"), an element ("x[]")."""
+        self.parts += 1
+        typed = typed.strip("'\"")
+        kinds = ranked(name, typed, default, self.uses.of(path), self.uses.of(path + "[]"))
+        plain = Parameter(name, how, required, kinds)
+        words = re.findall(r"\w+", typed)
+        container = bool(words) and words[0].lower() in ("list", "sequence", "iterable", "set", "tuple", "collection")
+        known = next((w for w in words if w in self.scope.known), "")
+        if not typed:
+            known = KNOWN_NAMES.get(name, name.rpartition("_")[2])
+        if known in self.scope.known and not container:
+            made = self.scope.known[known]
+            values = tuple(f"{made}({given})" for given in KNOWN[known])
+            return Parameter(name, how, required, (("known", 5.0),), values)
+        told = isinstance(default, ast.Constant) and default.value is not None
+        if told or depth >= MAX_DEPTH or self.parts > MAX_PARTS:
+            return plain
+        node = self.class_of(path, name, words)
+        if node is not None and not self.stand_ins and required:
+            if container:
+                parts = tuple(self.object(path + "[]", "", "positional", True, node, depth + 1) for _ in range(2))
+                return Parameter(name, how, required, made="[]", parts=parts)
+            return self.object(path, name, how, required, node, depth + 1)
+        if words and annotated_kinds(typed):
+            return plain
+        if self.uses.tells_of(path + "()"):
+            value = self.guess(path + "()", name, "positional", True, "", None, depth + 1)
+            return Parameter(name, how, required, made="lambda *_:", parts=(value,))
+        if self.uses.attributes.get(path):
+            return self.stand_in(path, name, how, required, depth + 1)
+        if self.uses.keys.get(path):
+            keys = self.uses.keys[path]
+            parts = tuple(self.guess(f"{path}[{key!r}]", key, "keyword", True, "", None, depth + 1) for key in keys)
+            return Parameter(name, how, required, made="{}", parts=parts)
+        if self.uses.attributes.get(path + "[]") or self.uses.keys.get(path + "[]"):
+            element = [self.guess(path + "[]", name, "positional", True, "", None, depth + 1) for _ in range(2)]
+            return Parameter(name, how, required, made="[]", parts=tuple(element))
+        return plain
+
+    def class_of(self, path: str, name: str, words: list[str]) -> ast.ClassDef | None:
+        classes = self.scope.classes
+        if words:
+            named = [w for w in words if w in classes]
+            return classes[named[0]] if named else self.owner if "Self" in words else None
+        if self.owner is not None and (name == "other" or name.lower().strip("_") == self.owner.name.lower()):
+            return self.owner
+        for cls in classes.values():
+            if name.lower().rpartition("_")[2].rstrip("0123456789") == cls.name.lower().strip("_"):
+                return cls
+        return None
+
+    def object(self, path: str, name: str, how: str, required: bool, node: ast.ClassDef, depth: int) -> Parameter:
+        """An instance, made by the class's constructor."""
+        bases = self.scope.bases(node)
+        if any(base.endswith(("Enum", "Flag")) for base in bases):
+            targets = [s.targets[0] for s in node.body if isinstance(s, ast.Assign)]
+            values = tuple(f"{node.name}.{t.id}" for t in targets[:6] if isinstance(t, ast.Name))
+            return Parameter(name, how, required, (("member", 5.0),), values or ("None",))
+        return Parameter(name, how, required, made=node.name, parts=tuple(self.constructed(path, node, depth)))
+
+    def constructed(self, path: str, node: ast.ClassDef, depth: int) -> list[Parameter]:
+        """The parameters of a class's constructor; what is done with an attribute tells of the one with its name."""
+        bases = self.scope.bases(node)
+        line = [node, *(self.scope.classes[b] for b in bases if b in self.scope.classes)]
+        for method in (s for cls in line for s in cls.body):
+            if isinstance(method, ast.FunctionDef) and method.name in ("__init__", "__new__"):
+                inner = _Guesser(method, self.scope, stand_ins=self.stand_ins, depth=depth + 1)
+                inner.parts = self.parts
+                for name in inner.uses.names:
+                    told = self.uses.of(f"{path}.{name}") or self.uses.of(f"{path}._{name}")
+                    for kind, score in told.items():
+                        inner.uses.scores[name][kind] = max(inner.uses.scores[name][kind], score)
+                found = inner.listed()[1:]
+                self.parts = inner.parts
+                return found
+        decorators = " ".join(ast.unparse(d) for cls in line for d in cls.decorator_list)
+        if re.search(r"dataclass|attr", decorators) or "NamedTuple" in bases:
+            fields = [s for cls in reversed(line) for s in cls.body if isinstance(s, ast.AnnAssign)]
+            return [
+                self.guess(f"{path}.{s.target.id}", s.target.id, "keyword", s.value is None, typed, s.value, depth + 1)
+                for s in fields
+                if isinstance(s.target, ast.Name) and "ClassVar" not in (typed := ast.unparse(s.annotation))
+            ]
+        kinds = [ANNOTATIONS[b] for b in bases if b in ANNOTATIONS and b != "object"]
+        return [Parameter("", "positional", True, ((kinds[0], 5.0),))] if kinds else []
+
+    def stand_in(self, path: str, name: str, how: str, required: bool, depth: int) -> Parameter:
+        """A SimpleNamespace with the attributes that the function reads."""
+        attributes = self.uses.attributes.get(path, {})
+        parts = tuple(self.guess(f"{path}.{a}", a, "keyword", True, "", None, depth) for a in attributes)
+        return Parameter(name, how, required, made=STAND_IN, parts=parts)
+
+
+class _Uses:
+    """What a function does with its parameters, their attributes and their elements, each known by its path."""
+
+    def __init__(self, function: FunctionNode):
+        a = function.args
+        self.names = [arg.arg for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, [a.vararg]))]
+        self.paths = {name: name for name in self.names}  # of the function's variables, too, where they stand for one
+        self.receiver = self.names[0] if is_method(function) else ""
+        self.scores: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        self.attributes: dict[str, dict[str, None]] = defaultdict(dict)  # path -> attributes that are read
+        self.keys: dict[str, dict[str, None]] = defaultdict(dict)  # path -> strings that it is subscripted with
+        nodes = [node for statement in function.body for node in ast.walk(statement)]
+        for node in nodes:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    self.alias(name, self.path(value))
+                case ast.For(target=ast.Name(id=name), iter=source) | ast.comprehension(
+                    target=ast.Name(id=name), iter=source
+                ):
+                    self.alias(name, (self.path(source) or "") + "[]" if self.path(source) else None)
+        called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+        for node in nodes:
+            self.look(node, called)
+
+    def of(self, path: str) -> dict[str, float]:
+        return self.scores.get(path, {})
+
+    def alias(self, name: str, path: str | None) -> None:
+        if path is not None and name not in self.paths:
+            self.paths[name] = path
+
+    def path(self, node: ast.AST | None) -> str | None:
+        match node:
+            case ast.Name(id=name):
+                return self.paths.get(name)
+            case ast.Attribute(value=value, attr=attr):
+                above = self.path(value)
+                return f"{above}.{attr}" if above is not None else None
+            case ast.Subscript(value=value, slice=ast.Constant(value=str(key))):
+                above = self.path(value)
+                return f"{above}[{key!r}]" if above is not None else None
+            case ast.Subscript(value=value, slice=index) if not isinstance(index, ast.Slice):
+                above = self.path(value)
+                return f"{above}[]" if above is not None else None
+            case ast.Call(func=ast.Name() | ast.Attribute() as callee):
+                above = self.path(callee)
+                if above is None or (above.rpartition(".")[2] in BUILTIN_METHODS and above.count(".") != 1):
+                    return None
+                return f"{above}()"
+        return None
+
+    def tells_of(self, path: str) -> bool:
+        known = (self.scores, self.attributes, self.keys)
+        return any(path in found or path + "[]" in found for found in known)
+
+    def note(self, node: ast.AST | None, **scores: float) -> None:
+        path = self.path(node)
+        if path is not None:
+            for kind, score in scores.items():
+                self.scores[path][kind] = max(self.scores[path][kind], score)
+
+    def look(self, node: ast.AST, called: set[int]) -> None:
+        note = self.note
+        match node:
+            case ast.Attribute(value=value, attr=attr, ctx=ast.Load()) if not attr.startswith("__"):
+                path = self.path(value)
+                if path is not None and (
+                    path == self.receiver or id(node) not in called or attr not in BUILTIN_METHODS
+                ):
+                    self.attributes[path].setdefault(attr)
+            case ast.Subscript(value=value, slice=ast.Constant(value=str(key)), ctx=ast.Load()):
+                path = self.path(value)
+                if path is not None and len(key) < 30:
+                    self.keys[path].setdefault(key)
+        match node:
+            case ast.Call(func=ast.Attribute(value=value, attr=method)) if self.path(value) != self.receiver:
+                if method in STR_METHODS:
+                    note(value, str=4, char=1)
+                if method in LIST_METHODS:
+                    note(value, ints=3, strs=1)
+                if method in DICT_METHODS:
+                    note(value, dict=4, graph=1.5)
+                if method in SET_METHODS:
+                    note(value, set=3)
+                if method == "join":
+                    for argument in node.args:
+                        note(argument, strs=4, str=1)
+        match node:
+            case ast.Call(func=ast.Name() | ast.Attribute() as callee, args=given):
+                if not (isinstance(callee, ast.Attribute) and callee.attr in BUILTIN_METHODS):
+                    plain = not node.keywords and not any(isinstance(g, ast.Starred) for g in given)
+                    note(callee, **{("func0", "func", "func2", "func3")[min(len(given), 3) if plain else 3]: 6})
+        match node:
+            case ast.Call(args=given):
+                by = called_name(node)
+                for argument in given:
+                    if by in SEQUENCE_USERS:
+                        note(argument, ints=2, str=1.5, strs=1)
+                    elif by in NUMBER_USERS:
+                        note(argument, int=3, float=0.5)
+                    elif by in NUMBER_LISTS:
+                        note(argument, ints=2.5 if len(given) == 1 else 0, int=0 if len(given) == 1 else 1.5)
+                    elif by in ("ord",):
+                        note(argument, char=4)
+                    elif by in ("int", "float"):
+                        note(argument, str=1.5, int=1)
+                if by == "isinstance" and len(given) == 2:
+                    for type_name in re.findall(r"\w+", ast.unparse(given[1])):
+                        if type_name in ANNOTATIONS:
+                            note(given[0], **{ANNOTATIONS[type_name]: 2.5})
+            case ast.For(iter=source) | ast.comprehension(iter=source):
+                note(source, ints=2, str=1.2, strs=1.2)
+                if isinstance(node.target, ast.Tuple):
+                    note(source, pairs=2.5, intervals=2)
+            case ast.Subscript(value=value, slice=index):
+                if isinstance(value, ast.Subscript):
+                    note(value.value, matrix=4, grid=2)
+                if isinstance(index, ast.Slice):
+                    note(value, ints=2, str=2)
+                else:
+                    note(value, ints=1.5, str=1, dict=1, strs=0.8, int_tuple=0.8)
+                    note(index, int=1.5)
+                    if isinstance(index, ast.Constant) and isinstance(index.value, str):
+                        note(value, dict=4)
+            case ast.BinOp(left=left, op=op, right=right):
+                for side, other in ((left, right), (right, left)):
+                    if isinstance(other, ast.Constant) and isinstance(other.value, str):
+                        note(side, str=3 if isinstance(op, ast.Add) else 0.5)
+                    elif isinstance(op, ast.Add | ast.Mult):
+                        note(side, int=1.2, float=0.4)
+                    else:
+                        note(side, int=2.2, float=0.7)
+            case ast.UnaryOp(op=ast.USub(), operand=operand):
+                note(operand, int=2)
+            case ast.AugAssign(target=target):
+                note(target, int=1.5)
+            case ast.Compare(left=left, ops=ops, comparators=comparators):
+                for comparison, (one, other) in zip(ops, itertools.pairwise([left, *comparators])):
+                    for side, against in ((one, other), (other, one)):
+                        if isinstance(against, ast.Constant) and type(against.value).__name__ in VALUES:
+                            note(side, **{type(against.value).__name__: 2})
+                    if isinstance(comparison, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
+                        note(one, int=1.5, float=0.5)
+                        note(other, int=1.5, float=0.5)
+                    if isinstance(comparison, ast.In | ast.NotIn):
+                        note(other, ints=1.5, str=1.2, dict=1, set=0.5)
+            case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
+                note(test, bool=0.8)
+
+
+def is_method(function: FunctionNode) -> bool:
+    positional = [*function.args.posonlyargs, *function.args.args]
+    return bool(positional) and positional[0].arg in ("self", "cls", "klass", "mcs")
+
+
+def own_nodes(function: FunctionNode) -> Iterator[ast.AST]:
+    stack: list[ast.AST] = list(function.body)
+    while stack:
+        node = stack.pop()
+        yield node
+        if not isinstance(node, FunctionNode | ast.Lambda | ast.ClassDef):
+            stack.extend(ast.iter_child_nodes(node))
+
+
+def called_name(call: ast.Call) -> str:
+    return call.func.id if isinstance(call.func, ast.Name) else getattr(call.func, "attr", "")
+
+
+def parsed(source: str) -> ast.Module:
+    """An empty module where it does not parse."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError):
+        return ast.Module([], [])
+
+
