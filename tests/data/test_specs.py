@@ -123,9 +123,8 @@ def test_properties_and_class_methods_are_called_through_their_decorators(specif
 
 def test_values_without_a_repr_of_their_own_are_made_comparable(specified):
     pair = "class Pair:\n    def __init__(self, a, b):\n        self.a, self.b = a, b\n"
-    assert any(
-        line.startswith("assert vars(pair(") for line in specified("def pair(a, b):\n    return Pair(b, a)\n", context=pair)
-    )
+    asserts = specified("def pair(a, b):\n    return Pair(b, a)\n", context=pair)
+    assert any(line.startswith("assert vars(pair(") for line in asserts)
     assert any("list(evens(" in line for line in specified("def evens(n: int):\n    return map(str, range(0, n, 2))\n"))
 
 
@@ -210,7 +209,7 @@ def test_a_function_that_hangs_is_given_up():
         ("thing", "return [w.upper() for w in thing]", "strs"),
         ("thing", "'''Do.\n\n    :param str thing: what\n    '''; return thing", "str"),
         ("thing", "'''Do.\n\n    Args:\n        thing (list of int): what\n    '''; return thing", "ints"),
-        ("thing", "'''Do.\n\n    Parameters\n    ----------\n    thing : bool, optional\n    '''; return thing", "bool"),
+        ("thing", "'''Do.\n\n    Parameters\n    ------\n    thing : bool, optional\n    '''; return thing", "bool"),
     ],
 )
 def test_the_likeliest_kind_of_a_parameter(parameter, body, kind):

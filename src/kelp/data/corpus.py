@@ -198,7 +198,8 @@ def specify(folder: Path, *, seed: int = 0, jobs: int = 2, progress: Progress = 
         progress("specs", done, len(files))
         records = specs.add_specs(load(path), seed, jobs)
         table = pq.read_table(path)
-        new = {"asserts": [r.asserts for r in records], "mutation_score": [r.mutation_score for r in records]}
+        columns = ("context", "asserts", "mutation_score")  # asserts may need more imports
+        new = {name: [getattr(r, name) for r in records] for name in columns}
         for name, values in new.items():
             at = table.schema.get_field_index(name)
             table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))

@@ -20,7 +20,7 @@ from kelp.data import inputs
 from kelp.data.context import POSTPONED
 from kelp.data.parameters import STAND_IN, Parameter, Scope, is_method, parameters
 from kelp.data.record import Record
-from kelp.diffusion.mutations import near_misses
+from kelp.diffusion.mutations import CANDIDATES, is_valid
 from kelp.execution import CallResult, Limits, Sandbox
 from kelp.syntax.program import parse
 
@@ -304,10 +304,16 @@ def _in_turns(results: Sequence[CallResult]) -> list[CallResult]:
 def _mutants(record: Record, rng: random.Random) -> list[str]:
     """Some near misses of the function."""
     try:
-        misses = near_misses(parse(record.source.encode()))
+        program = parse(record.source.encode())
     except SyntaxError:  # compiles, but is beyond the grammar
         return []
-    return [m.edit.apply(record.source.encode()).decode() for m in rng.sample(misses, min(MUTANTS, len(misses)))]
+    edits = list(dict.fromkeys(edit for candidates in CANDIDATES.values() for edit in candidates(program)))
+    rng.shuffle(edits)
+    found: dict[str, None] = {}
+    for edit in edits:  # checked one by one: of a long function there are hundreds
+        if len(found) < MUTANTS and is_valid(program, edit):
+            found.setdefault(edit.apply(program.source).decode())
+    return list(found)
 
 
 def _killers(
