@@ -23,7 +23,7 @@ from pathlib import PurePosixPath
 
 from kelp.data.record import FunctionNode, body_without_docstring
 
-POSTPONED = "from __future__ import annotations\n"  # begins a context: its annotations need no names
+POSTPONED = "from __future__ import annotations\n"  # begins a context with annotations: they need no names
 MAX_CONTEXT = 6000  # characters
 MAX_CONSTANT = 1000  # characters of one module-level constant
 _IMPLIED = re.compile(r"__\w+__$")  # methods that are called without being named
@@ -121,8 +121,9 @@ class Library:
         for name in [*([owner] if owner else ()), *sorted(_in_examples(source) - needed)]:
             code = self._needed(module, source, own, [name], code) or code
         imports = sorted({c.text for c in code.values() if c.is_import})
-        context = "".join([*imports, *(c.text for c in code.values() if not c.is_import)])
-        return POSTPONED + context if any(not c.is_import for c in code.values()) else context
+        others = [c.text for c in code.values() if not c.is_import]
+        annotated = any(free_names(POSTPONED + text) != free_names(text) for text in others)
+        return "".join([POSTPONED if annotated else "", *imports, *others])
 
     def _owner(self, module: Module, source: str, own: str) -> str | None:
         """The class at the module's top level that has this source as a method."""
