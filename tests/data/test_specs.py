@@ -130,7 +130,7 @@ def test_values_without_a_repr_of_their_own_are_made_comparable(specified):
 
 def test_variables_and_imports_of_the_docstring_are_put_into_its_examples(specified, sandbox):
     source = (
-        'def area(radius, pi):\n    """The area.\n\n    >>> import math\n    >>> r = 2\n    >>> area(r, math.pi)\n'
+        'def area(radius, pi):\n    """The area.\n\n    >>> import math\n    >>> import shapes\n    >>> r = 2\n    >>> area(r, math.pi)\n'
         '    12.5\n    >>> print(area(r, 3))\n    12\n    """\n    return pi * radius ** 2\n'
     )
     (function,) = ast.parse(source).body

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from kelp.data.context import STDLIB
 from kelp.data.kinds import VALUES
 from kelp.data.parameters import Parameter, called_name, is_method, own_nodes, parsed
 from kelp.data.record import FunctionNode
@@ -222,7 +223,7 @@ def _other(value: Any, rng: random.Random) -> Any:
 
 
 def doctest_calls(function: FunctionNode) -> tuple[list[str], str]:
-    """The examples of the docstring that call the function, each an expression on its own, and the imports they need.
+    """The examples of the docstring that call the function, each an expression on its own, and what they import.
 
     What earlier lines assign is put in where it is used; `obj.method(x)` becomes `method(obj, x)`.
     """
@@ -248,8 +249,9 @@ def doctest_calls(function: FunctionNode) -> tuple[list[str], str]:
     for example in examples:
         for statement in parsed(example.source).body:
             match statement:
-                case ast.Import() | ast.ImportFrom(level=0):
-                    imports.append(ast.unparse(statement) + "\n")
+                case ast.Import(names=[ast.alias(name=module)]) | ast.ImportFrom(module=str(module), level=0):
+                    if module.split(".")[0] in STDLIB:  # anything else is in the context, or not to be had
+                        imports.append(ast.unparse(statement) + "\n")
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     variables[name] = Inline().visit(value)
                 case ast.Expr(value=value):

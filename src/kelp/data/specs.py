@@ -150,59 +150,75 @@ def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> Record:
     if not isinstance(function, ast.FunctionDef) or _AMBIENT.search(record.source):  # a coroutine, or a machine's facts
         return record
     examples, imports = inputs.doctest_calls(function)
-    scope = Scope.of(imports + (record.context or ""))
+    imports += f"from types import {STAND_IN}\n"
+    able = _importing(record, imports)
+    results = telling(_answers(able, function, examples, sandbox, rng))[:RESULTS]
+    mutants = _mutants(record, rng) if results else []
+    if not mutants:
+        return record
+    results, killers = _tried(able, mutants, results, sandbox, rng)
+    chosen = choose(results, killers)
+    score = sum(not killer.isdisjoint(chosen) for killer in killers) / max(1, len(killers))
+    if not chosen or score < MIN_SCORE:
+        return record
+    words = set(re.findall(r"\w+", " ".join(results[i].call for i in chosen)))
+    used = [line for line in imports.splitlines(keepends=True) if words.intersection(re.findall(r"\w+", line))]
+    able = _importing(record, "".join(used))
+    asserts = repeatable(able, [results[i] for i in chosen], sandbox)
+    return dataclasses.replace(able, asserts=asserts, mutation_score=round(score, 3)) if asserts else record
+
+
+def _answers(
+    record: Record, function: ast.FunctionDef, examples: Sequence[str], sandbox: Sandbox, rng: random.Random
+) -> list[CallResult]:
+    """The results of the examples and of the calls that tell most."""
+    scope = Scope.of(record.context or "")
     forms = [parameters(function, scope), parameters(function, scope, stand_ins=True)]
     forms = [form for i, form in enumerate(forms) if form not in forms[:i] and inputs.size(form) <= MAX_PLACES]
-    if any(STAND_IN in str(form) for form in forms):
-        imports += f"from types import {STAND_IN}\n"
-    able = dataclasses.replace(record, context=_before(imports, record.context or ""))
-    wrap, kept = _looked_at(function, able.context or "", made=bool(scope.owner(function)))
+    wrap, kept = _looked_at(function, record.context or "", made=bool(scope.owner(function)))
     families = [
         _Family(form, kinds, inputs.calls(function, form, kinds, rng, CALLS, kept))
         for form in forms
         for kinds in inputs.assignments(form, ASSIGNMENTS // len(forms))
     ]
     probes = list(dict.fromkeys(f.calls[i] for i in range(PROBES) for f in families if i < len(f.calls)))
-    answers = _evaluate(sandbox, able, [wrap.format(call) for call in probes])
+    answers = _evaluate(sandbox, record, [wrap.format(call) for call in probes])
     if sum(map(_tells, answers)) < MIN_ASSERTS and (other := _made_comparable(answers, wrap)):
         wrap = other
         probes = [call for call, answer in zip(probes, answers) if answer.repr is not None]
-        answers = _evaluate(sandbox, able, [wrap.format(call) for call in probes])
+        answers = _evaluate(sandbox, record, [wrap.format(call) for call in probes])
     told = {call: answer for call, answer in zip(probes, answers) if _tells(answer)}
     best = sorted(families, key=lambda f: _yield([told[c] for c in f.calls[:PROBES] if c in told]), reverse=True)
     calls = [call for family, n in zip(best, (CALLS, CALLS // 2) if told else ()) for call in family.calls[:n]]
-    if not calls and not examples:
-        return record
-    # an example may be in terms of what the wrapping makes comparable, or not
-    calls = [*examples, *map(wrap.format, calls)]
-    results = telling(_evaluate(sandbox, able, list(dict.fromkeys(calls))))[:RESULTS]
-    mutants = _mutants(record, rng)
-    if not results or not mutants:
-        return record
-    killers = _killers(able, mutants, results, sandbox)
+    return _evaluate(sandbox, record, list(dict.fromkeys([*examples, *map(wrap.format, calls)])))
+
+
+def _tried(
+    record: Record, mutants: Sequence[str], results: Sequence[CallResult], sandbox: Sandbox, rng: random.Random
+) -> tuple[list[CallResult], list[frozenset[int]]]:
+    """The results with more for what survives them, and for each near miss those it does not reproduce.
+
+    Near misses of which that cannot be found out are left out.
+    """
+    killers = _killers(record, mutants, results, sandbox)
     survivors = [i for i, killer in enumerate(killers) if killer == frozenset()]
-    if len(survivors) > SURVIVING * len(mutants):  # try other literals on them
-        fresh = [inputs.redrawn(r.call, rng) for r in results * 2][: 2 * RESULTS]
+    more: list[CallResult] = []
+    if len(survivors) > SURVIVING * len(mutants):
+        fresh = dict.fromkeys(inputs.redrawn(r.call, rng) for r in [*results, *results][: 2 * RESULTS])
         known = {r.call for r in results}
-        more = [r for r in _evaluate(sandbox, able, [c for c in dict.fromkeys(fresh) if c not in known]) if _tells(r)]
-        more = _in_turns(more)[:RESULTS]
-        found = _killers(able, [mutants[i] for i in survivors], more, sandbox)
+        answers = _evaluate(sandbox, record, [call for call in fresh if call not in known])
+        more = _in_turns([r for r in answers if _tells(r)])[:RESULTS]
+        found = _killers(record, [mutants[i] for i in survivors], more, sandbox)
         for i, killer in zip(survivors, found):
             killers[i] = None if killer is None else frozenset(len(results) + k for k in killer)
-        results = results + more
-    tried = [killer for killer in killers if killer is not None]
-    chosen = choose(results, tried)
-    score = sum(not killer.isdisjoint(chosen) for killer in tried) / max(1, len(tried))
-    asserts = repeatable(able, [results[i] for i in chosen], sandbox) if chosen and score >= MIN_SCORE else ()
-    if not asserts:
-        return record
-    return dataclasses.replace(able, asserts=asserts, mutation_score=round(score, 3))
+    return [*results, *more], [killer for killer in killers if killer is not None]
 
 
-def _before(imports: str, context: str) -> str:
-    """The context with more imports; what is imported from the future stays first."""
+def _importing(record: Record, imports: str) -> Record:
+    """The record with more imports in its context; what is imported from the future stays first."""
+    context = record.context or ""
     first = POSTPONED if context.startswith(POSTPONED) else ""
-    return first + imports + context.removeprefix(first)
+    return dataclasses.replace(record, context=first + imports + context.removeprefix(first))
 
 
 def _looked_at(function: ast.FunctionDef, context: str, *, made: bool) -> tuple[str, tuple[str, str]]:
@@ -259,13 +275,13 @@ def _evaluate(sandbox: Sandbox, record: Record, calls: Sequence[str]) -> list[Ca
     results: list[CallResult] = []
     rest = list(calls)
     for _ in range(ENDS + 1):
+        if not rest:
+            break
         limited = [f"_kelp_call({call!r})" for call in rest]
         batch = sandbox.evaluate(record.source.encode(), limited, (record.context or "") + _GUARD)
         done = [r for r in batch if r.exception != "NotRun"]
         results += [dataclasses.replace(r, call=call) for call, r in zip(rest, done)]
         rest = rest[len(done) :]
-        if not rest:
-            break
     return results + [CallResult(call, exception="NotRun") for call in rest]
 
 
