@@ -21,7 +21,7 @@ examples = 9
 [training]
 steps = 100
 """
-RECIPES = sorted(Path("configs").glob("*.toml"))
+RECIPES = sorted({*Path("configs").glob("*.toml")} - {*Path("configs").glob("corpus-*.toml")})
 
 
 def message(text: str) -> str:

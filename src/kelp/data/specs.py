@@ -14,18 +14,17 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from kelp.data import inputs
 from kelp.data.context import POSTPONED
-from kelp.data.parameters import STAND_IN, Parameter, Scope, is_method, parameters
+from kelp.data.parameters import STAND_IN, Scope, is_method, parameters
 from kelp.data.record import Record
 from kelp.diffusion.mutations import CANDIDATES, is_valid
 from kelp.execution import CallResult, Limits, Sandbox
 from kelp.syntax.program import parse
 
 LIMITS = Limits(seconds=10, memory_mb=512)  # a cap: what a call may take is processor time, whatever else goes on
-CALL_SECONDS, RUN_SECONDS = 0.03, 0.6  # processor time of one call, and of all calls of one run
+CALL_SECONDS, RUN_SECONDS = 0.03, 1.0  # processor time of one call, and of all calls of one run
 MIN_ASSERTS, MAX_ASSERTS = 3, 5
 MAX_VALUE = 80  # characters of an expected value
 MAX_ASSERT = 160  # characters of an assert
@@ -114,11 +113,9 @@ def add_specs(records: Iterable[Record], seed: int = 0, jobs: int = 2, limits: L
     records = list(records)
     pieces = [(records[at : at + PIECE], seed, limits) for at in range(0, len(records), PIECE)]
     with ExitStack() as stack:
-        made: Iterator[list[Record]]
-        if jobs > 1 and len(pieces) > 1:  # processes, since half of the work is Python's
+        made: Iterator[list[Record]] = map(_specified, pieces)
+        if jobs > 1 and len(pieces) > 1:  # processes, not threads: some of the work is Python's
             made = stack.enter_context(multiprocessing.get_context("spawn").Pool(jobs)).imap(_specified, pieces)
-        else:
-            made = map(_specified, pieces)
         return [record for piece in made for record in piece]
 
 
@@ -131,15 +128,6 @@ def _specified(piece: tuple[Sequence[Record], int, Limits]) -> list[Record]:
             else spec(record, sandbox, random.Random(f"{seed} {record.source}"))
             for record in records
         ]
-
-
-@dataclass(frozen=True)
-class _Family:
-    """Calls that give every parameter one kind of value."""
-
-    params: Sequence[Parameter]
-    kinds: Sequence[str]
-    calls: Sequence[str]
 
 
 def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> Record:
@@ -176,20 +164,20 @@ def _answers(
     forms = [parameters(function, scope), parameters(function, scope, stand_ins=True)]
     forms = [form for i, form in enumerate(forms) if form not in forms[:i] and inputs.size(form) <= MAX_PLACES]
     wrap, kept = _looked_at(function, record.context or "", made=bool(scope.owner(function)))
-    families = [
-        _Family(form, kinds, inputs.calls(function, form, kinds, rng, CALLS, kept))
+    families = [  # calls that give every parameter one kind of value
+        inputs.calls(function, form, kinds, rng, CALLS, kept)
         for form in forms
         for kinds in inputs.assignments(form, ASSIGNMENTS // len(forms))
     ]
-    probes = list(dict.fromkeys(f.calls[i] for i in range(PROBES) for f in families if i < len(f.calls)))
+    probes = list(dict.fromkeys(family[i] for i in range(PROBES) for family in families if i < len(family)))
     answers = _evaluate(sandbox, record, [wrap.format(call) for call in probes])
     if sum(map(_tells, answers)) < MIN_ASSERTS and (other := _made_comparable(answers, wrap)):
         wrap = other
         probes = [call for call, answer in zip(probes, answers) if answer.repr is not None]
         answers = _evaluate(sandbox, record, [wrap.format(call) for call in probes])
     told = {call: answer for call, answer in zip(probes, answers) if _tells(answer)}
-    best = sorted(families, key=lambda f: _yield([told[c] for c in f.calls[:PROBES] if c in told]), reverse=True)
-    calls = [call for family, n in zip(best, (CALLS, CALLS // 2) if told else ()) for call in family.calls[:n]]
+    best = sorted(families, key=lambda family: _yield([told[c] for c in family[:PROBES] if c in told]), reverse=True)
+    calls = [call for family, n in zip(best, (CALLS, CALLS // 2) if told else ()) for call in family[:n]]
     return _evaluate(sandbox, record, list(dict.fromkeys([*examples, *map(wrap.format, calls)])))
 
 
