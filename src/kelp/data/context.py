@@ -116,7 +116,7 @@ class Library:
             found = self._needed(module, source, own, [name], code)
             if found is None and re.search(rf"\b{name}\.", source):
                 return None
-            code = found or code | {name: Code(f"class {name}:\n    pass\n")}
+            code = found or code | {name: Code(f"class {name}:\n    __class_getitem__ = lambda *_: object\n")}
         # what calls of it take: its class, and what the examples in its docstring are made with
         for name in [*([owner] if owner else ()), *sorted(_in_examples(source) - needed)]:
             code = self._needed(module, source, own, [name], code) or code
@@ -145,7 +145,7 @@ class Library:
         while True:
             code = dict(given or {})
             try:
-                if not all(self._add(code, module, name, own, spoken_of) for name in wanted):
+                if not all(self._add(code, module, name, own, module, spoken_of) for name in wanted):
                     return None
             except _Unusable:
                 return None
@@ -154,21 +154,30 @@ class Library:
                 return code
             spoken_of = grown
 
-    def _add(self, code: dict[str, Code], module: Module, name: str, own: str, spoken_of: frozenset[str]) -> bool:
-        """Take in what the name needs and then its own code; False where a name leads nowhere."""
-        if name == own:
+    def _add(
+        self, code: dict[str, Code], module: Module, name: str, own: str, start: Module, spoken_of: frozenset[str]
+    ) -> bool:
+        """Take in what the name needs and then its own code; False where a name leads nowhere.
+
+        All of it is for the function `own` of the module `start`.
+        """
+        if name == own and module is start:
             return True
         found = self._resolve(module, name, depth=8, spoken_of=spoken_of)
         if found is None:
             return False
         home, definition = found
+        if name == own:  # of another module, which may import it
+            if home is start:
+                return True
+            raise _Unusable
         if name in code:
             if code[name] != definition:
                 raise _Unusable
             return True
         code[name] = definition  # seen, so that recursion ends; its place comes after what it needs
         for needed in sorted(free_names(POSTPONED + definition.text) - {name}):
-            if not self._add(code, home, needed, own, spoken_of):
+            if not self._add(code, home, needed, own, start, spoken_of):
                 return False
         code[name] = code.pop(name)
         if sum(len(c.text) for c in code.values()) > MAX_CONTEXT:

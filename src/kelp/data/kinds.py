@@ -8,7 +8,7 @@ from kelp.data.record import FunctionNode
 
 VALUES: dict[str, tuple[str, ...]] = {
     "int": ("2", "3", "0", "1", "5", "-1", "10", "7", "12", "-4", "25", "100"),
-    "float": ("1.5", "0.0", "-2.5", "3.0", "0.25", "10.0"),
+    "float": ("1.5", "0.5", "3.0", "-2.5", "0.0", "10.0", "0.25"),
     "bool": ("True", "False"),
     "None": ("None",),
     "str": (
@@ -172,7 +172,7 @@ def ranked(
         scores["int"] += 5
     elif isinstance(default, ast.Name):
         scores["func"] += 3
-    if any(scores[kind] >= 6 for kind in ("func0", "func", "func2", "func3")):  # it is called
+    if any(scores.get(kind, 0) >= 6 for kind in ("func0", "func", "func2", "func3")):  # it is called
         scores = defaultdict(float, {kind: score for kind, score in scores.items() if kind.startswith("func")})
     return tuple((k, s) for k, s in sorted(scores.items(), key=lambda item: -item[1]) if k in VALUES)
 

@@ -372,6 +372,8 @@ class _Uses:
                 note(operand, int=2)
             case ast.AugAssign(target=target):
                 note(target, int=1.5)
+                if isinstance(target, ast.Attribute) and (path := self.path(target.value)) is not None:
+                    self.attributes[path].setdefault(target.attr)
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 for comparison, (one, other) in zip(ops, itertools.pairwise([left, *comparators])):
                     for side, against in ((one, other), (other, one)):
