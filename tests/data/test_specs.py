@@ -2,6 +2,7 @@
 
 import ast
 import random
+import re
 from pathlib import PurePosixPath
 
 import pytest
@@ -10,6 +11,7 @@ from kelp.data import inputs, specs
 from kelp.data.context import Library, Module
 from kelp.data.parameters import parameters
 from kelp.data.record import Record
+from kelp.data.sources import expand
 from kelp.execution import CallResult, Limits, Sandbox
 
 PATIENT = Limits(seconds=20)  # nothing here hangs, or its near misses: a slow machine changes no result
@@ -248,3 +250,9 @@ def test_calls_respect_the_signature():
     assert len(found) == 10
     for call in found:
         assert eval(call, namespace) == 0
+
+
+def test_the_shipped_packages_are_pinned_and_listed_once():
+    packages = [unit.removeprefix("package:").split()[0] for unit in expand("list:configs/corpus-pypi.toml")]
+    assert len(packages) >= 150 and len({p.lower() for p in packages}) == len(packages)
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", p) for p in packages)
