@@ -161,14 +161,14 @@ class Library:
 
         All of it is for the function `own` of the module `start`.
         """
-        if name == own and module is start:
+        if name == own and module.origin == start.origin:
             return True
         found = self._resolve(module, name, depth=8, spoken_of=spoken_of)
         if found is None:
             return False
         home, definition = found
         if name == own:  # of another module, which may import it
-            if home is start:
+            if home.origin == start.origin:
                 return True
             raise _Unusable
         if name in code:

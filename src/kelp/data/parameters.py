@@ -85,13 +85,15 @@ class Scope:
 
     def bases(self, node: ast.ClassDef) -> list[str]:
         """The names of all classes above this one."""
-        found: list[str] = []
-        for base in node.bases:
-            name = ast.unparse(base).partition("[")[0].rpartition(".")[2]
-            found.append(name)
-            if name in self.classes and name != node.name and len(found) < 20:
-                found += self.bases(self.classes[name])
-        return found
+        found: dict[str, None] = {}
+        above = [node]
+        while above:
+            for base in above.pop().bases:
+                name = ast.unparse(base).partition("[")[0].rpartition(".")[2]
+                if name not in found and name in self.classes:
+                    above.append(self.classes[name])
+                found.setdefault(name)
+        return list(found)
 
 
 def parameters(function: FunctionNode, scope: Scope = Scope(), *, stand_ins: bool = False) -> list[Parameter]:
