@@ -25,9 +25,9 @@ from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 
-from kelp.data.encoding import Condition, Encoder, State
-from kelp.data.tokenizer import Tokenizer
-from kelp.data.vocabulary import DOC, END, OBS, PROGRAM, PROGRAM_END, SPEC
+from kelp.data.examples.encoding import Condition, Encoder, State
+from kelp.data.examples.tokenizer import Tokenizer
+from kelp.data.examples.vocabulary import DOC, END, OBS, PROGRAM, PROGRAM_END, SPEC
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import edit_cost, next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt

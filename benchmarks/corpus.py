@@ -32,7 +32,7 @@ def write_rows(path: Path, copies: int, files: list[str]) -> None:
 
 def measure(folder: Path, jobs: int) -> None:
     """In a process of its own: build, and print what it took."""
-    from kelp.data import corpus
+    from kelp.data.corpus import corpus
 
     marks: dict[str, float] = {"start": time.perf_counter()}
 

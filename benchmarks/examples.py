@@ -14,12 +14,12 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kelp.data.build import split
-from kelp.data.encoding import Encoder
-from kelp.data.examples import DataConfig, ExampleMaker, NoExample
+from kelp.data.examples.build import split
+from kelp.data.examples.encoding import Encoder
+from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample
+from kelp.data.examples.shards import pack
+from kelp.data.examples.tokenizer import Tokenizer
 from kelp.data.record import Record, load
-from kelp.data.shards import pack
-from kelp.data.tokenizer import Tokenizer
 from kelp.diffusion.bank import Bank
 
 WARM = 200  # examples made before the clock starts: pieces are tokenised once

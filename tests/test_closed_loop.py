@@ -21,8 +21,8 @@ from benchmarks.closed_loop import (
 )  # fmt: skip
 from tests.programs import HARD
 
-from kelp.data.encoding import Encoder
-from kelp.data.tokenizer import Tokenizer
+from kelp.data.examples.encoding import Encoder
+from kelp.data.examples.tokenizer import Tokenizer
 from kelp.diffusion.bank import Bank
 from kelp.syntax.program import parse
 

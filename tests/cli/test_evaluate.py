@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Kelp, environment
 
-from kelp.data.encoding import Condition
+from kelp.data.examples.encoding import Condition
 from kelp.data.record import Record, save
 from kelp.evaluation.arms import Blinkered, Sight
 from kelp.search.policy import NoModel, Proposal

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kelp.data.bank import BankConfig, Tried, build
-from kelp.data.equal import LIMITS, How, Question, verdicts
+from kelp.data.bank.bank import BankConfig, Tried, build
+from kelp.data.bank.equal import LIMITS, How, Question, verdicts
 from kelp.data.toy import TRAIN
 from kelp.diffusion.augment import rewrite, rewrites
 from kelp.diffusion.bank import Bank, Variant

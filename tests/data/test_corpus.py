@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from kelp.data import corpus
-from kelp.data.corpus import Settings
-from kelp.data.decontaminate import fingerprint
+from kelp.data.corpus import corpus
+from kelp.data.corpus.corpus import Settings
+from kelp.data.corpus.decontaminate import fingerprint
 from kelp.data.record import DataError, Record, load, save
 
 TOTAL = "def total(xs):\n    s = [0]\n    while xs:\n        s.append(s[-1] ^ xs.pop())\n    return s\n"

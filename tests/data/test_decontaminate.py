@@ -6,8 +6,9 @@ from textwrap import dedent
 
 import pytest
 
-from kelp.data import decontaminate, toy
-from kelp.data.decontaminate import Excluded, Match, fingerprint
+from kelp.data import toy
+from kelp.data.corpus import decontaminate
+from kelp.data.corpus.decontaminate import Excluded, Match, fingerprint
 
 MBPP_TASK = """def remove_dirty(string, char):
     out = ''

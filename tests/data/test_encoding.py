@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tests.programs import HARD
 
-from kelp.data.encoding import Condition, Encoder, EncodingConfig, kind_count, kind_id, kind_op, pad
-from kelp.data.tokenizer import Tokenizer
-from kelp.data.vocabulary import DOC, EDIT, END, INTENT, OBS, PROGRAM, PROGRAM_END, SPEC, STOP, UNTIL
+from kelp.data.examples.encoding import Condition, Encoder, EncodingConfig, kind_count, kind_id, kind_op, pad
+from kelp.data.examples.tokenizer import Tokenizer
+from kelp.data.examples.vocabulary import DOC, EDIT, END, INTENT, OBS, PROGRAM, PROGRAM_END, SPEC, STOP, UNTIL
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import parse
 from kelp.syntax.python import PYTHON

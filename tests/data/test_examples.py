@@ -7,13 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kelp.data import toy
-from kelp.data.batch import INFILL, LONGEST_PREFIX, SUFFIX, masked
-from kelp.data.build import build
-from kelp.data.encoding import Condition, Encoder, EncodingConfig, kind_op
-from kelp.data.examples import DataConfig, ExampleMaker, NoExample, make_example
-from kelp.data.shards import WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
-from kelp.data.tokenizer import Tokenizer
-from kelp.data.vocabulary import EDIT, END, MASK, STOP, UNTIL
+from kelp.data.examples.batch import INFILL, LONGEST_PREFIX, SUFFIX, masked
+from kelp.data.examples.build import build
+from kelp.data.examples.encoding import Condition, Encoder, EncodingConfig, kind_op
+from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample, make_example
+from kelp.data.examples.shards import WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
+from kelp.data.examples.tokenizer import Tokenizer
+from kelp.data.examples.vocabulary import EDIT, END, MASK, STOP, UNTIL
 from kelp.diffusion.bank import Bank
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import parse
@@ -232,7 +232,7 @@ def test_an_epoch_shows_every_example_of_full_batches_once(shards):
 
 def test_with_a_curriculum_the_first_epoch_goes_through_the_examples_in_their_order(shards, tmp_path, monkeypatch):
     source, _ = shards
-    monkeypatch.setattr("kelp.data.shards.NEAR", 30)
+    monkeypatch.setattr("kelp.data.examples.shards.NEAR", 30)
     ordered = Shards(source.folder)
     ordered.meta = {"config": {"curriculum": "linear"}}
     steps = ordered.epoch_steps(512)

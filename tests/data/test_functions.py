@@ -5,8 +5,8 @@ from textwrap import dedent
 
 import pytest
 
-from kelp.data.context import Module
-from kelp.data.functions import Dropped, first_sentence, functions_of
+from kelp.data.corpus.context import Module
+from kelp.data.corpus.functions import Dropped, first_sentence, functions_of
 from kelp.data.record import Record
 
 

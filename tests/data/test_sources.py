@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kelp.data import sources
+from kelp.data.corpus import sources
+from kelp.data.corpus.sources import Columns, expand, read
 from kelp.data.record import DataError, Record
-from kelp.data.sources import Columns, expand, read
 
 INC = "def inc(x):\n    return x + 1\n"
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from kelp.data import toy
-from kelp.data.decontaminate import fingerprint
+from kelp.data.corpus.decontaminate import fingerprint
 from kelp.diffusion.mutations import near_misses
 from kelp.execution import Limits, Sandbox
 from kelp.syntax.program import parse

@@ -3,9 +3,9 @@ import random
 import pytest
 
 from kelp.data import toy
-from kelp.data.decontaminate import fingerprint, toy_tasks
+from kelp.data.corpus.decontaminate import fingerprint, toy_tasks
 from kelp.data.record import Record
-from kelp.data.variants import VARIANT, asserts_of_every_part, graft, variants
+from kelp.data.specs.variants import VARIANT, asserts_of_every_part, graft, variants
 from kelp.diffusion.mutations import near_misses
 from kelp.execution.sandbox import Sandbox
 from kelp.syntax.program import parse

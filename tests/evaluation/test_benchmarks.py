@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kelp.data.decontaminate import MBPP_TRAIN
+from kelp.data.corpus.decontaminate import MBPP_TRAIN
 from kelp.evaluation.benchmarks import MBPP_TEST, examples, human_eval, mbpp
 
 

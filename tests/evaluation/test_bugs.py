@@ -7,7 +7,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
-from kelp.data.decontaminate import Excluded, excluded_source, shipped
+from kelp.data.corpus.decontaminate import Excluded, excluded_source, shipped
 from kelp.diffusion.diff import shortest_path
 from kelp.evaluation.case import BUGS, Case, read_folder
 from kelp.execution import Limits, Sandbox, Suite

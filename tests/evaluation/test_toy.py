@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kelp.data.encoding import Condition
+from kelp.data.examples.encoding import Condition
 from kelp.evaluation.benchmarks import programs, toy
 from kelp.evaluation.corrupt import Corruption
 from kelp.evaluation.probe import repair_metrics

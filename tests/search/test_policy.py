@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from kelp.data import toy
-from kelp.data.encoding import Condition, Encoder, kind_count, pad
-from kelp.data.tokenizer import Tokenizer
+from kelp.data.examples.encoding import Condition, Encoder, kind_count, pad
+from kelp.data.examples.tokenizer import Tokenizer
 from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, is_valid, near_misses
 from kelp.model.denoiser import Denoiser

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tests.search.test_search import Recorder, Swaps
 
-from kelp.data.inputs import arguments_like
+from kelp.data.specs.inputs import arguments_like
 from kelp.execution.sandbox import Sandbox
 from kelp.search.ranking import fresh_calls, ranked
 from kelp.search.search import Search, run

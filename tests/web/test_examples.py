@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.web.test_trace import HOSTILE, QUIET, Page
 
-from kelp.data.inspect import Step, Target, Test, Token, View
+from kelp.data.examples.inspect import Step, Target, Test, Token, View
 from kelp.web.examples import render_examples
 
 VIEW = View(

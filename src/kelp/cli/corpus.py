@@ -63,9 +63,9 @@ def build(
       kelp corpus build --source 'files:gs://bucket/python/*.parquet' --text-column text --out corpus
       kelp corpus build --source hf:HuggingFaceTB/stack-edu/Python --engine ray --jobs 200 --out corpus
     """
-    from kelp.data import corpus
+    from kelp.data.corpus import corpus
+    from kelp.data.corpus.sources import Columns
     from kelp.data.record import DataError
-    from kelp.data.sources import Columns
 
     columns = Columns(text_column, contents) if contents else Columns(text_column)
     settings = corpus.Settings(tuple(source), tuple(map(str, exclude or ())), columns, max_bytes)
@@ -94,7 +94,7 @@ def specs(
     Examples:
       kelp corpus specs corpus
     """
-    from kelp.data import corpus
+    from kelp.data.corpus import corpus
     from kelp.data.record import DataError
 
     try:
@@ -160,7 +160,7 @@ def _plot(folder: Path, path: Path) -> None:
         from matplotlib.figure import Figure
     except ImportError:
         raise Problem("--plot needs matplotlib: pip install 'kelp[data]'.") from None
-    from kelp.data.corpus import summary
+    from kelp.data.corpus.corpus import summary
     from kelp.data.record import load
 
     lines = [record.source.count("\n") for record in load(folder)]

@@ -16,8 +16,8 @@ from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from kelp.data.examples import DataConfig
-    from kelp.data.inspect import View
+    from kelp.data.examples.examples import DataConfig
+    from kelp.data.examples.inspect import View
 
 STYLES = {"pass": "green", "fail": "red", "error": "red", "timeout": "yellow"}
 PARTS = ("<intent>", "<spec>", "<obs>", "<program>")
@@ -50,10 +50,10 @@ def build(
       kelp data build configs/toy.toml
       kelp data build configs/laptop.toml --jobs 16
     """
-    from kelp.data.build import build
-    from kelp.data.inspect import padding
+    from kelp.data.examples.build import build
+    from kelp.data.examples.inspect import padding
+    from kelp.data.examples.shards import Shards
     from kelp.data.record import DataError
-    from kelp.data.shards import Shards
 
     config = _recipe(recipe)
     try:
@@ -96,8 +96,8 @@ def look(
     """
     import random
 
-    from kelp.data.build import example_maker
-    from kelp.data.inspect import cell, tables, view
+    from kelp.data.examples.build import example_maker
+    from kelp.data.examples.inspect import cell, tables, view
     from kelp.data.record import DataError
 
     if html is not None:
@@ -137,9 +137,9 @@ def look(
 
 def _padding(config: "DataConfig") -> dict[str, Any]:
     """The table of row lengths, where the shards of this very configuration have been made."""
-    from kelp.data.inspect import padding
+    from kelp.data.examples.inspect import padding
+    from kelp.data.examples.shards import Shards
     from kelp.data.record import DataError
-    from kelp.data.shards import Shards
 
     try:
         return {"padding": padding(Shards(config.folder).buckets)} if _built(config.folder) == config else {}
@@ -158,9 +158,9 @@ def _recipe(path: Path) -> "DataConfig":
 
 def _built(folder: Path) -> "DataConfig":
     """The configuration that a folder was built with. Raises Problem."""
-    from kelp.data.examples import DataConfig
+    from kelp.data.examples.examples import DataConfig
+    from kelp.data.examples.shards import Shards
     from kelp.data.record import DataError
-    from kelp.data.shards import Shards
 
     try:
         return DataConfig.model_validate({**Shards(folder).meta["config"], "folder": folder})
@@ -181,7 +181,7 @@ def _print_example(v: "View") -> None:
 
 def _lines(v: "View") -> Iterator[tuple[str, str]]:
     """An example, line by line, with the style of each."""
-    from kelp.data.inspect import diff
+    from kelp.data.examples.inspect import diff
 
     yield f"example {v.index}  {v.name}  {v.origin}".rstrip(), "bold"
     if v.dropped is not None:

@@ -41,7 +41,7 @@ def train(
       kelp train configs/toy.toml --resume
       kelp train configs/laptop.toml --out runs/second --print-config
     """
-    from kelp.data.shards import DataError, Shards
+    from kelp.data.examples.shards import DataError, Shards
     from kelp.training.config import ConfigError, load_config, render_config
 
     try:
@@ -54,7 +54,7 @@ def train(
         print(render_config(settings), end="")
         return
 
-    from kelp.data.build import build
+    from kelp.data.examples.build import build
 
     try:
         with progress_bar() as progress:
@@ -119,8 +119,8 @@ def _evaluate(settings: "Config") -> "Evaluate | None":
     name = settings.training.best.partition("_")[0]
     if name not in ("toy", "corpus"):
         return None
-    from kelp.data.encoding import Encoder
-    from kelp.data.tokenizer import Tokenizer
+    from kelp.data.examples.encoding import Encoder
+    from kelp.data.examples.tokenizer import Tokenizer
     from kelp.evaluation.benchmarks import corpus, programs, toy
     from kelp.evaluation.probe import repair_metrics
 

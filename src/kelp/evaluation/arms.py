@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import get_args
 
-from kelp.data.encoding import Condition
+from kelp.data.examples.encoding import Condition
 from kelp.evaluation.repair import PolicyFor
 from kelp.search.policy import NoModel, Order, Policy, Proposal
 from kelp.syntax.program import Program

@@ -10,12 +10,12 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
-from kelp.data.build import split
-from kelp.data.decontaminate import MBPP_TRAIN
-from kelp.data.functions import first_sentence
+from kelp.data.corpus.decontaminate import MBPP_TRAIN
+from kelp.data.corpus.functions import first_sentence
+from kelp.data.examples.build import split
 from kelp.data.record import json_lines, load
+from kelp.data.specs.variants import VARIANT
 from kelp.data.toy import TASKS
-from kelp.data.variants import VARIANT
 from kelp.evaluation.case import Case, collect
 from kelp.search.task import doctest_asserts
 

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kelp.data.encoding import Condition
+from kelp.data.examples.encoding import Condition
 from kelp.diffusion.diff import next_edits
 from kelp.evaluation.case import Case, Oracle, Row, Step, shared_sandbox
 from kelp.evaluation.metrics import exact_match

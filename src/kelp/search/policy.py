@@ -16,8 +16,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from kelp.data.encoding import Condition, Encoder, State, kind_op, pad
-from kelp.data.vocabulary import EDIT, END, UNTIL
+from kelp.data.examples.encoding import Condition, Encoder, State, kind_op, pad
+from kelp.data.examples.vocabulary import EDIT, END, UNTIL
 from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, is_valid
 from kelp.search.suffixes import NODES, SuffixTree

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from kelp.data.inputs import arguments_like
+from kelp.data.specs.inputs import arguments_like
 from kelp.search.task import Target
 
 CALLS = 24

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from kelp.data.encoding import Condition
+from kelp.data.examples.encoding import Condition
 from kelp.syntax.functions import Function, functions
 from kelp.syntax.python import PYTHON
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from kelp.data.inspect import Rows, View, cell, diff
+from kelp.data.examples.inspect import Rows, View, cell, diff
 from kelp.web.page import fill
 
 

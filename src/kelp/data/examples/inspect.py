@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from kelp.data.batch import Example
-from kelp.data.encoding import Encoder, kind_op
-from kelp.data.examples import Draw, ExampleMaker, NoExample
-from kelp.data.shards import Bucket
-from kelp.data.vocabulary import SPECIAL, STOP
+from kelp.data.examples.batch import Example
+from kelp.data.examples.encoding import Encoder, kind_op
+from kelp.data.examples.examples import Draw, ExampleMaker, NoExample
+from kelp.data.examples.shards import Bucket
+from kelp.data.examples.vocabulary import SPECIAL, STOP
 from kelp.diffusion.diff import next_edits, shortest_path
 from kelp.execution.observation import Observation, TestOutcome
 from kelp.syntax.program import Program

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kelp.data.tokenizer import GAP, PIECE, Tokenizer
-from kelp.data.vocabulary import (
+from kelp.data.examples.tokenizer import GAP, PIECE, Tokenizer
+from kelp.data.examples.vocabulary import (
     DOC,
     EDIT,
     END,

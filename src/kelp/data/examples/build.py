@@ -8,15 +8,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from kelp.data import bank, corpus
-from kelp.data.corpus import Progress
-from kelp.data.decontaminate import shipped, toy_tasks
-from kelp.data.encoding import Encoder, kind_count
-from kelp.data.examples import DataConfig, ExampleMaker, NoExample, parse_source
+from kelp.data.bank import bank
+from kelp.data.corpus import corpus
+from kelp.data.corpus.corpus import Progress
+from kelp.data.corpus.decontaminate import shipped, toy_tasks
+from kelp.data.examples.encoding import Encoder, kind_count
+from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample, parse_source
+from kelp.data.examples.shards import save_shard
+from kelp.data.examples.tokenizer import Tokenizer
 from kelp.data.record import DataError, Record, load, save
-from kelp.data.shards import save_shard
-from kelp.data.tokenizer import Tokenizer
-from kelp.data.variants import variants
+from kelp.data.specs.variants import variants
 from kelp.diffusion.bank import Bank
 
 SHARD = 5_000  # examples in a shard

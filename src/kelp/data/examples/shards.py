@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kelp.data.batch import Batch, Example, Segment, collate, masked
+from kelp.data.examples.batch import Batch, Example, Segment, collate, masked
 from kelp.data.record import DataError
 
 SHAPES = 12  # row lengths at most: each is one compilation of the training step

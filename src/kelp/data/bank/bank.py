@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kelp.data.equal import LIMITS, How, Question, verdicts
+from kelp.data.bank.equal import LIMITS, How, Question, verdicts
 from kelp.data.record import DataError, json_lines, load
 from kelp.diffusion.augment import by_form, rewrites
 from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_names

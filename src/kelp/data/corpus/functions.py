@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from kelp.data.context import Library, Module, dedented
+from kelp.data.corpus.context import Library, Module, dedented
 from kelp.data.record import FunctionNode, Record, body_without_docstring
 
 MAX_LINES = 200

@@ -15,10 +15,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
-from kelp.data import inputs
-from kelp.data.context import POSTPONED
-from kelp.data.parameters import STAND_IN, Scope, is_method, parameters
+from kelp.data.corpus.context import POSTPONED
 from kelp.data.record import Record
+from kelp.data.specs import inputs
+from kelp.data.specs.parameters import STAND_IN, Scope, is_method, parameters
 from kelp.diffusion.mutations import CANDIDATES, is_valid
 from kelp.execution import CallResult, Limits, Sandbox
 from kelp.syntax.program import parse

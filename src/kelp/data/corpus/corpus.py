@@ -19,11 +19,12 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from kelp.data import decontaminate, specs
-from kelp.data.decontaminate import Excluded, Fingerprint
-from kelp.data.functions import Dropped
+from kelp.data.corpus import decontaminate
+from kelp.data.corpus.decontaminate import Excluded, Fingerprint
+from kelp.data.corpus.functions import Dropped
+from kelp.data.corpus.sources import Columns, expand, read
 from kelp.data.record import DataError, Record, arrow, load, row, save_table, schema
-from kelp.data.sources import Columns, expand, read
+from kelp.data.specs import specs
 
 if TYPE_CHECKING:
     import pyarrow as pa

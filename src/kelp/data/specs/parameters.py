@@ -12,7 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from kelp.data.kinds import (
+from kelp.data.record import FunctionNode
+from kelp.data.specs.kinds import (
     ANNOTATIONS,
     BUILTIN_METHODS,
     DICT_METHODS,
@@ -30,7 +31,6 @@ from kelp.data.kinds import (
     documented_types,
     ranked,
 )
-from kelp.data.record import FunctionNode
 
 STAND_IN = "SimpleNamespace"  # of the module `types`, which the context must then import
 MAX_DEPTH = 3  # of objects in objects

@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from kelp.data.context import STDLIB
-from kelp.data.kinds import VALUES
-from kelp.data.parameters import Parameter, called_name, is_method, own_nodes, parsed
+from kelp.data.corpus.context import STDLIB
 from kelp.data.record import FunctionNode
+from kelp.data.specs.kinds import VALUES
+from kelp.data.specs.parameters import Parameter, called_name, is_method, own_nodes, parsed
 
 MUTATORS = frozenset(
     "append appendleft extend extendleft insert pop popleft popitem remove sort reverse clear update setdefault add "

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from keyword import iskeyword
 
-from kelp.data import inputs
-from kelp.data.decontaminate import Excluded, fingerprint
+from kelp.data.corpus.decontaminate import Excluded, fingerprint
 from kelp.data.record import Record
-from kelp.data.specs import choose, repeatable, telling
+from kelp.data.specs import inputs
+from kelp.data.specs.specs import choose, repeatable, telling
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.forward import FROM_BANK, IN_CONTEXT, ForwardConfig, corrupt
 from kelp.diffusion.mutations import is_valid, near_misses

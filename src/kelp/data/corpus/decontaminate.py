@@ -10,7 +10,8 @@ the task's text.
 What is excluded is kept as hashes, so the repository ships `excluded.jsonl.gz`, which no benchmark can be read
 back from, and decontamination runs on every machine. To write it anew:
 
-    python -c "from kelp.data.decontaminate import *; write_shipped('mbpp.jsonl', 'HumanEval.jsonl.gz', 'examples')"
+    python -c "from kelp.data.corpus.decontaminate import write_shipped
+    write_shipped('mbpp.jsonl', 'HumanEval.jsonl.gz', 'examples')"
 """
 
 import ast

@@ -24,9 +24,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from kelp.data import decontaminate, toy
-from kelp.data.context import Module, read_module
-from kelp.data.functions import Dropped, functions_of
+from kelp.data import toy
+from kelp.data.corpus import decontaminate
+from kelp.data.corpus.context import Module, read_module
+from kelp.data.corpus.functions import Dropped, functions_of
 from kelp.data.record import DataError, Record, arrow, json_lines
 
 PACKAGES = Path.home() / ".cache/kelp/packages"  # what was downloaded

@@ -14,7 +14,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
-from kelp.data.vocabulary import SPECIAL
+from kelp.data.examples.vocabulary import SPECIAL
 from kelp.syntax.language import Language
 from kelp.syntax.python import CLOSING, OPENING, PYTHON
 

@@ -13,10 +13,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from kelp.data.batch import LONGEST_PREFIX, SUFFIX, Example, Segment
-from kelp.data.encoding import Condition, Encoder, EncodingConfig
+from kelp.data.examples.batch import LONGEST_PREFIX, SUFFIX, Example, Segment
+from kelp.data.examples.encoding import Condition, Encoder, EncodingConfig
 from kelp.data.record import Record
-from kelp.data.variants import VARIANT
+from kelp.data.specs.variants import VARIANT
 from kelp.diffusion.augment import rewrite
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import next_edits
