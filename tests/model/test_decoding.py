@@ -47,8 +47,14 @@ def decode(denoiser, first=FIRST, rest=REST, *, beams, max_tokens):
 
 @eqx.filter_jit
 def _logits(denoiser, suffix, positions):
-    sites = jnp.zeros((1, 1, 3), int).at[..., 2].set(1)
-    return denoiser(PREFIX, sites, suffix, positions, (suffix != 0).astype(int))[1][0]
+    """Of suffixes [B T] of the one prefix, by the uncached pass."""
+    batch, length = len(suffix), PREFIX.shape[1]
+    sites = jnp.zeros((batch, 1, 3), int).at[..., 2].set(1)
+    prefix = jnp.tile(PREFIX, (batch, 1))
+    tokens = jnp.concatenate([prefix, suffix], axis=1)
+    positions = jnp.concatenate([jnp.tile(jnp.arange(length), (batch, 1)), positions], axis=1)
+    segments = jnp.concatenate([(prefix != 0) * 1, (suffix != 0) * 2], axis=1)
+    return denoiser(tokens, positions, segments, sites, jnp.tile(length + jnp.arange(suffix.shape[1]), (batch, 1)))[1]
 
 
 def next_log_probs(denoiser, site, written, first=FIRST, rest=REST, room=8):
@@ -56,7 +62,7 @@ def next_log_probs(denoiser, site, written, first=FIRST, rest=REST, room=8):
     start, kind = int(STARTS[site]), int(KINDS[site])
     suffix = [EDIT, UNTIL, *written] + [0] * (room - len(written))
     positions = [start, int(ENDS[site]), *(start + i for i in range(room))]
-    logits = _logits(denoiser, jnp.array([suffix]), jnp.array([positions]))[1 + len(written)]
+    logits = _logits(denoiser, jnp.array([suffix]), jnp.array([positions]))[0, 1 + len(written)]
     allowed = (rest if written else first)[kind]
     return (
         np.asarray(jax.nn.log_softmax(logits)),
@@ -122,7 +128,6 @@ def test_replacements_are_allowed_distinct_and_sorted(denoiser):
 
 def test_log_probabilities_are_those_of_teacher_forcing(denoiser):
     decoded = decode(denoiser, beams=4, max_tokens=5)
-    prefix, sites = jnp.tile(PREFIX, (4, 1)), jnp.zeros((4, 1, 3), int).at[..., 2].set(1)
     for site in range(3):
         T = 7
         suffix, targets = np.zeros((4, T), int), np.full((4, T), -1)
@@ -132,7 +137,7 @@ def test_log_probabilities_are_those_of_teacher_forcing(denoiser):
             text = decoded.tokens[site, beam, : decoded.lengths[site, beam]].tolist()
             suffix[beam, : 2 + len(text)] = [EDIT, UNTIL, *text]
             targets[beam, 1 : 2 + len(text)] = [*text, END]
-        _, logits = eqx.filter_jit(denoiser)(prefix, sites, suffix, positions, (suffix != 0).astype(int))
+        logits = _logits(denoiser, jnp.array(suffix), jnp.array(positions))
         each = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.maximum(targets, 0)[..., None], -1)
         scores = np.where(targets >= 0, each[..., 0], 0.0).sum(axis=1)
         np.testing.assert_allclose(decoded.model_log_probs[site], scores, atol=1e-4)
