@@ -104,7 +104,14 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     tokens, positions, targets = (pad([s[i] for s in suffixes], longest, fill) for i, fill in enumerate((0, 0, -1)))
     prefix = np.tile(np.asarray(state.tokens, np.int32), (len(scored), 1))
     sites = np.tile(np.asarray(state.rows, np.int32), (len(scored), 1, 1))
-    where, logits = eqx.filter_jit(policy.denoiser)(prefix, sites, tokens, positions, (tokens != 0).astype(np.int32))
+    length = prefix.shape[1]
+    where, logits = eqx.filter_jit(policy.denoiser)(
+        np.concatenate([prefix, tokens], axis=1),
+        np.concatenate([np.tile(np.arange(length), (len(scored), 1)), positions], axis=1),
+        np.concatenate([np.ones_like(prefix), (tokens != 0) * 2], axis=1),
+        sites,
+        np.tile(length + np.arange(longest), (len(scored), 1)),
+    )
     each = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.maximum(targets, 0)[..., None], axis=-1)
     wrong = np.asarray(where, np.float64)  # of the sites, given that something is wrong: not stop
     weights = np.zeros(len(state.rows))
