@@ -3,7 +3,7 @@
     python benchmarks/corpus.py            # several minutes
 
 The input are JSON-lines files with one Python file a row, as data sets of code come: the standard library's files,
-each copy with another name in every `return`, so that no two functions are copies. Each size runs in a process of
+each copy with other attributes in it, so that few functions are copies of others. Each size runs in a process of
 its own, whose greatest resident memory (and that of its workers, each) is shown: it should not grow with the input.
 """
 
@@ -25,7 +25,7 @@ def write_rows(path: Path, copies: int, files: list[str]) -> None:
     with path.open("w") as out:
         for copy in range(copies):
             for number, text in enumerate(files):
-                changed = re.sub(r"\breturn\b(?! *$)", f"return key{copy},", text, flags=re.MULTILINE)
+                changed = re.sub(r"\.([a-z]\w+)", rf".\1_{copy}", text)
                 row = {"repo_name": f"project{number % 97}-{copy}", "path": f"{number}.py", "content": changed}
                 out.write(json.dumps(row) + "\n")
 

@@ -6,6 +6,9 @@ import json
 import subprocess
 import tarfile
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -143,6 +146,19 @@ def test_files_that_are_named_by_blob_id_alone_are_fetched(tmp_path):
     assert (found.source, found.licence, found.project) == (INC, "MIT", "ann/one")
     with pytest.raises(DataError, match="cannot be read"):
         records(f"files:{tmp_path}/rows.parquet", Columns(contents=f"file://{tmp_path}"))
+
+
+def test_files_and_contents_may_lie_on_a_server(tmp_path, monkeypatch):
+    pytest.importorskip("aiohttp")
+    row = {"blob_id": "abc", "repo_name": "ann/one", "path": "/a.py"}
+    write_rows(tmp_path / "rows.parquet", [row])
+    (tmp_path / "abc").write_bytes(gzip.compress(INC.encode()))
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        assert [r.source for r in records(f"files:{address}/rows.parquet", Columns(contents=address))] == [INC]
+        server.shutdown()
 
 
 def test_a_data_set_of_the_hub_is_streamed_shard_by_shard(tmp_path):

@@ -95,6 +95,8 @@ def read(unit: str, columns: Columns = Columns()) -> Found:
                 yield from _functions_of_rows(_rows_of_file(rest), columns)
             case "hf":
                 yield from _functions_of_rows(_rows_of_dataset(rest), columns)
+    except ImportError as error:  # fsspec's message says what to install for a kind of URL
+        raise DataError(f"{unit} cannot be read: {error}") from None
     except OSError as error:
         raise DataError(f"{unit} cannot be read: {error.strerror or error}") from None
 
@@ -314,8 +316,8 @@ def _glob(pattern: str) -> list[str]:
 
         system, path = fsspec.core.url_to_fs(pattern)
         found = sorted(system.glob(path))
-    except ImportError as error:
-        raise DataError(f"files:{pattern} needs the package {error.name}: pip install 'kelp[data]'") from None
+    except ImportError as error:  # fsspec itself, or what it needs for this kind of URL, as its message says
+        raise DataError(f"files:{pattern} cannot be read: {error}") from None
     if not found:
         raise DataError(f"files:{pattern} stands for no file")
     remote = "://" in pattern and not pattern.startswith("file://")
