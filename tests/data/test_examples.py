@@ -14,6 +14,7 @@ from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample, mak
 from kelp.data.examples.shards import WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
 from kelp.data.examples.tokenizer import Tokenizer
 from kelp.data.examples.vocabulary import EDIT, END, MASK, STOP, UNTIL
+from kelp.data.record import parse_source
 from kelp.diffusion.bank import Bank
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import parse
@@ -146,6 +147,12 @@ def shards(tmp_path_factory):
                         specs="own", observation=0.5, with_spec=1.0, random_program=0.1)  # fmt: skip
     build(config, jobs=1)
     return Shards(folder), config
+
+
+def test_space_behind_a_function_is_no_part_of_it(encoder):
+    state, clean = parse_source("def f(x):\n    return (x) \n"), parse_source("def g(a, b):\n    print(a)\n    return b  \n")
+    example = make_example(encoder, clean, state, Condition(), 0, 400)
+    assert len(example.correct) >= 1
 
 
 def test_clean_programs_may_be_written_another_way_that_passes_their_tests(encoder):

@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kelp.syntax.program import Program, parse
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -42,6 +44,11 @@ class Record:
         for line in self.asserts:
             if not line.startswith("assert "):
                 raise ValueError(f"{self.origin}: {self.name} has a test that is no assert: {line!r}")
+
+
+def parse_source(source: str) -> Program:
+    """A record's source as a program, which ends where its function ends."""
+    return parse(source.rstrip().encode())
 
 
 def schema() -> "pa.Schema":

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kelp.data.bank.equal import LIMITS, How, Question, verdicts
-from kelp.data.record import DataError, json_lines, load
+from kelp.data.record import DataError, json_lines, load, parse_source
 from kelp.diffusion.augment import by_form, rewrites
 from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_names
 from kelp.diffusion.egraph import Equality
@@ -124,7 +124,7 @@ def build(
 def programs(found: Iterable[str]) -> Iterator[Program]:
     for source in found:
         try:
-            program = parse(source.rstrip("\n").encode())
+            program = parse_source(source)
         except SyntaxError:  # compiles, but is beyond the grammar
             continue
         if program.root:

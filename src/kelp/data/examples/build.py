@@ -13,10 +13,10 @@ from kelp.data.corpus import corpus
 from kelp.data.corpus.corpus import Progress
 from kelp.data.corpus.decontaminate import shipped, toy_tasks
 from kelp.data.examples.encoding import Encoder, kind_count
-from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample, parse_source
+from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import save_shard
 from kelp.data.examples.tokenizer import Tokenizer
-from kelp.data.record import DataError, Record, load, save
+from kelp.data.record import DataError, Record, load, parse_source, save
 from kelp.data.specs.variants import variants
 from kelp.diffusion.bank import Bank
 

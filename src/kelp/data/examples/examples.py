@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from kelp.data.examples.batch import LONGEST_PREFIX, SUFFIX, Example, Segment
 from kelp.data.examples.encoding import Condition, Encoder, EncodingConfig
-from kelp.data.record import Record
+from kelp.data.record import Record, parse_source
 from kelp.data.specs.variants import VARIANT
 from kelp.diffusion.augment import rewrite
 from kelp.diffusion.bank import Bank
@@ -25,7 +25,7 @@ from kelp.diffusion.mutations import Mutation
 from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
-from kelp.syntax.program import Program, parse
+from kelp.syntax.program import Program
 
 # Of one run: a broken loop should not cost more than fifty others, and a busy machine should not change an example.
 LIMITS = Limits(seconds=5.0, cpu_seconds=0.25)
@@ -218,7 +218,3 @@ def make_example(
                 segments.append(segment)
                 room -= 2 + len(segment.written)
     return Example(encoded.tokens, encoded.rows, sorted(set(rows)), tuple(segments))
-
-
-def parse_source(source: str) -> Program:
-    return parse(source.rstrip("\n").encode())

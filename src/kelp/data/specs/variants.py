@@ -15,7 +15,7 @@ from functools import lru_cache
 from keyword import iskeyword
 
 from kelp.data.corpus.decontaminate import Excluded, fingerprint
-from kelp.data.record import Record
+from kelp.data.record import Record, parse_source
 from kelp.data.specs import inputs
 from kelp.data.specs.specs import choose, repeatable, telling
 from kelp.diffusion.bank import Bank
@@ -201,4 +201,4 @@ def _variables(program: Program) -> list[bytes]:
 
 @lru_cache(maxsize=4096)
 def _parse(record: Record) -> Program:
-    return parse(record.source.rstrip("\n").encode())
+    return parse_source(record.source)
