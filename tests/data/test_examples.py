@@ -150,7 +150,8 @@ def shards(tmp_path_factory):
 
 
 def test_space_behind_a_function_is_no_part_of_it(encoder):
-    state, clean = parse_source("def f(x):\n    return (x) \n"), parse_source("def g(a, b):\n    print(a)\n    return b  \n")
+    state = parse_source("def f(x):\n    return (x) \n")
+    clean = parse_source("def g(a, b):\n    print(a)\n    return b  \n")
     example = make_example(encoder, clean, state, Condition(), 0, 400)
     assert len(example.correct) >= 1
 
