@@ -88,6 +88,12 @@ STACK = """class Stack:
 """
 
 
+def test_what_the_clock_says_is_not_asserted(specified):
+    stamp = "def stamp(text: str):\n    return [len(text), seconds() // 1000]\n"
+    assert specified(stamp, "import time\ndef seconds():\n    return int(time.time())\n") == ()
+    assert specified(stamp, "def seconds():\n    return 5000\n") != ()
+
+
 def test_a_method_is_called_with_an_object_of_its_class_or_a_stand_in(specified):
     source = "def total(self, more):\n    return sum(self.items) + more\n"
     owned = specified(source, context=STACK + "    def total(self, more):\n        return sum(self.items) + more\n")

@@ -77,3 +77,9 @@ def test_a_person_is_shown_what_kept_the_tests_from_running() -> None:
     assert shown == (
         "NameError line 2: name 'z' is not defined\n  a.py:2: z\n\n3 tests: 3 not run (0.00 s)\n"
     )  # fmt: skip
+
+
+def test_what_the_model_sees_has_no_addresses_which_differ_from_run_to_run() -> None:
+    got = "[<object object at 0x7f361beacb10>, <function <lambda> at 0x7f361b7aff60>]"
+    seen = Observation((TestOutcome("f(1)", status="fail", seconds=0.0, call="f(1)", got=got, expected="1"),))
+    assert seen.render() == "0/1 f(1) got [<object object>, <function <lambda>>] want 1"

@@ -1,5 +1,6 @@
 """What a run of the tests said about a program."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
@@ -117,9 +118,12 @@ class CallResult:
     round_trips: bool = False
 
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of objects without a repr of their own: another one in every run
+
+
 def shorten(text: str, limit: int) -> str:
-    """`text` on one line, its middle cut out where it is longer than `limit` characters."""
-    text = " ".join(text[: 20 * limit].split())
+    """`text` on one line, without addresses, its middle cut out where it is longer than `limit` characters."""
+    text = _ADDRESS.sub("", " ".join(text[: 20 * limit].split()))
     if len(text) <= limit:
         return text
     tail = (limit - 1) // 3

@@ -44,6 +44,13 @@ _AMBIENT = re.compile(
     r"\btime\.|\b(hash|id)\(|\bsys\.(argv|path|modules|std|platform|version|exec|get)|\bplatform\.|\blocale\.|"
     r"\bimport_module\("
 )
+# Run behind a context: what the clock says is a fact about the moment, and shows when another one is asked.
+_LATER = """
+import time
+for _clock in ("time", "monotonic", "perf_counter"):
+    setattr(time, _clock, lambda _now=getattr(time, _clock): _now() + 1e6)
+    setattr(time, _clock + "_ns", lambda _now=getattr(time, _clock + "_ns"): _now() + 10**15)
+"""
 # A result that has no repr to compare: what makes something of it that has.
 _LAZY = re.compile(r"<(generator|map|filter|zip|enumerate|reversed|itertools\.|\w+_iterator|\w*_?iterator)|dict_\w+\(")
 _ADDRESS = re.compile(r" at 0x")
@@ -254,7 +261,7 @@ def repeatable(record: Record, results: Sequence[CallResult], sandbox: Sandbox) 
     """The results as asserts, run once more; () where one does not hold then."""
     asserts = tuple(map(_assert, results))
     # the other way round: every run starts from one state of `random`, and a function may count its calls
-    again = sandbox.run(record.source.encode(), asserts=asserts[::-1], setup=record.context or "")
+    again = sandbox.run(record.source.encode(), asserts=asserts[::-1], setup=(record.context or "") + _LATER)
     return asserts if again.ok else ()
 
 
