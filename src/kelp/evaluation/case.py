@@ -18,8 +18,8 @@ from kelp.search.task import Target, Task, asserts_about
 from kelp.syntax.functions import functions
 from kelp.syntax.program import parses
 
-RUN_SECONDS = 1.0  # limit of one run of the visible tests, whatever time is left: figures must not depend on that
-HIDDEN_SECONDS = 5.0  # and of the hidden ones, which are run once a patch
+# Of one run of the tests, whatever time is left: figures must not depend on that, nor on how busy the machine is.
+LIMITS = Limits(seconds=5.0, cpu_seconds=0.5)
 PROGRAM = "program"  # the module that a text of pytest code imports, unless it is told of another
 
 BUGS = "bugs.toml"  # of a folder of bugs: a table for each, named as its folder
@@ -105,7 +105,7 @@ class Oracle:
     def __enter__(self) -> "Oracle":
         self.stack = ExitStack()
         tests = self.case.visible_tests
-        self.own = self._own(self.stack, tests, RUN_SECONDS) if isinstance(tests, str) else None
+        self.own = self._own(self.stack, tests) if isinstance(tests, str) else None
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -114,13 +114,13 @@ class Oracle:
     def run(
         self, source: bytes, *, first: str | None = None, seconds: float | None = None, trace: bool = False
     ) -> Observation:
-        """Run the visible tests. `seconds`, what is left of a budget, changes nothing: see `RUN_SECONDS`."""
+        """Run the visible tests. `seconds`, what is left of a budget, changes nothing: see `LIMITS`."""
         if self.own is not None:
             return self.own.run(source, first=first, trace=trace)
-        return self._statements(source, self.case.visible_tests, RUN_SECONDS, first=first, trace=trace)
+        return self._statements(source, self.case.visible_tests, first=first, trace=trace)
 
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
-        return self.shared.evaluate(source, calls, self.case.setup, seconds=RUN_SECONDS)
+        return self.shared.evaluate(source, calls, self.case.setup, seconds=LIMITS.seconds)
 
     def passes(self, source: str) -> bool:
         """Do all tests pass, visible and hidden?"""
@@ -132,25 +132,25 @@ class Oracle:
         if not tests:
             return None
         if not isinstance(tests, str):
-            return self._statements(source.encode(), tests, HIDDEN_SECONDS).ok
+            return self._statements(source.encode(), tests).ok
         with ExitStack() as stack:
-            return self._own(stack, tests, HIDDEN_SECONDS).run(source.encode()).ok
+            return self._own(stack, tests).run(source.encode()).ok
 
-    def _statements(self, source: bytes, tests: Tests, seconds: float, **options: Any) -> Observation:
-        return self.shared.run(source, asserts=tests, setup=self.case.setup, seconds=seconds, **options)
+    def _statements(self, source: bytes, tests: Tests, **options: Any) -> Observation:
+        return self.shared.run(source, asserts=tests, setup=self.case.setup, **options)
 
-    def _own(self, stack: ExitStack, tests: str, seconds: float) -> Sandbox:
+    def _own(self, stack: ExitStack, tests: str) -> Sandbox:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kelp-case-")))
         program, test = folder / f"{self.case.module}.py", folder / f"test_{self.case.module}.py"
         program.write_text(self.case.source, encoding="utf-8")
         test.write_text(tests, encoding="utf-8")
         suite = Suite(pytest_files=(test,))
-        return stack.enter_context(Sandbox(suite, module=program, limits=Limits(seconds=seconds), allow_weak=True))
+        return stack.enter_context(Sandbox(suite, module=program, limits=LIMITS, allow_weak=True))
 
 
 def shared_sandbox() -> Sandbox:
     """For an `Oracle`."""
-    return Sandbox(limits=Limits(seconds=HIDDEN_SECONDS), allow_weak=True)
+    return Sandbox(limits=LIMITS, allow_weak=True)
 
 
 @dataclass(frozen=True)
