@@ -126,7 +126,7 @@ def show(
 
 def _show(folder: Path, report: dict[str, Any], plot: Path | None, as_json: bool) -> None:
     if plot is not None:
-        _plot(folder, plot)
+        _plot(folder, report, plot)
     if as_json:
         print(json.dumps(report))
         return
@@ -155,23 +155,21 @@ def _counts(counts: dict[str, Any]) -> list[str]:
     return [*(f"{counts[name]:,}" for name in ("functions", "can_run", "with_spec")), score]
 
 
-def _plot(folder: Path, path: Path) -> None:
+def _plot(folder: Path, report: dict[str, Any], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
         raise Problem("--plot needs matplotlib: pip install 'kelp[data]'.") from None
-    from kelp.data.corpus.corpus import summary
     from kelp.data.record import load
 
     lines = [record.source.count("\n") for record in load(folder)]
-    found = summary(folder)
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     lengths, projects, licences = figure.subplots(1, 3)
     lengths.hist([min(n, 100) for n in lines], bins=50)
     lengths.set(xlabel="lines (100: and more)", ylabel="functions")
     for axes, names, counts in (
-        (projects, [p["project"] or "-" for p in found["by_project"]], [p["functions"] for p in found["by_project"]]),
-        (licences, [name or "-" for name in found["licences"]], list(found["licences"].values())),
+        (projects, [p["project"] or "-" for p in report["by_project"]], [p["functions"] for p in report["by_project"]]),
+        (licences, [name or "-" for name in report["licences"]], list(report["licences"].values())),
     ):
         axes.barh([name[:24] for name in names[:20]][::-1], counts[:20][::-1])
         axes.set_xlabel("functions")

@@ -120,7 +120,7 @@ class Oracle:
         return self._statements(source, self.case.visible_tests, first=first, trace=trace)
 
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
-        return self.shared.evaluate(source, calls, self.case.setup, seconds=LIMITS.seconds)
+        return self.shared.evaluate(source, calls, self.case.setup)
 
     def passes(self, source: str) -> bool:
         """Do all tests pass, visible and hidden?"""

@@ -95,14 +95,11 @@ class Excluded:
             return Match(self._forms[candidate.form], "same normal form")
         if candidate.header in self._headers:
             return Match(self._headers[candidate.header], "same name and arity")
-        shared = Counter(n for gram in candidate.grams for n in self._by_gram.get(gram, ()))
-        for number, count in sorted(shared.items(), key=lambda item: (-item[1], item[0])):
-            if count / len(self.fingerprints[number].grams) >= OVERLAP:
-                return Match(self.fingerprints[number].label, "near copy")
-        shared = Counter(n for gram in candidate.words for n in self._by_words.get(gram, ()))
-        for number, count in sorted(shared.items(), key=lambda item: (-item[1], item[0])):
-            if count / len(self.fingerprints[number].words) >= OVERLAP:
-                return Match(self.fingerprints[number].label, "same intent")
+        for reason, part, index in (("near copy", "grams", self._by_gram), ("same intent", "words", self._by_words)):
+            shared = Counter(n for gram in getattr(candidate, part) for n in index.get(gram, ()))
+            for number, count in sorted(shared.items(), key=lambda item: (-item[1], item[0])):
+                if count / len(getattr(self.fingerprints[number], part)) >= OVERLAP:
+                    return Match(self.fingerprints[number].label, reason)
         return None
 
 
