@@ -173,5 +173,6 @@ def _plot(folder: Path, report: dict[str, Any], path: Path) -> None:
     ):
         axes.barh([name[:24] for name in names[:20]][::-1], counts[:20][::-1])
         axes.set_xlabel("functions")
+        axes.locator_params(axis="x", nbins=4)  # so that large numbers do not touch
         axes.tick_params(labelsize=8)
     figure.savefig(path, dpi=150)
