@@ -211,6 +211,7 @@ VERDICT = {
     "skips while loading": "import pytest\npytest.skip('not today', allow_module_level=True)",
     "becomes another program": "import os\nos.execv('/bin/true', ['true'])",
     "leaves the work to a child": "import os\ndef f():\n    if os.fork(): os._exit(0)\n    return 1",
+    "waits for the child that does the work": "import os\ndef f():\n    if child := os.fork(): os.waitpid(child, 0), os._exit(0)\n    return 1",
     "forges the report": """
 import json, os
 def f():

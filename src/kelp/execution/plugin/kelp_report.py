@@ -188,9 +188,11 @@ def _connect() -> tuple[Callable[..., None], str, bool] | None:
         os.set_inheritable(int(pipe), False)
     except (OSError, ValueError):
         return None
-    lock = threading.Lock()
+    lock, process_id, own = threading.Lock(), os.getpid, os.getpid()
 
     def tell(**event: object) -> None:
+        if process_id() != own:  # a fork of the session is not the session, whoever of the two lives longer
+            return
         line = key + json.dumps(event).encode() + b"\n"
         with lock:
             while line:
