@@ -21,13 +21,15 @@ from pathlib import Path
 GOAL = 10_000_000
 
 
-def write_rows(path: Path, copies: int, files: list[str]) -> None:
-    with path.open("w") as out:
-        for copy in range(copies):
-            for number, text in enumerate(files):
-                changed = re.sub(r"\.([a-z]\w+)", rf".\1_{copy}", text)
-                row = {"repo_name": f"project{number % 97}-{copy}", "path": f"{number}.py", "content": changed}
-                out.write(json.dumps(row) + "\n")
+def write_rows(folder: Path, copies: int, files: list[str], parts: int = 4) -> None:
+    outs = [(folder / f"part{part}.jsonl").open("w") for part in range(parts)]
+    for copy in range(copies):
+        for number, text in enumerate(files):
+            changed = re.sub(r"\.([a-z]\w+)", rf".\1_{copy}", text)
+            row = {"repo_name": f"project{number % 97}-{copy}", "path": f"{number}.py", "content": changed}
+            outs[number % parts].write(json.dumps(row) + "\n")
+    for out in outs:
+        out.close()
 
 
 def measure(folder: Path, jobs: int) -> None:
@@ -61,8 +63,7 @@ def main() -> None:
     files = [path.read_text(errors="replace") for path in paths]
     for size in options.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            for part in range(4):
-                write_rows(Path(folder) / f"part{part}.jsonl", max(1, size // 4), files[part :: 1 if size >= 4 else 4])
+            write_rows(Path(folder), size, files)
             command = [sys.executable, __file__, "--measure", folder, "--jobs", str(options.jobs)]
             ran = subprocess.run(command, capture_output=True, text=True, check=True)
             seen = json.loads(ran.stdout)
