@@ -14,7 +14,6 @@ from kelp.data.corpus.decontaminate import MBPP_TRAIN
 from kelp.data.corpus.functions import first_sentence
 from kelp.data.examples.build import split
 from kelp.data.record import json_lines, load
-from kelp.data.specs.variants import VARIANT
 from kelp.data.toy import TASKS
 from kelp.evaluation.case import Case, collect
 from kelp.search.task import doctest_asserts
@@ -131,7 +130,7 @@ def corpus(folder: Path) -> Programs:
     if train == held_out:
         raise ValueError(f"{folder} holds no project out, so there is nothing to measure on")
     for record in held_out:
-        if len(record.asserts) > 1 and record.context is not None and not record.origin.endswith(VARIANT):
+        if len(record.asserts) > 1 and record.context is not None:
             yield {
                 "id": f"{record.origin}:{record.name}",
                 "source": record.source,

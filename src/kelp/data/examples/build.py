@@ -9,15 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from kelp.data.bank import bank
+from kelp.data.compositions import compositions
 from kelp.data.corpus import corpus
 from kelp.data.corpus.corpus import Progress
-from kelp.data.corpus.decontaminate import shipped, toy_tasks
 from kelp.data.examples.encoding import Encoder, kind_count
 from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import save_shard
 from kelp.data.examples.tokenizer import Tokenizer
 from kelp.data.record import DataError, Record, load, parse_source, save
-from kelp.data.specs.variants import variants
 from kelp.diffusion.bank import Bank
 
 SHARD = 5_000  # examples in a shard
@@ -95,7 +94,7 @@ def build(
 
 
 def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
-    """The functions of all sources, with tests, and the variants made of them."""
+    """The functions of all sources, with tests, and the compositions."""
     corpora = [Path(source.removeprefix("corpus:")) for source in config.sources if source.startswith("corpus:")]
     sources = tuple(source for source in config.sources if not source.startswith("corpus:"))
     if sources:
@@ -108,11 +107,9 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
     records = [r for r in records if len(r.source.encode()) <= config.max_bytes and _usable(r)]
     if config.specs == "none":
         records = [replace(r, asserts=()) for r in records]
-    if config.variants:
-        progress("variants", 0, 1)
-        # Toy functions are themselves as plain as some benchmark tasks: their variants keep off the toy tasks alone.
-        toys = [r for r in records if r.origin.startswith("toy/")]
-        records += variants(toys or records, config.variants, toy_tasks() if toys else shipped(), config.seed, jobs)
+    if config.compositions:
+        progress("compositions", 0, 1)
+        records += compositions(config.compositions, config.seed, jobs)
     return records
 
 

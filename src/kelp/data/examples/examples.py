@@ -13,10 +13,10 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from kelp.data.compositions import ORIGIN
 from kelp.data.examples.batch import LONGEST_PREFIX, SUFFIX, Example, Segment
 from kelp.data.examples.encoding import Condition, Encoder, EncodingConfig
 from kelp.data.record import Record, parse_source
-from kelp.data.specs.variants import VARIANT
 from kelp.diffusion.augment import rewrite
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import next_edits
@@ -56,8 +56,8 @@ class DataConfig(Section):
     spec: float = Field(default=0.8, ge=0, le=1)
     observation: float = Field(default=0.8, ge=0, le=1)
     with_spec: float = Field(default=0.5, ge=0, le=1)  # share of examples from functions that have tests
-    variants: int = Field(default=0, ge=0)  # tries at programs made from the toy ones, or else from those with tests
-    with_variant: float = Field(default=0.5, ge=0, le=1)  # share of examples with tests that are made from them
+    compositions: int = Field(default=0, ge=0)  # tries at small random functions with tests
+    with_composition: float = Field(default=0.5, ge=0, le=1)  # share of examples with tests that are made from them
     rewritten: float = Field(default=0.0, ge=0, le=1)  # share of clean programs that are written another way, by rules
     specs: Literal["none", "own", "generated"] = "generated"  # tests: none, those records come with, made by running
     encoding: EncodingConfig = EncodingConfig()
@@ -122,10 +122,11 @@ class ExampleMaker:
         limits: Limits = LIMITS,
     ) -> None:
         self.records, self.encoder, self.bank, self.config, self.seed = records, encoder, bank, config, seed
-        self.tested = [r for r in records if r.asserts and not r.origin.endswith(VARIANT)]
-        self.variants = [r for r in records if r.origin.endswith(VARIANT)]
+        self.tested = [r for r in records if r.asserts and r.origin != ORIGIN]
+        self.compositions = [r for r in records if r.origin == ORIGIN]
         self.forward = ForwardConfig(weights=config.kinds)
-        self.sandbox = Sandbox(limits=limits, allow_weak=True) if self.tested and config.observation > 0 else None
+        runs = bool(self.tested or self.compositions) and config.observation > 0
+        self.sandbox = Sandbox(limits=limits, allow_weak=True) if runs else None
         self.program: Callable[[str], Program] = lru_cache(64)(parse_source)
         self.record: Callable[[int], Record] = lru_cache(1)(self._record)
 
@@ -160,8 +161,9 @@ class ExampleMaker:
     def _record(self, run: int) -> Record:
         """The function that a run of examples is made from."""
         rng, pool = random.Random(f"record {self.seed} {run}"), self.records
-        if self.tested and rng.random() < self.config.with_spec:
-            pool = self.variants if self.variants and rng.random() < self.config.with_variant else self.tested
+        if (self.tested or self.compositions) and rng.random() < self.config.with_spec:
+            composed = self.compositions and (not self.tested or rng.random() < self.config.with_composition)
+            pool = self.compositions if composed else self.tested
         record = pool[rng.randrange(len(pool))]
         if rng.random() < self.config.rewritten:
             program = parse_source(record.source)

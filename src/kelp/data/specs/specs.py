@@ -177,15 +177,15 @@ def _answers(
         for kinds in inputs.assignments(form, ASSIGNMENTS // len(forms))
     ]
     probes = list(dict.fromkeys(family[i] for i in range(PROBES) for family in families if i < len(family)))
-    answers = _evaluate(sandbox, record, [wrap.format(call) for call in probes])
+    answers = evaluate(sandbox, record, [wrap.format(call) for call in probes])
     if sum(map(_tells, answers)) < MIN_ASSERTS and (other := _made_comparable(answers, wrap)):
         wrap = other
         probes = [call for call, answer in zip(probes, answers) if answer.repr is not None]
-        answers = _evaluate(sandbox, record, [wrap.format(call) for call in probes])
+        answers = evaluate(sandbox, record, [wrap.format(call) for call in probes])
     told = {call: answer for call, answer in zip(probes, answers) if _tells(answer)}
     best = sorted(families, key=lambda family: _yield([told[c] for c in family[:PROBES] if c in told]), reverse=True)
     calls = [call for family, n in zip(best, (CALLS, CALLS // 2) if told else ()) for call in family[:n]]
-    return _evaluate(sandbox, record, list(dict.fromkeys([*examples, *map(wrap.format, calls)])))
+    return evaluate(sandbox, record, list(dict.fromkeys([*examples, *map(wrap.format, calls)])))
 
 
 def _tried(
@@ -195,15 +195,15 @@ def _tried(
 
     Near misses of which that cannot be found out are left out.
     """
-    killers = _killers(record, mutants, results, sandbox)
+    killers = told_apart(record, mutants, results, sandbox)
     survivors = [i for i, killer in enumerate(killers) if killer == frozenset()]
     more: list[CallResult] = []
     if len(survivors) > SURVIVING * len(mutants):
         fresh = dict.fromkeys(inputs.redrawn(r.call, rng) for r in [*results, *results][: 2 * RESULTS])
         known = {r.call for r in results}
-        answers = _evaluate(sandbox, record, [call for call in fresh if call not in known])
+        answers = evaluate(sandbox, record, [call for call in fresh if call not in known])
         more = _in_turns([r for r in answers if _tells(r)])[:RESULTS]
-        found = _killers(record, [mutants[i] for i in survivors], more, sandbox)
+        found = told_apart(record, [mutants[i] for i in survivors], more, sandbox)
         for i, killer in zip(survivors, found):
             killers[i] = None if killer is None else frozenset(len(results) + k for k in killer)
     return [*results, *more], [killer for killer in killers if killer is not None]
@@ -265,7 +265,7 @@ def repeatable(record: Record, results: Sequence[CallResult], sandbox: Sandbox) 
     return asserts if again.ok else ()
 
 
-def _evaluate(sandbox: Sandbox, record: Record, calls: Sequence[str]) -> list[CallResult]:
+def evaluate(sandbox: Sandbox, record: Record, calls: Sequence[str]) -> list[CallResult]:
     """The results of the calls, in order; those after a call that ends the process are run again without it."""
     results: list[CallResult] = []
     rest = list(calls)
@@ -327,7 +327,7 @@ def _mutants(record: Record, rng: random.Random) -> list[str]:
     return list(found)
 
 
-def _killers(
+def told_apart(
     record: Record, mutants: Sequence[str], results: Sequence[CallResult], sandbox: Sandbox
 ) -> list[frozenset[int] | None]:
     """For each near miss, which results it does not reproduce; None where that could not be found out."""
