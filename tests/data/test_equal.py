@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from kelp.data.bank.equal import LIMITS, How, Question, verdicts
-from kelp.diffusion.rules import DIFFERENT, EQUAL, Rule
+from kelp.diffusion.rewriting.rules import DIFFERENT, EQUAL, Rule
 from kelp.execution import Sandbox
 
 # Expressions that show the kind that a rule asks for.

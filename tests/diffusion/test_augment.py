@@ -2,8 +2,8 @@ import random
 
 import pytest
 
-from kelp.diffusion.augment import rewrite, rewrites
-from kelp.diffusion.rules import DIFFERENT
+from kelp.diffusion.rewriting.augment import rewrite, rewrites
+from kelp.diffusion.rewriting.rules import DIFFERENT
 from kelp.syntax.program import Program, parse, parses
 
 

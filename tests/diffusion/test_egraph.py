@@ -1,7 +1,7 @@
 import pytest
 
-from kelp.diffusion.egraph import Equality
-from kelp.diffusion.terms import read, write
+from kelp.diffusion.rewriting.egraph import Equality
+from kelp.diffusion.rewriting.terms import read, write
 from kelp.syntax.program import parse
 
 pytest.importorskip("egglog")

@@ -1,6 +1,6 @@
 import pytest
 
-from kelp.diffusion.terms import TRUTH, read, write
+from kelp.diffusion.rewriting.terms import TRUTH, read, write
 from kelp.syntax.program import parse
 
 

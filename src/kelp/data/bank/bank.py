@@ -1,10 +1,10 @@
 """A subtree bank from a corpus, with variants of its frequent fragments.
 
-*Equal* variants come from the e-graph, by the rules of `kelp.diffusion.rules` used together; each is kept only where
-it does the same as its fragment on random values in the sandbox. *Near misses* come from the rules that change what
-code does, and are kept only where they do something else. What is *renamed* has other frequent names, and what is
-*perturbed* another literal. The making is a function of the sources and the settings; what the clock has a part in
-is a variant that takes a second to run, which is not kept.
+*Equal* variants come from the e-graph, by the rules of `kelp.diffusion.rewriting` used together; each is kept only
+where it does the same as its fragment on random values in the sandbox. *Near misses* come from the rules that change
+what code does, and are kept only where they do something else. What is *renamed* has other frequent names, and what is
+*perturbed* another literal. The making is a function of the sources and the settings; what the clock has a part in is
+a variant that takes a second to run, which is not kept.
 """
 
 import gzip
@@ -19,13 +19,13 @@ from pathlib import Path
 
 from kelp.data.bank.equal import LIMITS, How, Question, verdicts
 from kelp.data.record import DataError, json_lines, load, parse_source
-from kelp.diffusion.augment import by_form, rewrites
 from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_names
-from kelp.diffusion.egraph import Equality
 from kelp.diffusion.expression_kinds import constant
 from kelp.diffusion.mutations import is_valid
-from kelp.diffusion.rules import DIFFERENT, EQUAL
-from kelp.diffusion.terms import read, write
+from kelp.diffusion.rewriting.augment import by_form, rewrites
+from kelp.diffusion.rewriting.egraph import Equality
+from kelp.diffusion.rewriting.rules import DIFFERENT, EQUAL
+from kelp.diffusion.rewriting.terms import read, write
 from kelp.execution import Sandbox
 from kelp.syntax.program import Program, parse
 from kelp.syntax.python import PYTHON

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kelp.diffusion.augment import Rewrite, compiled, inner, letter, match
-from kelp.diffusion.rules import EQUAL, Rule
-from kelp.diffusion.terms import Form, Term
+from kelp.diffusion.rewriting.augment import Rewrite, compiled, inner, letter, match
+from kelp.diffusion.rewriting.rules import EQUAL, Rule
+from kelp.diffusion.rewriting.terms import Form, Term
 
 if TYPE_CHECKING:
     pass

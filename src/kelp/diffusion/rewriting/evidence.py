@@ -7,8 +7,8 @@ like builtins are builtins, and methods that are named like those of strings, li
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from kelp.diffusion.rewriting.terms import bare
 from kelp.diffusion.shapes import bindings, child, operands, operator, plays
-from kelp.diffusion.terms import bare
 from kelp.syntax.program import Program
 from kelp.syntax.sites import elements
 
