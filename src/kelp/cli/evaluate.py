@@ -3,8 +3,7 @@
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from functools import partial
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kelp.cli.problem import Problem
+from kelp.cli.progress import counter, progress_bar
 from kelp.cli.repair import Strategy
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
@@ -332,12 +332,12 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
         **settings,
     }
     results = Results(request.out, settings)
-    with _progress() as watch:
-        cases, skipped = results.cases(partial(make, watch("making cases", None)))
+    with progress_bar() as progress:
+        cases, skipped = results.cases(partial(make, counter(progress, "making cases")))
         if not cases:
             raise Problem(f"There is no case in {benchmark} to search." + "".join(f" {said}." for said in skipped[:1]))
         left = {by: [case for case in cases if (by, case.id) not in results.rows] for by in arms}
-        advance = watch("searching", sum(map(len, left.values())))
+        advance = counter(progress, "searching", sum(map(len, left.values())))
         for by, (policies, how) in arms.items():
             if left[by]:
                 for row in solve_all(left[by], policies, how, jobs=request.jobs):
@@ -398,24 +398,3 @@ def load_model(folder: Path, sight: str = "all") -> "PolicyFor":
         return policy
 
     return policy_for
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, int | None], Callable[[], None]]]:
-    """A bar on stderr, in a terminal only: named, it goes on anew."""
-    if not sys.stderr.isatty():
-        yield lambda what, total: lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
-    columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-
-        def watch(what: str, total: int | None) -> Callable[[], None]:
-            for done in bar.task_ids:
-                bar.remove_task(done)
-            task = bar.add_task(what, total=total)
-            return lambda: bar.advance(task)
-
-        yield watch
