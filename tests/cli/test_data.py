@@ -11,6 +11,10 @@ OBSERVED = RECIPE.replace("observation = 0.0", "observation = 1.0\nwith_spec = 1
 
 
 def test_a_build_goes_on_where_it_was_and_what_it_made_can_be_looked_at(kelp: Kelp, tmp_path: Path) -> None:
+    (tmp_path / "tiny.toml").write_text(OBSERVED.replace('["toy"]', '["toy", "corpus:nowhere"]'))
+    ran = kelp("data", "build", "tiny.toml")
+    said = "nowhere: there is no such corpus; make one with kelp corpus build --out nowhere."
+    assert (ran.code, ran.sentence) == (2, said)
     (tmp_path / "tiny.toml").write_text(OBSERVED)
     built = kelp("data", "build", "tiny.toml", "--jobs", "2")
     assert built.code == 0, built.err

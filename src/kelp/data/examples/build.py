@@ -96,6 +96,9 @@ def build(
 def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
     """The functions of all sources, with tests, and the compositions."""
     corpora = [Path(source.removeprefix("corpus:")) for source in config.sources if source.startswith("corpus:")]
+    for folder in corpora:
+        if not folder.exists():
+            raise DataError(f"{folder}: there is no such corpus; make one with kelp corpus build --out {folder}")
     sources = tuple(source for source in config.sources if not source.startswith("corpus:"))
     if sources:
         corpora.append(config.folder / "corpus")
