@@ -68,8 +68,13 @@ def test_what_does_a_toy_task_is_no_composition(sandbox, monkeypatch):
 
 @pytest.mark.parametrize(
     "body",
-    ["y = 3\n    return x + 1", "if x > 99:\n        return 0\n    return x + 1", "return x > 99"],
-    ids=["dead code", "a branch that is not reached", "one value alone"],
+    [
+        "y = 3\n    return x + 1",
+        "if x > 99:\n        return 0\n    return x + 1",
+        "return x > 99",
+        "f.n = getattr(f, 'n', 0) + 1\n    return x + f.n",
+    ],
+    ids=["dead code", "a branch that is not reached", "one value alone", "another value at each call"],
 )
 def test_what_its_tests_cannot_pin_down_is_no_composition(sandbox, monkeypatch, body):
     monkeypatch.setattr("kelp.data.compositions.compose", lambda rng: Record(f"def f(x):\n    {body}\n", "f"))

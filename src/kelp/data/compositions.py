@@ -92,7 +92,8 @@ def composition(rng: random.Random, sandbox: Sandbox) -> Record | None:
         return None
     rest = [i for i in range(len(results)) if i not in chosen]
     chosen += rng.sample(rest, min(len(rest), rng.randint(0, MORE)))
-    return replace(record, asserts=repeatable(record, [results[i] for i in chosen], sandbox))
+    asserts = repeatable(record, [results[i] for i in chosen], sandbox)
+    return replace(record, asserts=asserts) if asserts else None
 
 
 def does_a_task(record: Record, sandbox: Sandbox) -> bool:
@@ -126,7 +127,7 @@ def compose(rng: random.Random) -> Record:
     kinds = (_formula, _cases, _chosen, _fold, _fold, _fold, _best, _built, _search, _range, _digits, _text, _text)
     function = rng.choice(kinds)(rng)
     words = [word for word in function.names if word]
-    name = "_".join(words[:3] if rng.random() < 0.8 else rng.sample(words, 1)) or "f"
+    name = "_".join(words[:3] if rng.random() < 0.8 else rng.sample(words, 1))
     name += "_" * (name in function.parameters)
     lines = [f"def {name}({', '.join(function.parameters)}):", *("    " + line for line in function.body)]
     intent = function.intent[0].upper() + function.intent[1:] + "."

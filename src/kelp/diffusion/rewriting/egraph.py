@@ -10,14 +10,11 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from kelp.diffusion.rewriting.augment import Rewrite, compiled, inner, letter, match
 from kelp.diffusion.rewriting.rules import EQUAL, Rule
 from kelp.diffusion.rewriting.terms import Form, Term
-
-if TYPE_CHECKING:
-    pass
 
 ARITY = 6  # terms with more parts stay as they are
 ROUNDS = 3  # in which all rules are tried
