@@ -1,6 +1,7 @@
 """Where functions come from: packages, folders, and data sets as they are published."""
 
 import gzip
+import hashlib
 import io
 import json
 import subprocess
@@ -43,8 +44,8 @@ def test_a_wheel_in_the_cache_is_read_without_being_installed(packages):
     assert [r.name for r in records("package:my-pack==1.2 my_pack/extra")] == ["dec"]
 
 
-def test_a_source_distribution_is_read_without_running_its_setup(packages):
-    with tarfile.open(packages / "my_pack-1.3.tar.gz", "w:gz") as archive:
+def write_sdist(path):
+    with tarfile.open(path, "w:gz") as archive:
         for name, text in {
             "PKG-INFO": "Name: my-pack\nVersion: 1.3\nClassifier: License :: OSI Approved :: BSD License\n\n",
             "setup.py": "raise SystemExit('ran')\n",
@@ -53,9 +54,45 @@ def test_a_source_distribution_is_read_without_running_its_setup(packages):
             member = tarfile.TarInfo(f"my_pack-1.3/{name}")
             member.size = len(text)
             archive.addfile(member, io.BytesIO(text.encode()))
+
+
+def test_a_source_distribution_is_read_without_running_its_setup(packages):
+    write_sdist(packages / "my_pack-1.3.tar.gz")
     assert [(r.origin, r.licence) for r in records("package:my-pack==1.3")] == [
         ("my-pack-1.3/my_pack/core.py", "BSD License")
     ]
+
+
+class Index(SimpleHTTPRequestHandler):
+    """A package index that speaks PEP 691 alone."""
+
+    def guess_type(self, path):
+        return "application/vnd.pypi.simple.v1+json" if str(path).endswith("index.html") else "application/gzip"
+
+
+@pytest.mark.parametrize(("version", "damaged"), [("==1.3", False), ("", False), ("==1.3", True)])
+def test_a_source_distribution_is_fetched_as_the_index_lists_it(packages, monkeypatch, version, damaged):
+    server_files = packages / "index"
+    (server_files / "my-pack").mkdir(parents=True)
+    write_sdist(server_files / "my_pack-1.3.tar.gz")
+    digest = hashlib.sha256((server_files / "my_pack-1.3.tar.gz").read_bytes()).hexdigest()
+    files = [
+        {"filename": f"my_pack-{number}.tar.gz", "url": f"../my_pack-{number}.tar.gz", "hashes": {"sha256": hashed}}
+        for number, hashed in (("0.9", ""), ("1.3", "0" * 64 if damaged else digest))
+    ]
+    listing = {"meta": {"api-version": "1.0"}, "name": "my-pack", "files": files}
+    (server_files / "my-pack/index.html").write_text(json.dumps(listing))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=server_files)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(sources, "INDEX", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("PIP_INDEX_URL", sources.INDEX)
+        monkeypatch.setenv("PIP_NO_INDEX", "0")
+        if damaged:
+            with pytest.raises(DataError, match="its checksum is wrong"):
+                records(f"package:my-pack{version}")
+        else:
+            assert [r.source for r in records(f"package:my-pack{version}")] == [INC]
+        server.shutdown()
 
 
 def test_the_standard_library_is_taken_without_its_tests():

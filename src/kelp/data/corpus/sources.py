@@ -17,6 +17,7 @@ import sysconfig
 import tarfile
 import tomllib
 import urllib.error
+import urllib.parse
 import urllib.request
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +32,7 @@ from kelp.data.corpus.functions import Dropped, functions_of
 from kelp.data.record import DataError, Record, arrow, json_lines
 
 PACKAGES = Path.home() / ".cache/kelp/packages"  # what was downloaded
+INDEX = "https://pypi.org/simple"
 SKIPPED_FOLDERS = frozenset(
     "test tests testing idle_test site-packages dist-packages _vendor vendor vendored _bundled turtledemo pydoc_data "
     "benchmarks docs examples __pycache__".split()
@@ -210,6 +212,7 @@ def _download(requirement: str) -> Path:
     if version and (found := _cached(name, version)):
         return found
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
+    command += ["--ignore-requires-python"]  # it is read, not run
     done = subprocess.run([*command, "--dest", str(PACKAGES), requirement], capture_output=True, text=True)
     if done.returncode == 0 and (found := _cached(name, version)):
         return found
@@ -230,17 +233,22 @@ def _cached(name: str, version: str) -> Path | None:
 
 
 def _download_sdist(name: str, version: str) -> Path:
-    """Fetched as a file: to ask pip for a source distribution runs its build script."""
-    release = f"{name}/{version}" if version else name
-    with urllib.request.urlopen(f"https://pypi.org/pypi/{release}/json", timeout=60) as answer:
-        files = [f for f in json.load(answer)["urls"] if f["packagetype"] == "sdist" and f["url"].endswith(".tar.gz")]
+    """Fetched as a file, as PEP 691 lists it: to ask pip for a source distribution runs its build script."""
+    from packaging.utils import parse_sdist_filename
+
+    accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
+    request = urllib.request.Request(f"{INDEX}/{_canonical(name)}/", headers=accept)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        files = [f for f in json.load(answer)["files"] if f["filename"].endswith(".tar.gz") and not f.get("yanked")]
+    files = [f for f in files if not version or _canonical(f["filename"]) == _canonical(f"{name}-{version}.tar.gz")]
     if not files:
         raise ValueError("it has neither a wheel nor a .tar.gz")
-    with urllib.request.urlopen(files[0]["url"], timeout=300) as answer:
+    newest = max(files, key=lambda f: parse_sdist_filename(f["filename"])[1])
+    with urllib.request.urlopen(urllib.parse.urljoin(answer.url, newest["url"]), timeout=300) as answer:
         data = answer.read()
-    if hashlib.sha256(data).hexdigest() != files[0]["digests"]["sha256"]:
+    if hashlib.sha256(data).hexdigest() != newest["hashes"]["sha256"]:
         raise ValueError("its checksum is wrong")
-    path = PACKAGES / files[0]["filename"]
+    path = PACKAGES / newest["filename"]
     part = path.with_name(path.name + ".part")
     part.write_bytes(data)
     return part.replace(path)
