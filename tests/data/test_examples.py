@@ -307,6 +307,18 @@ def test_data_of_another_configuration_is_refused(shards):
         build(config.model_copy(update={"examples": 301}), jobs=1)
 
 
+def test_the_tokenizer_may_be_that_of_a_model(shards, tmp_path):
+    source, config = shards
+    again = config.model_copy(update={"folder": tmp_path / "data", "examples": 8, "tokenizer": source.folder})
+    build(again.model_copy(update={"vocab_size": 500}), jobs=1)
+    assert (tmp_path / "data/tokenizer.json").read_bytes() == (source.folder / "tokenizer.json").read_bytes()
+    assert Shards(tmp_path / "data").vocab_size == source.vocab_size == 400
+    for path, sentence in ((tmp_path / "nowhere", "No such file"), (source.folder / "meta.json", "no tokenizer")):
+        wrong = again.model_copy(update={"folder": tmp_path / "wrong", "tokenizer": path})
+        with pytest.raises(DataError, match=f"tokenizer = .*{sentence}"):
+            build(wrong, jobs=1)
+
+
 def test_a_damaged_shard_is_named_and_made_again_where_it_is_deleted(shards, tmp_path):
     source, config = shards
     for file in source.folder.glob("*.*"):

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from tests.training.fake import STEPS, FakeSource, config, rows
 
+from kelp.training.checkpoint import Checkpoints
+from kelp.training.export import export_run, load_model
 from kelp.training.loop import TrainingError, train
+from kelp.training.step import named_leaves
 
 COMMAND = [sys.executable, "-m", "tests.training.fake"]
 
@@ -34,6 +37,33 @@ def test_a_run_logs_training_and_held_out_rows_and_learns(whole_run):
         "learning_rate",
     }
     assert held_out[-1]["valid_loss"] < held_out[0]["valid_loss"]
+
+
+def test_a_run_may_begin_with_the_weights_of_a_model(whole_run, tmp_path):
+    export_run(whole_run, tmp_path / "model")
+    further = config(initial=tmp_path / "model", steps=3, log_every=1)
+    train(further, FakeSource(), out=tmp_path / "further")
+    ended = [row for row in rows(whole_run) if row["kind"] == "train"][-1]["loss"]
+    [began, *_] = rows(whole_run)
+    assert abs(rows(tmp_path / "further")[0]["loss"] - ended) < 0.2 * (began["loss"] - ended)
+    state = Checkpoints(tmp_path / "further/checkpoints", read_only=True).restore_weights(3)
+    assert state.keys() == named_leaves(load_model(tmp_path / "model")[0]).keys()
+    with pytest.raises(TrainingError, match=f"cannot go on with '{tmp_path}/other'"):
+        other = config(initial=tmp_path / "other", steps=4)
+        train(other, FakeSource(), out=tmp_path / "further", resume=True)
+
+
+def test_a_model_of_other_sizes_or_another_tokenizer_is_no_beginning(whole_run, tmp_path):
+    export_run(whole_run, tmp_path / "model")
+    source = FakeSource()
+    source.vocab_size = 25
+    with pytest.raises(TrainingError, match="vocab_size = 24 and this run 25: give both the same sizes"):
+        train(config(initial=tmp_path / "model"), source, out=tmp_path / "run")
+    source = FakeSource()
+    source.folder = tmp_path
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(TrainingError, match=r"another tokenizer .* put tokenizer = .* in \[data\]"):
+        train(config(initial=tmp_path / "model"), source, out=tmp_path / "run")
 
 
 def test_killed_at_random_steps_and_resumed_it_gives_the_same_figures_bit_for_bit(whole_run, tmp_path):

@@ -65,13 +65,14 @@ def train(
 
     from kelp.cli.model import use_compilation_cache
     from kelp.training.checkpoint import CheckpointError
+    from kelp.training.export import ModelError
     from kelp.training.loop import TrainingError
     from kelp.training.loop import train as run
 
     use_compilation_cache()
     try:
         outcome = run(settings, source, resume=resume, evaluate=_evaluate(settings))
-    except (ConfigError, DataError, CheckpointError, TrainingError) as error:
+    except (ConfigError, DataError, CheckpointError, ModelError, TrainingError) as error:
         raise Problem(str(error)) from None
     folder = settings.training.out
     figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())

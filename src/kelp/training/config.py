@@ -66,6 +66,7 @@ class TrainingSection(Section):
     tokens_per_batch: int = Field(default=8192, gt=0)
     infill: float = Field(default=0.0, ge=0, le=1)  # share of examples that have parts masked, to be filled in
     seed: int = Field(default=0, ge=0)
+    initial: Path | None = None  # a model folder whose weights to begin with, in place of random ones
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; weights are always float32
     mesh: MeshSection = MeshSection()
     out: Path = Path("runs/latest")

@@ -20,6 +20,7 @@ from kelp.model.denoiser import Denoiser, loss
 from kelp.model.transformer import ModelConfig, partition_specs
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import Config, ConfigError, make_model_config
+from kelp.training.export import load_model
 from kelp.training.sharding import make_mesh, place_batch, state_shardings
 from kelp.training.step import TrainState, init_state, make_optimizer, make_train_step
 from kelp.training.tracker import Tracker
@@ -72,7 +73,7 @@ def train(
 
     `evaluate(model, step)` adds its metrics to those of the held-out batches. `resume` goes on from the
     newest checkpoint in `out`, or begins where there is none yet.
-    Raises TrainingError, ConfigError, CheckpointError.
+    Raises TrainingError, ConfigError, CheckpointError, ModelError.
     """
     began = time.monotonic()
     settings, out = config.training, out or config.training.out
@@ -95,6 +96,8 @@ def train(
         if newest is None:
             shutil.copyfile(source.folder / "tokenizer.json", out / "tokenizer.json")  # to export without the data
             state = init(jax.random.key(settings.seed))
+            if settings.initial is not None:
+                state = _begin_with(settings.initial, state, shape, source)
         elif resume:
             progress = checkpoints.progress(newest)
             _check_same_run(progress["config"], config)
@@ -162,6 +165,26 @@ def plan_state(config: Config, shape: ModelConfig, mesh: Mesh) -> tuple[Callable
     return jax.jit(fresh, out_shardings=shardings), placed
 
 
+def _begin_with(folder: Path, state: TrainState, shape: ModelConfig, source: Source) -> TrainState:
+    """A fresh state with the weights of a model folder. Raises TrainingError, ModelError."""
+    model, _ = load_model(folder)
+    same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, not what
+    ours, theirs = asdict(shape) | same, asdict(model.cfg) | same
+    if ours != theirs:
+        key = next(key for key in ours if ours[key] != theirs[key])
+        raise TrainingError(f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes.")
+    if (folder / "tokenizer.json").read_bytes() != (source.folder / "tokenizer.json").read_bytes():
+        raise TrainingError(
+            f"{source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "
+            "and make the data in another folder."
+        )
+
+    def placed(like: Denoiser) -> Denoiser:  # in buffers of its own, since a step is donated what it changes
+        return jax.tree.map(lambda new, old: jax.device_put(new, old.sharding, may_alias=False), model, like)
+
+    return state._replace(model=placed(state.model), average=state.average and placed(state.average))
+
+
 def batches(config: Config, source: Source, *, start: int) -> Iterator[tuple[int, Any]]:
     """(step, batch) for steps start + 1 to the last, made ahead in one background thread."""
     import grain
@@ -218,7 +241,7 @@ def _check_same_run(saved: dict[str, Any], config: Config) -> None:
     ours, theirs = config.model_dump(mode="json"), Config.model_validate(saved).model_dump(mode="json")
     keys = [("model", key) for key in ours["model"]] + [("optimizer", key) for key in ours["optimizer"]]
     keys += [("data", key) for key in ours["data"] if key != "folder"]
-    keys += [("training", key) for key in ("seed", "tokens_per_batch", "infill", "dtype")]
+    keys += [("training", key) for key in ("seed", "initial", "tokens_per_batch", "infill", "dtype")]
     for section, key in keys:
         new = ours[section][key]
         old = theirs[section][key]  # the default, where the run is older than the key

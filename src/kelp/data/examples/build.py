@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -68,6 +69,8 @@ def build(
         save(gather(config, jobs, progress), records_path)
     records = load(records_path)
     train, valid = split(records)
+    if not tokenizer_path.exists() and config.tokenizer is not None:
+        _take_tokenizer(config.tokenizer, tokenizer_path)
     if not tokenizer_path.exists():
         progress("tokenizer", 0, 1)
         texts = [t.encode() for r in train for t in (r.source, r.intent, *r.asserts)] + OBSERVED * 200
@@ -91,6 +94,20 @@ def build(
     part = meta_path.with_suffix(".part")
     part.write_text(json.dumps(meta, indent=1))
     part.replace(meta_path)
+
+
+def _take_tokenizer(source: Path, path: Path) -> None:
+    """That of a model, so that its weights can be trained further."""
+    source = source / "tokenizer.json" if source.is_dir() else source
+    part = path.with_suffix(".part")
+    try:
+        Tokenizer.load(source)
+        shutil.copyfile(source, part)
+    except OSError as error:
+        raise DataError(f"tokenizer = {str(source)!r} in [data] cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # of the tokenizers library, which has no kind of its own
+        raise DataError(f"tokenizer = {str(source)!r} in [data] is no tokenizer of Kelp's: {error}") from None
+    part.replace(path)
 
 
 def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
