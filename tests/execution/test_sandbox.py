@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -124,7 +125,22 @@ def test_processor_time_is_a_limit_of_its_own_and_waiting_takes_none() -> None:
         began = time.monotonic()
         [endless] = run(sandbox, "def f():\n    while True: pass\n").outcomes
         assert endless.status == "timeout" and time.monotonic() - began < 50
+        assert endless.message == "the process was killed at its limit of 0.2 s of processor time"
+        sandbox.limits = Limits(seconds=0.3)
+        [endless] = run(sandbox, "def f():\n    while True: pass\n").outcomes
+        assert endless.message == "the process was killed at its limit of 0.3 s"
+        sandbox.limits = Limits(seconds=60, cpu_seconds=0.2)
         assert run(sandbox, "import time\ndef f():\n    time.sleep(0.5)\n    return 1\n", "f() == 1").ok
+
+
+def test_closing_does_not_wait_for_a_run_of_another_thread() -> None:
+    with ThreadPoolExecutor(1) as background, Sandbox(limits=Limits(seconds=600)) as sandbox:
+        endless = background.submit(run, sandbox, "def f():\n    while True: pass\n")
+        while not sandbox._lock.locked():
+            time.sleep(0.01)
+        time.sleep(0.2)
+        sandbox.close()
+        assert endless.result(timeout=60).error == "the sandbox's server died or hung during this run"
 
 
 def test_tests_before_a_timeout_keep_their_outcomes() -> None:

@@ -40,7 +40,7 @@ LONG = parse(b"def f(x):\n    a = x\n    b = '" + b" ".join(b"%d" % (97 * i) for
 def one_length() -> Iterator[None]:
     """Compiles for one length of program, which takes most of the time here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kelp.search.policy.SHORTEST", 512)
+        patch.setattr("kelp.search.policy.LENGTHS", [512, 1024])
         yield
 
 

@@ -1,15 +1,19 @@
 """The search by hand-made policies: what it tries, in which order, and when it stops."""
 
+import heapq
+import itertools
+import random
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
 
 from kelp.data.examples.encoding import Condition
-from kelp.execution.observation import CallResult, Observation
+from kelp.execution.observation import CallResult, Observation, TestOutcome
 from kelp.execution.sandbox import Sandbox
 from kelp.search.policy import NoModel, Proposal
-from kelp.search.search import STRATEGIES, Node, Result, Search, run
+from kelp.search.search import STRATEGIES, Node, Result, Search, Stop, run, solved
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -108,7 +112,7 @@ def test_the_policy_sees_the_intent_the_tests_and_what_they_said(sandbox: Sandbo
     blame = (2 / 3,) * 3  # both lines of the body are executed by two tests that fail and one that passes
     said = "1/3 doubled(2, 0) got 6 want 4"
     assert policy.shown[0] == Condition("Twice the sum.", ASSERTS, said, blame, frozenset({"doubled"}))
-    assert policy.shown[1].observation.startswith("2/3 ")
+    assert [shown.observation[:4] for shown in policy.shown] == ["1/3 ", "1/3 ", "2/3 "]
 
 
 def test_suspicion_goes_with_the_lines_that_an_edit_moves(sandbox: Sandbox) -> None:
@@ -163,8 +167,90 @@ def test_a_test_run_gets_no_more_time_than_is_left(sandbox: Sandbox) -> None:
     assert tests.left == 5
     Search(TASK, Swaps(), tests, Budget(seconds=5), clock=lambda: 0.0, spent=3.0).start()
     assert tests.left == 2
-    Search(TASK, Swaps(), tests, Budget(seconds=5), clock=lambda: 0.0, run_seconds=1.0).start()
-    assert tests.left == 1
+
+
+@dataclass
+class Made:
+    """A policy and tests, both made up: every program has a number, and what is said of it follows from that."""
+
+    seed: int
+    search: Search | None = None
+    log: list[str] = field(default_factory=list)
+    meanwhile: int = 0  # proposals that were made while tests ran
+
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+        rng = random.Random(f"{self.seed} {program.source!r}")
+        log_prob, at = 0.0, program.source.rindex(b" ") + 1
+        for _ in range(rng.randrange(6)):
+            log_prob -= rng.choice((0.0, 0.5, 1.0, 4.0))
+            assert self.search is not None
+            self.meanwhile += self.search.running is not None
+            yield Proposal(Edit(at, len(program.source), b"%d" % rng.randrange(10, 99)), log_prob, "model")
+
+    def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool = False) -> Observation:
+        rng = random.Random(f"{self.seed} {source!r} {first}")
+        passed = rng.choice((0, 0, 0, 0, 1, 1, 2, 3))
+        outcomes = [TestOutcome(f"test {i}", "pass" if i < passed else "fail") for i in range(3)]
+        rng.shuffle(outcomes)
+        self.log.append("run")
+        time.sleep(0.001)
+        self.log.append("ran")
+        return Observation(tuple(outcomes))
+
+    def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
+        return []
+
+
+def one_after_the_other(search: Search, start: Node) -> None:
+    """Best-first with nothing in the background."""
+    queue: list[tuple[float, bool, int, Node, Iterator[Node]]] = []
+
+    def push(node: Node | None, after: Iterator[Node]) -> None:
+        if node is not None:
+            heapq.heappush(queue, (-search.rank(node), node.observation is not None, next(order), node, after))
+
+    order = itertools.count()
+    push(start, iter(()))
+    while queue:
+        *_, node, after = heapq.heappop(queue)
+        if node.observation is None:
+            push(next(after, None), after)
+            tested = search.test(node)
+            if tested is not None and not solved(tested):
+                push(tested, iter(()))
+        else:
+            children = search.step(node)
+            push(next(children, None), children)
+    raise Stop("nothing left to try")
+
+
+def test_work_in_the_background_changes_no_run_and_goes_on_while_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STRATEGIES, "plain", one_after_the_other)
+    meanwhile = 0
+    for seed in range(60):
+        budget = Budget(runs=30, patches=2, more_runs=5)
+        task = Task(b"def f():\n    return 0\n", (Target("f"),))
+        results = []
+        for strategy in ("plain", "best-first"):
+            made = Made(seed)
+            made.search = Search(task, made, made, budget)
+            results.append(run(made.search, strategy))
+            assert made.log == ["run", "ran"] * (len(made.log) // 2)  # none beside another, and none is left
+        plain, overlapped = results
+        meanwhile += made.meanwhile
+        assert [node.source for node in overlapped.tried] == [node.source for node in plain.tried]
+        assert [node.source for node in overlapped.patches] == [node.source for node in plain.patches]
+        assert overlapped.stopped == plain.stopped
+    assert meanwhile > 200
+
+
+def test_a_patch_whose_tests_run_when_time_is_up_is_found(sandbox: Sandbox) -> None:
+    clock = iter([0.0] * 7 + [9.0] * 99)  # time is up while the first child is run
+    made = Recorder(sandbox)
+    task = Task(FIXED.replace(b"a + b", b"a - b"), TASK.targets)
+    policy = Swaps(GOOD[0], ("total = a", "total = b", -5.0))
+    result = run(Search(task, policy, made, Budget(seconds=5), clock=lambda: next(clock)))
+    assert (result.stopped, [node.source for node in result.patches]) == ("out of time", [FIXED])
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,13 +20,14 @@ from kelp.cli.problem import Problem, reason
 from kelp.cli.timing import Timings
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
-    from kelp.execution import Observation, Sandbox, Suite
+    from kelp.execution import Limits, Observation, Sandbox, Suite
     from kelp.search.policy import Policy
     from kelp.search.search import Node, Result
     from kelp.search.task import Budget, Task
 
 FIRST_RUN = 10.0  # seconds that the tests may take on the file as it is
-LEAST_RUN = 2.0  # seconds that they may take on a candidate, or thrice what they took before if that is more
+LEAST_RUN = 2.0  # seconds that they may take on a candidate ...
+LEAST_CPU = 0.5  # ... and of processor time; of both, thrice what they took before if that is more
 
 
 class Strategy(StrEnum):
@@ -219,10 +220,10 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
                 first = observation.render
                 policy.warm_up((w.program, task.condition(t, first(w.first_line))) for t, w in task.windows(source))
         with timings("search"), _progress(budget) as watch:
+            sandbox.limits = _limits(sandbox.limits, request, observation)
             search = engine.Search(
-                task, policy, sandbox, budget, watch=watch, run_seconds=_run_seconds(request, observation),
-                spent=observation.seconds, seed=request.seed,
-            )  # fmt: skip
+                task, policy, sandbox, budget, watch=watch, spent=observation.seconds, seed=request.seed
+            )
             try:
                 return task, engine.run(search, request.strategy, observation)
             except KeyboardInterrupt:
@@ -309,12 +310,15 @@ def _priors(request: Request, windows: list[Any], observation: "Observation") ->
     )
 
 
-def _run_seconds(request: Request, observation: "Observation") -> float:
-    """How long the tests may run on a candidate, judged by what they took on the file as it is."""
+def _limits(limits: "Limits", request: Request, observation: "Observation") -> "Limits":
+    """Those of the tests on a candidate, judged by what they took on the file as it is.
+
+    What loops without an end is found out by processor time, which a busy machine does not use up.
+    """
     took = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
-    if request.test_command:  # starting it and all that it does beside its tests
-        took = max(took, observation.seconds)
-    return max(LEAST_RUN, 3 * took)
+    if request.test_command:  # starting it and all that it does beside its tests, in any number of processes
+        return replace(limits, seconds=max(LEAST_RUN, 3 * max(took, observation.seconds)))
+    return replace(limits, seconds=max(LEAST_RUN, 3 * took), cpu_seconds=max(LEAST_CPU, 3 * took))
 
 
 @contextmanager

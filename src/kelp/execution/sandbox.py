@@ -108,15 +108,21 @@ class Sandbox:
             "trace": trace,
             "asserts": None if asserts is None else as_tests(asserts),
             "setup": setup,
-            "seconds": self.limits.seconds if seconds is None else min(seconds, self.limits.seconds),
+            **self._time(seconds),
         }
         if self.suite.command and asserts is None:
             return self._run_command(request)
         reply = self._ask(request)
         try:
-            return _observation(reply, request["seconds"])
+            return _observation(reply, _how(reply, request))
         except (KeyError, TypeError, ValueError):  # a program that found its way to the report
             return Observation((), error="the run's report makes no sense", output=reply["output"])
+
+    def _time(self, seconds: float | None) -> dict[str, float | None]:
+        """What one run has of it: `limits` may change between runs."""
+        limits = self.limits
+        seconds = limits.seconds if seconds is None else min(seconds, limits.seconds)
+        return {"seconds": seconds, "cpu_seconds": limits.cpu_seconds}
 
     def _run_command(self, request: dict[str, Any]) -> Observation:
         assert self.module is not None
@@ -125,8 +131,8 @@ class Sandbox:
         if self._before is None:
             self._before = command.baseline(reply or self._ask(request | {"source": unchanged}))
         reply = reply or self._ask(request)
-        how = _how(reply, request["seconds"])
         try:
+            how = _how(reply, request)
             return command.observe(reply, self._before, self.suite.command, str(self.module), how)
         except (KeyError, TypeError, ValueError):  # a program that found its way to the report
             return Observation((), error="the run's report makes no sense", output=reply["output"])
@@ -149,7 +155,7 @@ class Sandbox:
             "setup": setup,
             "calls": list(calls),
             "limit": _REPR_LIMIT,
-            "seconds": self.limits.seconds if seconds is None else min(seconds, self.limits.seconds),
+            **self._time(seconds),
         }
         reply = self._ask(request)
         results: list[CallResult] = []
@@ -169,9 +175,11 @@ class Sandbox:
         return results + [CallResult(call, exception=missing) for call in rest]
 
     def close(self) -> None:
-        """Kill the server and everything in it, and remove its folder."""
+        """Kill the server and everything in it, a run of another thread's too, and remove its folder."""
+        self._closed = True
+        if self._lock.locked() and (server := self._server) is not None:
+            server.process.kill()  # whoever waits for its answer gets none
         with self._lock:
-            self._closed = True
             if self._server is not None:
                 self._server.stop()
                 self._server = None
@@ -316,12 +324,14 @@ def _function(test: str) -> str:
 
 
 def _timed_out(reply: dict[str, Any]) -> bool:
-    return reply["ended"] == "deadline" or reply["status"] == -signal.SIGXCPU
+    return reply["ended"] in ("deadline", "cpu") or reply["status"] == -signal.SIGXCPU
 
 
-def _how(reply: dict[str, Any], limit: float) -> str:
+def _how(reply: dict[str, Any], request: dict[str, Any]) -> str:
+    if reply["ended"] == "cpu":
+        return f"was killed at its limit of {request['cpu_seconds']:g} s of processor time"
     if _timed_out(reply):
-        return f"was killed at its limit of {limit:g} s"
+        return f"was killed at its limit of {request['seconds']:g} s"
     if reply["ended"] in _TOO_MUCH:
         return f"was killed for {_TOO_MUCH[reply['ended']]}"
     if reply["status"] < 0:
@@ -329,7 +339,7 @@ def _how(reply: dict[str, Any], limit: float) -> str:
     return f"ended by itself (exit status {reply['status']})"
 
 
-def _observation(reply: dict[str, Any], limit: float) -> Observation:
+def _observation(reply: dict[str, Any], how: str) -> Observation:
     tests = Counter(event["name"] for event in reply["events"] if event["event"] == "test")
     for event in reply["events"]:
         if event["event"] == "tampered":
@@ -376,7 +386,7 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
             error_line = None if event["line"] is None else int(event["line"])
     if begun is not None:
         name, call = begun
-        message = f"the process {_how(reply, limit)}"
+        message = f"the process {how}"
         if _timed_out(reply):
             outcomes.append(TestOutcome(name, "timeout", call=call, message=message, lines=frozenset(lines)))
         else:
@@ -384,7 +394,7 @@ def _observation(reply: dict[str, Any], limit: float) -> Observation:
             facts: dict[str, Any] = {"exception": "ProcessDied", "message": message, "lines": frozenset(lines)}
             outcomes.append(TestOutcome(name, "error", call=call, **facts))
     elif error is None and reply["ended"] != "done":
-        error = f"the process {_how(reply, limit)} outside of any test"
+        error = f"the process {how} outside of any test"
     if error is None and not tests and not outcomes:
         error = "no tests were found"
     missing = tests - Counter(outcome.name for outcome in outcomes)

@@ -110,7 +110,7 @@ class Server:
         gc.freeze()  # forked children then share these pages
         send(self.connection, {"protections": active, "refused": False})
         while (request := receive(self.connection)) is not None:
-            reply = self.run(request, seconds=request.get("seconds"))
+            reply = self.run(request, seconds=request["seconds"], cpu_seconds=request["cpu_seconds"])
             reply["last"] = not self.clean_up()
             send(self.connection, reply)
 
@@ -154,9 +154,9 @@ class Server:
         module = self.config["module"]
         return Path(module).read_bytes().decode("latin-1") if module else ""
 
-    def run(self, request: dict[str, Any], *, seconds: float | None = None) -> dict[str, Any]:
-        """Fork a child for the request; what it reported, printed, and how it ended."""
-        limits = self.config["limits"] | ({} if seconds is None else {"seconds": seconds})
+    def run(self, request: dict[str, Any], **limits: Any) -> dict[str, Any]:
+        """Fork a child for the request; what it reported, printed, and how it ended. `limits`: others for this run."""
+        limits = self.config["limits"] | limits
         config = self.config | {"limits": limits}
         own = request["asserts"] is None  # the suite's own tests, and not others for a bare module
         asserts = [take_apart(text) for text in (config["asserts"] if own else request["asserts"])]
@@ -260,7 +260,7 @@ class _Watch:
     ) -> str:
         """Read until the child is "done", its "exit", the "deadline", a "flood" of reports or the caller's end.
 
-        `cpu` seconds of processor time are a deadline too.  Or until there is too much of what a meter counts: "tasks",
+        Or until it has used `cpu` seconds of processor time ("cpu"), or too much of what a meter counts: "tasks",
         "memory".
         """
         clock = ~child << 3 | 2  # clock_getcpuclockid(3) of Linux
@@ -274,7 +274,7 @@ class _Watch:
                 if cpu is not None and sys.platform == "linux":
                     left = min(left, cpu - time.clock_gettime(clock))  # it takes no less on any other clock
                     if left <= 0:
-                        return "deadline"
+                        return "cpu"
                 if meter is not None and (exceeded := meter.exceeded()) is not None:
                     return exceeded
                 pause = left if meter is None else min(left, meter.pause)

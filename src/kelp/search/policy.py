@@ -28,7 +28,7 @@ MODEL, NEAR_MISS = "model", "near-miss"
 BLIND = 0.1  # share of the probability that near misses have among them, whatever the model says
 LEAST = 0.02  # suspicion of a line that no failing test executes
 UNDEFINED = math.log(0.01)  # what it costs to read a name that is defined nowhere: a step on the way, at best
-SHORTEST = 128  # tokens: prefixes are padded to this or one of its doubles, since each length is compiled for
+LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that prefixes are padded to: each is compiled for
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +160,7 @@ class ModelPolicy:
 
     def __init__(self, denoiser: Any, encoder: Encoder, config: DecodeConfig = DecodeConfig()) -> None:
         self.denoiser, self.encoder, self.config = denoiser, encoder, config
-        self.shortest = SHORTEST
+        self.shortest = LENGTHS[0]
 
     def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
         """Compile for all of these programs at once: from now on shorter ones are padded like the longest."""
@@ -204,10 +204,8 @@ class ModelPolicy:
 
     def _length(self, state: State) -> int:
         """That the arrays of a state are padded to."""
-        length = self.shortest
-        while length < max(len(state.tokens), len(state.rows)):
-            length *= 2
-        return length
+        needed = max(self.shortest, len(state.tokens), len(state.rows))
+        return next(length for length in LENGTHS if length >= needed)
 
     def _encode(self, state: State) -> tuple[np.ndarray, Any]:
         """Log-probabilities of the sites, and the cache that everything else works with."""

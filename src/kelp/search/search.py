@@ -11,8 +11,10 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Protocol
 
 from kelp.execution.observation import CallResult, Observation
@@ -91,7 +93,6 @@ class Search:
     budget: Budget = field(default_factory=Budget)
     clock: Callable[[], float] = time.monotonic
     watch: Callable[[Node], None] = lambda node: None
-    run_seconds: float = math.inf  # limit of one test run, next to the sandbox's own and to what the budget leaves
     spent: float = 0.0  # seconds of the budget that were used before
     seed: int = 0
     seen: set[bytes] = field(default_factory=set)
@@ -100,10 +101,12 @@ class Search:
     states: int = 0
     valid_states: int = 0
     last_failure: str | None = None
+    running: tuple[Node, Future[Observation]] | None = None
 
     def __post_init__(self) -> None:
         self.began = self.clock() - self.spent
         self.ids = itertools.count()
+        self.background = ThreadPoolExecutor(1)
 
     def start(self, observation: Observation | None = None) -> Node:
         """The unchanged file; given its observation, it is not run again. Raises Stop."""
@@ -164,20 +167,36 @@ class Search:
 
     def test(self, node: Node) -> Node | None:
         """Run the tests on a node: the node with its observation, or None where it is a program seen before."""
+        return self.end() if self.begin(node) else None
+
+    def begin(self, node: Node) -> bool:
+        """Start to run the tests on a node, in the background; False where it is a program seen before. Raises Stop.
+
+        One run goes on at a time: `end` waits for it.
+        """
         if node.parent is not None and node.source in self.seen:
-            return None
+            return False
         self.seen.add(node.source)
         self.states += 1
         if not parses(node.source):
-            return None
+            return False
         self.valid_states += 1
         self._check_time()
         if self.runs >= self.budget.runs:
             raise Stop("test runs used up")
-        seconds = min(self.run_seconds, self.began + self.budget.seconds - self.clock())
+        seconds = self.began + self.budget.seconds - self.clock()
         trace = node.parent is None  # once is enough to know which lines to suspect
-        run = self.sandbox.run(node.source, first=self.last_failure, seconds=max(seconds, 0.01), trace=trace)
-        return self._record(node, run)
+        run = partial(self.sandbox.run, node.source, first=self.last_failure, seconds=max(seconds, 0.01), trace=trace)
+        self.running = node, self.background.submit(run)
+        return True
+
+    def end(self) -> Node:
+        """The node that is being run, with its observation. Raises Stop."""
+        assert self.running is not None
+        node, run = self.running
+        observation = run.result()
+        self.running = None
+        return self._record(node, observation)
 
     def _record(self, node: Node, observation: Observation) -> Node:
         if observation.first_failure is not None:
@@ -222,13 +241,15 @@ class Search:
             left = self.began + self.budget.seconds - self.clock()
             if left <= 0:
                 return {}
-            seconds = min(self.run_seconds, left / (len(self.patches) - done))
-            results = self.sandbox.evaluate(patch.source, calls, seconds=seconds)
+            results = self.sandbox.evaluate(patch.source, calls, seconds=left / (len(self.patches) - done))
             answers[patch.id] = tuple(r.repr if r.round_trips else r.exception for r in results)
         return answers
 
     def result(self, stopped: str) -> Result:
         # An interrupted sandbox may still hold the answer to what it was asked last.
+        if self.running is not None and stopped != "interrupted":
+            with suppress(Stop):
+                self.end()
         patches = ranked(self.patches, {} if stopped == "interrupted" else self._answers())
         return Result(
             self.tried[0], tuple(patches), tuple(self.tried), self.runs, self.clock() - self.began,
@@ -242,6 +263,9 @@ def best_first(search: Search, start: Node) -> None:
     A node that was run comes back into the queue to be expanded, at the rank that its tests gave it; no child
     can rank higher before it is run itself, so this is uniform-cost search over -rank. A child waits in the
     queue with those after it, which are no likelier; of equal ranks, what is not yet run goes first.
+
+    While tests run, the policy works: at what comes after the child that is run, and behind nodes that rank higher than
+    all that is not yet run. The order of the runs is that of doing one thing after the other.
     """
     order = itertools.count()
     queue: list[tuple[float, bool, int, Node, Iterator[Node]]] = []
@@ -251,13 +275,16 @@ def best_first(search: Search, start: Node) -> None:
             heapq.heappush(queue, (-search.rank(node), node.observation is not None, next(order), node, after))
 
     push(start, iter(()))
-    while queue:
+    while queue or search.running:
+        if search.running and (not queue or queue[0][3].observation is None):
+            tested = search.end()
+            if not solved(tested):
+                push(tested, iter(()))
+            continue
         *_, node, after = heapq.heappop(queue)
         if node.observation is None:
+            search.begin(node)
             push(next(after, None), after)
-            tested = search.test(node)
-            if tested is not None and not solved(tested):
-                push(tested, iter(()))
         else:
             children = search.step(node)
             push(next(children, None), children)
