@@ -237,7 +237,8 @@ def test_the_corpus_is_what_a_data_folder_holds_out(kelp: Kelp, tmp_path: Path) 
         (("cases", "."), "bugs.toml does not exist."),
         (("cases", "toml"), "toml/bugs.toml is not TOML: "),
         (("cases", "empty.jsonl"), "There is no case in cases to search."),
-        (("cases", "latin.jsonl"), "latin.jsonl is not UTF-8."),
+        (("cases", "latin.jsonl"), "There is no case in cases to search. latin.jsonl, line 1: "),
+        (("cases", "latin"), "latin is not UTF-8."),
         (("cases", "bugs.jsonl", "--max-seconds", "0"), "--max-seconds must be positive, not 0.0."),
         (("cases", "bugs.jsonl", "--model", "nothing"), "There is no model 'nothing': "),
         (("cases", "bugs.jsonl", "--out", "bugs.jsonl/x"), "bugs.jsonl/x cannot be written: not a directory."),
@@ -252,8 +253,9 @@ def test_each_mistake_has_its_sentence(
     write(tmp_path, BUG)
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "latin.jsonl").write_bytes(b'{"id": "\xe9"}\n')
-    (tmp_path / "toml").mkdir()
-    (tmp_path / "toml/bugs.toml").write_text("[area")
+    for name, text in (("toml", b"[area"), ("latin", b'[area]\nintent = "\xe9"\n')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bugs.toml").write_bytes(text)
     ran = kelp_here("eval", *arguments, *(() if "--model" in arguments else NONE))
     assert (ran.code, ran.out) == (2, b"")
     assert ran.sentence.startswith(sentence)
