@@ -50,9 +50,20 @@ def _drawn(data: np.ndarray, seed: int) -> np.ndarray:
 def exact_match(patch: str, truth: str) -> bool:
     """Are they one program, but for comments and layout? Compares syntax trees. False where one does not parse."""
     try:
-        return ast.dump(ast.parse(patch)) == ast.dump(ast.parse(truth))
-    except (SyntaxError, ValueError):
+        pairs: list[tuple[Any, Any]] = [(ast.parse(patch), ast.parse(truth))]
+    except (SyntaxError, ValueError, MemoryError):
         return False
+    while pairs:  # not by recursion, as of ast.dump: each elif of a chain is a level deeper
+        a, b = pairs.pop()
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, ast.AST):
+            pairs += [(getattr(a, name, None), getattr(b, name, None)) for name in a._fields]
+        elif isinstance(a, list) and len(a) == len(b):
+            pairs += zip(a, b)
+        elif a != b:
+            return False
+    return True
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
