@@ -129,6 +129,30 @@ def test_a_killed_run_goes_on_where_it_was(kelp: Kelp, tmp_path: Path) -> None:
     assert "out holds another evaluation (input is " in kelp(*command).sentence
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process is not told that its parent was killed")
+def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
+    def runs(pid: str) -> bool:
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # empty: dead, and waiting to be reaped
+        except OSError:
+            return False
+
+    write(tmp_path, *({**BUG, "id": str(i)} for i in range(30)))
+    command = ["eval", "cases", "bugs.jsonl", *NONE, "--out", "out", "--jobs", "2"]
+    began = subprocess.Popen([sys.executable, "-m", "kelp", *command], cwd=tmp_path, env=environment(tmp_path))
+    while began.poll() is None and not (tmp_path / "out/results.jsonl").exists():
+        time.sleep(0.01)
+    children = Path(f"/proc/{began.pid}/task/{began.pid}/children").read_text().split()
+    assert len(children) >= 2
+    began.kill()
+    began.wait()
+    for _ in range(1000):
+        if not any(map(runs, children)):
+            break
+        time.sleep(0.01)
+    assert [pid for pid in children if runs(pid)] == []
+
+
 def test_a_model_is_shown_less_and_searched_otherwise_beside_the_baselines(
     kelp_here: Kelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

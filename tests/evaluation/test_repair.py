@@ -250,5 +250,12 @@ def test_two_processes_find_what_one_does() -> None:
         ]
         for jobs in (1, 2)
     )
-    assert alone == shared
+    assert alone == sorted(shared, key=lambda row: row.id)
     assert all(2 <= row.runs <= 12 for row in alone)
+
+
+def test_a_slow_case_holds_back_no_other() -> None:
+    slow = broken("slow", "", "[i for i in iter(int, 1)]")  # without end
+    settings = Settings(budget=Budget(runs=12, seconds=600.0))
+    rows = list(solve_all([slow, *CASES[:2]], partial(no_model, 5), settings, jobs=2))
+    assert [row.id for row in rows][-1] == "slow" and len(rows) == 3
