@@ -134,7 +134,7 @@ def summarise(rows: Sequence[Row], most_runs: int) -> dict[str, Any]:
         "pass_rate": estimate([row.pass_rate for row in rows]),
         **_percentiles("runs", runs),
         **_percentiles("first_seconds", seconds),
-        "median_seconds": sorted(row.seconds for row in rows)[len(rows) // 2],
+        "median_seconds": percentile([row.seconds for row in rows], 50),
         "solved_within": solved_versus_runs([_solved_at(row) for row in rows], most_runs),
         "area": estimate([_area(row, most_runs) for row in rows]),
         **{f"site_top_{k}": _known([0 < rank <= k for rank in ranks]) for k in TOP},
