@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from tests.web.test_trace import HOSTILE, QUIET, Page
 
+from kelp.cli.evaluate import Baseline
+from kelp.cli.repair import Strategy
+from kelp.evaluation.arms import Sight
 from kelp.evaluation.case import Case, Row, Step
 from kelp.evaluation.metrics import by_group, compare
 from kelp.web.report import render_report
@@ -76,6 +79,14 @@ def test_hostile_text_stays_text() -> None:
     page = report(case)
     assert content(page)["cases"][0]["intent"] == HOSTILE
     assert Page(page).tags == Page(report()).tags
+
+
+def test_all_arms_that_a_run_can_have_differ_in_colour() -> None:
+    most = len(Strategy) + len(list(Sight)[1:]) + len(Baseline)
+    page = report()
+    light, dark = (re.findall(r"#\w+", theme) for theme in re.findall(r"{ (--arm-0: .*) }", page))
+    assert len(set(light)) == len(set(dark)) == most
+    assert f"arms.indexOf(arm) % {most}" in page
 
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
