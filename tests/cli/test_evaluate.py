@@ -14,10 +14,14 @@ from typing import Any
 import pytest
 from tests.cli.conftest import Kelp, environment
 
+from kelp.cli.evaluate import Baseline, Broken, Request
+from kelp.cli.repair import Strategy
 from kelp.data.examples.encoding import Condition
 from kelp.data.record import Record, save
-from kelp.evaluation.arms import Blinkered, Sight
+from kelp.evaluation.arms import BASELINES, Blinkered, Sight
+from kelp.evaluation.corrupt import Corruption
 from kelp.search.policy import NoModel, Proposal
+from kelp.search.search import STRATEGIES
 from kelp.syntax.program import Program
 
 FIXED = "def area(width, height):\n    return width * height\n"
@@ -41,6 +45,18 @@ def write(folder: Path, *bugs: Any) -> None:
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_options_offer_all_that_there_is() -> None:
+    assert list(Broken) == list(Corruption)
+    assert list(Baseline) == list(BASELINES)
+    assert list(Strategy) == list(STRATEGIES)
+
+
+def test_the_ablation_stands_beside_all_baselines() -> None:
+    assert Request().baselines == [Baseline.random, Baseline.spectrum]
+    assert Request(ablate=True).baselines == list(Baseline)
+    assert Request(ablate=True, baseline=[Baseline.random]).baselines == [Baseline.random]
 
 
 def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp: Kelp, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
 
 
 class Baseline(StrEnum):
+    """As `kelp.evaluation.arms.BASELINES`."""
+
     random = "none-random"
     frequency = "none-frequency"
     spectrum = "none-spectrum"
@@ -76,7 +78,7 @@ class Request:
     ] = 0
     baseline: Annotated[
         list[Baseline] | None,
-        typer.Option(help="What to compare with (none-random, none-spectrum); may be given again."),
+        typer.Option(help="What to compare with (none-random, none-spectrum; with --ablate all); may be given again."),
     ] = None
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Also show the model less: spec only, observation only, blind.")
@@ -95,7 +97,8 @@ class Request:
 
     @property
     def baselines(self) -> list[Baseline]:
-        return list(dict.fromkeys(self.baseline or [Baseline.random, Baseline.spectrum]))
+        usual = list(Baseline) if self.ablate else [Baseline.random, Baseline.spectrum]
+        return list(dict.fromkeys(self.baseline or usual))
 
 
 def benchmark(command: Callable[..., None]) -> None:
