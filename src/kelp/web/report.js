@@ -151,12 +151,12 @@ function showCases() {
     button.setAttribute("aria-selected", c.id === state.id);
     return button;
   }));
-  $("cases").querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" });
 }
 
 function choose(id) {
   Object.assign(state, { id, step: Infinity });
   showCases();
+  $("cases").querySelector("[aria-selected=true]").scrollIntoView({ block: "nearest" });
   showSearch();
 }
 
