@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -309,3 +310,17 @@ def test_a_benchmark_by_name_needs_its_library(
     ran = kelp_here("eval", command, *NONE)
     assert (ran.code, ran.out) == (2, b"")
     assert ran.sentence == f"There is no library {library}: pip install 'kelp[eval]', or give the file."
+
+
+def test_a_benchmark_that_cannot_be_fetched_is_asked_for_as_a_file(
+    kelp_here: Kelp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_dataset(*_: str, split: str) -> None:
+        raise ConnectionError("Couldn't reach 'mbpp' on the Hub")
+
+    library = ModuleType("datasets")
+    library.load_dataset = load_dataset  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", library)
+    ran = kelp_here("eval", "mbpp", *NONE)
+    said = "The benchmark cannot be fetched by name (Couldn't reach 'mbpp' on the Hub): give the file."
+    assert (ran.code, ran.sentence) == (2, said)

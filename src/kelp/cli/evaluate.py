@@ -274,6 +274,8 @@ def _broken(
         clean, skipped = programs(load())
     except ImportError as error:
         raise Problem(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
+    except ConnectionError as error:
+        raise Problem(f"The benchmark cannot be fetched by name ({error}): give the file.") from None
     except (ValueError, KeyError, TypeError) as error:  # JSON and compression too
         raise Problem(f"The benchmark cannot be read: {type(error).__name__}: {error}.") from None
     bank = bank_of(clean) if Broken.swap in broken else Bank({})  # of all, so that a limit changes no case
