@@ -9,15 +9,20 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from tests.cli.conftest import Kelp, environment
 
+from kelp.cli.evaluate import Baseline, Broken, Request
+from kelp.cli.repair import Strategy
 from kelp.data.examples.encoding import Condition
 from kelp.data.record import Record, save
-from kelp.evaluation.arms import Blinkered, Sight
+from kelp.evaluation.arms import BASELINES, Blinkered, Sight
+from kelp.evaluation.corrupt import Corruption
 from kelp.search.policy import NoModel, Proposal
+from kelp.search.search import STRATEGIES
 from kelp.syntax.program import Program
 
 FIXED = "def area(width, height):\n    return width * height\n"
@@ -41,6 +46,18 @@ def write(folder: Path, *bugs: Any) -> None:
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_options_offer_all_that_there_is() -> None:
+    assert list(Broken) == list(Corruption)
+    assert list(Baseline) == list(BASELINES)
+    assert list(Strategy) == list(STRATEGIES)
+
+
+def test_the_ablation_stands_beside_all_baselines() -> None:
+    assert Request().baselines == [Baseline.random, Baseline.spectrum]
+    assert Request(ablate=True).baselines == list(Baseline)
+    assert Request(ablate=True, baseline=[Baseline.random]).baselines == [Baseline.random]
 
 
 def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp: Kelp, tmp_path: Path) -> None:
@@ -127,6 +144,30 @@ def test_a_killed_run_goes_on_where_it_was(kelp: Kelp, tmp_path: Path) -> None:
     assert other.sentence.startswith("out holds another evaluation (budget is {'runs': 48,")
     write(tmp_path, BUG)
     assert "out holds another evaluation (input is " in kelp(*command).sentence
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process is not told that its parent was killed")
+def test_a_killed_run_leaves_no_process_behind(tmp_path: Path) -> None:
+    def runs(pid: str) -> bool:
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes() != b""  # empty: dead, and waiting to be reaped
+        except OSError:
+            return False
+
+    write(tmp_path, *({**BUG, "id": str(i)} for i in range(30)))
+    command = ["eval", "cases", "bugs.jsonl", *NONE, "--out", "out", "--jobs", "2"]
+    began = subprocess.Popen([sys.executable, "-m", "kelp", *command], cwd=tmp_path, env=environment(tmp_path))
+    while began.poll() is None and not (tmp_path / "out/results.jsonl").exists():
+        time.sleep(0.01)
+    children = Path(f"/proc/{began.pid}/task/{began.pid}/children").read_text().split()
+    assert len(children) >= 2
+    began.kill()
+    began.wait()
+    for _ in range(1000):
+        if not any(map(runs, children)):
+            break
+        time.sleep(0.01)
+    assert [pid for pid in children if runs(pid)] == []
 
 
 def test_a_model_is_shown_less_and_searched_otherwise_beside_the_baselines(
@@ -237,7 +278,8 @@ def test_the_corpus_is_what_a_data_folder_holds_out(kelp: Kelp, tmp_path: Path) 
         (("cases", "."), "bugs.toml does not exist."),
         (("cases", "toml"), "toml/bugs.toml is not TOML: "),
         (("cases", "empty.jsonl"), "There is no case in cases to search."),
-        (("cases", "latin.jsonl"), "latin.jsonl is not UTF-8."),
+        (("cases", "latin.jsonl"), "There is no case in cases to search. latin.jsonl, line 1: "),
+        (("cases", "latin"), "latin is not UTF-8."),
         (("cases", "bugs.jsonl", "--max-seconds", "0"), "--max-seconds must be positive, not 0.0."),
         (("cases", "bugs.jsonl", "--model", "nothing"), "There is no model 'nothing': "),
         (("cases", "bugs.jsonl", "--out", "bugs.jsonl/x"), "bugs.jsonl/x cannot be written: not a directory."),
@@ -252,8 +294,9 @@ def test_each_mistake_has_its_sentence(
     write(tmp_path, BUG)
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "latin.jsonl").write_bytes(b'{"id": "\xe9"}\n')
-    (tmp_path / "toml").mkdir()
-    (tmp_path / "toml/bugs.toml").write_text("[area")
+    for name, text in (("toml", b"[area"), ("latin", b'[area]\nintent = "\xe9"\n')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "bugs.toml").write_bytes(text)
     ran = kelp_here("eval", *arguments, *(() if "--model" in arguments else NONE))
     assert (ran.code, ran.out) == (2, b"")
     assert ran.sentence.startswith(sentence)
@@ -267,3 +310,17 @@ def test_a_benchmark_by_name_needs_its_library(
     ran = kelp_here("eval", command, *NONE)
     assert (ran.code, ran.out) == (2, b"")
     assert ran.sentence == f"There is no library {library}: pip install 'kelp[eval]', or give the file."
+
+
+def test_a_benchmark_that_cannot_be_fetched_is_asked_for_as_a_file(
+    kelp_here: Kelp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_dataset(*_: str, split: str) -> None:
+        raise ConnectionError("Couldn't reach 'mbpp' on the Hub")
+
+    library = ModuleType("datasets")
+    library.load_dataset = load_dataset  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "datasets", library)
+    ran = kelp_here("eval", "mbpp", *NONE)
+    said = "The benchmark cannot be fetched by name (Couldn't reach 'mbpp' on the Hub): give the file."
+    assert (ran.code, ran.sentence) == (2, said)

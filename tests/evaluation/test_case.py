@@ -15,14 +15,14 @@ NEXT = {**GOOD, "id": "next"}
 
 
 def read(tmp_path: Path, *lines: object) -> tuple[list[Case], list[str]]:
-    text = "".join(line if isinstance(line, str) else json.dumps(line) + "\n" for line in lines)
-    (tmp_path / "cases.jsonl").write_text(text)
+    text = b"".join(line if isinstance(line, bytes) else json.dumps(line).encode() + b"\n" for line in lines)
+    (tmp_path / "cases.jsonl").write_bytes(text)
     return read_cases(tmp_path / "cases.jsonl")
 
 
 def test_a_case_needs_a_name_a_program_and_tests(tmp_path: Path) -> None:
     cases, skipped = read(
-        tmp_path, GOOD, "\n", {**GOOD, "id": "b", "visible_tests": "def test_f():\n    assert f(1)\n"}
+        tmp_path, GOOD, b"\n", {**GOOD, "id": "b", "visible_tests": "def test_f():\n    assert f(1)\n"}
     )
     assert skipped == []
     assert cases[0] == Case("a", "def f(x):\n    return x\n", ("assert f(1) == 2",))
@@ -37,9 +37,11 @@ def test_a_case_that_is_written_is_read_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "what"),
     [
-        ("{\n", "Expecting property name"),
-        ("[1]\n", "not a JSON object"),
-        ('{"id": "b"}\n', "there is no 'source'"),
+        (b"{\n", "Expecting property name"),
+        (b"[1]\n", "not a JSON object"),
+        (b'{"id": "b"}\n', "there is no 'source'"),
+        (b'{"id": "\xe9"}\n', "'utf-8' codec can't decode byte 0xe9"),
+        (b"[" * 100_000 + b"\n", "maximum recursion depth exceeded"),
         (GOOD, "the id 'a' comes again"),
         ({"hidden_test": []}, "unknown key 'hidden_test'; known are id, source, visible_tests, hidden_tests, setup"),
         ({"id": 7}, "id cannot be '7'"),
@@ -50,17 +52,22 @@ def test_a_case_that_is_written_is_read_again(tmp_path: Path) -> None:
         ({"source": "x = 1"}, "source holds no function"),
         ({"function": "g"}, "source holds no function g"),
         ({"fixed": "return"}, "fixed does not parse"),
-        ({"source": "\ud800"}, "source does not parse"),
+        ({"source": "\ud800"}, "source cannot be"),
+        ({"id": "\ud800"}, "id cannot be"),
+        ({"source": "def f(x):\n    return '\0'"}, "source does not parse"),
         ({"visible_tests": []}, "there are no visible tests"),
         ({"visible_tests": ["assert f("]}, "this test does not parse: 'assert f('"),
+        ({"visible_tests": [f"assert f({'-' * 20_000}1)"]}, "this test does not parse: 'assert f(---"),
+        ({"visible_tests": "assert f(1) == 2"}, "tests in one text are pytest code, with functions"),
         ({"hidden_tests": [1]}, "this test does not parse: '1'"),
         ({"hidden_tests": "def test("}, "this test does not parse: 'def test('"),
         ({"hidden_tests": {"a": 1}}, "hidden_tests cannot be"),
+        ({"setup": "A ="}, "setup does not parse"),
         ({"visible_tests": "def test_f(): pass", "setup": "A = 1"}, "setup does not go with pytest code"),
     ],
 )
 def test_a_bad_line_is_named_and_skipped(tmp_path: Path, line: Any, what: str) -> None:
-    cases, [said] = read(tmp_path, GOOD, line if isinstance(line, str) else {**NEXT, **line}, {**GOOD, "id": "last"})
+    cases, [said] = read(tmp_path, GOOD, line if isinstance(line, bytes) else {**NEXT, **line}, {**GOOD, "id": "last"})
     assert [case.id for case in cases] == ["a", "last"]
     assert said.startswith(f"line 2: {what}")
 

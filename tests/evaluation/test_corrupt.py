@@ -87,7 +87,7 @@ def test_programs_that_fail_their_own_tests_or_cannot_be_made_to_are_named() -> 
     assert [case.id for case in cases] == ["two/swap/0"]
     assert skipped == [
         "wrong: the correct program fails its own tests",
-        "unbreakable: no way to break it (swap) fails a visible test",
+        "unbreakable: no way to break it (swap), of 100 drawn, fails a visible test",
     ]
 
 

@@ -50,11 +50,20 @@ def test_an_estimate_reads_as_a_share_with_its_interval() -> None:
         ("def f(x):\n\n    return (x + 1)", True),
         ("def f(x):\n    return 1 + x\n", False),
         ("def f(y):\n    return y + 1\n", False),
+        ("def f(x):\n    return x + 1.0\n", False),
+        ("def f(x):\n    return x + True\n", False),
+        ("def f(x):\n    pass\n    return x + 1\n", False),
         ("def f(x):\n    return x +\n", False),
     ],
 )
 def test_a_match_is_exact_but_for_layout_and_comments(patch: str, same: bool) -> None:
     assert exact_match(patch, "def f(x):\n    return x + 1\n") is same
+
+
+def test_a_long_chain_of_elifs_is_compared_too() -> None:
+    chain = "def f(x):\n    if x < 0:\n        pass\n" + "    elif x == 1:\n        return 2\n" * 400
+    assert exact_match(chain, chain.replace("1:", "1:  # one"))
+    assert not exact_match(chain, chain[:-2] + "3\n")
 
 
 def test_percentiles_lie_between_the_values_around_them() -> None:

@@ -109,7 +109,13 @@ def test_the_way_to_a_patch_is_told(rows: list[Row]) -> None:
 
 
 def test_the_figures_are_those_reckoned_by_hand(rows: list[Row]) -> None:
-    timed = [replace(row, first_seconds=row.first_repair and row.first_repair / 10) for row in rows]
+    timed = [
+        replace(
+            row, first_seconds=row.first_repair and row.first_repair / 10, seconds=seconds,
+            samples=10, samples_correct=good,
+        )
+        for row, seconds, good in zip(rows, (0.1, 0.2, 0.3, 0.6, 0.7, 0.8), (10, 5, 0, 1, 0, 0))
+    ]  # fmt: skip
     figures = by_group(timed, most_runs=16)
     assert list(figures) == ["one", "two", "all"]
     one, two, total = figures.values()
@@ -118,7 +124,7 @@ def test_the_figures_are_those_reckoned_by_hand(rows: list[Row]) -> None:
     assert (one["validity"], two["validity"], total["validity"]) == (8 / 9, 1.0, 20 / 21)
 
     # Of six cases drawn again k are good with the chances of a binomial; the interval ends where its tails are 2.5 %.
-    def share(good: int, low: int, high: int) -> Any:
+    def share(good: float, low: float, high: float) -> Any:
         return Estimate(pytest.approx(good / 6), pytest.approx(low / 6), pytest.approx(high / 6), 6)
 
     assert total["repaired"] == share(5, 3, 6)
@@ -126,31 +132,49 @@ def test_the_figures_are_those_reckoned_by_hand(rows: list[Row]) -> None:
     assert total["first_correct"] == share(3, 1, 5)
     assert total["exact_match"] == share(2, 0, 4)
     assert total["first_exact_match"] == share(1, 0, 3)
-    assert total["pass_rate"].mean == 5.25 / 6
+    assert total["pass_rate"] == share(5.25, 6 - 3 * 0.75, 6)  # c is drawn none to three times
 
     # The first repair is correct in a, b and d, after 2, 3 and 5 runs.
     assert (one["median_runs"], two["median_runs"], total["median_runs"]) == (2.5, 5, 3)
     assert (one["p90_runs"], total["p90_runs"]) == (pytest.approx(2.9), pytest.approx(4.6))
     assert (total["median_first_seconds"], total["p90_first_seconds"]) == (0.3, pytest.approx(0.46))
+    assert total["median_seconds"] == pytest.approx(0.45)
     assert total["solved_within"] == {1: 0, 2: 1 / 6, 4: 2 / 6, 8: 3 / 6, 16: 3 / 6}
     # Of three cases drawn again, all are the same one in 1 of 27: more than 2.5 %.
     assert total["median_runs_interval"] == total["p90_runs_interval"] == (2, 5)
+    assert total["median_first_seconds_interval"] == total["p90_first_seconds_interval"] == (0.2, 0.5)
     # A case solved after 2 runs has an area of 3.5 / 4, after 3 of 2.5 / 4, after 5 of 1.5 / 4: three of six are none.
     assert total["area"].mean == pytest.approx((1 / 12 + 3 / 12 + 5 / 12 + 6 / 12) / 4) == pytest.approx(7.5 / 24)
     assert (one["area"].low, one["area"].high) == (0, 3.5 / 4)
+    # None of the three is drawn in 1.6 %, none or d alone, once, in 4.7 %. Of the 46,656 ways to draw six 3.5 % come to
+    # 14 / 24 or more and 1.7 % to 14.5 / 24 or more: too close to 2.5 % for 2,000 of them to tell.
+    assert total["area"].low == pytest.approx(1.5 / 24)
+    assert 14 / 24 <= total["area"].high <= 14.5 / 24
 
-    assert [total[f"site_top_{k}"].mean for k in (1, 5, 20)] == [4 / 6] * 3
+    assert [total[f"site_top_{k}"] for k in (1, 5, 20)] == [share(4, 2, 6)] * 3
     assert total["site_edit"] == Estimate(1 / 4, 0.0, 3 / 4, 4)
+
+    # One of ten samples is correct in a for certain, in b half of the time, in d in one of ten.
+    assert total["pass_at_1"].mean == pytest.approx(1.6 / 6)
+    assert one["pass_at_1"] == Estimate(pytest.approx(0.5), 0, 1, 3)
+    assert total["pass_at_10"] == share(3, 1, 5)
+    assert total["pass_at_100"] is None
+
+
+def test_a_right_site_counts_from_its_place_among_those_proposed(rows: list[Row]) -> None:
+    figures = summarise([replace(row, site_rank=rank) for row, rank in zip(rows, (1, 5, 6, 20, 21, 0))], 16)
+    assert [figures[f"site_top_{k}"].mean for k in (1, 5, 20)] == [1 / 6, 2 / 6, 4 / 6]
 
 
 def test_two_arms_are_compared_on_the_same_cases(rows: list[Row]) -> None:
     other = [replace(row, correct=row.id in "ce") for row in rows]  # ours: a, b, d, f
+    other[0] = replace(other[0], first_repair=5)  # ours: 2
     paired = compare(rows, other, 16)
     assert (paired["only_ours"], paired["only_theirs"]) == (4, 2)
     assert paired["p"] == 2 * (1 + 6 + 15) / 2**6  # of six coins, two or fewer are heads, or two or fewer are not
-    assert paired["difference"].mean == 2 / 6
-    assert paired["difference"].low < 0 < paired["difference"].high
-    assert paired["area"] == Estimate(0, 0, 0, 6)  # the first repairs are the same
+    # Drawn again, ours are two to six of the six, as above; and a is none to three.
+    assert paired["difference"] == Estimate(pytest.approx(2 / 6), pytest.approx(-2 / 6), 1, 6)
+    assert paired["area"] == Estimate(pytest.approx(2 / 4 / 6), 0, pytest.approx(3 * 2 / 4 / 6), 6)
 
 
 @pytest.mark.parametrize(
@@ -250,5 +274,12 @@ def test_two_processes_find_what_one_does() -> None:
         ]
         for jobs in (1, 2)
     )
-    assert alone == shared
+    assert alone == sorted(shared, key=lambda row: row.id)
     assert all(2 <= row.runs <= 12 for row in alone)
+
+
+def test_a_slow_case_holds_back_no_other() -> None:
+    slow = broken("slow", "", "[i for i in iter(int, 1)]")  # without end
+    settings = Settings(budget=Budget(runs=12, seconds=600.0))
+    rows = list(solve_all([slow, *CASES[:2]], partial(no_model, 5), settings, jobs=2))
+    assert [row.id for row in rows][-1] == "slow" and len(rows) == 3

@@ -9,6 +9,7 @@ import pytest
 
 from kelp.data.examples.encoding import Condition
 from kelp.evaluation.benchmarks import programs, toy
+from kelp.evaluation.case import Oracle, shared_sandbox
 from kelp.evaluation.corrupt import Corruption
 from kelp.evaluation.probe import repair_metrics
 from kelp.search.policy import NoModel, Proposal
@@ -28,8 +29,7 @@ def test_the_command_prints_a_table_and_writes_what_it_found(tmp_path: Path) -> 
     first, second = table.split("\n\n")
     head, *lines = first.splitlines()
     assert head.split()[:4] == ["mutations", "by", "n", "rejected"]
-    assert "correct" not in head  # there are no hidden tests
-    assert "site top 1" in second and len(second.splitlines()) == len(lines) + 1
+    assert "correct" in head and "site top 1" in second and len(second.splitlines()) == len(lines) + 1
     assert [line.split()[0] for line in lines] == [group for group in ("1", "2", "3", "all") for _ in range(2)]
     rows = [json.loads(line) for line in (tmp_path / "new/results.jsonl").read_text().splitlines()]
     assert len(rows) == 60 and all(row["runs"] <= 8 for row in rows)
@@ -39,6 +39,19 @@ def test_the_command_prints_a_table_and_writes_what_it_found(tmp_path: Path) -> 
     assert everything["validity"] == 1.0
     assert everything["repaired"]["mean"] == pytest.approx(sum(row["repaired"] for row in rows[:30]) / 30)
     assert f"{everything['repaired']['mean']:.1%}" in lines[-2]
+
+
+def test_visible_tests_learnt_by_heart_are_no_correct_repair() -> None:
+    cases, skipped = programs(toy())
+    assert skipped == []
+    with shared_sandbox() as sandbox:
+        for case in cases:
+            tests = [test.removeprefix(f"assert {case.function}(").rpartition(") == ") for test in case.visible_tests]
+            heart = ", ".join(f"repr(({arguments},)): {value}" for arguments, _, value in tests)
+            learnt = f"def {case.function}(*given):\n    return {{{heart}}}[repr(given)]\n"
+            with Oracle(case, sandbox) as oracle:
+                assert oracle.passes(case.source)
+                assert (oracle.run(learnt.encode()).ok, oracle.passes_hidden(learnt)) == (True, False)
 
 
 def test_the_command_finds_the_same_every_time() -> None:
@@ -67,7 +80,7 @@ def test_training_can_judge_its_weights_by_repairs(monkeypatch: pytest.MonkeyPat
     first, second = evaluate(1, 100), evaluate(2, 200)
     assert first != second
     assert set(first) == {
-        *("toy_repaired", "toy_exact_match", "toy_pass_rate", "toy_area"),
+        *("toy_repaired", "toy_correct", "toy_exact_match", "toy_pass_rate", "toy_area"),
         *("toy_site_top_1", "toy_site_top_5", "toy_site_edit"),
     }
     assert 0 <= first["toy_exact_match"] <= first["toy_repaired"] < first["toy_pass_rate"] < 1

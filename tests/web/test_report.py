@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from tests.web.test_trace import HOSTILE, QUIET, Page
 
+from kelp.cli.evaluate import Baseline
+from kelp.cli.repair import Strategy
+from kelp.evaluation.arms import Sight
 from kelp.evaluation.case import Case, Row, Step
 from kelp.evaluation.metrics import by_group, compare
 from kelp.web.report import render_report
@@ -78,6 +81,14 @@ def test_hostile_text_stays_text() -> None:
     assert Page(page).tags == Page(report()).tags
 
 
+def test_all_arms_that_a_run_can_have_differ_in_colour() -> None:
+    most = len(Strategy) + len(list(Sight)[1:]) + len(Baseline)
+    page = report()
+    light, dark = (re.findall(r"#\w+", theme) for theme in re.findall(r"{ (--arm-0: .*) }", page))
+    assert len(set(light)) == len(set(dark)) == most
+    assert f"arms.indexOf(arm) % {most}" in page
+
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -91,3 +102,21 @@ def test_a_browser_shows_figures_plots_and_the_way_to_a_patch(tmp_path: Path) ->
     assert shown.count("<polyline") == 2
     assert "return x <del>-</del><ins>+</ins> 1</div>" in shown
     assert "right site proposed as number 2" in shown
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_page_opens_at_its_head_and_keeps_the_chosen_case_in_sight(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    script = """
+      const say = (text) => document.body.append(make("p", {}, text));
+      say(`top ${scrollY}`);
+      const down = { key: "ArrowDown", bubbles: true };
+      for (let i = 0; i < 60; i++) document.body.dispatchEvent(new KeyboardEvent("keydown", down));
+      const [box, one] = [$("cases"), document.querySelector("[role=option][aria-selected=true]")];
+      const [outer, inner] = [box.getBoundingClientRect(), one.getBoundingClientRect()];
+      say(`in sight ${state.id} ${inner.top > outer.top - 1 && inner.bottom < outer.bottom + 1}`);
+    """
+    page.write_text(report(*(replace(CASE, id=str(i)) for i in range(99))) + f"<script>{script}</script>", "utf-8")
+    command = [str(CHROMIUM), *QUIET, "--window-size=1200,600", f"--user-data-dir={tmp_path / 'p'}", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=300).stdout
+    assert "<p>top 0</p>" in shown and "<p>in sight 60 true</p>" in shown

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
 
 
 class Baseline(StrEnum):
+    """As `kelp.evaluation.arms.BASELINES`."""
+
     random = "none-random"
     frequency = "none-frequency"
     spectrum = "none-spectrum"
@@ -76,7 +78,7 @@ class Request:
     ] = 0
     baseline: Annotated[
         list[Baseline] | None,
-        typer.Option(help="What to compare with (none-random, none-spectrum); may be given again."),
+        typer.Option(help="What to compare with (none-random, none-spectrum; with --ablate all); may be given again."),
     ] = None
     ablate: Annotated[
         bool, typer.Option("--ablate", help="Also show the model less: spec only, observation only, blind.")
@@ -95,7 +97,8 @@ class Request:
 
     @property
     def baselines(self) -> list[Baseline]:
-        return list(dict.fromkeys(self.baseline or [Baseline.random, Baseline.spectrum]))
+        usual = list(Baseline) if self.ablate else [Baseline.random, Baseline.spectrum]
+        return list(dict.fromkeys(self.baseline or usual))
 
 
 def benchmark(command: Callable[..., None]) -> None:
@@ -271,6 +274,8 @@ def _broken(
         clean, skipped = programs(load())
     except ImportError as error:
         raise Problem(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
+    except ConnectionError as error:
+        raise Problem(f"The benchmark cannot be fetched by name ({error}): give the file.") from None
     except (ValueError, KeyError, TypeError) as error:  # JSON and compression too
         raise Problem(f"The benchmark cannot be read: {type(error).__name__}: {error}.") from None
     bank = bank_of(clean) if Broken.swap in broken else Bank({})  # of all, so that a limit changes no case

@@ -61,13 +61,16 @@ def print_tables(results: Mapping[str, Mapping[str, Figures]], heading: str) -> 
         used = [i for i in range(len(columns)) if any(cells[i] is not None for cells in shown.values())]
         head = [heading, "by", *(list(columns)[i] for i in used)]
         lines = [[*key, *(cells[i] or "-" for i in used)] for key, cells in shown.items()]
-        print_table(head, lines, section=len(results))
+        print_table(head, lines, section=len(results), names=2)
         if columns is REPAIRS:
             print()
 
 
-def print_table(head: Sequence[str], lines: Sequence[Sequence[str]], section: int = 1000) -> None:
-    """With a rule after every `section` lines; of plain text where stdout is no terminal."""
+def print_table(head: Sequence[str], lines: Sequence[Sequence[str]], section: int = 1000, names: int = 0) -> None:
+    """With a rule after every `section` lines; of plain text where stdout is no terminal.
+
+    In a narrow terminal nothing is cut off: cells go on in another line, but for those of the first `names` columns.
+    """
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(head, *lines)]
         for line in (head, *lines):
@@ -75,9 +78,10 @@ def print_table(head: Sequence[str], lines: Sequence[Sequence[str]], section: in
         return
     from rich.box import SIMPLE
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(*head, box=SIMPLE, padding=0, pad_edge=False)
+    columns = [Column(title, overflow="fold", no_wrap=i < names) for i, title in enumerate(head)]
+    table = Table(*columns, box=SIMPLE, padding=0, pad_edge=False)
     for i, line in enumerate(lines, start=1):
         table.add_row(*line, end_section=i % section == 0)
     Console().print(table)

@@ -2,7 +2,8 @@
 
 The tasks use the words and idioms of the training functions, but none of them is a training function with
 other names (a test compares normalised syntax trees). Each set of asserts pins its function down: both sides
-of every comparison, every branch, and argument orders that matter.
+of every comparison, every branch, and argument orders that matter. Those of a task have been seen by whoever
+repairs it, so that `HIDDEN` holds more of them, by which a repair is judged.
 """
 
 from kelp.data.record import Record
@@ -406,3 +407,23 @@ def average(items):
         "average([-3, 3]) == 0",
     ),
 )
+
+# Of each task, what comes after the name in asserts that no search sees and nothing is made of: do they hold too?
+HIDDEN = {
+    "distance": ["(10, 25) == 15", "(-3, -8) == 5", "(-1, 6) == 7", "(0, 0) == 0", "(100, 1) == 99"],
+    "max_of_three": ["(2, 9, 4) == 9", "(4, 4, 4) == 4", "(-7, -2, -9) == -2", "(6, 0, 6) == 6", "(-1, 8, 20) == 20"],
+    "sign": ["(12) == 1", "(-40) == -1", "(2) == 1", "(-2) == -1"],
+    "product": ["([3, 3, 3]) == 27", "([-1, -6]) == 6", "([2, 0, 5]) == 0", "([1]) == 1", "([-4, 2, -2, 1]) == 16"],
+    "count_between": [
+        "([5, 6, 7], 5, 7) == 1", "([2, 2, 2], 1, 3) == 3", "([-8, -2, 4, 9], -5, 8) == 2", "([1, 9], 3, 6) == 0",
+    ],
+    "squares": ["([6, 7]) == [36, 49]", "([-1, 1]) == [1, 1]", "([0]) == [0]", "([10, -3, 2]) == [100, 9, 4]"],
+    "sum_odd": ["([9]) == 9", "([-3, 8]) == -3", "([1, 1, 1, 1]) == 4", "([12, 15, 0, 3]) == 18", "([-5, 5]) == 0"],
+    "smallest": ["([8, 8]) == 8", "([-1, -4, -2]) == -4", "([12, 11, 10, 13]) == 10", "([1, 2, 3]) == 1", "([0]) == 0"],
+    "remove_letter": [
+        "('kelp', 'p') == 'kel'", "('aaa', 'b') == 'aaa'", "('noon', 'o') == 'nn'", "('abcabc', 'b') == 'acac'",
+    ],
+    "average": [
+        "([2, 4]) == 3", "([10]) == 10", "([1, 1, 1, 1]) == 1", "([-4, -8]) == -6", "([7, 8, 9]) == 8", "([0, 5]) == 2",
+    ],
+}  # fmt: skip

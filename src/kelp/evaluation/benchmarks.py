@@ -14,7 +14,7 @@ from kelp.data.corpus.decontaminate import MBPP_TRAIN
 from kelp.data.corpus.functions import first_sentence
 from kelp.data.examples.build import split
 from kelp.data.record import json_lines, load
-from kelp.data.toy import TASKS
+from kelp.data.toy import HIDDEN, TASKS
 from kelp.evaluation.case import Case, collect
 from kelp.search.task import doctest_asserts
 
@@ -32,7 +32,7 @@ def programs(loaded: Programs) -> tuple[list[Case], list[str]]:
 
 
 def toy() -> Programs:
-    """Ten tasks of a few lines. All of their asserts are visible, and there are no hidden tests."""
+    """Ten tasks of a few lines. All of their asserts are visible; these and others are hidden."""
     for task in TASKS:
         yield {
             "id": task.name,
@@ -41,6 +41,7 @@ def toy() -> Programs:
             "intent": task.intent,
             "setup": task.context or "",
             "visible_tests": task.asserts,
+            "hidden_tests": [*task.asserts, *(f"assert {task.name}{text}" for text in HIDDEN[task.name])],
         }
 
 

@@ -50,8 +50,9 @@ class Case:
 
     def __post_init__(self) -> None:
         for field, kind in CHECKED.items():
-            if not isinstance(getattr(self, field), kind):
-                raise ValueError(f"{field} cannot be {str(getattr(self, field))[:60]!r}")
+            value = getattr(self, field)
+            if not isinstance(value, kind) or (isinstance(value, str) and not _encodes(value)):
+                raise ValueError(f"{field} cannot be {str(value)[:60]!r}")
         if not self.id:
             raise ValueError("the id is empty")
         if self.group == "all":
@@ -62,6 +63,8 @@ class Case:
             text = getattr(self, field)
             if text is not None and not _parses(text):
                 raise ValueError(f"{field} does not parse")
+        if not _compiles(f"{self.setup}\npass"):
+            raise ValueError("setup does not parse")
         known = [function.qualname for function in functions(self.source.encode())]
         if not known or (self.function and self.function not in known):
             raise ValueError(f"source holds no function {self.function}".rstrip())
@@ -71,7 +74,9 @@ class Case:
             for text in [tests] if isinstance(tests, str) else tests:
                 if not isinstance(text, str) or not _compiles(text):
                     raise ValueError(f"this test does not parse: {str(text)[:60]!r}")
-            if isinstance(tests, str) and tests and self.setup:
+            if isinstance(tests, str) and not _defines(tests):
+                raise ValueError("tests in one text are pytest code, with functions: statements go in a list")
+            if isinstance(tests, str) and self.setup:
                 raise ValueError("setup does not go with pytest code, which holds its own")
 
     @property
@@ -207,9 +212,9 @@ class Row:
 def read_cases(path: Path) -> tuple[list[Case], list[str]]:
     """The cases of a .jsonl file, one JSON object a line with the fields of `Case`, and what is wrong with the others.
 
-    A tuple of tests is a JSON list. Raises OSError, and UnicodeDecodeError where the file is not UTF-8.
+    A tuple of tests is a JSON list. Raises OSError.
     """
-    lines = path.read_text(encoding="utf-8").split("\n")
+    lines = path.read_bytes().splitlines()  # not as text: a line that is no UTF-8 is one bad line
     return collect((f"line {number}", line) for number, line in enumerate(lines, start=1) if line.strip())
 
 
@@ -232,13 +237,13 @@ def _of_folder(folder: Path, about: Any) -> Any:
     return {"id": name, "module": name} | {key: about[key] for key in about if key != "edits"} | texts
 
 
-def collect(items: "Iterator[tuple[str, str | Mapping[str, Any]]]") -> tuple[list[Case], list[str]]:
+def collect(items: "Iterator[tuple[str, bytes | Mapping[str, Any]]]") -> tuple[list[Case], list[str]]:
     """Cases from their fields, or the JSON of them; what makes no sense, or comes again, is named and left out."""
     cases: dict[str, Case] = {}
     skipped = []
     for name, fields in items:
         try:
-            case = _case(json.loads(fields) if isinstance(fields, str) else fields)
+            case = _case(json.loads(fields.decode("utf-8-sig")) if isinstance(fields, bytes) else fields)
             if case.id in cases:
                 raise ValueError(f"the id {case.id!r} comes again")
             cases[case.id] = case
@@ -259,15 +264,28 @@ def _case(fields: Any) -> Case:
     return Case(**values)
 
 
+def _encodes(text: str) -> bool:
+    """Not if half a surrogate pair is in it, which JSON may hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _parses(text: str) -> bool:
     try:
         return parses(text.encode())
-    except ValueError:  # a lone surrogate, a null byte
+    except ValueError:  # a null byte
         return False
+
+
+def _defines(text: str) -> bool:
+    return any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) for node in ast.parse(text).body)
 
 
 def _compiles(text: str) -> bool:
     try:
         return bool(ast.parse(text).body)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, MemoryError):  # the last where it is nested too deeply
         return False

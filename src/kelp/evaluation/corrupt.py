@@ -54,7 +54,9 @@ def break_all(
                 for trial in range(1 if corruption is Corruption.stub else trials):
                     case = break_one(program, corruption, trial, seed, sandbox, bank)
                     if case is None:
-                        skipped.append(f"{program.id}: no way to break it ({corruption}) fails a visible test")
+                        drawn = 1 if corruption is Corruption.stub else DRAWS
+                        said = f"no way to break it ({corruption}), of {drawn} drawn, fails a visible test"
+                        skipped.append(f"{program.id}: {said}")
                     else:
                         cases.append(case)
                     advance()

@@ -50,9 +50,20 @@ def _drawn(data: np.ndarray, seed: int) -> np.ndarray:
 def exact_match(patch: str, truth: str) -> bool:
     """Are they one program, but for comments and layout? Compares syntax trees. False where one does not parse."""
     try:
-        return ast.dump(ast.parse(patch)) == ast.dump(ast.parse(truth))
-    except (SyntaxError, ValueError):
+        pairs: list[tuple[Any, Any]] = [(ast.parse(patch), ast.parse(truth))]
+    except (SyntaxError, ValueError, MemoryError):
         return False
+    while pairs:  # not by recursion, as of ast.dump: each elif of a chain is a level deeper
+        a, b = pairs.pop()
+        if type(a) is not type(b):
+            return False
+        if isinstance(a, ast.AST):
+            pairs += [(getattr(a, name, None), getattr(b, name, None)) for name in a._fields]
+        elif isinstance(a, list) and len(a) == len(b):
+            pairs += zip(a, b)
+        elif a != b:
+            return False
+    return True
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
@@ -123,7 +134,7 @@ def summarise(rows: Sequence[Row], most_runs: int) -> dict[str, Any]:
         "pass_rate": estimate([row.pass_rate for row in rows]),
         **_percentiles("runs", runs),
         **_percentiles("first_seconds", seconds),
-        "median_seconds": sorted(row.seconds for row in rows)[len(rows) // 2],
+        "median_seconds": percentile([row.seconds for row in rows], 50),
         "solved_within": solved_versus_runs([_solved_at(row) for row in rows], most_runs),
         "area": estimate([_area(row, most_runs) for row in rows]),
         **{f"site_top_{k}": _known([0 < rank <= k for rank in ranks]) for k in TOP},

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from kelp.diffusion.diff import next_edits
 from kelp.evaluation.case import Case, Oracle, Row, Step, shared_sandbox
 from kelp.evaluation.metrics import exact_match
 from kelp.evaluation.synthesis import count_correct
+from kelp.execution.protection import die_with_parent
 from kelp.execution.sandbox import Sandbox
 from kelp.search.policy import Policy, Proposal
 from kelp.search.search import Node, Result, Search, run, solved
@@ -176,7 +177,7 @@ def located(watched: Watched, right: Sequence[Edit]) -> tuple[int | None, bool |
 def solve_all(
     cases: Sequence[Case], policies: Callable[[], PolicyFor], settings: Settings = Settings(), *, jobs: int = 1
 ) -> Iterator[Row]:
-    """Search all cases; rows in their order. `policies` is called once a process; pickled where jobs > 1."""
+    """Search all cases; rows as they are done. `policies` is called once a process; pickled where jobs > 1."""
     if jobs == 1:
         with shared_sandbox() as sandbox:
             policy_for = policies()
@@ -189,7 +190,8 @@ def solve_all(
         shares.put((number, jobs))
     with ProcessPoolExecutor(jobs, spawn, initializer=_start, initargs=(policies, settings, shares)) as pool:
         try:
-            yield from pool.map(_solve, cases)
+            for done in as_completed([pool.submit(_solve, case) for case in cases]):  # a kill loses none that is done
+                yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -199,6 +201,7 @@ _worker: dict[str, Any] = {}  # of a process of the pool
 
 def _start(policies: Callable[[], PolicyFor], settings: Settings, shares: "SimpleQueue[tuple[int, int]]") -> None:
     """Takes its share of the cores: matrix products on more threads than there are cores left cost a sixth more."""
+    die_with_parent()  # which may be killed, and could not tell it to stop
     number, jobs = shares.get()
     if hasattr(os, "sched_setaffinity") and len(cores := sorted(os.sched_getaffinity(0))) >= jobs:
         os.sched_setaffinity(0, cores[number::jobs])
