@@ -376,6 +376,7 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
 
 def _arms(request: Request, folder: Path | None, budget: Any) -> "Arms":
     """What is compared: the model in each way of searching and seeing, then the baselines."""
+    from kelp.cli.model import kinds_of
     from kelp.evaluation.arms import BASELINES, Sight, no_model
     from kelp.evaluation.repair import Settings
 
@@ -388,7 +389,8 @@ def _arms(request: Request, folder: Path | None, budget: Any) -> "Arms":
         arms |= {f"{request.model} ({way.strategy})": (partial(load_model, folder), way) for way in others}
         for sight in list(Sight)[1:] if request.ablate else ():
             arms[f"{request.model} ({sight})"] = partial(load_model, folder, sight), first
-    return arms | {name: (partial(no_model, request.seed, BASELINES[name]), first) for name in request.baselines}
+    kinds = {} if folder is None else kinds_of(folder)  # as this model saw them
+    return arms | {name: (partial(no_model, request.seed, BASELINES[name], kinds), first) for name in request.baselines}
 
 
 def load_model(folder: Path, sight: str = "all") -> "PolicyFor":

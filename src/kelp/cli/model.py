@@ -1,11 +1,13 @@
 """Which model proposes the edits, by name or folder, and how it gets ready while other things start."""
 
+import json
 import os
 import threading
 import warnings
 from pathlib import Path
 
 import kelp
+from kelp.cli.files import read
 from kelp.cli.problem import Problem
 from kelp.cli.timing import Timings
 from kelp.search.policy import ModelPolicy
@@ -26,6 +28,15 @@ def find(name: str) -> Path | None:
         raise Problem("This installation comes without a default model: try --model none, or name a model folder.")
     known = sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir())
     raise Problem(f"There is no model {name!r}: give {', '.join([*known, 'none'])}, or a model folder.")
+
+
+def kinds_of(folder: Path) -> dict[str, float]:
+    """The weights of mutation kinds that a model was trained with, those that are not the usual ones."""
+    try:
+        kinds: dict[str, float] = json.loads(read(folder / "config.json"))["run"]["data"]["kinds"]
+    except (ValueError, KeyError, TypeError):  # one that Kelp did not train
+        return {}
+    return kinds
 
 
 class Loading:

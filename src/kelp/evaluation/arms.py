@@ -1,11 +1,13 @@
 """What is compared: baselines without a model, and the model shown less than all there is to know."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from types import MappingProxyType
 from typing import get_args
 
 from kelp.data.examples.encoding import Condition
+from kelp.diffusion.forward import WEIGHTS
 from kelp.evaluation.repair import PolicyFor
 from kelp.search.policy import NoModel, Order, Policy, Proposal
 from kelp.syntax.program import Program
@@ -41,6 +43,7 @@ class Blinkered:
         return self.policy.propose(program, condition)
 
 
-def no_model(seed: int = 0, order: Order = "random") -> PolicyFor:
-    """A baseline, with an order of its own for every case."""
-    return lambda case: NoModel(f"{seed} {case.id}", order)
+def no_model(seed: int = 0, order: Order = "random", kinds: Mapping[str, float] = MappingProxyType({})) -> PolicyFor:
+    """A baseline, with an order of its own for every case. `kinds`: weights that a training recipe has of its own."""
+    weights = {**WEIGHTS, **kinds}
+    return lambda case: NoModel(f"{seed} {case.id}", order, weights)

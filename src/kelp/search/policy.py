@@ -9,7 +9,7 @@ import itertools
 import math
 import random
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple, Protocol
@@ -55,12 +55,12 @@ Order = Literal["random", "frequency", "spectrum"]
 class NoModel:
     """The baselines: every single near miss, each as likely as the next, in one of three orders.
 
-    random: any. frequency: the kinds of mistake that are drawn most often in training come first. spectrum: those on
-    the most suspicious lines come first.
+    random: any. frequency: the kinds of mistake that are drawn most often in training, those of greatest weight, come
+    first. spectrum: those on the most suspicious lines come first.
     """
 
-    def __init__(self, seed: int | str = 0, order: Order = "random") -> None:
-        self.rng, self.order = random.Random(seed), order
+    def __init__(self, seed: int | str = 0, order: Order = "random", weights: Mapping[str, float] = WEIGHTS) -> None:
+        self.rng, self.order, self.weights = random.Random(seed), order, weights
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         edits = _near_misses(program)
@@ -69,7 +69,7 @@ class NoModel:
             often: dict[Edit, float] = {}
             for kind, candidates in CANDIDATES.items():
                 for edit in candidates(program):
-                    often[edit] = max(often.get(edit, 0.0), WEIGHTS[kind])
+                    often[edit] = max(often.get(edit, 0.0), self.weights[kind])
             edits.sort(key=lambda e: -often[e])
         elif self.order == "spectrum":
             weight = _line_weights(program, condition.suspicion)
