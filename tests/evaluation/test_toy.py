@@ -80,7 +80,10 @@ def test_training_can_judge_its_weights_by_repairs(monkeypatch: pytest.MonkeyPat
     first, second = evaluate(1, 100), evaluate(2, 200)
     assert first != second
     assert set(first) == {
-        *("toy_repaired", "toy_correct", "toy_exact_match", "toy_pass_rate", "toy_area"),
-        *("toy_site_top_1", "toy_site_top_5", "toy_site_edit"),
+        *("toy_repaired", "toy_correct", "toy_exact_match", "toy_pass_rate", "toy_area", "toy_validity"),
+        *("toy_first_correct", "toy_first_exact_match", "toy_median_runs", "toy_p90_runs"),
+        *("toy_median_first_seconds", "toy_median_seconds"),
+        *("toy_site_top_1", "toy_site_top_5", "toy_site_top_20", "toy_site_edit"),
     }
+    assert first["toy_validity"] == 1 and 1 < first["toy_median_runs"] <= 12
     assert 0 <= first["toy_exact_match"] <= first["toy_repaired"] < first["toy_pass_rate"] < 1

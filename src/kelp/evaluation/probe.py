@@ -13,7 +13,10 @@ from kelp.search.policy import ModelPolicy
 from kelp.search.task import Budget
 
 PROGRAMS = 24
-METRICS = "repaired correct exact_match pass_rate area site_top_1 site_top_5 site_edit".split()
+METRICS = (
+    "validity repaired correct first_correct exact_match first_exact_match pass_rate area median_runs p90_runs "
+    "median_first_seconds median_seconds site_top_1 site_top_5 site_top_20 site_edit"
+).split()
 
 
 def repair_metrics(

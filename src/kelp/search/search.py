@@ -27,6 +27,7 @@ from kelp.syntax.functions import Function
 from kelp.syntax.program import parses
 
 PASSED_WEIGHT = 8.0  # nats that passing all tests instead of none is worth to a state's rank
+FURTHER = 1.5  # nats that each edit after the first costs it: most bugs are one mistake
 
 
 @dataclass(frozen=True, eq=False)
@@ -224,12 +225,16 @@ class Search:
             raise Stop("out of time")
 
     def rank(self, node: Node) -> float:
-        """How promising a node is: likelihood, and how many more tests pass than at the start."""
+        """How promising it is to run a node, or to look behind one that was run.
+
+        Its likelihood, how many more tests pass than at the start, and how many edits there will be.
+        """
         latest = node if node.observation is not None or node.parent is None else node.parent
+        likely = node.log_prob - FURTHER * latest.depth
         if latest.observation is None or not self.tried or self.tried[0].observation is None:
-            return node.log_prob
+            return likely
         now, first = latest.observation, self.tried[0].observation
-        return node.log_prob + PASSED_WEIGHT * (now.passed - first.passed) / max(first.total, now.total, 1)
+        return likely + PASSED_WEIGHT * (now.passed - first.passed) / max(first.total, now.total, 1)
 
     def _answers(self) -> dict[int, Answers]:
         """What each patch gives for calls like those of the tests, as far as the budget goes for all of them."""

@@ -74,7 +74,7 @@ class TrainingSection(Section):
     eval_every: int = Field(default=500, gt=0)
     checkpoint_every: int = Field(default=500, gt=0)
     keep: int = Field(default=2, gt=0)  # newest checkpoints kept, next to the best one
-    best: str = "valid_loss"  # the metric that picks the best checkpoint: least if a loss, else greatest
+    best: str = "valid_loss"  # picks the best checkpoint: least if a loss, runs or seconds, else greatest
 
 
 class LogSection(Section):
