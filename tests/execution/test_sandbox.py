@@ -262,6 +262,7 @@ def test_a_server_that_died_is_started_again() -> None:
         for child in children():
             if child_is_server(child):
                 os.kill(child, signal.SIGKILL)
+                os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # until then it may answer
         observation = sandbox.run(GOOD)
         assert observation.ok or observation.error == "the sandbox's server died or hung during this run"
         assert sandbox.run(GOOD).ok

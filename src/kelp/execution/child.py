@@ -49,12 +49,13 @@ class Run:
     # what the judge knows
     main: int  # the thread of the stage
     say: CodeType
-    places: dict[tuple[CodeType, int], str]
+    places: dict[tuple[int, int], str]
     program: str  # the file that the program stands for
-    tests: frozenset[CodeType]  # the code of the tests and the project but for the program
+    tests: dict[int, CodeType]  # by its id, the code of the tests and the project but for the program
     trusted: tuple[str, ...]  # how the files begin whose code may be below a test on the stack
     skips: tuple[type, ...]  # the exceptions that skip a test
     runs: tuple[Any, ...]  # the functions that may call a test
+    inner_test: Callable[[Any], Any]  # the attributes of what hypothesis leaves on the test that it has wrapped
 
 
 def be_child(
@@ -171,15 +172,16 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
         report.outcome(name, seconds=seconds, **({"status": "pass"} | facts))
 
     run_files: Callable[[bool, bool], bool] | None = None
-    tests: set[CodeType] = set()
+    tests: dict[int, CodeType] = {}
+    inner_test: Callable[[Any], Any] = vars
     skips: tuple[type, ...] = ()
     runs: tuple[Any, ...] = ()
     if files:
         from kelp.execution import pytest_run
 
         pytest_run.refresh(candidate)
-        skips, runs = pytest_run.SKIPS, pytest_run.RUNS
-        tests = {*TESTS.codes(), *PROJECT.codes()}
+        skips, runs, inner_test = pytest_run.SKIPS, pytest_run.RUNS, pytest_run.inner_test()
+        tests = {id(code): code for codes in (TESTS.codes(), PROJECT.codes()) for code in codes}
 
         def run_files(collect_only: bool, last: bool) -> bool:
             pytest_run.run_pytest(
@@ -197,8 +199,8 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
         asserts, first, request["stop_on_failure"], kind == "rehearsal", load,
         partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
         examples, run_files, begin, partial(report_unmet, report), partial(report_raised, report, candidate), ended,
-        flush, get_ident(), _SAY, _PLACES, candidate.filename, frozenset(tests),
-        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths()), skips, runs,
+        flush, get_ident(), _SAY, _PLACES, candidate.filename, tests,
+        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths()), skips, runs, inner_test,
     )  # fmt: skip
 
 

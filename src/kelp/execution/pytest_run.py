@@ -4,6 +4,7 @@ import ast
 import inspect
 import os
 import re
+import sys
 import time
 import unittest
 from collections.abc import Callable, Generator
@@ -142,6 +143,12 @@ class _FairEquality(ast.NodeTransformer):
         return node
 
 
+def inner_test() -> Callable[[Any], Any]:
+    """A function of C that gives the attributes of hypothesis' handle on a test; it raises TypeError for all else."""
+    handle = getattr(sys.modules.get("hypothesis.core"), "HypothesisHandle", ModuleType)
+    return vars(handle)["__dict__"].__get__ if "__dict__" in vars(handle) else vars(ModuleType)["__dict__"].__get__
+
+
 def _watch_unittest() -> None:
     """Have unittest call its test methods, and compare, by way of us."""
 
@@ -182,7 +189,7 @@ def run_pytest(
 ) -> None:
     """Run the files in one session and report each test under its node id.
 
-    Where `finish` is given, it is called when the session is over, and the run ends there.
+    Where `finish` is given, it is called when the session is over, and nothing of the run is wanted any more.
     """
     arguments = [*files, "-q", "-s", "--override-ini=addopts=", "--override-ini=required_plugins="]
     arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
@@ -352,7 +359,7 @@ class _Plugin:
     def pytest_sessionfinish(self) -> None:
         if self.finish is not None and self.collected is not None:
             self.finish()
-            self.stage.finish()  # what pytest would still do is to take itself apart
+            self.stage.finish()
 
 
 def _explain(
