@@ -272,7 +272,7 @@ def change(t):
         "t = stage()\nt.tasks.append((int, (1,), {}))\nt.ready.release()\nt.go.acquire()", WALK
     ),
     "changes the locals below": _wrong(
-        "frame = sys._getframe().f_back\nwhile frame is not None:\n    frame.f_locals.update(facts=(1,), task=1, self=None)\n"
+        "frame = sys._getframe().f_back\nwhile frame is not None:\n    frame.f_locals.update({'facts': (1,), 'task': 1, 'self': None})\n"
         "    frame = frame.f_back",
         WALK,
     ),
@@ -506,6 +506,19 @@ EFFECT = {
     "kills everything": _gets("os.kill(-1, 9)"),
     "kills the tests": _gets("os.kill(PARENT, 9)"),
     "kills its group's leader": _gets("os.killpg(os.getppid() or 1, 9)"),
+    "limits its parent": _gets(
+        "import resource\nresource.prlimit(os.getppid(), resource.RLIMIT_CPU, (10 ** 6, 10 ** 6))"
+    ),
+    "takes its parent's priority": _gets("os.setpriority(os.PRIO_PROCESS, os.getppid(), 1)"),
+    "takes everybody's priority": _gets("os.setpriority(os.PRIO_USER, 0, 1)"),
+    "takes its parent's processors": _gets("os.sched_setaffinity(os.getppid(), {0})"),
+    "has the kernel signal its parent": _gets(
+        "import fcntl\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETOWN, os.getppid())\n"
+        "fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)"
+    ),
+    "has the kernel signal its parent, by ioctl": _gets(
+        "import fcntl, struct\nfcntl.ioctl(socket.socketpair()[0], 0x8901, struct.pack('i', os.getppid()))"
+    ),
     "traces its parent": _gets(_LIBC + "\ncall(101, 16, os.getppid(), 0, 0)"),
     "reads another process": _gets(_LIBC + "\ncall(310, PARENT, 0, 0, 0, 0, 0)"),
     "a call by number: fork": _gets(_LIBC + "\ncall(57)"),

@@ -218,6 +218,9 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             fsetxattr=190, removexattr=197, lremovexattr=198, fremovexattr=199, utimes=235, fchownat=260,
             futimesat=261, fchmodat=268, utimensat=280, fchmodat2=452, setxattrat=463, removexattrat=466,
             file_setattr=469,
+            ioctl=16, shmget=29, semget=64, msgget=68, fcntl=72, setpriority=141, sched_setparam=142,
+            sched_setscheduler=144, sched_setaffinity=203, mq_open=240, ioprio_set=251, prlimit64=302,
+            sched_setattr=314,
         ),
     ),
     "aarch64": (
@@ -231,12 +234,14 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             setxattr=5, lsetxattr=6, fsetxattr=7, removexattr=14, lremovexattr=15, fremovexattr=16, truncate=45,
             fchmod=52, fchmodat=53, fchownat=54, fchown=55, utimensat=88, fchmodat2=452, setxattrat=463,
             removexattrat=466, file_setattr=469,
+            fcntl=25, ioctl=29, ioprio_set=30, sched_setparam=118, sched_setscheduler=119, sched_setaffinity=122,
+            setpriority=140, mq_open=180, msgget=186, semget=190, shmget=194, prlimit64=261, sched_setattr=274,
         ),
     ),
 }  # fmt: skip
 _LOAD, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER, _ARCH, _ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data (little endian: an argument's low half)
+_NUMBER, _ARCH, _ARGUMENT, _SECOND = 0, 4, 16, 24  # offsets in struct seccomp_data (little endian: the low halves)
 
 
 class _Filter(ctypes.Structure):
@@ -246,10 +251,17 @@ class _Filter(ctypes.Structure):
 _OF_PROCESSES = (
     "fork vfork execve execveat kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal"
 ).split()
+_OF_SIGNALS = {"fcntl": (8, 15), "ioctl": (0x8901, 0x8902)}  # whom to signal when there is something to read
+_OF_LEFTOVERS = "shmget semget msgget mq_open".split()  # what they make stays when the run is over
+_OF_LIMITS = "prlimit64 sched_setparam sched_setscheduler sched_setaffinity sched_setattr".split()
+_OF_PRIORITY = {"setpriority": 0, "ioprio_set": 1}  # where the first argument is this, the second is a process
 _OF_FILES = (
     "truncate chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat setxattr "
     "lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat file_setattr"
 ).split()
+
+
+_FOR_A_COMMAND = (*_OF_PROCESSES, *_OF_SIGNALS, *_OF_LEFTOVERS)  # allowed where there are processes and namespaces
 
 
 def _seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
@@ -259,6 +271,8 @@ def _seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
     arch, numbers = _MACHINES[platform.machine()]
     deny = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
     allow = (_RETURN, 0, 0, _ALLOW)
+    # A process of its own, not the server: it is the first of its namespace, and every later run comes from it.
+    whose = [(_JUMP_EQUAL, 0, 1, 1)] if pid is None else [(_JUMP_EQUAL, 2, 0, 0), (_JUMP_EQUAL, 1, 0, pid)]
     program = [
         (_LOAD, 0, 0, _ARCH),
         (_JUMP_EQUAL, 1, 0, arch),
@@ -268,7 +282,7 @@ def _seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
         deny,
     ]
     for name, number in numbers.items():
-        if (pid is None and name in _OF_PROCESSES) or (read_only and name in _OF_FILES):
+        if (pid is None and name in _FOR_A_COMMAND) or (read_only and name in _OF_FILES):
             continue
         if pid is None and name == "clone":  # processes too, but none in a namespace of its own
             verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_ANY_BIT, 0, 1, _CLONE_NEW), deny, allow]
@@ -276,6 +290,14 @@ def _seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
             verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_ANY_BIT, 1, 0, CLONE_THREAD), deny, allow]
         elif name in ("kill", "tgkill"):  # a program may signal itself
             verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_EQUAL, 1, 0, pid or 0), deny, allow]
+        elif name in _OF_SIGNALS:
+            one, other = _OF_SIGNALS[name]
+            verdict = [(_LOAD, 0, 0, _SECOND), (_JUMP_EQUAL, 1, 0, one), (_JUMP_EQUAL, 0, 1, other), deny, allow]
+        elif name in _OF_LIMITS:
+            verdict = [(_LOAD, 0, 0, _ARGUMENT), *whose, deny, allow]
+        elif name in _OF_PRIORITY:
+            kind = (_JUMP_EQUAL, 0, 1 + len(whose), _OF_PRIORITY[name])
+            verdict = [(_LOAD, 0, 0, _ARGUMENT), kind, (_LOAD, 0, 0, _SECOND), *whose, deny, allow]
         elif name == "clone3":  # its flags are out of a filter's sight: the C library then takes clone
             verdict = [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
         else:
