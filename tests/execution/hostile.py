@@ -342,6 +342,13 @@ PYTEST = {
     "exits": _wrong("os._exit(0)"),
     "ends the session": _wrong("import pytest; pytest.exit('all well', returncode=0)"),
     "skips": _wrong("import pytest; pytest.skip('not today')"),
+    "hands out a function that skips": "import pytest\nf = g = pytest.skip",
+    "hands out a function that skips, with its reason": "import functools, pytest\nf = g = functools.partial(pytest.skip, '')",
+    "hands out a function that expects to fail": "import functools, pytest\nf = g = functools.partial(pytest.xfail, '')",
+    "skips in a file of another name": _loaded(
+        "exec(compile('import unittest\\ndef g(): raise unittest.SkipTest', '/usr/lib/x.py', 'exec'))\nf = g\nG = g"
+    )
+    + "f = g = G\n",
     "skips as unittest does": _wrong("import unittest; raise unittest.SkipTest('not today')"),
     "expects to fail": _wrong("import pytest; pytest.xfail('as expected')"),
     **{
