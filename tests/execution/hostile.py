@@ -338,6 +338,10 @@ def found(name):
                 return value
         frame = frame.f_back
 """
+MODULE = """
+import builtins, contextlib, sys, types
+def module(): return next(m for n, m in list(sys.modules.items()) if n.endswith("test_it"))
+"""
 PYTEST = {
     "exits": _wrong("os._exit(0)"),
     "ends the session": _wrong("import pytest; pytest.exit('all well', returncode=0)"),
@@ -400,6 +404,28 @@ PYTEST = {
             "the test file is rewritten": "try:\n    open('TESTS/test_it.py', 'w').write('def test_f(): pass')\nexcept OSError: pass",
         }.items()
     },
+    **{
+        f"{when}: the tests' own {name}": _loaded(MODULE + code) if when == "loading" else _wrong(code, MODULE)
+        for when in ("loading", "running")
+        for name, code in {
+            "judge": "setattr(module(), '@kelp_judge', types.SimpleNamespace(same=lambda *a: True))",
+            "builtins": "vars(module())['__builtins__'] = {**vars(builtins), 'len': lambda x: 3}",
+            "len": "module().len = lambda x: 3",
+            "pytest": "module().pytest = types.SimpleNamespace(raises=lambda *a: contextlib.suppress(BaseException))",
+            "modules": "sys.modules['pytest'] = types.SimpleNamespace(raises=lambda *a: contextlib.suppress(BaseException))",
+        }.items()
+    },
+    "the tests' code with names of its own": _FRAMES
+    + """
+import types
+def f():
+    for item in getattr(found("Session"), "items", ()):
+        if isinstance(item.obj, types.FunctionType):
+            names = {**item.obj.__globals__, "@kelp_judge": types.SimpleNamespace(same=lambda *a: True)}
+            item.obj = types.FunctionType(item.obj.__code__, names)
+    return 2
+g = f
+""",
     "equal to anything": ALWAYS.format(base="") + "def f():\n    return Always()\ng = f",
     "an int equal to anything": ALWAYS.format(base="(int)") + "def f():\n    return Always()\ng = f",
     "the mock that equals anything": "from unittest.mock import ANY\ndef f():\n    return ANY\ng = f",

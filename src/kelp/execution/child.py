@@ -56,6 +56,7 @@ class Run:
     skips: tuple[type, ...]  # the exceptions that skip a test
     runs: tuple[Any, ...]  # the functions that may call a test
     inner_test: Callable[[Any], Any]  # the attributes of what hypothesis leaves on the test that it has wrapped
+    words: dict[str, tuple[dict[str, Any], frozenset[str]]]  # by test file: what names stand for; builtins' names
 
 
 def be_child(
@@ -174,6 +175,7 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
     run_files: Callable[[bool, bool], bool] | None = None
     tests: dict[int, CodeType] = {}
     inner_test: Callable[[Any], Any] = vars
+    words: dict[str, tuple[dict[str, Any], frozenset[str]]] = {}
     skips: tuple[type, ...] = ()
     runs: tuple[Any, ...] = ()
     if files:
@@ -181,6 +183,7 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
 
         pytest_run.refresh(candidate)
         skips, runs, inner_test = pytest_run.SKIPS, pytest_run.RUNS, pytest_run.inner_test()
+        words = pytest_run.words(() if candidate.filename.startswith(LIBRARIES) else (*LIBRARIES, "<built-in>"))
         tests = {id(code): code for codes in (TESTS.codes(), PROJECT.codes()) for code in codes}
 
         def run_files(collect_only: bool, last: bool) -> bool:
@@ -200,7 +203,7 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
         partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
         examples, run_files, begin, partial(report_unmet, report), partial(report_raised, report, candidate), ended,
         flush, get_ident(), _SAY, _PLACES, candidate.filename, tests,
-        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths()), skips, runs, inner_test,
+        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths()), skips, runs, inner_test, words,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ one: it may say what it likes but that a test has passed.
 """
 
 import _thread
+import builtins
 import errno
 import gc
 import operator
@@ -25,7 +26,7 @@ from typing import Any
 
 _ident, _write, _exit, _urandom, _now = _thread.get_ident, os.write, os._exit, os.urandom, time.perf_counter
 _frames, _eval, _equal, _collect_off = sys._current_frames, eval, operator.eq, gc.disable
-_add_hook = sys.addaudithook
+_add_hook, _true_builtins = sys.addaudithook, vars(builtins)
 _Function, _Method, _id = types.FunctionType, types.MethodType, id
 _PLAIN = (int, str, float, bool, bytes, complex, types.NoneType)
 _GROUPS = (list, tuple, set, frozenset)
@@ -146,12 +147,13 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
     here, main = _ident(), run.main
     looking = False
     tasks, spent, go, ready = stage.tasks, stage.spent, stage.go, stage.ready
-    say, places, trusted, program, tests, skips, runs, inner_test = (
-        run.say, run.places, run.trusted, run.program, run.tests, run.skips, run.runs, run.inner_test
+    say, places, trusted, program, tests, skips, runs, inner_test, words = (
+        run.say, run.places, run.trusted, run.program, run.tests, run.skips, run.runs, run.inner_test, run.words
     )  # fmt: skip
     kept: Any = [[]]  # what came from the program since it was last let go of, in a list of its own
     bottom: Any = None
     opened: Any = None  # the frame of the guard that is calling a test
+    calling: Any = None  # the test
     name = ""
     collected = finished = False
 
@@ -216,7 +218,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
 
     def perform(function: Any, *arguments: Any, **named: Any) -> Any:
         """What the function gives when the stage calls it.  Raises _Raised."""
-        nonlocal opened, name, collected, finished
+        nonlocal opened, calling, name, collected, finished
         task = (function, arguments, named)
         tasks.append(task)
         while True:
@@ -230,11 +232,13 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
                 if word == "raised":
                     raise _Raised(facts[1])
                 return facts[1]
-            if word == "enter" and opened is None and is_test(facts[1], facts[2]):
+            if word == "enter" and opened is None and (calling := test_in(facts[1], facts[2])) is not None:
                 opened, name = speaker, text(facts[0])
             elif word in ("left", "threw") and speaker is opened:
                 opened = None
                 if word == "left":
+                    if (changed := changed_word(calling)) is not None:
+                        stop(changed + " is not what the test file means by it")
                     send("verdict", name=name, status="pass")
                 elif any(type(facts[0]) is skip for skip in skips) and not through_program(facts[0].__traceback__):
                     send("verdict", name=name, status="skip")
@@ -268,26 +272,39 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
                 return value
         return None
 
-    def is_test(test: Any, by: Any) -> bool:
-        """Whether this is a function of the tests or wraps one, and is called as one."""
+    def test_in(test: Any, by: Any) -> Any:
+        """The function of the tests that this is or wraps, where it is called as one; else None."""
         nonlocal looking
         if by is not None and not (type(by) is _Method and any(by.__func__ is function for function in runs)):
-            return False
+            return None
         for _ in range(20):
             if type(test) is _Method:
                 test = test.__func__
             if type(test) is not _Function:
-                return False
+                return None
             looking = True
             code = keep(test.__code__)
             looking = False
             if _id(code) in tests:
-                return True
+                return test
             if code.co_filename == program:
-                return False
+                return None
             inner = entry(test.__dict__, "hypothesis")
             test = entry(test.__dict__, "__wrapped__") if inner is None else entry(inner_test(inner), "inner_test")
-        return False
+        return None
+
+    def changed_word(test: Any) -> str | None:
+        """A name that stands for something else in the test's module, which anybody can change, than its file means."""
+        nonlocal looking
+        looking = True
+        meant, builtin = words.get(keep(test.__code__).co_filename, ({}, ()))
+        looking = False
+        for key, value in keep(list(test.__globals__.items())):
+            if type(key) is not str:
+                return "a name of its own kind"
+            if key in builtin or (key in meant and value is not meant[key]):
+                return key
+        return None if test.__builtins__ is _true_builtins else "__builtins__"
 
     def run_test(test: Any, namespace: Any) -> bool:
         """Run one bare assert (an `asserts.Test`) and say how it went; whether it held."""
