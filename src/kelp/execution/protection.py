@@ -13,6 +13,7 @@ import resource
 import signal
 import struct
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
 from math import ceil
 from pathlib import Path
@@ -107,13 +108,25 @@ def own_mounts() -> bool:
     return True
 
 
+def mount_disk(folder: str, megabytes: int) -> None:
+    """In a mount namespace of one's own: an empty file system in memory, of this size.  Raises OSError."""
+    options = f"size={megabytes}m,nr_inodes={megabytes * 128},mode=0700"
+    mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=folder))  # a user namespace that does not know its user cannot
+    except OSError:
+        unmount(folder)
+        raise
+
+
 def mount_read_only_but(folder: str) -> bool:
     """In a mount namespace of one's own: nothing can be written but beneath `folder`, whoever owns it.
 
     Landlock says nothing of modes, owners, times and attributes of files; a mount that is read-only does.
     """
     try:
-        mount(folder, folder, None, MS_BIND)
+        if not os.path.ismount(folder):
+            mount(folder, folder, None, MS_BIND)
     except OSError:
         return False
     for path, attributes in (("/", (_RDONLY, 0)), (folder, (0, _RDONLY))):
