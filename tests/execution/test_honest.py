@@ -14,7 +14,7 @@ PATIENT = Limits(seconds=60)
 PROGRAMS = {
     "an enum is equal to its value": (
         "import enum\nclass Colour(enum.IntEnum):\n    RED = 1\ndef f():\n    return Colour.RED",
-        ["f() == 1", "f() == Colour.RED", "f() in (0, 1)", "f() != 2"],
+        ["f() == 1", "f() == Colour.RED", "f() in (0, 1)", "f() != 2", "f() == int('1')", "f() in [Colour.RED]"],
     ),
     "a named tuple is equal to a tuple": (
         "from collections import namedtuple\nP = namedtuple('P', 'x y', defaults=[2])\ndef f():\n    return P(1)",
@@ -141,6 +141,12 @@ def test_honest_test_files_pass(project: Project) -> None:
         def test_approx(): assert add(0.1, 0.2) == pytest.approx(0.3)
         def test_wide(): assert add(1, 2) == pytest.approx(5, abs=10)
         def test_any(): assert add(1, 2) == mock.ANY
+        def test_calls():
+            called = mock.Mock()
+            called(); called(add(1, 2), a=mock.ANY)
+            assert called.call_args_list == [mock.call(), mock.call(3, a=mock.ANY)]
+            called.reset_mock(); called()
+            assert called.call_args == mock.call() and called.call_args == ((), {})
         def test_any_inside(): assert {"a": add(1, 2)} == {"a": mock.ANY}
         def test_given_a_default(): assert add(*(1, 2)) in {3, 4}
 
@@ -205,7 +211,7 @@ def test_honest_test_files_pass(project: Project) -> None:
     skipped = {"test_skipped_by_a_fixture", "test_skipped_inside", "test_known", "Old::test_not_here"}
     skipped |= {"Old::test_later", "Old::test_known", "Old::test_part"}
     assert said == {name: "skip" if name in skipped else "pass" for name in said}, observation
-    assert observation.ok and len(said) == 24
+    assert observation.ok and len(said) == 25
 
 
 def test_files_beside_the_program_can_be_read_and_no_others(tmp_path: Path) -> None:

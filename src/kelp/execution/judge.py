@@ -29,6 +29,7 @@ _frames, _eval, _equal, _collect_off = sys._current_frames, eval, operator.eq, g
 _add_hook, _true_builtins = sys.addaudithook, vars(builtins)
 _Function, _Method, _id = types.FunctionType, types.MethodType, id
 _PLAIN = (int, str, float, bool, bytes, complex, types.NoneType)
+_SIZED = (str, list, tuple, dict)
 _GROUPS = (list, tuple, set, frozenset)
 _COMPARE: dict[str, Any] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -91,25 +92,24 @@ def _like(value: Any, leaf: Any) -> Any:
 
 def fair(value: Any, expected: Any, equal: Any = _equal) -> bool:
     """Whether a value can be told from others by `==`: what equals two unlike things says so of anything."""
-    equals = 0
-    if not plain(value):
-        alike = [_like(expected, (_urandom(6), number)) for number in range(2 if expected else 0)]
-        for decoy in decoys() + alike:
-            try:
-                equals += bool(equal(value, decoy))
-            except Exception:
-                continue
-    return equals < 2
+    if plain(value):
+        return True
+    equals: list[Any] = []
+    alike = [_like(expected, (_urandom(6), number)) for number in range(2 if expected and plain(expected) else 0)]
+    for decoy in decoys() + [other for other in alike if other != expected]:
+        try:
+            if equal(value, decoy):
+                equals.append(decoy)
+        except Exception:
+            continue
+    full = [decoy for decoy in equals if type(decoy) not in _SIZED or decoy]  # what is empty may equal all that is
+    return len(full) + (len(full) < len(equals)) < 2
 
 
 def same(left: Any, right: Any, word: str = "==") -> Any:
-    """`left == right` as the asserts of test files ask it; False where one side is plain and the other not fair."""
+    """`left == right` as the asserts of test files ask it; False where a side is not fair."""
     holds = left == right if word == "==" else left in right
-    if plain(right) and not plain(left):
-        return holds if fair(left, right) else False
-    if word == "==" and plain(left) and not plain(right):
-        return holds if fair(right, left) else False
-    return holds
+    return holds if fair(left, right) and (word == "in" or fair(right, left)) else False
 
 
 def snapshot(namespaces: dict[str, Any]) -> list[tuple[str, Any, list[str], list[int]]]:
@@ -338,7 +338,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             left = value_of(left_side, namespace)
             for word, right_side in rest:
                 right = value_of(right_side, namespace)
-                if not compare(word, left, right, left_side.literal, right_side.literal):
+                if not compare(word, left, right, left_side, right_side):
                     if word == "==" and not left_side.calls and right_side.calls:
                         raise _Unmet(right_side.source, right, "==", left)
                     raise _Unmet(left_side.source, left, word, right)
@@ -374,7 +374,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             return {copied(key, depth + 1): copied(part, depth + 1) for key, part in parts}
         return kind([copied(part, depth + 1) for part in parts])
 
-    def compare(word: str, left: Any, right: Any, left_literal: bool, right_literal: bool) -> bool:
+    def compare(word: str, left: Any, right: Any, left_side: Any, right_side: Any) -> bool:
         if word in ("is", "is not"):
             return (left is right) == (word == "is")
         function = _COMPARE[word]
@@ -384,10 +384,13 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             pass
         if not true(perform(function, left, right)):
             return False
-        if word not in ("==", "in") or left_literal == right_literal:
+        if word not in ("==", "in"):
             return True
-        value, literal = (left, right) if right_literal else (right, left)
-        return fair(value, literal, lambda *sides: true(perform(_equal, *sides)))
+        sides = ((left, right, left_side.wide), (right, left, right_side.wide))
+        return all(wide or fair(value, other, asked) for value, other, wide in sides)
+
+    def asked(left: Any, right: Any) -> bool:
+        return true(perform(_equal, left, right))
 
     def run_example(test: str, function: Any) -> bool:
         """Run the examples of one docstring; whether they held."""

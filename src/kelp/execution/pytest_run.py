@@ -21,6 +21,7 @@ from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
 from kelp.execution import judge
+from kelp.execution.asserts import WIDE, names_in
 from kelp.execution.candidate import Candidate, describe, project_root, safe_message, safe_repr
 from kelp.execution.compiled import TESTS
 from kelp.execution.judge import same
@@ -173,11 +174,10 @@ class _FairEquality(ast.NodeTransformer):
     """
 
     def __init__(self) -> None:
-        self.wide = {"approx", "ANY"}
+        self.wide = set(WIDE)
 
     def visit_Assign(self, node: ast.Assign) -> ast.Assign:
-        names = {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}
-        names |= {part.attr for part in ast.walk(node.value) if isinstance(part, ast.Attribute)}
+        names = names_in(node.value)
         target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
         if names & self.wide:
             self.wide.add(target)
