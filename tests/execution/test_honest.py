@@ -214,6 +214,29 @@ def test_honest_test_files_pass(project: Project) -> None:
     assert observation.ok and len(said) == 25
 
 
+@pytest.mark.parametrize("place", ["prog.py", "project/prog.py"])
+def test_the_home_folder_is_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in (".git", ".ssh", "project", "letters"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".ssh" / "key").write_text("1")
+    (tmp_path / "letters" / "one").write_text("1")
+    module = tmp_path / place
+    (module.parent / "sibling.py").write_text("ONE = 1\n")
+    (module.parent / "data").write_text("1")
+    module.write_text(
+        f"from pathlib import Path\nimport sibling\nHOME = Path({str(tmp_path)!r})\n"
+        "def data(): return int(Path(__file__).with_name('data').read_text()) * sibling.ONE\n"
+        "def read(name): return int((HOME / name).read_text())\n"
+    )
+    suite = Suite(asserts=("data() == 1", "read('.ssh/key') == 1", "read('letters/one') == 1"))
+    with Sandbox(suite, module=module, limits=PATIENT) as sandbox:
+        if sandbox.protections["files"] == "none":
+            pytest.skip("this kernel has no Landlock")
+        outcomes = sandbox.run(module.read_bytes()).outcomes
+    assert [o.exception for o in outcomes] == [None, "PermissionError", "PermissionError"]
+
+
 def test_files_beside_the_program_can_be_read_and_no_others(tmp_path: Path) -> None:
     home, project = tmp_path / "home", tmp_path / "home" / "project"
     project.mkdir(parents=True)

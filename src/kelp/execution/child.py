@@ -17,7 +17,15 @@ from typing import Any
 import kelp
 from kelp.execution import protection
 from kelp.execution.asserts import Test, report_raised, report_unmet, run_calls
-from kelp.execution.candidate import BARE_MODULE, Candidate, describe, dotted_name, package_root, project_root
+from kelp.execution.candidate import (
+    BARE_MODULE,
+    Candidate,
+    describe,
+    dotted_name,
+    holds_home,
+    package_root,
+    project_root,
+)
 from kelp.execution.compiled import PROJECT, TESTS
 from kelp.execution.report import Report
 from kelp.execution.stage import Stage, places
@@ -127,13 +135,22 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys([*front, *sys.path, *back]))
 
 
-def project_folders(config: dict[str, Any]) -> list[str]:
-    """What a run may read of the project: its root, or the folders of the program and its tests and what is beside."""
+def project_folders(config: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What a run may read of the project, and what it may only list.
+
+    The project's root, or the folders of the program and its tests and what is beside.  Of the home folder, where keys
+    are, only the files and packages in it, and not those that are hidden.
+    """
     files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
     folders = [project_root(file) for file in files] + [package_root(file) for file in files]
     common = os.path.commonpath(folders) if folders else ""
     beside = [common] if common in map(os.path.dirname, folders) and common != os.sep else []  # src/ and tests/
-    return list(dict.fromkeys(folders + beside))
+    folders = list(dict.fromkeys(folders + beside))
+    listed = [folder for folder in folders if holds_home(folder, config["home"])]
+    entries = [entry for folder in listed for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    entries = [entry for entry in entries if not entry.is_symlink()]  # they may lead to what is hidden
+    inside = [entry.path for entry in entries if entry.is_file() or os.path.exists(f"{entry.path}/__init__.py")]
+    return [folder for folder in folders if folder not in listed] + inside, listed
 
 
 def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], report: Report, stage: Stage) -> Run:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kelp.execution import protection
-from kelp.execution.candidate import project_root
+from kelp.execution.candidate import holds_home, project_root
 from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome
 from kelp.execution.project_copy import ProjectCopy
 
@@ -41,8 +41,8 @@ def root_of(module: Path) -> str:
     Raises ValueError.
     """
     root = project_root(str(module))
-    if root == os.sep:
-        raise ValueError(f"{module} is in no folder that could be copied for a test command")
+    if holds_home(root, str(Path.home())):
+        raise ValueError(f"{module} is in the home folder itself, all of which no test command is run on")
     return root
 
 

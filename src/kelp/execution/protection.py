@@ -174,7 +174,8 @@ def limit_resources(limits: Mapping[str, Any]) -> None:
 
 
 # Landlock: what is handled is refused wherever no rule allows it.  Executing is left to seccomp.
-_READS = 1 << 2 | 1 << 3  # files, folders
+_LISTS = 1 << 3
+_READS = 1 << 2 | _LISTS  # files, folders
 _WRITES = sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12))  # write, remove, make of every kind
 _WRITES_SINCE = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # refer (move between folders), truncate, ioctl of devices
 _ON_FILES = 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
@@ -184,9 +185,9 @@ _SYSTEM = (  # what the interpreter and the C library read, and nothing about th
 ).split()
 
 
-def confined(writable: Iterable[str], readable: Iterable[str]) -> int | None:
+def confined(writable: Iterable[str], readable: Iterable[str], listed: Iterable[str] = ()) -> int | None:
     """A Landlock ruleset (its descriptor), or None: reading beneath `readable` and of the system's libraries only,
-    writing beneath `writable` and to /dev/null only."""
+    names of files also beneath `listed`, writing beneath `writable` and to /dev/null only."""
     if not sys.platform.startswith("linux"):
         return None
     version = _syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
@@ -196,7 +197,8 @@ def confined(writable: Iterable[str], readable: Iterable[str]) -> int | None:
     ruleset = _syscall(CREATE_RULESET, struct.pack("=Q", _READS | writes), ctypes.c_size_t(8), 0)
     if ruleset < 0:
         return None
-    allowed = dict.fromkeys([*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, *readable], _READS)
+    allowed = dict.fromkeys(listed, _LISTS)
+    allowed |= dict.fromkeys([*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, *readable], _READS)
     for path, rights in (allowed | dict.fromkeys([*writable, os.devnull], _READS | writes)).items():
         try:
             beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)

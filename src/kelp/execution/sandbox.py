@@ -216,6 +216,7 @@ class Sandbox:
             "module": None if self.module is None else str(self.module),
             "limits": asdict(self.limits),
             "allow_weak": self.allow_weak,
+            "home": str(Path.home()),
             "command": self.suite.command,
         }
         return _Server(config | self._command)

@@ -126,8 +126,9 @@ class Server:
         """Make the ruleset of the runs; it is of the scratch folder that is mounted now."""
         if self.ruleset is not None:
             os.close(self.ruleset)
-        readable = [*project_folders(self.config), *filter(None, sys.path), *LIBRARIES]
-        self.ruleset = protection.confined([self.config["scratch"]], readable)
+        folders, listed = project_folders(self.config)
+        readable = [*folders, *filter(None, sys.path), *LIBRARIES]
+        self.ruleset = protection.confined([self.config["scratch"]], readable, listed)
 
     def warm_up(self) -> None:
         """Import the libraries that a child has to import to get ready, and compile the project's modules.
