@@ -113,7 +113,9 @@ def test_honest_test_files_pass(project: Project) -> None:
     project.write(
         "helpers.py",
         """
-        import functools
+        import functools, unittest
+        class Base(unittest.TestCase):
+            def run(self, result=None): return super().run(result)
         def twice(test):
             @functools.wraps(test)
             def run(*arguments, **named):
@@ -133,7 +135,7 @@ def test_honest_test_files_pass(project: Project) -> None:
         from hypothesis import given, settings, strategies as st
         import calc
         from calc import add
-        from helpers import twice
+        from helpers import Base, twice
 
         class Anything:
             def __eq__(self, other): return True
@@ -199,6 +201,9 @@ def test_honest_test_files_pass(project: Project) -> None:
                 with self.subTest("inside"):
                     self.skipTest("one part")
 
+        class Derived(Base):
+            def test_base(self): self.assertEqual(add(1, 2), 3)
+
         class Later(unittest.IsolatedAsyncioTestCase):
             async def asyncSetUp(self): self.three = await asyncio.sleep(0, 3)
             async def test_async(self): self.assertEqual(add(1, 2), self.three)
@@ -211,7 +216,7 @@ def test_honest_test_files_pass(project: Project) -> None:
     skipped = {"test_skipped_by_a_fixture", "test_skipped_inside", "test_known", "Old::test_not_here"}
     skipped |= {"Old::test_later", "Old::test_known", "Old::test_part"}
     assert said == {name: "skip" if name in skipped else "pass" for name in said}, observation
-    assert observation.ok and len(said) == 25
+    assert observation.ok and len(said) == 26
 
 
 @pytest.mark.parametrize("place", ["prog.py", "project/prog.py"])

@@ -220,7 +220,7 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
         partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
         examples, run_files, begin, partial(report_unmet, report), partial(report_raised, report, candidate), ended,
         flush, get_ident(), _SAY, _PLACES, candidate.filename, tests,
-        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths()), skips, runs, inner_test, words,
+        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths(), *PROJECT.paths()), skips, runs, inner_test, words,
     )  # fmt: skip
 
 
