@@ -15,6 +15,7 @@ import struct
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -276,11 +277,16 @@ _OF_FILES = (
 ).split()
 
 
+SOME_PID = 0x7E1D5A3B  # no other number in the program
 _FOR_A_COMMAND = (*_OF_PROCESSES, *_OF_SIGNALS, *_OF_LEFTOVERS)  # allowed where there are processes and namespaces
 
 
-def _seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
-    """For the process that may signal itself and start none; or, without one, for those that may do both."""
+@lru_cache(8)
+def seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
+    """For the process that may signal itself and start none; or, without one, for those that may do both.
+
+    Where it is made for `SOME_PID` before a fork, the child has only to put its own in its place.
+    """
     if platform.machine() not in _MACHINES or sys.byteorder != "little" or sys.maxsize < 2**32:
         return None
     arch, numbers = _MACHINES[platform.machine()]
@@ -326,9 +332,10 @@ def forbid_calls(*, read_only: bool, processes: bool = False) -> bool:
 
     Unless what must not be changed is mounted `read_only`: modes, owners, times and attributes of all files too.
     """
-    program = _seccomp_program(None if processes else os.getpid(), read_only)
+    program = seccomp_program(None if processes else SOME_PID, read_only)
     if program is None:
         return False
+    program = program.replace(struct.pack("=I", SOME_PID), struct.pack("=I", os.getpid()))
     return _prctl(PR_SET_SECCOMP, 2, ctypes.byref(_Filter(len(program) // 8, program)))
 
 

@@ -100,6 +100,7 @@ class Server:
             self.copy = copy
             active["mounts"] = "own namespace, read-only but for the scratch folder"
             active["mounts"] += ", which is a small disk in memory" * self.disk
+        protection.seccomp_program(protection.SOME_PID, self.read_only)  # once, for all that are forked
         probe = self.run(_PROBE | {"source": self.on_disk()})
         found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
         active |= found[0] if found else {}
