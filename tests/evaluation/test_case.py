@@ -1,6 +1,7 @@
 """The format of bugs in a file, and what is wrong with a line."""
 
 import json
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ def test_a_case_needs_a_name_a_program_and_tests(tmp_path: Path) -> None:
         tmp_path, GOOD, b"\n", {**GOOD, "id": "b", "visible_tests": "def test_f():\n    assert f(1)\n"}
     )
     assert skipped == []
+    assert read(tmp_path, {**GOOD, "hidden_tests": ""})[0][0].hidden_tests == ""
     assert cases[0] == Case("a", "def f(x):\n    return x\n", ("assert f(1) == 2",))
     assert cases[1].visible_tests == "def test_f():\n    assert f(1)\n"
 
@@ -110,10 +112,15 @@ def test_a_folder_of_bugs_is_read(tmp_path: Path) -> None:
 
 def test_a_bad_bug_of_a_folder_is_named_and_skipped(tmp_path: Path) -> None:
     table = bug_folder(tmp_path) / "bugs.toml"
-    table.write_text(f"here = 1\n{table.read_text()}[gone]\n")
+    table.write_text(f"here = 1\n{table.read_text()}[gone]\n[latin]\n")
+    shutil.copytree(tmp_path / "double", tmp_path / "latin")
+    for file in (tmp_path / "latin").iterdir():
+        file.rename(tmp_path / "latin" / file.name.replace("double", "latin"))
+    (tmp_path / "latin/latin.py").write_bytes(b"# caf\xe9\ndef double(x):\n    return x\n")
     cases, skipped = read_folder(tmp_path)
     assert [case.id for case in cases] == ["double"]
-    assert skipped == ["here: not a JSON object", "gone: there is no 'source'"]
+    assert skipped[:2] == ["here: not a JSON object", "gone: there is no 'source'"]
+    assert skipped[2].startswith("latin: source cannot be '# caf")
     table.write_text("[double")
     with pytest.raises(ValueError):
         read_folder(tmp_path)

@@ -80,7 +80,34 @@ def walk(frame):
         use(dict(frame.f_locals))
         use({k: v for k, v in frame.f_globals.items() if not k.startswith("__")})
         frame = frame.f_back
+def stage():
+    frame = sys._getframe()
+    while not hasattr(frame.f_locals.get("self"), "ready"):
+        frame = frame.f_back
+    return frame.f_locals["self"]
 """
+
+# What runs its destructor on another thread than the tests' leaves there what leads to that thread's frames.
+LEFT = (
+    WALK
+    + """
+import _thread, time
+MAIN, left = _thread.get_ident(), []
+class Left:
+    def __del__(self):
+        if _thread.get_ident() != MAIN:
+            try: 1 / 0
+            except ZeroDivisionError as error: left.append(error.__traceback__)
+    def __bool__(self): return False
+    def __hash__(self):
+        self.__del__()
+        return 1
+def look():
+    for traceback in left: walk(traceback.tb_frame)
+def look_on():
+    while True: look()
+"""
+)
 
 VERDICT = {
     # ending early
@@ -148,24 +175,106 @@ VERDICT = {
         WALK + "import signal, time\nsignal.signal(signal.SIGALRM, lambda n, x: walk(x))\n"
         "signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)",
     ),
+    # the judge's thread
+    "what a comparison gives leaves a traceback where it ends": _wrong(
+        "return A()",
+        LEFT
+        + """
+class A:
+    def __eq__(self, other):
+        look()
+        return Left()
+""",
+    ),
+    "a value leaves a traceback where it ends": _wrong("look()\nreturn Left()", LEFT),
+    "an attribute of the stage leaves a traceback where it ends": _wrong(
+        "s = stage()\nfor x in vars(s).values():\n    if type(x) is list: x.append(Left())\nreturn A()",
+        LEFT + "class A:\n    def __eq__(self, other):\n        look()\n        return False",
+    ),
+    "a code's constant leaves a traceback where it is hashed": _wrong(
+        "s = stage()\n"
+        "def speak(): s.say('returned', 1)\n"
+        "speak.__code__ = speak.__code__.replace(co_consts=(*speak.__code__.co_consts, Left()))\n"
+        "import threading\nthreading.Thread(target=look_on, daemon=True).start()\nspeak()",
+        LEFT,
+    ),
+    "what is in a list is changed while it is compared": _wrong(
+        "values = [3] + [[0]] * 9\nimport threading\nthreading.Thread(target=change, args=(values,), daemon=True).start()\n"
+        "return values",
+        LEFT
+        + """
+sys.setswitchinterval(1e-9)
+class Equal(Left):
+    def __eq__(self, other):
+        self.__del__()
+        return True
+def change(values):
+    while True:
+        values[0] = 3
+        values[0] = Equal()
+        look()
+""",
+    ),
+    "a function of C asks for the variables where it ends": _wrong(
+        "look()\nreturn C()",
+        """
+import itertools
+from functools import partial
+seen = []
+class C:
+    __del__ = partial(seen.extend, itertools.islice(iter(globals, None), 9))
+    def __eq__(self, other):
+        look()
+        return False
+def yes(*arguments): return True
+def look():
+    for x in seen:
+        if "_urandom" in x:
+            x.update(plain=yes, fair=yes, _COMPARE=dict.fromkeys(("==",), yes))
+""",
+    ),
+    "a thread changes what the stage is to call": _wrong(
+        "import threading\nthreading.Thread(target=change, args=(stage(),), daemon=True).start()\ntime.sleep(0.01)",
+        WALK
+        + """
+import time
+sys.setswitchinterval(1e-9)
+def yes(*arguments, **named): return True
+def change(t):
+    while True:
+        if t.tasks: t.tasks[-1] = (yes, (), {})
+""",
+    ),
+    "a thread changes what was told": _wrong(
+        "import threading\nthreading.Thread(target=change, args=(stage(),), daemon=True).start()\ntime.sleep(0.01)",
+        WALK
+        + """
+import time
+sys.setswitchinterval(1e-9)
+def change(t):
+    while True:
+        for x in vars(t).values():
+            if type(x) is list: x[:] = [(1,)] * len(x)
+""",
+    ),
     "swaps the code of what called it": _wrong(
         "import unittest\nunittest.TestCase.fail.__code__ = (lambda *a: None).__code__\n"
         "import kelp.execution.stage as s\ns.Stage.perform.__code__ = (lambda self: None).__code__"
     ),
     "a thread speaks for the stage": _wrong(
-        "t = sys._getframe().f_back.f_locals['self']\n"
-        "def speak():\n    for _ in range(9):\n        t.slot.append((1,))\n        t.ready.release()\n"
+        "t = stage()\n"
+        "def speak():\n    for _ in range(9):\n        t.tasks.append((int, (1,), {}))\n        t.ready.release()\n"
         "import threading\nw = threading.Thread(target=speak); w.start(); w.join()",
         WALK,
     ),
-    "calls the guard itself": _wrong(
-        "t = sys._getframe().f_back.f_locals['self']\nt.guard('f() == 1', lambda: None, None, {})", WALK
-    ),
+    "calls the guard itself": _wrong("t = stage()\nt.guard('f() == 1', lambda: None, None, {})", WALK),
     "puts another answer on the stage": _wrong(
-        "t = sys._getframe().f_back.f_locals['self']\nt.slot.append((1,))\nt.ready.release()\nt.go.acquire()", WALK
+        "t = stage()\nt.tasks.append((int, (1,), {}))\nt.ready.release()\nt.go.acquire()", WALK
     ),
     "changes the locals below": _wrong(
-        "frame = sys._getframe().f_back\nframe.f_locals['value'] = 1\nframe.f_locals['self'] = None", WALK
+        "frame = sys._getframe().f_back\nwhile frame is not None:\n    frame.f_locals.update({'facts': (1,), 'task': 1, 'self': None})\n"
+        "    frame = frame.f_back",
+        WALK,
     ),
     # patches
     **{
@@ -229,10 +338,21 @@ def found(name):
                 return value
         frame = frame.f_back
 """
+MODULE = """
+import builtins, contextlib, sys, types
+def module(): return next(m for n, m in list(sys.modules.items()) if n.endswith("test_it"))
+"""
 PYTEST = {
     "exits": _wrong("os._exit(0)"),
     "ends the session": _wrong("import pytest; pytest.exit('all well', returncode=0)"),
     "skips": _wrong("import pytest; pytest.skip('not today')"),
+    "hands out a function that skips": "import pytest\nf = g = pytest.skip",
+    "hands out a function that skips, with its reason": "import functools, pytest\nf = g = functools.partial(pytest.skip, '')",
+    "hands out a function that expects to fail": "import functools, pytest\nf = g = functools.partial(pytest.xfail, '')",
+    "skips in a file of another name": _loaded(
+        "exec(compile('import unittest\\ndef g(): raise unittest.SkipTest', '/usr/lib/x.py', 'exec'))\nf = g\nG = g"
+    )
+    + "f = g = G\n",
     "skips as unittest does": _wrong("import unittest; raise unittest.SkipTest('not today')"),
     "expects to fail": _wrong("import pytest; pytest.xfail('as expected')"),
     **{
@@ -284,6 +404,28 @@ PYTEST = {
             "the test file is rewritten": "try:\n    open('TESTS/test_it.py', 'w').write('def test_f(): pass')\nexcept OSError: pass",
         }.items()
     },
+    **{
+        f"{when}: the tests' own {name}": _loaded(MODULE + code) if when == "loading" else _wrong(code, MODULE)
+        for when in ("loading", "running")
+        for name, code in {
+            "judge": "setattr(module(), '@kelp_judge', types.SimpleNamespace(same=lambda *a: True))",
+            "builtins": "vars(module())['__builtins__'] = {**vars(builtins), 'len': lambda x: 3}",
+            "len": "module().len = lambda x: 3",
+            "pytest": "module().pytest = types.SimpleNamespace(raises=lambda *a: contextlib.suppress(BaseException))",
+            "modules": "sys.modules['pytest'] = types.SimpleNamespace(raises=lambda *a: contextlib.suppress(BaseException))",
+        }.items()
+    },
+    "the tests' code with names of its own": _FRAMES
+    + """
+import types
+def f():
+    for item in getattr(found("Session"), "items", ()):
+        if isinstance(item.obj, types.FunctionType):
+            names = {**item.obj.__globals__, "@kelp_judge": types.SimpleNamespace(same=lambda *a: True)}
+            item.obj = types.FunctionType(item.obj.__code__, names)
+    return 2
+g = f
+""",
     "equal to anything": ALWAYS.format(base="") + "def f():\n    return Always()\ng = f",
     "an int equal to anything": ALWAYS.format(base="(int)") + "def f():\n    return Always()\ng = f",
     "the mock that equals anything": "from unittest.mock import ANY\ndef f():\n    return ANY\ng = f",
@@ -397,6 +539,19 @@ EFFECT = {
     "kills everything": _gets("os.kill(-1, 9)"),
     "kills the tests": _gets("os.kill(PARENT, 9)"),
     "kills its group's leader": _gets("os.killpg(os.getppid() or 1, 9)"),
+    "limits its parent": _gets(
+        "import resource\nresource.prlimit(os.getppid(), resource.RLIMIT_CPU, (10 ** 6, 10 ** 6))"
+    ),
+    "takes its parent's priority": _gets("os.setpriority(os.PRIO_PROCESS, os.getppid(), 1)"),
+    "takes everybody's priority": _gets("os.setpriority(os.PRIO_USER, 0, 1)"),
+    "takes its parent's processors": _gets("os.sched_setaffinity(os.getppid(), {0})"),
+    "has the kernel signal its parent": _gets(
+        "import fcntl\nr, w = os.pipe()\nfcntl.fcntl(r, fcntl.F_SETOWN, os.getppid())\n"
+        "fcntl.fcntl(r, fcntl.F_SETFL, os.O_ASYNC)"
+    ),
+    "has the kernel signal its parent, by ioctl": _gets(
+        "import fcntl, struct\nfcntl.ioctl(socket.socketpair()[0], 0x8901, struct.pack('i', os.getppid()))"
+    ),
     "traces its parent": _gets(_LIBC + "\ncall(101, 16, os.getppid(), 0, 0)"),
     "reads another process": _gets(_LIBC + "\ncall(310, PARENT, 0, 0, 0, 0, 0)"),
     "a call by number: fork": _gets(_LIBC + "\ncall(57)"),

@@ -262,6 +262,8 @@ EFFECT = {
     "connects": "import socket\ndef f():\n    socket.create_connection(('127.0.0.1', PORT), 1)\n    return 1",
     "connects by another program": "import subprocess\ndef f():\n    return 1 - bool(subprocess.call(['bash', '-c', '</dev/tcp/127.0.0.1/PORT']))",
     "kills process 1": "import os, signal\ndef f():\n    os.kill(1, signal.SIGKILL); os.kill(1, signal.SIGINT); os.kill(1, signal.SIGTERM)\n    import time; time.sleep(0.1)\n    return 2",
+    "limits process 1": "import resource\ndef f():\n    resource.prlimit(1, resource.RLIMIT_CPU, (10 ** 6, 10 ** 6))\n    return 1",
+    "takes everybody's priority": "import os\ndef f():\n    os.setpriority(os.PRIO_USER, 0, 1)\n    return 1",
     "kills everything": "import os, signal\ndef f():\n    os.kill(-1, signal.SIGKILL)\n    return 2",
     "kills the caller": "import os, signal\ndef f():\n    os.kill(PARENT, signal.SIGKILL)\n    return 1",
     "takes the copy away": "import ctypes, os\ndef f():\n    return 1 + ctypes.CDLL(None).umount2(os.getcwd().encode(), 2)",

@@ -14,7 +14,7 @@ PATIENT = Limits(seconds=60)
 PROGRAMS = {
     "an enum is equal to its value": (
         "import enum\nclass Colour(enum.IntEnum):\n    RED = 1\ndef f():\n    return Colour.RED",
-        ["f() == 1", "f() == Colour.RED", "f() in (0, 1)", "f() != 2"],
+        ["f() == 1", "f() == Colour.RED", "f() in (0, 1)", "f() != 2", "f() == int('1')", "f() in [Colour.RED]"],
     ),
     "a named tuple is equal to a tuple": (
         "from collections import namedtuple\nP = namedtuple('P', 'x y', defaults=[2])\ndef f():\n    return P(1)",
@@ -113,7 +113,9 @@ def test_honest_test_files_pass(project: Project) -> None:
     project.write(
         "helpers.py",
         """
-        import functools
+        import functools, unittest
+        class Base(unittest.TestCase):
+            def run(self, result=None): return super().run(result)
         def twice(test):
             @functools.wraps(test)
             def run(*arguments, **named):
@@ -133,7 +135,7 @@ def test_honest_test_files_pass(project: Project) -> None:
         from hypothesis import given, settings, strategies as st
         import calc
         from calc import add
-        from helpers import twice
+        from helpers import Base, twice
 
         class Anything:
             def __eq__(self, other): return True
@@ -141,6 +143,12 @@ def test_honest_test_files_pass(project: Project) -> None:
         def test_approx(): assert add(0.1, 0.2) == pytest.approx(0.3)
         def test_wide(): assert add(1, 2) == pytest.approx(5, abs=10)
         def test_any(): assert add(1, 2) == mock.ANY
+        def test_calls():
+            called = mock.Mock()
+            called(); called(add(1, 2), a=mock.ANY)
+            assert called.call_args_list == [mock.call(), mock.call(3, a=mock.ANY)]
+            called.reset_mock(); called()
+            assert called.call_args == mock.call() and called.call_args == ((), {})
         def test_any_inside(): assert {"a": add(1, 2)} == {"a": mock.ANY}
         def test_given_a_default(): assert add(*(1, 2)) in {3, 4}
 
@@ -193,6 +201,9 @@ def test_honest_test_files_pass(project: Project) -> None:
                 with self.subTest("inside"):
                     self.skipTest("one part")
 
+        class Derived(Base):
+            def test_base(self): self.assertEqual(add(1, 2), 3)
+
         class Later(unittest.IsolatedAsyncioTestCase):
             async def asyncSetUp(self): self.three = await asyncio.sleep(0, 3)
             async def test_async(self): self.assertEqual(add(1, 2), self.three)
@@ -205,7 +216,30 @@ def test_honest_test_files_pass(project: Project) -> None:
     skipped = {"test_skipped_by_a_fixture", "test_skipped_inside", "test_known", "Old::test_not_here"}
     skipped |= {"Old::test_later", "Old::test_known", "Old::test_part"}
     assert said == {name: "skip" if name in skipped else "pass" for name in said}, observation
-    assert observation.ok and len(said) == 24
+    assert observation.ok and len(said) == 26
+
+
+@pytest.mark.parametrize("place", ["prog.py", "project/prog.py"])
+def test_the_home_folder_is_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in (".git", ".ssh", "project", "letters"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".ssh" / "key").write_text("1")
+    (tmp_path / "letters" / "one").write_text("1")
+    module = tmp_path / place
+    (module.parent / "sibling.py").write_text("ONE = 1\n")
+    (module.parent / "data").write_text("1")
+    module.write_text(
+        f"from pathlib import Path\nimport sibling\nHOME = Path({str(tmp_path)!r})\n"
+        "def data(): return int(Path(__file__).with_name('data').read_text()) * sibling.ONE\n"
+        "def read(name): return int((HOME / name).read_text())\n"
+    )
+    suite = Suite(asserts=("data() == 1", "read('.ssh/key') == 1", "read('letters/one') == 1"))
+    with Sandbox(suite, module=module, limits=PATIENT) as sandbox:
+        if sandbox.protections["files"] == "none":
+            pytest.skip("this kernel has no Landlock")
+        outcomes = sandbox.run(module.read_bytes()).outcomes
+    assert [o.exception for o in outcomes] == [None, "PermissionError", "PermissionError"]
 
 
 def test_files_beside_the_program_can_be_read_and_no_others(tmp_path: Path) -> None:

@@ -16,12 +16,14 @@ from kelp.execution import Limits, Observation, Sandbox, Suite
 TEST = "f() == 1"
 # Of these a wrong f passes none.
 TESTS = (TEST, "math.isclose(f(), 1)", "len([f()]) == 2", "sum([f(), 1]) == 2", "f() == [1]", "f() == {'a': (1,)}")
+TESTS += ("f() == 4 ** 2", "f() == [1] * 2", "f() == fractions.Fraction(1, 2)")
 GOOD = b"def f():\n    return 1\ndef g():\n    return 2\n"
 LIMITS = Limits(seconds=30, memory_mb=256)  # for honest programs on a slow machine
 SECONDS = 3.0  # for hostile ones, which may not pass however long they take
 BRIEF = 0.4  # for those that never end
 TEST_FILE = """
 import unittest
+from fractions import Fraction
 import pytest
 from it import f, g
 
@@ -30,6 +32,10 @@ def test_f():
 
 def test_g():
     assert g() == 2
+
+def test_half():
+    assert Fraction(f(), 2) == Fraction(1, 2)
+    assert [f()] == [Fraction(1, 1)]
 
 def test_len():
     assert len([f()] * 2) == f() + 1
@@ -158,14 +164,15 @@ def fails(observation: Observation) -> None:
 
 @pytest.mark.parametrize("name", hostile.VERDICT)
 def test_a_wrong_program_cannot_say_that_it_is_right(world: World, name: str) -> None:
-    fails(world.sandbox.run(world.fill(hostile.VERDICT[name]), asserts=TESTS, setup="import math", seconds=SECONDS))
+    source = world.fill(hostile.VERDICT[name])
+    fails(world.sandbox.run(source, asserts=TESTS, setup="import math, fractions", seconds=SECONDS))
     assert world.sandbox.run(GOOD, asserts=[TEST]).ok
 
 
 @pytest.mark.parametrize("name", hostile.PYTEST)
 def test_a_wrong_program_cannot_talk_pytest_over(world: World, name: str) -> None:
     fails(world.files.run(world.fill(hostile.PYTEST[name]), seconds=SECONDS))
-    assert world.files.run(GOOD.replace(b"return 1", b"return int(1)")).passed == 5
+    assert world.files.run(GOOD.replace(b"return 1", b"return int(1)")).passed == 6
 
 
 @pytest.mark.parametrize("name", hostile.ENDLESS)

@@ -344,6 +344,49 @@ def test_a_program_cannot_skip_its_tests(project: Project) -> None:
         assert not outside.ok and outside.error is not None and "line 2" in outside.error
 
 
+def test_tests_may_skip_what_they_skip_with_the_file_as_it_is_and_no_more(project: Project) -> None:
+    project.write("calc.py", "def add(a, b):\n    return a - b\n")
+    project.write(
+        "test_calc.py",
+        """
+        import unittest
+        import pytest
+        from calc import add
+        def test_add(): assert add(1, 2) == 3
+        def test_later(): pytest.skip("later")
+        @pytest.mark.xfail
+        def test_zero(): assert add(0, 0) == 1
+        @pytest.mark.skipif(add(0, 1) == 1, reason="marked so")
+        def test_marked(): assert add(1, 1) == 0
+        class Old(unittest.TestCase):
+            def test_part(self):
+                self.assertEqual(add(1, 2), 3)
+                with self.subTest("inside"):
+                    self.skipTest("one part")
+        """,
+    )
+    with project.sandbox("calc.py", "test_calc.py") as sandbox:
+        right = sandbox.run(b"def add(a, b):\n    return a + b\n")
+        statuses = {o.name.partition("::")[2]: o.status for o in right.outcomes}
+        assert right.ok and statuses.pop("test_add") == "pass" and set(statuses.values()) == {"skip"}, right
+
+
+def test_a_program_cannot_hand_its_tests_a_function_that_skips(project: Project) -> None:
+    project.write("calc.py", "def add(a, b):\n    return a + b\ndef upper(a):\n    return a\n")
+    project.write(
+        "test_calc.py",
+        """
+        from calc import add, upper
+        def test_add(): assert add(1, 2) == 3
+        def test_upper(): assert upper("x") == "X"
+        """,
+    )
+    with project.sandbox("calc.py", "test_calc.py") as sandbox:
+        observation = sandbox.run(b"import pytest\ndef add(a, b):\n    return a + b\nupper = pytest.skip\n")
+    assert [o.status for o in observation.outcomes] == ["pass", "error"] and not observation.ok
+    assert observation.outcomes[1].message == "it was skipped, and was not with the file as it is"
+
+
 def test_pytest_files_need_a_module(project: Project) -> None:
     test = project.write("test_calc.py", "")
     with pytest.raises(ValueError, match="module's path is needed"):

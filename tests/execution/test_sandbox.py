@@ -246,6 +246,22 @@ def test_nothing_is_written_outside_the_scratch_folder(sandbox: Sandbox, tmp_pat
     assert run(sandbox, "def f():\n    return open('here', 'w').write('x')").ok
 
 
+def test_all_files_of_a_run_together_are_limited_and_quickly_gone() -> None:
+    many = "def f():\n    for n in range(9):\n        open(f'x{n}', 'wb').write(bytes(2 ** 20))\n    return 1"
+    deep = "import os\ndef f():\n    while True:\n        os.mkdir('d')\n        os.chdir('d')"
+    looks = "import os\nleft = os.listdir()\ndef f():\n    open('x', 'wb').write(b' ' * 7 ** 8)\n    return not left"
+    with Sandbox(limits=Limits(seconds=60, disk_mb=8)) as sandbox:
+        if "disk in memory" not in sandbox.protections["mounts"]:
+            pytest.skip("this machine gives no disk")
+        for source in (many, deep):
+            assert "No space left on device" in str(run(sandbox, source).outcomes[0].message)
+            assert run(sandbox, looks).ok
+    with Sandbox(limits=BRIEF) as sandbox:
+        began = time.monotonic()
+        run(sandbox, deep)
+        assert time.monotonic() - began < BRIEF.seconds + 1
+
+
 def test_the_server_knows_nothing_of_jax(sandbox: Sandbox) -> None:
     assert run(sandbox, "import sys\ndef f():\n    return 1 + ('jax' in sys.modules)").ok
 
@@ -278,6 +294,7 @@ def test_a_server_that_died_is_started_again() -> None:
         for child in children():
             if child_is_server(child):
                 os.kill(child, signal.SIGKILL)
+                os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # until then it may answer
         observation = sandbox.run(GOOD)
         assert observation.ok or observation.error == "the sandbox's server died or hung during this run"
         assert sandbox.run(GOOD).ok

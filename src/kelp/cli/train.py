@@ -76,7 +76,8 @@ def train(
         raise Problem(str(error)) from None
     folder = settings.training.out
     figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
-    print(f"{outcome.reason.capitalize()} at step {outcome.step} after {outcome.seconds:.0f} s: {figures}")
+    ended = f"{outcome.reason.capitalize()} at step {outcome.step} after {outcome.seconds:.0f} s"
+    print(f"{ended}: {figures}" if figures else f"{ended}.")
     if outcome.reason == "done":
         print(f"Next: kelp export {folder} --out my-model")
     else:

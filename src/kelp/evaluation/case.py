@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ class Case:
             raise ValueError(f"source holds no function {self.function}".rstrip())
         if not self.visible_tests:
             raise ValueError("there are no visible tests")
-        for tests in (self.visible_tests, self.hidden_tests):
+        for tests in filter(None, (self.visible_tests, self.hidden_tests)):
             for text in [tests] if isinstance(tests, str) else tests:
                 if not isinstance(text, str) or not _compiles(text):
                     raise ValueError(f"this test does not parse: {str(text)[:60]!r}")
@@ -222,7 +223,7 @@ def read_folder(folder: Path) -> tuple[list[Case], list[str]]:
     """The cases of a folder of bugs, and what is wrong with the others.
 
     `bugs.toml` has a table for each bug, with fields of `Case` and, for readers, `edits`. The folder of its name, which
-    is that of its module too, holds its `FILES`. Raises OSError, and ValueError where a file is no UTF-8 or no TOML.
+    is that of its module too, holds its `FILES`. Raises OSError, and ValueError where `bugs.toml` cannot be read.
     """
     bugs = tomllib.loads((folder / BUGS).read_text(encoding="utf-8"))
     return collect((name, _of_folder(folder / name, about)) for name, about in bugs.items())
@@ -233,7 +234,9 @@ def _of_folder(folder: Path, about: Any) -> Any:
         return about
     name = folder.name
     paths = {field: folder / file.format(name) for field, file in FILES.items()}
-    texts = {field: path.read_text(encoding="utf-8") for field, path in paths.items() if path.is_file()}
+    # What is no UTF-8 becomes what no case may hold.
+    read = partial(Path.read_text, encoding="utf-8", errors="surrogateescape")
+    texts = {field: read(path) for field, path in paths.items() if path.is_file()}
     return {"id": name, "module": name} | {key: about[key] for key in about if key != "edits"} | texts
 
 

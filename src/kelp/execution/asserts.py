@@ -17,17 +17,22 @@ _WORDS: dict[type[ast.cmpop], str] = {
     ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in",
 }  # fmt: skip
 _SAID = {"==": "", "is": "", "is not": "not "}  # how `expected` begins; other words stand as they are
+WIDE = frozenset(("approx", "ANY"))  # of pytest and unittest.mock: names of what is made to equal many things
 _CLOSE_TO = ("isclose", "allclose", "array_equal")  # predicates that compare their first two arguments
 
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison. `literal`: its value is written down in the test; `calls`: it calls something."""
+    """One side of a comparison. `literal`: its value is written down in the test; `calls`: it calls something.
+
+    `wide`: it is made to equal many things.
+    """
 
     source: str
     code: CodeType
     literal: bool
     calls: bool
+    wide: bool
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,7 @@ def _code(node: ast.expr) -> CodeType:
 
 
 def _side(node: ast.expr, text: str) -> Side:
-    return Side(_source(node, text), _code(node), _is_literal(node), _calls(node))
+    return Side(_source(node, text), _code(node), _is_literal(node), _calls(node), bool(names_in(node) & WIDE))
 
 
 def _parts(test: ast.expr, text: str) -> tuple[Any, ...]:
@@ -135,6 +140,12 @@ def _parts(test: ast.expr, text: str) -> tuple[Any, ...]:
         options = tuple((str(keyword.arg), _code(keyword.value)) for keyword in test.keywords)
         return ("close", _code(test.func), got, expected, tuple(map(_code, test.args[2:])), options)
     return ("true", _side(test, text))
+
+
+def names_in(node: ast.AST) -> set[str]:
+    """The names of variables and attributes."""
+    names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    return names | {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
 
 
 def _is_literal(node: ast.expr) -> bool:

@@ -166,6 +166,11 @@ def project_root(path: str) -> str:
     return root
 
 
+def holds_home(folder: str, home: str) -> bool:
+    """Whether the folder is the home folder or one that it is in: no project, whatever it has a mark of."""
+    return os.path.join(os.path.realpath(home), "").startswith(os.path.join(os.path.realpath(folder), ""))
+
+
 def dotted_name(path: str) -> str:
     name = os.path.splitext(os.path.relpath(path, package_root(path)))[0].replace(os.sep, ".")
     return name.removesuffix(".__init__")

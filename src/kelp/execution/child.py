@@ -17,7 +17,15 @@ from typing import Any
 import kelp
 from kelp.execution import protection
 from kelp.execution.asserts import Test, report_raised, report_unmet, run_calls
-from kelp.execution.candidate import BARE_MODULE, Candidate, describe, dotted_name, package_root, project_root
+from kelp.execution.candidate import (
+    BARE_MODULE,
+    Candidate,
+    describe,
+    dotted_name,
+    holds_home,
+    package_root,
+    project_root,
+)
 from kelp.execution.compiled import PROJECT, TESTS
 from kelp.execution.report import Report
 from kelp.execution.stage import Stage, places
@@ -49,12 +57,14 @@ class Run:
     # what the judge knows
     main: int  # the thread of the stage
     say: CodeType
-    places: dict[tuple[CodeType, int], str]
+    places: dict[tuple[int, int], str]
     program: str  # the file that the program stands for
-    tests: frozenset[CodeType]  # the code of the tests and the project but for the program
+    tests: dict[int, CodeType]  # by its id, the code of the tests and the project but for the program
     trusted: tuple[str, ...]  # how the files begin whose code may be below a test on the stack
     skips: tuple[type, ...]  # the exceptions that skip a test
     runs: tuple[Any, ...]  # the functions that may call a test
+    inner_test: Callable[[Any], Any]  # the attributes of what hypothesis leaves on the test that it has wrapped
+    words: dict[str, tuple[dict[str, Any], frozenset[str]]]  # by test file: what names stand for; builtins' names
 
 
 def be_child(
@@ -125,13 +135,22 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys([*front, *sys.path, *back]))
 
 
-def project_folders(config: dict[str, Any]) -> list[str]:
-    """What a run may read of the project: its root, or the folders of the program and its tests and what is beside."""
+def project_folders(config: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """What a run may read of the project, and what it may only list.
+
+    The project's root, or the folders of the program and its tests and what is beside.  Of the home folder, where keys
+    are, only the files and packages in it, and not those that are hidden.
+    """
     files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
     folders = [project_root(file) for file in files] + [package_root(file) for file in files]
     common = os.path.commonpath(folders) if folders else ""
     beside = [common] if common in map(os.path.dirname, folders) and common != os.sep else []  # src/ and tests/
-    return list(dict.fromkeys(folders + beside))
+    folders = list(dict.fromkeys(folders + beside))
+    listed = [folder for folder in folders if holds_home(folder, config["home"])]
+    entries = [entry for folder in listed for entry in os.scandir(folder) if not entry.name.startswith(".")]
+    entries = [entry for entry in entries if not entry.is_symlink()]  # they may lead to what is hidden
+    inside = [entry.path for entry in entries if entry.is_file() or os.path.exists(f"{entry.path}/__init__.py")]
+    return [folder for folder in folders if folder not in listed] + inside, listed
 
 
 def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], report: Report, stage: Stage) -> Run:
@@ -171,15 +190,18 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
         report.outcome(name, seconds=seconds, **({"status": "pass"} | facts))
 
     run_files: Callable[[bool, bool], bool] | None = None
-    tests: set[CodeType] = set()
+    tests: dict[int, CodeType] = {}
+    inner_test: Callable[[Any], Any] = vars
+    words: dict[str, tuple[dict[str, Any], frozenset[str]]] = {}
     skips: tuple[type, ...] = ()
     runs: tuple[Any, ...] = ()
     if files:
         from kelp.execution import pytest_run
 
         pytest_run.refresh(candidate)
-        skips, runs = pytest_run.SKIPS, pytest_run.RUNS
-        tests = {*TESTS.codes(), *PROJECT.codes()}
+        skips, runs, inner_test = pytest_run.SKIPS, pytest_run.RUNS, pytest_run.inner_test()
+        words = pytest_run.words(() if candidate.filename.startswith(LIBRARIES) else (*LIBRARIES, "<built-in>"))
+        tests = {id(code): code for codes in (TESTS.codes(), PROJECT.codes()) for code in codes}
 
         def run_files(collect_only: bool, last: bool) -> bool:
             pytest_run.run_pytest(
@@ -197,8 +219,8 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
         asserts, first, request["stop_on_failure"], kind == "rehearsal", load,
         partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
         examples, run_files, begin, partial(report_unmet, report), partial(report_raised, report, candidate), ended,
-        flush, get_ident(), _SAY, _PLACES, candidate.filename, frozenset(tests),
-        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths()), skips, runs,
+        flush, get_ident(), _SAY, _PLACES, candidate.filename, tests,
+        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths(), *PROJECT.paths()), skips, runs, inner_test, words,
     )  # fmt: skip
 
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kelp.execution import protection
-from kelp.execution.candidate import project_root
-from kelp.execution.observation import Observation, TestOutcome
+from kelp.execution.candidate import holds_home, project_root
+from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome
 from kelp.execution.project_copy import ProjectCopy
 
 PLUGIN = str(Path(__file__).with_name("plugin"))
@@ -41,8 +41,8 @@ def root_of(module: Path) -> str:
     Raises ValueError.
     """
     root = project_root(str(module))
-    if root == os.sep:
-        raise ValueError(f"{module} is in no folder that could be copied for a test command")
+    if holds_home(root, str(Path.home())):
+        raise ValueError(f"{module} is in the home folder itself, all of which no test command is run on")
     return root
 
 
@@ -283,7 +283,7 @@ def observe(
 def _outcome(event: Mapping[str, Any], lines: frozenset[int], ran_before: bool) -> TestOutcome:
     status, message = event["status"], _text(event.get("message"))
     if status == "skip" and ran_before:
-        status, message = "error", "it was skipped, and was not with the file as it is"
+        status, message = "error", NEWLY_SKIPPED
     texts = {name: _text(event.get(name)) for name in ("call", "got", "expected", "exception")}
     line = None if event.get("line") is None else int(event["line"])
     return TestOutcome(

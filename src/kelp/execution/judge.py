@@ -4,14 +4,17 @@
 its own; what it calls are functions of C, bound before any program is loaded.  So there is nothing here that a
 program could patch.  Its frames, where the run's secret is, are on no stack that a program runs on, and an audit hook,
 which cannot be removed, refuses the ways around that: asking the garbage collector, other threads' frames, tracing.
+Code of the program that ran on this thread would find those frames, so nothing here calls any: no destructor, since
+what comes from the program is kept until the stage lets go of it; no garbage collection; no comparison, hash or truth
+of values that are not of built-in types, nor of containers that another thread could change meanwhile.
 
 A verdict is a line with the secret on the pipe.  The program's thread (`stage.py`) reports everything else without
 one: it may say what it likes but that a test has passed.
 """
 
 import _thread
+import builtins
 import errno
-import functools
 import gc
 import operator
 import os
@@ -22,11 +25,11 @@ from _json import encode_basestring_ascii
 from typing import Any
 
 _ident, _write, _exit, _urandom, _now = _thread.get_ident, os.write, os._exit, os.urandom, time.perf_counter
-_frames, _partial, _eval, _equal = sys._current_frames, functools.partial, eval, operator.eq
-_collect_off, _collect_on, _collects = gc.disable, gc.enable, gc.isenabled
-_add_hook = sys.addaudithook
-_Function, _Method = types.FunctionType, types.MethodType
+_frames, _eval, _equal, _collect_off = sys._current_frames, eval, operator.eq, gc.disable
+_add_hook, _true_builtins = sys.addaudithook, vars(builtins)
+_Function, _Method, _id = types.FunctionType, types.MethodType, id
 _PLAIN = (int, str, float, bool, bytes, complex, types.NoneType)
+_SIZED = (str, list, tuple, dict)
 _GROUPS = (list, tuple, set, frozenset)
 _COMPARE: dict[str, Any] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
@@ -39,7 +42,8 @@ _NEVER = frozenset(
     "sys.monitoring.register_callback cpython.PyInterpreterState_New ctypes.dlsym ctypes.dlsym/handle ctypes.cdata "
     "ctypes.cdata/buffer ctypes.string_at ctypes.wstring_at ctypes.addressof ctypes.call_function".split()
 )
-# ... from the main thread, where the stage is ...
+# ... from the main thread, where the stage is, or where one thread can trace all (since 3.12) from any ...
+_OF_ALL_THREADS = hasattr(sys, "_settraceallthreads")
 _NOT_ON_STAGE = frozenset(("sys.settrace", "sys.setprofile"))
 # ... and from the judge's own thread, where nothing but a destructor of the program could ask.
 _NOT_HERE = frozenset(("sys._getframe", "object.__getattr__", "sys.settrace", "sys.setprofile"))
@@ -48,6 +52,10 @@ _WATCHED = _NEVER | _NOT_ON_STAGE | _NOT_HERE | {"ctypes.dlopen"}
 
 class _Raised(Exception):
     """What the stage called has raised: its argument."""
+
+
+class _Foreign(Exception):
+    """A value that is not of built-in types all through."""
 
 
 class _Unmet(Exception):
@@ -84,25 +92,24 @@ def _like(value: Any, leaf: Any) -> Any:
 
 def fair(value: Any, expected: Any, equal: Any = _equal) -> bool:
     """Whether a value can be told from others by `==`: what equals two unlike things says so of anything."""
-    equals = 0
-    if not plain(value):
-        alike = [_like(expected, (_urandom(6), number)) for number in range(2 if expected else 0)]
-        for decoy in decoys() + alike:
-            try:
-                equals += bool(equal(value, decoy))
-            except Exception:
-                continue
-    return equals < 2
+    if plain(value):
+        return True
+    equals: list[Any] = []
+    alike = [_like(expected, (_urandom(6), number)) for number in range(2 if expected and plain(expected) else 0)]
+    for decoy in decoys() + [other for other in alike if other != expected]:
+        try:
+            if equal(value, decoy):
+                equals.append(decoy)
+        except Exception:
+            continue
+    full = [decoy for decoy in equals if type(decoy) not in _SIZED or decoy]  # what is empty may equal all that is
+    return len(full) + (len(full) < len(equals)) < 2
 
 
 def same(left: Any, right: Any, word: str = "==") -> Any:
-    """`left == right` as the asserts of test files ask it; False where one side is plain and the other not fair."""
+    """`left == right` as the asserts of test files ask it; False where a side is not fair."""
     holds = left == right if word == "==" else left in right
-    if plain(right) and not plain(left):
-        return holds if fair(left, right) else False
-    if word == "==" and plain(left) and not plain(right):
-        return holds if fair(right, left) else False
-    return holds
+    return holds if fair(left, right) and (word == "in" or fair(right, left)) else False
 
 
 def snapshot(namespaces: dict[str, Any]) -> list[tuple[str, Any, list[str], list[int]]]:
@@ -115,6 +122,8 @@ def snapshot(namespaces: dict[str, Any]) -> list[tuple[str, Any, list[str], list
 
 
 def _ids(namespace: Any, names: list[str]) -> list[int]:
+    if not {*map(type, namespace)} <= {str}:
+        return []  # a key of the program's could say that it is any of the names
     values = [namespace.get(name) for name in names]
     return [id(value) for value in values] + [id(value.__code__) for value in values if type(value) is _Function]
 
@@ -137,20 +146,22 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
     """
     here, main = _ident(), run.main
     looking = False
-    slot, go, ready = stage.slot, stage.go, stage.ready
-    say, places, trusted, program, tests, skips, runs = (
-        run.say, run.places, run.trusted, run.program, run.tests, run.skips, run.runs
+    tasks, spent, go, ready = stage.tasks, stage.spent, stage.go, stage.ready
+    say, places, trusted, program, tests, skips, runs, inner_test, words = (
+        run.say, run.places, run.trusted, run.program, run.tests, run.skips, run.runs, run.inner_test, run.words
     )  # fmt: skip
+    kept: Any = [[]]  # what came from the program since it was last let go of, in a list of its own
     bottom: Any = None
     opened: Any = None  # the frame of the guard that is calling a test
+    calling: Any = None  # the test
     name = ""
-    collected = False
+    collected = finished = False
 
     def hook(event: str, arguments: Any) -> None:
         if event not in _WATCHED:
             return
         if event in _NOT_HERE and (looking or _ident() != here):
-            refused = event in _NOT_ON_STAGE and _ident() == main
+            refused = event in _NOT_ON_STAGE and (_OF_ALL_THREADS or _ident() == main)
         elif event in _NEVER:
             refused = _ident() != here
         else:
@@ -166,17 +177,24 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         send("tampered", what=what)
         _exit(70)
 
-    def position() -> tuple[Any, str]:
-        """The frame that speaks, and what it says.  No garbage is collected meanwhile: that may call the program."""
+    def keep(thing: Any) -> Any:
+        kept[0].append(thing)
+        return thing
+
+    def let_go() -> None:
+        """Leave to the stage what nothing here needs any more.  The list is at no time this thread's alone to end."""
+        spent.append(kept.pop())
+        kept.append([])
+
+    def position() -> tuple[Any, str, Any]:
+        """The frame that speaks, what it says, and the facts: from its variables, which no other thread can get at."""
         nonlocal looking
-        collects = _collects()
-        _collect_off()
         looking = True
         top: Any = _frames()[main]
         speaker = top.f_back
-        word = ""
+        word, facts = "", ()
         if top.f_code is say and speaker is not None:
-            word = places.get((speaker.f_code, speaker.f_lineno), "")
+            word, facts = places.get((_id(speaker.f_code), speaker.f_lineno), ""), keep(top.f_locals["facts"])
         if word not in ("returned", "raised", "left", "threw"):  # nobody but the tests' machinery may be at work
             below = speaker
             while below is not None:
@@ -186,9 +204,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
                 below = below.f_back
         top = below = None
         looking = False
-        if collects:
-            _collect_on()
-        return speaker, word
+        return speaker, word, facts
 
     def through_program(traceback: Any) -> bool:
         nonlocal looking
@@ -200,60 +216,95 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             traceback = traceback.tb_next
         return found
 
-    def perform(function: Any, *arguments: Any) -> Any:
+    def perform(function: Any, *arguments: Any, **named: Any) -> Any:
         """What the function gives when the stage calls it.  Raises _Raised."""
-        nonlocal opened, name, collected
-        slot[:] = [_partial(function, *arguments)]
+        nonlocal opened, calling, name, collected, finished
+        task = (function, arguments, named)
+        tasks.append(task)
         while True:
             go.release()
             ready.acquire()
-            speaker, word = position()
-            facts: Any = slot.pop() if slot else ()
+            _collect_off()
+            speaker, word, facts = position()
             if word in ("returned", "raised") and speaker is bottom:
+                if facts[0] is not task:
+                    stop("it put something else on the stage")
                 if word == "raised":
-                    raise _Raised(facts[0])
-                return facts[0]
-            if word == "enter" and opened is None and is_test(facts[1], facts[2]):
-                opened, name = speaker, str(facts[0])
+                    raise _Raised(facts[1])
+                return facts[1]
+            if word == "enter" and opened is None and (calling := test_in(facts[1], facts[2])) is not None:
+                opened, name = speaker, text(facts[0])
             elif word in ("left", "threw") and speaker is opened:
                 opened = None
                 if word == "left":
+                    if (changed := changed_word(calling)) is not None:
+                        stop(changed + " is not what the test file means by it")
                     send("verdict", name=name, status="pass")
                 elif any(type(facts[0]) is skip for skip in skips) and not through_program(facts[0].__traceback__):
                     send("verdict", name=name, status="skip")
             elif word == "collected" and not collected and opened is None:
                 collected = True
-                for test in facts[0]:
-                    send("test", name=str(test))
-                for test in facts[1]:
-                    send("verdict", name=str(test), status="skip")
+                for test in texts(facts[0]):
+                    send("test", name=test)
+                for test in texts(facts[1]):
+                    send("verdict", name=test, status="skip")
             elif word == "skipped" and opened is None:
-                send("verdict", name=str(facts[0]), status="skip")
+                send("verdict", name=text(facts[0]), status="skip")
             elif word == "finish" and opened is None:
-                return None
+                finished = True
             else:
                 stop("it spoke for its tests (" + (word or "from elsewhere") + ")")
+            speaker = facts = None
+            let_go()
 
-    def is_test(test: Any, by: Any) -> bool:
-        """Whether this is a function of the tests or wraps one, and is called as one."""
+    def text(value: Any) -> str:
+        if type(value) is not str:
+            stop("it gave a test a name of its own kind")
+        return value
+
+    def texts(values: Any) -> list[str]:
+        return [text(value) for value in keep(list(values) if type(values) is list else [None])]
+
+    def entry(namespace: Any, word: str) -> Any:
+        """What a dictionary has under a name: `get` would ask keys of the program's own types whether they are it."""
+        for key, value in keep(list(namespace.items())):
+            if type(key) is str and key == word:
+                return value
+        return None
+
+    def test_in(test: Any, by: Any) -> Any:
+        """The function of the tests that this is or wraps, where it is called as one; else None."""
         nonlocal looking
         if by is not None and not (type(by) is _Method and any(by.__func__ is function for function in runs)):
-            return False
+            return None
         for _ in range(20):
             if type(test) is _Method:
                 test = test.__func__
             if type(test) is not _Function:
-                return False
+                return None
             looking = True
-            code = test.__code__
+            code = keep(test.__code__)
             looking = False
-            if code in tests:
-                return True
+            if _id(code) in tests:
+                return test
             if code.co_filename == program:
-                return False
-            inner = test.__dict__.get("hypothesis")
-            test = test.__dict__.get("__wrapped__") if inner is None else inner.inner_test
-        return False
+                return None
+            inner = entry(test.__dict__, "hypothesis")
+            test = entry(test.__dict__, "__wrapped__") if inner is None else entry(inner_test(inner), "inner_test")
+        return None
+
+    def changed_word(test: Any) -> str | None:
+        """A name that stands for something else in the test's module, which anybody can change, than its file means."""
+        nonlocal looking
+        looking = True
+        meant, builtin = words.get(keep(test.__code__).co_filename, ({}, ()))
+        looking = False
+        for key, value in keep(list(test.__globals__.items())):
+            if type(key) is not str:
+                return "a name of its own kind"
+            if key in builtin or (key in meant and value is not meant[key]):
+                return key
+        return None if test.__builtins__ is _true_builtins else "__builtins__"
 
     def run_test(test: Any, namespace: Any) -> bool:
         """Run one bare assert (an `asserts.Test`) and say how it went; whether it held."""
@@ -287,7 +338,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             left = value_of(left_side, namespace)
             for word, right_side in rest:
                 right = value_of(right_side, namespace)
-                if not compare(word, left, right, left_side.literal, right_side.literal):
+                if not compare(word, left, right, left_side, right_side):
                     if word == "==" and not left_side.calls and right_side.calls:
                         raise _Unmet(right_side.source, right, "==", left)
                     raise _Unmet(left_side.source, left, word, right)
@@ -298,7 +349,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             others = [perform(_eval, code, namespace) for code in rest]
             named = {name: perform(_eval, code, namespace) for name, code in options}
             predicate = perform(_eval, function, namespace)
-            if not true(perform(_partial(predicate, got, expected, *others, **named))):
+            if not true(perform(predicate, got, expected, *others, **named)):
                 raise _Unmet(got_side.source, got, "about", expected)
         else:
             value = value_of(parts[0], namespace)
@@ -311,21 +362,35 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
     def true(value: Any) -> bool:
         return value is True or (value is not False and perform(bool, value) is True)
 
-    def compare(word: str, left: Any, right: Any, left_literal: bool, right_literal: bool) -> bool:
+    def copied(value: Any, depth: int = 0) -> Any:
+        """A value of built-in types, as nobody else can change it.  Raises _Foreign where it is not of such types."""
+        kind = type(value)
+        if kind in _PLAIN:
+            return value
+        if depth > 20 or (kind not in _GROUPS and kind is not dict):
+            raise _Foreign
+        parts = keep(list(value.items() if kind is dict else value))
+        if kind is dict:
+            return {copied(key, depth + 1): copied(part, depth + 1) for key, part in parts}
+        return kind([copied(part, depth + 1) for part in parts])
+
+    def compare(word: str, left: Any, right: Any, left_side: Any, right_side: Any) -> bool:
         if word in ("is", "is not"):
             return (left is right) == (word == "is")
         function = _COMPARE[word]
-        if plain(left) and plain(right):
-            try:
-                return bool(function(left, right))  # here, where the program has no say
-            except Exception:  # it goes wrong on the stage too, where the program may see the traceback
-                pass
+        try:
+            return bool(function(copied(left), copied(right)))  # here, where the program has no say
+        except Exception:  # it goes wrong on the stage too, where the program may see the traceback
+            pass
         if not true(perform(function, left, right)):
             return False
-        if word not in ("==", "in") or left_literal == right_literal:
+        if word not in ("==", "in"):
             return True
-        value, literal = (left, right) if right_literal else (right, left)
-        return fair(value, literal, lambda *sides: true(perform(_equal, *sides)))
+        sides = ((left, right, left_side.wide), (right, left, right_side.wide))
+        return all(wide or fair(value, other, asked) for value, other, wide in sides)
+
+    def asked(left: Any, right: Any) -> bool:
+        return true(perform(_equal, left, right))
 
     def run_example(test: str, function: Any) -> bool:
         """Run the examples of one docstring; whether they held."""
@@ -353,7 +418,10 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             perform(run.calls, namespace)
             return
         parts: list[Any] = [(test.text, run_test, test, namespace) for test in run.asserts]
-        examples: list[Any] = [(test, run_example, test, function) for test, function in perform(run.examples)]
+        found = perform(run.examples)
+        if type(found) is not list or any(type(example) is not tuple for example in keep(list(found))):
+            stop("it found examples of its own kind")
+        examples: list[Any] = [(text(example[0]), run_example, *example) for example in keep(list(found))]
         for test, *_ in examples:
             send("test", name=test)
         for group in (parts, examples):
@@ -362,13 +430,15 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         files_first = run.first is not None and all(part[0] != run.first for part in parts)
         stopped = False
         if run.files is not None and files_first:
-            stopped = perform(run.files, False, False)
+            stopped = perform(run.files, False, False) is True
         for _, function, *arguments in parts:
             if not (stopped or run.rehearsal):
                 stopped = not function(*arguments) and run.stop_on_failure
+                let_go()
         if run.files is not None and not files_first:  # after a stop its tests need not run but still count
             perform(run.files, stopped, True)
-        perform(run.flush)
+        if not finished:  # else pytest has printed its summary since, which nobody needs
+            perform(run.flush)
 
     try:
         _add_hook(hook)
@@ -376,9 +446,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         looking = True
         bottom = _frames()[main].f_back
         looking = False
-        slot.clear()
         play()
-        _collect_off()
         looking = True
         what = _changed(before)
         if what is not None:

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 Status = Literal["pass", "fail", "error", "timeout", "skip"]
 STATUSES: tuple[str, ...] = get_args(Status)
+NEWLY_SKIPPED = "it was skipped, and was not with the file as it is"
 
 
 @dataclass(frozen=True)

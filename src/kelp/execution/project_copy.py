@@ -34,8 +34,7 @@ class ProjectCopy:
 
     def begin(self) -> None:
         """A disk with nothing on it.  Raises OSError."""
-        options = f"size={self.disk_mb}m,nr_inodes={self.disk_mb * 128},mode=0700"
-        protection.mount("tmpfs", self.disk, "tmpfs", protection.MS_NOSUID | protection.MS_NODEV, options)
+        protection.mount_disk(self.disk, self.disk_mb)
         for name in ("upper", "work", "home", "shm"):
             os.mkdir(os.path.join(self.disk, name), 0o700)
 

@@ -13,7 +13,9 @@ import resource
 import signal
 import struct
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -107,13 +109,25 @@ def own_mounts() -> bool:
     return True
 
 
+def mount_disk(folder: str, megabytes: int) -> None:
+    """In a mount namespace of one's own: an empty file system in memory, of this size.  Raises OSError."""
+    options = f"size={megabytes}m,nr_inodes={megabytes * 128},mode=0700"
+    mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, options)
+    try:
+        os.rmdir(tempfile.mkdtemp(dir=folder))  # a user namespace that does not know its user cannot
+    except OSError:
+        unmount(folder)
+        raise
+
+
 def mount_read_only_but(folder: str) -> bool:
     """In a mount namespace of one's own: nothing can be written but beneath `folder`, whoever owns it.
 
     Landlock says nothing of modes, owners, times and attributes of files; a mount that is read-only does.
     """
     try:
-        mount(folder, folder, None, MS_BIND)
+        if not os.path.ismount(folder):
+            mount(folder, folder, None, MS_BIND)
     except OSError:
         return False
     for path, attributes in (("/", (_RDONLY, 0)), (folder, (0, _RDONLY))):
@@ -161,7 +175,8 @@ def limit_resources(limits: Mapping[str, Any]) -> None:
 
 
 # Landlock: what is handled is refused wherever no rule allows it.  Executing is left to seccomp.
-_READS = 1 << 2 | 1 << 3  # files, folders
+_LISTS = 1 << 3
+_READS = 1 << 2 | _LISTS  # files, folders
 _WRITES = sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12))  # write, remove, make of every kind
 _WRITES_SINCE = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # refer (move between folders), truncate, ioctl of devices
 _ON_FILES = 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
@@ -171,9 +186,9 @@ _SYSTEM = (  # what the interpreter and the C library read, and nothing about th
 ).split()
 
 
-def confined(writable: Iterable[str], readable: Iterable[str]) -> int | None:
+def confined(writable: Iterable[str], readable: Iterable[str], listed: Iterable[str] = ()) -> int | None:
     """A Landlock ruleset (its descriptor), or None: reading beneath `readable` and of the system's libraries only,
-    writing beneath `writable` and to /dev/null only."""
+    names of files also beneath `listed`, writing beneath `writable` and to /dev/null only."""
     if not sys.platform.startswith("linux"):
         return None
     version = _syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
@@ -183,7 +198,8 @@ def confined(writable: Iterable[str], readable: Iterable[str]) -> int | None:
     ruleset = _syscall(CREATE_RULESET, struct.pack("=Q", _READS | writes), ctypes.c_size_t(8), 0)
     if ruleset < 0:
         return None
-    allowed = dict.fromkeys([*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, *readable], _READS)
+    allowed = dict.fromkeys(listed, _LISTS)
+    allowed |= dict.fromkeys([*_SYSTEM, sys.prefix, sys.base_prefix, sys.exec_prefix, *readable], _READS)
     for path, rights in (allowed | dict.fromkeys([*writable, os.devnull], _READS | writes)).items():
         try:
             beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
@@ -218,6 +234,9 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             fsetxattr=190, removexattr=197, lremovexattr=198, fremovexattr=199, utimes=235, fchownat=260,
             futimesat=261, fchmodat=268, utimensat=280, fchmodat2=452, setxattrat=463, removexattrat=466,
             file_setattr=469,
+            ioctl=16, shmget=29, semget=64, msgget=68, fcntl=72, setpriority=141, sched_setparam=142,
+            sched_setscheduler=144, sched_setaffinity=203, mq_open=240, ioprio_set=251, prlimit64=302,
+            sched_setattr=314,
         ),
     ),
     "aarch64": (
@@ -231,12 +250,14 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             setxattr=5, lsetxattr=6, fsetxattr=7, removexattr=14, lremovexattr=15, fremovexattr=16, truncate=45,
             fchmod=52, fchmodat=53, fchownat=54, fchown=55, utimensat=88, fchmodat2=452, setxattrat=463,
             removexattrat=466, file_setattr=469,
+            fcntl=25, ioctl=29, ioprio_set=30, sched_setparam=118, sched_setscheduler=119, sched_setaffinity=122,
+            setpriority=140, mq_open=180, msgget=186, semget=190, shmget=194, prlimit64=261, sched_setattr=274,
         ),
     ),
 }  # fmt: skip
 _LOAD, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER, _ARCH, _ARGUMENT = 0, 4, 16  # offsets in struct seccomp_data (little endian: an argument's low half)
+_NUMBER, _ARCH, _ARGUMENT, _SECOND = 0, 4, 16, 24  # offsets in struct seccomp_data (little endian: the low halves)
 
 
 class _Filter(ctypes.Structure):
@@ -246,19 +267,33 @@ class _Filter(ctypes.Structure):
 _OF_PROCESSES = (
     "fork vfork execve execveat kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal"
 ).split()
+_OF_SIGNALS = {"fcntl": (8, 15), "ioctl": (0x8901, 0x8902)}  # whom to signal when there is something to read
+_OF_LEFTOVERS = "shmget semget msgget mq_open".split()  # what they make stays when the run is over
+_OF_LIMITS = "prlimit64 sched_setparam sched_setscheduler sched_setaffinity sched_setattr".split()
+_OF_PRIORITY = {"setpriority": 0, "ioprio_set": 1}  # where the first argument is this, the second is a process
 _OF_FILES = (
     "truncate chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat setxattr "
     "lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat file_setattr"
 ).split()
 
 
-def _seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
-    """For the process that may signal itself and start none; or, without one, for those that may do both."""
+SOME_PID = 0x7E1D5A3B  # no other number in the program
+_FOR_A_COMMAND = (*_OF_PROCESSES, *_OF_SIGNALS, *_OF_LEFTOVERS)  # allowed where there are processes and namespaces
+
+
+@lru_cache(8)
+def seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
+    """For the process that may signal itself and start none; or, without one, for those that may do both.
+
+    Where it is made for `SOME_PID` before a fork, the child has only to put its own in its place.
+    """
     if platform.machine() not in _MACHINES or sys.byteorder != "little" or sys.maxsize < 2**32:
         return None
     arch, numbers = _MACHINES[platform.machine()]
     deny = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
     allow = (_RETURN, 0, 0, _ALLOW)
+    # A process of its own, not the server: it is the first of its namespace, and every later run comes from it.
+    whose = [(_JUMP_EQUAL, 0, 1, 1)] if pid is None else [(_JUMP_EQUAL, 2, 0, 0), (_JUMP_EQUAL, 1, 0, pid)]
     program = [
         (_LOAD, 0, 0, _ARCH),
         (_JUMP_EQUAL, 1, 0, arch),
@@ -268,7 +303,7 @@ def _seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
         deny,
     ]
     for name, number in numbers.items():
-        if (pid is None and name in _OF_PROCESSES) or (read_only and name in _OF_FILES):
+        if (pid is None and name in _FOR_A_COMMAND) or (read_only and name in _OF_FILES):
             continue
         if pid is None and name == "clone":  # processes too, but none in a namespace of its own
             verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_ANY_BIT, 0, 1, _CLONE_NEW), deny, allow]
@@ -276,6 +311,14 @@ def _seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
             verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_ANY_BIT, 1, 0, CLONE_THREAD), deny, allow]
         elif name in ("kill", "tgkill"):  # a program may signal itself
             verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_EQUAL, 1, 0, pid or 0), deny, allow]
+        elif name in _OF_SIGNALS:
+            one, other = _OF_SIGNALS[name]
+            verdict = [(_LOAD, 0, 0, _SECOND), (_JUMP_EQUAL, 1, 0, one), (_JUMP_EQUAL, 0, 1, other), deny, allow]
+        elif name in _OF_LIMITS:
+            verdict = [(_LOAD, 0, 0, _ARGUMENT), *whose, deny, allow]
+        elif name in _OF_PRIORITY:
+            kind = (_JUMP_EQUAL, 0, 1 + len(whose), _OF_PRIORITY[name])
+            verdict = [(_LOAD, 0, 0, _ARGUMENT), kind, (_LOAD, 0, 0, _SECOND), *whose, deny, allow]
         elif name == "clone3":  # its flags are out of a filter's sight: the C library then takes clone
             verdict = [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
         else:
@@ -289,9 +332,10 @@ def forbid_calls(*, read_only: bool, processes: bool = False) -> bool:
 
     Unless what must not be changed is mounted `read_only`: modes, owners, times and attributes of all files too.
     """
-    program = _seccomp_program(None if processes else os.getpid(), read_only)
+    program = seccomp_program(None if processes else SOME_PID, read_only)
     if program is None:
         return False
+    program = program.replace(struct.pack("=I", SOME_PID), struct.pack("=I", os.getpid()))
     return _prctl(PR_SET_SECCOMP, 2, ctypes.byref(_Filter(len(program) // 8, program)))
 
 

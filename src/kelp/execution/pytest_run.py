@@ -1,11 +1,14 @@
 """pytest files, in the child process: pytest itself collects and runs them, a small plugin reports."""
 
 import ast
+import builtins
 import inspect
 import os
 import re
+import sys
 import time
 import unittest
+from collections import Counter
 from collections.abc import Callable, Generator
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -17,6 +20,8 @@ from _pytest import fixtures
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
+from kelp.execution import judge
+from kelp.execution.asserts import WIDE, names_in
 from kelp.execution.candidate import Candidate, describe, project_root, safe_message, safe_repr
 from kelp.execution.compiled import TESTS
 from kelp.execution.judge import same
@@ -31,6 +36,7 @@ _now = time.perf_counter
 
 SKIPS = (pytest.skip.Exception, unittest.SkipTest)
 RUNS = (vars(unittest.IsolatedAsyncioTestCase)["_callMaybeAsync"],)
+_words: dict[str, tuple[dict[str, tuple[str, str | None]], frozenset[str]]] = {}  # of each test file
 _current: list["_Plugin"] = []  # the one that is running, for what pytest does not hand it to
 
 
@@ -89,6 +95,52 @@ def refresh(candidate: Candidate) -> None:
         TESTS.add([candidate.path], lambda path: _compile_tests(candidate.source, path))
 
 
+def words(libraries: tuple[str, ...]) -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
+    """In the child, before the program is loaded, for each test file: names and what they must stand for in it.
+
+    And the names of builtins that must not stand for anything else.  `libraries` are how the files begin of modules
+    that are the same for every program.
+    """
+    found: dict[str, tuple[dict[str, Any], frozenset[str]]] = {}
+    for path, (imports, free) in _words.items():
+        meant = {"@py_builtins": builtins, "@pytest_ar": rewrite, "@kelp_judge": judge}
+        for name, (module, part) in imports.items():
+            library = sys.modules.get(module)
+            if library is not None and (getattr(library, "__file__", None) or "<built-in>").startswith(libraries):
+                value = library if part is None else vars(library).get(part)
+                meant |= {} if value is None else {name: value}
+        found[path] = meant, free
+    return found
+
+
+def _words_of(tree: ast.Module) -> tuple[dict[str, tuple[str, str | None]], frozenset[str]]:
+    """The names that are bound once, by an import, and by which; the builtins that are bound nowhere."""
+    imports: list[tuple[str, tuple[str, str | None]]] = []
+    bound = Counter[str]()
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                for alias in names:
+                    top = alias.name if alias.asname else alias.name.partition(".")[0]
+                    imports.append((alias.asname or top, (top, None)))
+            case ast.ImportFrom(module=str(module), names=names, level=0):
+                imports += [(alias.asname or alias.name, (module, alias.name)) for alias in names]
+            case ast.ImportFrom(names=names):
+                bound.update(alias.asname or alias.name for alias in names)
+            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
+                bound[name] += 1
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                bound[name] += 1
+            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+                bound[name] += 1
+            case ast.MatchMapping(rest=str(name)):
+                bound[name] += 1
+    bound.update({name for name, _ in imports})
+    others = {name for name, _ in imports if len({what for word, what in imports if word == name}) > 1}
+    once = {name: what for name, what in imports if bound[name] == 1 and name not in others}
+    return once, frozenset() if "*" in bound else frozenset(vars(builtins)) - {*bound, *vars(ModuleType("x"))}
+
+
 def _compile_file(path: str) -> CodeType:
     return _compile_tests(Path(path).read_bytes(), path)
 
@@ -96,6 +148,7 @@ def _compile_file(path: str) -> CodeType:
 def _compile_tests(source: bytes, path: str) -> CodeType:
     """Pytest's rewriting of the asserts, and ours on top of it."""
     tree = ast.parse(source, path)
+    _words[path] = _words_of(tree)
     rewrite.rewrite_asserts(tree, source, path, None)
     for number, statement in enumerate(tree.body):
         if isinstance(statement, ast.Import) and statement.names[0].asname == "@pytest_ar":
@@ -121,11 +174,10 @@ class _FairEquality(ast.NodeTransformer):
     """
 
     def __init__(self) -> None:
-        self.wide = {"approx", "ANY"}
+        self.wide = set(WIDE)
 
     def visit_Assign(self, node: ast.Assign) -> ast.Assign:
-        names = {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}
-        names |= {part.attr for part in ast.walk(node.value) if isinstance(part, ast.Attribute)}
+        names = names_in(node.value)
         target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
         if names & self.wide:
             self.wide.add(target)
@@ -140,6 +192,12 @@ class _FairEquality(ast.NodeTransformer):
                 call = ast.Call(same, [left, right, ast.Constant(word)], [])
                 node.value = _placed(call, node.value.lineno, node.value.end_lineno or node.value.lineno)
         return node
+
+
+def inner_test() -> Callable[[Any], Any]:
+    """A function of C that gives the attributes of hypothesis' handle on a test; it raises TypeError for all else."""
+    handle = getattr(sys.modules.get("hypothesis.core"), "HypothesisHandle", ModuleType)
+    return vars(handle)["__dict__"].__get__ if "__dict__" in vars(handle) else vars(ModuleType)["__dict__"].__get__
 
 
 def _watch_unittest() -> None:
@@ -182,7 +240,7 @@ def run_pytest(
 ) -> None:
     """Run the files in one session and report each test under its node id.
 
-    Where `finish` is given, it is called when the session is over, and the run ends there.
+    Where `finish` is given, it is called when the session is over, and nothing of the run is wanted any more.
     """
     arguments = [*files, "-q", "-s", "--override-ini=addopts=", "--override-ini=required_plugins="]
     arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
@@ -352,7 +410,7 @@ class _Plugin:
     def pytest_sessionfinish(self) -> None:
         if self.finish is not None and self.collected is not None:
             self.finish()
-            self.stage.finish()  # what pytest would still do is to take itself apart
+            self.stage.finish()
 
 
 def _explain(

@@ -35,6 +35,7 @@ from kelp.execution.wire import empty_folder, receive, remove_folder, send
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
 _JUDGED = ("test", "verdict", "tampered", "protections", "done")  # events that need the secret
+_FEW = 64  # files and folders that are quicker removed one by one than with all that they are on
 _REHEARSAL = 20.0  # seconds to import what the tests need for the first time
 _COMMON = (  # modules that functions often need: imported once here instead of in every child
     "bisect collections.abc contextlib copy dataclasses datetime decimal fractions functools heapq itertools math "
@@ -74,12 +75,13 @@ class Server:
         self.connection, self.config = connection, config
         self.alone = alone  # process 1 of a process namespace
         os.mkdir(config["scratch"], 0o700)
-        readable = [*project_folders(config), *filter(None, sys.path), *LIBRARIES]
-        self.ruleset = protection.confined([config["scratch"]], readable)
+        self.ruleset: int | None = None
+        self.confine()
         self.sealed = _seal()
         self.sealed["before"] = []
         self.expected: list[str] = []  # the tests that the file as it is has
         self.read_only = False  # all that is mounted, but for the scratch folder
+        self.disk = False  # the scratch folder is one of its own, in memory
         self.copy: ProjectCopy | None = None  # where a command is the test
 
     def serve(self, active: dict[str, str]) -> None:
@@ -88,10 +90,17 @@ class Server:
         if config["command"] and self.alone:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # with a handler of its own, process 1 could be interrupted
             copy = ProjectCopy(config["root"], os.path.dirname(config["scratch"]), config["limits"]["disk_mb"])
-        self.read_only = protection.own_mounts() and protection.mount_read_only_but(config["scratch"])
+        if protection.own_mounts():
+            with contextlib.suppress(OSError):
+                protection.mount_disk(config["scratch"], config["limits"]["disk_mb"])
+                self.disk = True
+            self.read_only = protection.mount_read_only_but(config["scratch"])
+            self.confine()
         if self.read_only:
             self.copy = copy
             active["mounts"] = "own namespace, read-only but for the scratch folder"
+            active["mounts"] += ", which is a small disk in memory" * self.disk
+        protection.seccomp_program(protection.SOME_PID, self.read_only)  # once, for all that are forked
         probe = self.run(_PROBE | {"source": self.on_disk()})
         found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
         active |= found[0] if found else {}
@@ -113,6 +122,14 @@ class Server:
             reply = self.run(request, seconds=request["seconds"], cpu_seconds=request["cpu_seconds"])
             reply["last"] = not self.clean_up()
             send(self.connection, reply)
+
+    def confine(self) -> None:
+        """Make the ruleset of the runs; it is of the scratch folder that is mounted now."""
+        if self.ruleset is not None:
+            os.close(self.ruleset)
+        folders, listed = project_folders(self.config)
+        readable = [*folders, *filter(None, sys.path), *LIBRARIES]
+        self.ruleset = protection.confined([self.config["scratch"]], readable, listed)
 
     def warm_up(self) -> None:
         """Import the libraries that a child has to import to get ready, and compile the project's modules.
@@ -217,10 +234,20 @@ class Server:
         return reply | {"expected": self.expected if own else [], "changed": changed}
 
     def clean_up(self) -> bool:
-        """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run."""
+        """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run.
+
+        What a program has filled with files is replaced as a whole, which takes no time.
+        """
+        scratch = self.config["scratch"]
         try:
-            os.chmod(self.config["scratch"], 0o700)
-            empty_folder(self.config["scratch"])
+            os.chmod(scratch, 0o700)
+            disk = os.statvfs(scratch)
+            if self.disk and disk.f_files - disk.f_ffree > _FEW:
+                protection.unmount(scratch)
+                protection.mount_disk(scratch, self.config["limits"]["disk_mb"])
+                self.confine()
+            else:
+                empty_folder(scratch)
             return True
         except OSError:
             return False

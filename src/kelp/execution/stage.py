@@ -6,38 +6,53 @@ stand in a frame of `perform` or `guard` while it is itself running on top of th
 """
 
 import _thread
+import gc
 import inspect
 import re
 from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
+_collects, _collect_off, _collect_on = gc.isenabled, gc.disable, gc.enable
+
 
 class Stage:
-    """Two locks and a place to leave things, shared with the judge; only one of the two threads runs at a time."""
+    """Two locks and places to leave things, shared with the judge; only one of the two threads runs at a time.
+
+    `tasks` are what the judge wants called: a function, its arguments, its named arguments.  `spent` is what the judge
+    has looked at and needs no more.
+    """
 
     def __init__(self) -> None:
-        self.slot: list[Any] = []
+        self.tasks: list[Any] = []
+        self.spent: list[Any] = []
         self.go, self.ready = _thread.allocate_lock(), _thread.allocate_lock()
         self.go.acquire()
         self.ready.acquire()
 
     def say(self, _what: str, *facts: Any) -> None:
-        """Stop here until the judge has looked.  It takes the word from the caller's line, not from the argument."""
-        self.slot.append(facts)
+        """Stop here until the judge has looked.  It takes the word from the caller's line, not from the argument.
+
+        Destructors are the program's code, so what the judge has looked at ends here and not with it, and no garbage
+        is collected while it looks.
+        """
+        collects = _collects()
+        _collect_off()
         self.ready.release()
         self.go.acquire()
+        self.spent.clear()
+        if collects:
+            _collect_on()
 
     def perform(self) -> None:
         """Call what the judge leaves, for ever: the bottom of the stack."""
         self.say("idle")
         while True:
-            try:
-                value = self.slot.pop()()
+            task = self.tasks.pop()
+            try:  # in one expression: what is told is what was called
+                self.say("returned", task, task[0](*task[1], **task[2]))
             except BaseException as error:
-                self.say("raised", error)
-            else:
-                self.say("returned", value)
+                self.say("raised", task, error)
 
     def guard(
         self, name: str, test: Callable[..., Any], run: Callable[..., Any] | None, arguments: dict[str, Any]
@@ -62,12 +77,12 @@ class Stage:
         self.say("finish")
 
 
-def places() -> tuple[CodeType, dict[tuple[CodeType, int], str]]:
-    """The code of `say`, and what each line that calls it says."""
+def places() -> tuple[CodeType, dict[tuple[int, int], str]]:
+    """The code of `say`, and what each line that calls it says: by the id of its code, and its number."""
     said = {}
     for function in (Stage.perform, Stage.guard, Stage.collected, Stage.skipped, Stage.finish):
         lines, first = inspect.getsourcelines(function)
         for number, line in enumerate(lines, first):
             if found := re.search(r'self\.say\("(\w+)"', line):
-                said[function.__code__, number] = found[1]
+                said[id(function.__code__), number] = found[1]
     return Stage.say.__code__, said

@@ -43,8 +43,9 @@ class Limits:
     """What one run may use.  `memory_mb` is on top of what the warm interpreter has mapped already.
 
     `cpu_seconds` bounds processor time, which is the same however busy the machine is (on Linux; not at all elsewhere).
-    For a test command, it is that of its first process, `memory_mb` also what all its processes together may have
-    resident, `tasks` how many processes and threads there may be at a time, and `disk_mb` what it may write.
+    `disk_mb` is what all files of a run take together, where there is a mount namespace.
+    For a test command, `cpu_seconds` are those of its first process, `memory_mb` is also what all its processes
+    together may have resident, and `tasks` how many processes and threads there may be at a time.
     """
 
     seconds: float = 2.0
