@@ -76,7 +76,6 @@ class Server:
         self.alone = alone  # process 1 of a process namespace
         os.mkdir(config["scratch"], 0o700)
         self.ruleset: int | None = None
-        self.confine()
         self.sealed = _seal()
         self.sealed["before"] = []
         self.expected: list[str] = []  # the tests that the file as it is has
@@ -95,7 +94,7 @@ class Server:
                 protection.mount_disk(config["scratch"], config["limits"]["disk_mb"])
                 self.disk = True
             self.read_only = protection.mount_read_only_but(config["scratch"])
-            self.confine()
+        self.confine()
         if self.read_only:
             self.copy = copy
             active["mounts"] = "own namespace, read-only but for the scratch folder"
