@@ -15,6 +15,7 @@ from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, is_valid, near_misses
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
+from kelp.search.policy import proposals as proposed
 from kelp.search.policy import (
     BLIND,
     LEAST,
@@ -66,7 +67,7 @@ def policy(encoder: Encoder) -> ModelPolicy:
 
 @pytest.fixture(scope="module")
 def proposals(policy: ModelPolicy) -> list[Proposal]:
-    return list(policy.propose(PROGRAM, CONDITION))
+    return list(proposed(policy, PROGRAM, CONDITION))
 
 
 def results(program: Program, proposals: Iterable[Proposal]) -> list[bytes]:
@@ -88,14 +89,14 @@ def test_the_likeliest_come_first(proposals: list[Proposal]) -> None:
 @pytest.mark.parametrize("program", [PROGRAM, LONG], ids=["small", "long lines"])
 def test_every_near_miss_is_among_them(policy: ModelPolicy, program: Program) -> None:
     wanted = {mutation.edit.apply(program.source) for mutation in near_misses(program)}
-    assert wanted <= set(results(program, policy.propose(program, CONDITION)))
+    assert wanted <= set(results(program, proposed(policy, program, CONDITION)))
 
 
 @pytest.mark.parametrize("suspicion", [(), (0.0, 0.3, 1.0, 0.5, 0.5, 0.0)], ids=["", "suspicion"])
 def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     policy: ModelPolicy, encoder: Encoder, suspicion: tuple[float, ...]
 ) -> None:
-    proposals = list(policy.propose(PROGRAM, replace(CONDITION, suspicion=suspicion)))
+    proposals = list(proposed(policy, PROGRAM, replace(CONDITION, suspicion=suspicion)))
     state = encoder.state(PROGRAM, CONDITION)
     scored = [proposal for proposal in proposals if proposal.origin == NEAR_MISS and proposal.edit.text]
     rows = [state.row_of(proposal.edit) for proposal in scored]
@@ -139,7 +140,7 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
 def test_edits_that_read_a_name_defined_nowhere_come_late_where_the_names_are_known(
     policy: ModelPolicy, proposals: list[Proposal]
 ) -> None:
-    found = list(policy.propose(PROGRAM, replace(CONDITION, names=frozenset({"limit"}))))
+    found = list(proposed(policy, PROGRAM, replace(CONDITION, names=frozenset({"limit"}))))
     assert [p.log_prob for p in found] == sorted((p.log_prob for p in found), reverse=True)
     plain = {p.edit.apply(PROGRAM.source): p.log_prob for p in proposals}
     assert set(plain) == set(results(PROGRAM, found))
@@ -154,13 +155,13 @@ def test_edits_that_read_a_name_defined_nowhere_come_late_where_the_names_are_kn
 
 
 def test_the_same_program_gets_the_same_proposals(policy: ModelPolicy, proposals: list[Proposal]) -> None:
-    list(policy.propose(LONG, CONDITION))
-    assert list(policy.propose(PROGRAM, CONDITION)) == proposals
-    assert next(policy.propose(PROGRAM, CONDITION)) == proposals[0]
+    list(proposed(policy, LONG, CONDITION))
+    assert list(proposed(policy, PROGRAM, CONDITION)) == proposals
+    assert next(proposed(policy, PROGRAM, CONDITION)) == proposals[0]
 
 
 def test_what_is_known_changes_the_order(policy: ModelPolicy, proposals: list[Proposal]) -> None:
-    blind = list(policy.propose(PROGRAM, Condition()))
+    blind = list(proposed(policy, PROGRAM, Condition()))
     assert results(PROGRAM, blind) != results(PROGRAM, proposals)
 
 
@@ -168,25 +169,25 @@ def test_the_weights_can_be_changed(policy: ModelPolicy, encoder: Encoder, propo
     before = policy.denoiser
     try:
         policy.denoiser = make_denoiser(encoder, 1)
-        assert list(policy.propose(PROGRAM, CONDITION)) != proposals
+        assert list(proposed(policy, PROGRAM, CONDITION)) != proposals
     finally:
         policy.denoiser = before
 
 
 def test_without_a_model_the_near_misses_are_proposed_and_nothing_else() -> None:
-    found = list(NoModel(seed=3).propose(PROGRAM, CONDITION))
+    found = list(proposed(NoModel(seed=3), PROGRAM, CONDITION))
     near = {mutation.edit.apply(PROGRAM.source) for mutation in near_misses(PROGRAM)}
     assert len(found) == len(near)
     assert set(results(PROGRAM, found)) == near
     assert len({proposal.log_prob for proposal in found}) == 1
-    assert results(PROGRAM, found) != results(PROGRAM, NoModel(seed=4).propose(PROGRAM, CONDITION))
+    assert results(PROGRAM, found) != results(PROGRAM, proposed(NoModel(seed=4), PROGRAM, CONDITION))
 
 
 def test_without_a_model_suspicious_lines_can_come_first() -> None:
     condition = replace(CONDITION, suspicion=(0.0, 0.0, 0.0, 1.0, 0.0, 0.0))
-    by_line = [list(NoModel(seed, "spectrum").propose(PROGRAM, condition)) for seed in (3, 3, 4)]
+    by_line = [list(proposed(NoModel(seed, "spectrum"), PROGRAM, condition)) for seed in (3, 3, 4)]
     assert by_line[0] == by_line[1] != by_line[2]
-    assert set(results(PROGRAM, by_line[0])) == set(results(PROGRAM, NoModel().propose(PROGRAM, CONDITION)))
+    assert set(results(PROGRAM, by_line[0])) == set(results(PROGRAM, proposed(NoModel(), PROGRAM, CONDITION)))
     start = PROGRAM.source.index(b"        if x > low")
     line = range(start, PROGRAM.source.index(b"\n", start) + 1)
     first, last = by_line[0][:10], by_line[0][-10:]
@@ -194,11 +195,11 @@ def test_without_a_model_suspicious_lines_can_come_first() -> None:
 
 
 def test_without_a_model_frequent_mistakes_can_come_first() -> None:
-    found = list(NoModel(3, "frequency").propose(PROGRAM, CONDITION))
-    assert set(results(PROGRAM, found)) == set(results(PROGRAM, NoModel().propose(PROGRAM, CONDITION)))
+    found = list(proposed(NoModel(3, "frequency"), PROGRAM, CONDITION))
+    assert set(results(PROGRAM, found)) == set(results(PROGRAM, proposed(NoModel(), PROGRAM, CONDITION)))
     often = [max(WEIGHTS[kind] for kind, edits in CANDIDATES.items() if p.edit in edits(PROGRAM)) for p in found]
     assert often == sorted(often, reverse=True) and often[0] > often[-1]
-    assert found != list(NoModel(4, "frequency").propose(PROGRAM, CONDITION))
+    assert found != list(proposed(NoModel(4, "frequency"), PROGRAM, CONDITION))
 
 
 @pytest.mark.parametrize("name", ["sites", "batch", "beams", "max_tokens"])
@@ -208,8 +209,8 @@ def test_decoding_needs_at_least_one_of_everything(name: str) -> None:
 
 
 def test_warming_up_pads_shorter_programs_like_the_longest_and_changes_no_proposal(policy: ModelPolicy) -> None:
-    before = list(policy.propose(PROGRAM, CONDITION))
+    before = list(proposed(policy, PROGRAM, CONDITION))
     short = parse(b"def f(x):\n    return x")
     policy.warm_up([(short, Condition()), (PROGRAM, CONDITION)])
     assert policy.shortest == 512
-    assert list(policy.propose(PROGRAM, CONDITION)) == before
+    assert list(proposed(policy, PROGRAM, CONDITION)) == before

@@ -12,7 +12,7 @@ import pytest
 from kelp.data.examples.encoding import Condition
 from kelp.execution.observation import CallResult, Observation, TestOutcome
 from kelp.execution.sandbox import Sandbox
-from kelp.search.policy import NoModel, Proposal
+from kelp.search.policy import Bound, NoModel, Proposal
 from kelp.search.search import STRATEGIES, Node, Result, Search, Stop, run, solved
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit
@@ -177,14 +177,20 @@ class Made:
     search: Search | None = None
     log: list[str] = field(default_factory=list)
     meanwhile: int = 0  # proposals that were made while tests ran
+    proposed: int = 0
+    bounds: bool = True  # does it say how likely its proposals can be, before it makes them?
 
-    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         rng = random.Random(f"{self.seed} {program.source!r}")
         log_prob, at = 0.0, program.source.rindex(b" ") + 1
         for _ in range(rng.randrange(6)):
-            log_prob -= rng.choice((0.0, 0.5, 1.0, 4.0))
+            below = rng.choice((0.0, 0.5, 1.0, 4.0))
+            if self.bounds:
+                yield Bound(log_prob - random.Random(f"bound {log_prob} {below}").choice((0.0, below, below, below)))
+            log_prob -= below
             assert self.search is not None
             self.meanwhile += self.search.running is not None
+            self.proposed += 1
             yield Proposal(Edit(at, len(program.source), b"%d" % rng.randrange(10, 99)), log_prob, "model")
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool = False) -> Observation:
@@ -242,6 +248,19 @@ def test_work_in_the_background_changes_no_run_and_goes_on_while_tests_run(monke
         assert [node.source for node in overlapped.patches] == [node.source for node in plain.patches]
         assert overlapped.stopped == plain.stopped
     assert meanwhile > 200
+
+
+def test_what_cannot_be_likely_enough_is_not_made_and_changes_no_run() -> None:
+    proposed = {True: 0, False: 0}
+    for seed in range(60):
+        tried = []
+        for bounds in proposed:
+            made = Made(seed, bounds=bounds)
+            made.search = Search(Task(b"def f():\n    return 0\n", (Target("f"),)), made, made, Budget(runs=10, patches=2))
+            tried.append([node.source for node in run(made.search).tried])
+            proposed[bounds] += made.proposed
+        assert tried[0] == tried[1]
+    assert proposed[True] < proposed[False] - 20
 
 
 def test_a_patch_whose_tests_run_when_time_is_up_is_found(sandbox: Sandbox) -> None:

@@ -9,7 +9,7 @@ from typing import get_args
 from kelp.data.examples.encoding import Condition
 from kelp.diffusion.forward import WEIGHTS
 from kelp.evaluation.repair import PolicyFor
-from kelp.search.policy import NoModel, Order, Policy, Proposal
+from kelp.search.policy import Bound, NoModel, Order, Policy, Proposal
 from kelp.syntax.program import Program
 
 BASELINES: dict[str, Order] = {f"none-{order}": order for order in get_args(Order)}
@@ -35,7 +35,7 @@ class Blinkered:
     policy: Policy
     sight: Sight
 
-    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         if self.sight in (Sight.blind, Sight.observation):
             condition = replace(condition, intent="", asserts=())
         if self.sight in (Sight.blind, Sight.spec):

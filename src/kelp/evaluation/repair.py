@@ -16,7 +16,7 @@ from kelp.evaluation.metrics import exact_match
 from kelp.evaluation.synthesis import count_correct
 from kelp.execution.protection import die_with_parent
 from kelp.execution.sandbox import Sandbox
-from kelp.search.policy import Policy, Proposal
+from kelp.search.policy import Bound, Policy, Proposal
 from kelp.search.search import Node, Result, Search, run, solved
 from kelp.search.task import Budget
 from kelp.syntax.edits import Edit
@@ -47,23 +47,24 @@ class Watched:
     policy: Policy
     source: bytes | None
     proposed: list[Proposal] = field(default_factory=list)
-    rest: Iterator[Proposal] | None = None  # what the search did not ask for
+    rest: Iterator[Proposal | Bound] | None = None  # what the search did not ask for
 
-    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
-        proposals = self.policy.propose(program, condition)
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
+        found = self.policy.propose(program, condition)
         if self.rest is not None or program.source != self.source:
-            return proposals
-        self.rest = proposals
-        return self._noted(proposals)
+            return found
+        self.rest = found
+        return self._noted(found)
 
-    def _noted(self, proposals: Iterator[Proposal]) -> Iterator[Proposal]:
-        for proposal in proposals:
-            self.proposed.append(proposal)
-            yield proposal
+    def _noted(self, found: Iterator[Proposal | Bound]) -> Iterator[Proposal | Bound]:
+        for each in found:
+            if isinstance(each, Proposal):
+                self.proposed.append(each)
+            yield each
 
     def all(self) -> Iterator[Proposal]:
         yield from self.proposed
-        yield from self.rest or ()
+        yield from (each for each in self.rest or () if isinstance(each, Proposal))
 
 
 def solve(case: Case, policy: Policy, sandbox: Sandbox, settings: Settings = Settings()) -> Row:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import islice
 
 from kelp.evaluation.case import Case, Oracle
-from kelp.search.policy import Policy, Proposal
+from kelp.search.policy import Policy, Proposal, proposals
 from kelp.syntax.functions import Function
 
 WIDEST = 64  # likeliest edits of a state that are drawn from
@@ -36,7 +36,7 @@ def _steps(case: Case, source: bytes, policy: Policy) -> Iterator[tuple[Function
     task = case.task
     for target, window in task.windows(source):
         condition = replace(task.condition(target, ""), asserts=())
-        yield from ((window, proposal) for proposal in islice(policy.propose(window.program, condition), WIDEST))
+        yield from ((window, proposal) for proposal in islice(proposals(policy, window.program, condition), WIDEST))
 
 
 def count_correct(case: Case, policy: Policy, oracle: Oracle, n: int, edits: int, seed: int) -> int:

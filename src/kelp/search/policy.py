@@ -1,7 +1,8 @@
 """Where proposals come from: the model's own edits and the near misses it scores, or no model at all.
 
 Proposals are made as they are asked for: a search tests the first few dozen of several hundred, and those after
-them need be neither scored nor checked.
+them need be neither scored nor checked. Before what takes work, a `Bound` says how likely it can be at most, so that a
+search may first see to what is likelier elsewhere.
 """
 
 import heapq
@@ -40,13 +41,24 @@ class Proposal:
     origin: str
 
 
+class Bound(NamedTuple):
+    """Nothing that follows has a log-probability greater than this, and the next of it takes some work to make."""
+
+    log_prob: float
+
+
 Part = tuple[float, Callable[[], Iterable[Proposal]]]  # work to do, and a bound on the log-probability of its yield
 
 
 class Policy(Protocol):
-    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
-        """Legal edits of the program, best first, no two with one result."""
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
+        """Legal edits of the program, best first, no two with one result; bounds among them."""
         ...
+
+
+def proposals(policy: Policy, program: Program, condition: Condition) -> Iterator[Proposal]:
+    """What a policy proposes, without the bounds."""
+    return (found for found in policy.propose(program, condition) if isinstance(found, Proposal))
 
 
 Order = Literal["random", "frequency", "spectrum"]
@@ -62,7 +74,7 @@ class NoModel:
     def __init__(self, seed: int | str = 0, order: Order = "random", weights: Mapping[str, float] = WEIGHTS) -> None:
         self.rng, self.order, self.weights = random.Random(seed), order, weights
 
-    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         edits = _near_misses(program)
         self.rng.shuffle(edits)
         if self.order == "frequency":
@@ -83,10 +95,13 @@ def _near_misses(program: Program) -> list[Edit]:
     return list(dict.fromkeys(edit for candidates in CANDIDATES.values() for edit in candidates(program)))
 
 
-def _legal(program: Program, proposals: Iterator[Proposal]) -> Iterator[Proposal]:
+def _legal(program: Program, found: Iterator[Proposal | Bound]) -> Iterator[Proposal | Bound]:
     """Those that are legal, the first of each result."""
     seen = set()
-    for proposal in proposals:
+    for proposal in found:
+        if isinstance(proposal, Bound):
+            yield proposal
+            continue
         result = proposal.edit.apply(program.source)
         if result not in seen:
             seen.add(result)
@@ -170,11 +185,12 @@ class ModelPolicy:
         list(self._write(states[at], [1], where, cache))
         self._score(SuffixTree(), [], cache)
 
-    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         return _legal(program, self._ordered(program, condition))
 
-    def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+    def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         """Best first. No edit is likelier than its site, so unlikely sites wait until it may be their turn."""
+        yield Bound(0.0)
         state = self.encoder.state(program, condition)
         of_lines = _line_weights(program, condition.suspicion)
         weight = np.asarray([0.0, *(of_lines(site.start, site.end) for site in state.sites)])
@@ -197,6 +213,7 @@ class ModelPolicy:
         for bound, make in sorted(parts, key=lambda part: -part[0]):
             while ready and -ready[0][0] >= bound:
                 yield from pop()
+            yield Bound(bound)
             for proposal in make():
                 heapq.heappush(ready, (-proposal.log_prob, next(number), proposal, False))
         while ready:

@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from typing import Protocol
 
 from kelp.execution.observation import CallResult, Observation
-from kelp.search.policy import Policy
+from kelp.search.policy import Bound, Policy
 from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
 from kelp.search.task import Budget, Target, Task
@@ -125,19 +125,26 @@ class Search:
 
         Programs seen before are left out.
         """
+        return (child for child in self.unfold(node) if isinstance(child, Node))
+
+    def unfold(self, node: Node) -> Iterator[Node | Bound]:
+        """As `step`; before what takes work to make, how likely it can be at most."""
         self._check_time()
         if node.depth < self.budget.edits:
             families = [self._children(node, *window) for window in self.task.windows(node.source)]
             for child in heapq.merge(*families, key=lambda child: -child.log_prob):
                 self._check_time()
-                if child.source not in self.seen:
+                if isinstance(child, Bound) or child.source not in self.seen:
                     yield child
 
-    def _children(self, node: Node, target: Target, window: Function) -> Iterator[Node]:
+    def _children(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
         """Those by an edit of one function."""
         seen = node.observation.render(window.first_line) if node.observation else ""
         condition = replace(self.task.condition(target, seen), suspicion=self._suspicion(node, window))
         for proposal in self.policy.propose(window.program, condition):
+            if isinstance(proposal, Bound):
+                yield Bound(node.log_prob + target.prior + proposal.log_prob)
+                continue
             edit = window.to_file(proposal.edit)
             yield Node(
                 next(self.ids), node, node.depth + 1, edit.apply(node.source), edit, target.qualname,
@@ -230,7 +237,11 @@ class Search:
         Its likelihood, how many more tests pass than at the start, and how many edits there will be.
         """
         latest = node if node.observation is not None or node.parent is None else node.parent
-        likely = node.log_prob - FURTHER * latest.depth
+        return self.rank_behind(latest, node.log_prob)
+
+    def rank_behind(self, latest: Node, log_prob: float) -> float:
+        """The rank of what has this log-probability, and was tested last where `latest` was."""
+        likely = log_prob - FURTHER * latest.depth
         if latest.observation is None or not self.tried or self.tried[0].observation is None:
             return likely
         now, first = latest.observation, self.tried[0].observation
@@ -267,32 +278,36 @@ def best_first(search: Search, start: Node) -> None:
 
     A node that was run comes back into the queue to be expanded, at the rank that its tests gave it; no child
     can rank higher before it is run itself, so this is uniform-cost search over -rank. A child waits in the
-    queue with those after it, which are no likelier; of equal ranks, what is not yet run goes first.
+    queue with those after it, which are no likelier; so does a bound of theirs, until it is the highest, and what is
+    unlikely is never made. Of equal ranks, what is not yet run goes first.
 
-    While tests run, the policy works: at what comes after the child that is run, and behind nodes that rank higher than
-    all that is not yet run. The order of the runs is that of doing one thing after the other.
+    While tests run, the policy works: at what comes after the child that is run, and at what ranks higher than all that
+    is not yet run. The order of the runs is that of doing one thing after the other.
     """
-    order = itertools.count()
-    queue: list[tuple[float, bool, int, Node, Iterator[Node]]] = []
+    numbers = itertools.count()
+    queue: list[tuple[float, int, int, Node | Bound, Node, Iterator[Node | Bound]]] = []
 
-    def push(node: Node | None, after: Iterator[Node]) -> None:
-        if node is not None:
-            heapq.heappush(queue, (-search.rank(node), node.observation is not None, next(order), node, after))
+    def push(found: Node | Bound | None, parent: Node, after: Iterator[Node | Bound], number: int) -> None:
+        if found is not None:
+            # Of equal ranks, bounds go first, so that what they stand for is in time, and in the place they had.
+            turn = 0 if isinstance(found, Bound) else 1 if found.observation is None else 2
+            heapq.heappush(queue, (-search.rank_behind(parent, found.log_prob), turn, number, found, parent, after))
 
-    push(start, iter(()))
+    push(start, start, iter(()), next(numbers))
     while queue or search.running:
-        if search.running and (not queue or queue[0][3].observation is None):
+        if search.running and (not queue or queue[0][1] == 1):
             tested = search.end()
             if not solved(tested):
-                push(tested, iter(()))
+                push(tested, tested, iter(()), next(numbers))
             continue
-        *_, node, after = heapq.heappop(queue)
-        if node.observation is None:
-            search.begin(node)
-            push(next(after, None), after)
-        else:
-            children = search.step(node)
-            push(next(children, None), children)
+        *_, number, found, parent, after = heapq.heappop(queue)
+        if isinstance(found, Node):
+            number = next(numbers)
+            if found.observation is None:
+                search.begin(found)
+            else:
+                parent, after = found, search.unfold(found)
+        push(next(after, None), parent, after, number)
     raise Stop("nothing left to try")
 
 
