@@ -15,7 +15,6 @@ from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, is_valid, near_misses
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
-from kelp.search.policy import proposals as proposed
 from kelp.search.policy import (
     BLIND,
     LEAST,
@@ -28,6 +27,7 @@ from kelp.search.policy import (
     Proposal,
     _near_misses,
 )
+from kelp.search.policy import proposals as proposed
 from kelp.syntax.program import Program, parse
 from kelp.syntax.python import free_names
 

@@ -256,7 +256,8 @@ def test_what_cannot_be_likely_enough_is_not_made_and_changes_no_run() -> None:
         tried = []
         for bounds in proposed:
             made = Made(seed, bounds=bounds)
-            made.search = Search(Task(b"def f():\n    return 0\n", (Target("f"),)), made, made, Budget(runs=10, patches=2))
+            task = Task(b"def f():\n    return 0\n", (Target("f"),))
+            made.search = Search(task, made, made, Budget(runs=10, patches=2))
             tried.append([node.source for node in run(made.search).tried])
             proposed[bounds] += made.proposed
         assert tried[0] == tried[1]

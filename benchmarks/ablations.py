@@ -1,0 +1,198 @@
+"""What each part of the training recipe, and of what the model is shown, is worth.
+
+    python benchmarks/ablations.py train base single-step small  # variants of configs/ablations.toml; without names all
+    python benchmarks/ablations.py held-out                      # their losses on the examples that are held out
+    python benchmarks/ablations.py repairs                       # and what they repair
+    python benchmarks/ablations.py shown                         # the model that ships, shown less
+
+A variant changes the recipe in the keys that `VARIANTS` names and in nothing else: steps, batches, seed and schedule
+are the same. All are measured on the held-out examples of the base recipe, and on 300 functions of its held-out projects,
+each broken by one near miss (64 test runs), or on the cases of an evaluation (`--cases runs/mbpp/cases.jsonl`).
+Intervals are bootstrapped, over batches and over cases; differences are paired.
+"""
+
+import argparse
+import random
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kelp.cli.model import load
+from kelp.cli.timing import Timings
+from kelp.data.examples.encoding import Condition
+from kelp.evaluation.benchmarks import corpus, programs
+from kelp.evaluation.case import Case, Row, read_cases
+from kelp.evaluation.corrupt import Corruption, break_all
+from kelp.evaluation.metrics import Estimate, compare, summarise
+from kelp.evaluation.repair import PolicyFor, Settings, solve_all
+from kelp.search.policy import DecodeConfig, ModelPolicy, Policy
+from kelp.search.task import Budget
+from kelp.syntax.program import Program
+
+RECIPE = Path("configs/ablations.toml")
+RUNS = Path("runs/ablations")
+SHIPPED = Path("src/kelp/models/default")
+PROGRAMS = 300
+MAX_RUNS = 64
+VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "base": {},
+    "single-step": {"data": {"steps": [1.0], "examples": 40_000, "folder": "runs/data/single-step"}},
+    "no-infill": {"training": {"infill": 0.0}},
+    "data-40k": {"data": {"examples": 40_000, "folder": "runs/data/40k"}},
+    "data-10k": {"data": {"examples": 10_000, "folder": "runs/data/10k"}},
+    "small": {"model": {"dim": 128, "layers": 4, "heads": 4, "kv_heads": 2, "mlp_dim": 352, "pointer_dim": 64}},
+    "large": {"model": {"dim": 384, "layers": 6, "heads": 6, "kv_heads": 3, "mlp_dim": 1056, "pointer_dim": 192}},
+}
+WITHOUT: dict[str, dict[str, Any]] = {
+    "everything": {},
+    "no intent": {"intent": ""},
+    "no spec": {"asserts": ()},
+    "no observation": {"observation": ""},
+    "no suspicion": {"suspicion": ()},
+    "the program alone": {"intent": "", "asserts": (), "observation": "", "suspicion": ()},
+}
+
+
+def recipe(name: str) -> str:
+    """The TOML of a variant."""
+    from kelp.training.config import Config, render_config
+
+    config = tomllib.loads(RECIPE.read_text())
+    for section, changes in VARIANTS[name].items():
+        config[section] |= changes
+    config["training"]["out"] = str(RUNS / name)
+    return render_config(Config.model_validate(config))
+
+
+def model(name: str) -> Path:
+    return RUNS / f"{name}-model"
+
+
+def train(names: Sequence[str]) -> None:
+    """Train and export each variant; what is there already goes on where it was."""
+    RUNS.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        path = RUNS / f"{name}.toml"
+        path.write_text(recipe(name))
+        kelp = partial(subprocess.run, check=True)
+        kelp([sys.executable, "-m", "kelp", "train", str(path), "--resume"])
+        kelp([sys.executable, "-m", "kelp", "export", str(RUNS / name), "--out", str(model(name))])
+
+
+def held_out(names: Sequence[str]) -> None:
+    """Losses and accuracies on the held-out examples of the base recipe, and the difference to the base."""
+    import jax
+
+    from kelp.data.examples.shards import Shards
+    from kelp.model.denoiser import loss
+    from kelp.training.config import load_config
+    from kelp.training.export import load_model
+
+    batches = list(Shards(load_config(RECIPE).data.folder).valid_batches())
+    sizes = np.asarray([int((batch.tokens[:, 0] != 0).sum()) for batch in batches])
+    metrics = ("site_accuracy", "replacement_accuracy", "replacement_exact", "site_loss", "replacement_loss")
+    measure = jax.jit(lambda denoiser, batch: loss(denoiser, batch)[1])
+    base: dict[str, np.ndarray] = {}
+    print(f"{sizes.sum()} examples in {len(batches)} batches")
+    for name in names:
+        denoiser, description = load_model(model(name))
+        found = [{key: float(value) for key, value in measure(denoiser, batch).items()} for batch in batches]
+        values = {key: np.asarray([figures[key] for figures in found]) for key in metrics}
+        base = base or values
+        print(f"{name}: {description['parameters']:,} parameters, {description['examples']:,} examples seen")
+        for key in metrics:
+            difference = _weighted(values[key] - base[key], sizes)
+            print(f"  {key:22}{_weighted(values[key], sizes)}   against {names[0]} {difference}")
+
+
+def _weighted(values: np.ndarray, sizes: np.ndarray) -> str:
+    drawn = np.random.default_rng(0).integers(len(values), size=(2000, len(values)))
+    means = (values * sizes)[drawn].sum(axis=1) / sizes[drawn].sum(axis=1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return f"{(values * sizes).sum() / sizes.sum():+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+class Without:
+    """A policy that is shown some parts of the condition as these values."""
+
+    def __init__(self, policy: Policy, hidden: dict[str, Any]) -> None:
+        self.policy, self.hidden = policy, hidden
+
+    def propose(self, program: Program, condition: Condition) -> Any:
+        return self.policy.propose(program, replace(condition, **self.hidden))
+
+
+class NoPointer(ModelPolicy):
+    """Every site as likely as the next: the best replacement at each decides."""
+
+    def _encode(self, state: Any) -> tuple[np.ndarray, Any]:
+        where, cache = super()._encode(state)
+        return np.full_like(where, -np.log(max(1, len(where) - 1))), cache
+
+
+def shown_less(name: str) -> PolicyFor:
+    policy = load(SHIPPED, Timings())
+    if name == "no pointer":
+        policy = NoPointer(policy.denoiser, policy.encoder, DecodeConfig(sites=10_000))
+        return lambda case: policy
+    return lambda case: Without(policy, WITHOUT[name])
+
+
+def variant(name: str) -> PolicyFor:
+    policy = load(model(name), Timings())
+    return lambda case: policy
+
+
+def repairs(arms: dict[str, Callable[[], PolicyFor]], cases: Sequence[Case], jobs: int) -> None:
+    """What each arm repairs, beside the first."""
+    settings = Settings(budget=Budget(runs=MAX_RUNS, seconds=600.0))
+    base: list[Row] = []
+    for name, make in arms.items():
+        rows = list(solve_all(cases, make, settings, jobs=jobs))
+        figures, base = summarise(rows, MAX_RUNS), base or rows
+        versus = compare(rows, base, MAX_RUNS)
+        print(
+            f"{name:18} n {len(rows)}  correct {figures['correct']}  exact {figures['exact_match']}"
+            f"  area {_plain(figures['area'])}  right site first {figures['site_top_1']}"
+            f"  first edit there {figures['site_edit']}"
+            f"  against {next(iter(arms))} {versus['difference']} (p {versus['p']:.2g})",
+            flush=True,
+        )
+
+
+def _plain(estimate: Estimate) -> str:
+    return f"{estimate.mean:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def held_out_cases() -> list[Case]:
+    """Functions of the held-out projects, each broken by one near miss."""
+    from kelp.training.config import load_config
+
+    clean, _ = programs(corpus(load_config(RECIPE).data.folder))
+    drawn = random.Random(0).sample(clean, min(PROGRAMS, len(clean)))
+    return break_all(drawn, [Corruption.one])[0]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["train", "held-out", "repairs", "shown"])
+    parser.add_argument("names", nargs="*", help="variants, or what is not shown; all without them")
+    parser.add_argument("--cases", type=Path, help="a cases.jsonl of kelp eval --out, in place of held-out functions")
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    names = given.names or list(VARIANTS if given.what != "shown" else [*WITHOUT, "no pointer"])
+    if given.what == "train":
+        train(names)
+    elif given.what == "held-out":
+        held_out(names)
+    else:
+        cases = read_cases(given.cases)[0] if given.cases else held_out_cases()
+        make = shown_less if given.what == "shown" else variant
+        repairs({name: partial(make, name) for name in names}, cases, given.jobs)
