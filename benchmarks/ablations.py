@@ -6,9 +6,9 @@
     python benchmarks/ablations.py shown                         # the model that ships, shown less
 
 A variant changes the recipe in the keys that `VARIANTS` names and in nothing else: steps, batches, seed and schedule
-are the same. All are measured on the held-out examples of the base recipe, and on 300 functions of its held-out projects,
-each broken by one near miss (64 test runs), or on the cases of an evaluation (`--cases runs/mbpp/cases.jsonl`).
-Intervals are bootstrapped, over batches and over cases; differences are paired.
+are the same. All are measured on the held-out examples of the base recipe, and on 300 functions of its held-out
+projects, each broken by one near miss (64 test runs), or on the cases of an evaluation (`--cases
+runs/mbpp/cases.jsonl`). Intervals are bootstrapped, over batches and over cases; differences are paired.
 """
 
 import argparse
