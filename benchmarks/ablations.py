@@ -3,10 +3,11 @@
     python benchmarks/ablations.py train base single-step small  # variants of configs/ablations.toml; without names all
     python benchmarks/ablations.py held-out                      # their losses on the examples that are held out
     python benchmarks/ablations.py repairs                       # and what they repair
+    python benchmarks/ablations.py plot --out docs/scaling.svg   # held-out loss by compute, and by examples there are
     python benchmarks/ablations.py shown                         # the model that ships, shown less
 
 A variant changes the recipe in the keys that `VARIANTS` names and in nothing else: steps, batches, seed and schedule
-are the same. All are measured on the held-out examples of the base recipe, and on 300 functions of its held-out
+are the same. All are measured on the held-out examples of the base recipe, and on 200 functions of its held-out
 projects, each broken by one near miss (64 test runs), or on the cases of an evaluation (`--cases
 runs/mbpp/cases.jsonl`). Intervals are bootstrapped, over batches and over cases; differences are paired.
 """
@@ -39,7 +40,7 @@ from kelp.syntax.program import Program
 RECIPE = Path("configs/ablations.toml")
 RUNS = Path("runs/ablations")
 SHIPPED = Path("src/kelp/models/default")
-PROGRAMS = 300
+PROGRAMS = 200
 MAX_RUNS = 64
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "base": {},
@@ -50,6 +51,10 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "small": {"model": {"dim": 128, "layers": 4, "heads": 4, "kv_heads": 2, "mlp_dim": 352, "pointer_dim": 64}},
     "large": {"model": {"dim": 384, "layers": 6, "heads": 6, "kv_heads": 3, "mlp_dim": 1056, "pointer_dim": 192}},
 }
+SCALES = {  # millions of parameters, examples there are
+    "small": (1.3, 164_601), "base": (4.1, 164_601), "large": (11.7, 164_601),
+    "data-40k": (4.1, 38_685), "data-10k": (4.1, 9_687),
+}  # fmt: skip
 WITHOUT: dict[str, dict[str, Any]] = {
     "everything": {},
     "no intent": {"intent": ""},
@@ -119,6 +124,40 @@ def _weighted(values: np.ndarray, sizes: np.ndarray) -> str:
     return f"{(values * sizes).sum() / sizes.sum():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
+def plot(out: Path) -> None:
+    """Held-out loss as training goes on: of three sizes of the model, and of three of the data."""
+    import json
+
+    from matplotlib import rcParams
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    from kelp.training.config import load_config
+
+    rcParams["svg.hashsalt"] = "kelp"  # the same file from the same figures
+    tokens = load_config(RECIPE).training.tokens_per_batch
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    by_size, by_data = figure.subplots(1, 2, sharey=True)
+    for name, label in SCALES.items():
+        rows = [json.loads(line) for line in (RUNS / name / "metrics.jsonl").read_text().splitlines()]
+        steps, losses = zip(*((row["step"], row["valid_loss"]) for row in rows if row["kind"] == "valid"), strict=True)
+        size, data = label
+        compute = [6 * size * 1e6 * tokens * step / 1e12 for step in steps]
+        if name in ("small", "base", "large"):
+            by_size.plot(compute, losses, "o-", label=f"{size} M parameters")
+        if name in ("data-10k", "data-40k", "base"):
+            by_data.plot(steps, losses, "o-", label=f"{data:,} examples")
+    by_size.set(xscale="log", xlabel="training compute, TFLOP (6 x parameters x tokens)", ylabel="held-out loss, nats")
+    by_size.xaxis.set_major_locator(FixedLocator([10, 20, 50, 100, 200, 500]))
+    by_size.xaxis.set_major_formatter("{x:.0f}")
+    by_size.xaxis.set_minor_locator(NullLocator())
+    by_data.set(xlabel="steps of 8,192 tokens")
+    for axes in (by_size, by_data):
+        axes.legend(frameon=False, fontsize="small")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
+
+
 class Without:
     """A policy that is shown some parts of the condition as these values."""
 
@@ -182,9 +221,10 @@ def held_out_cases() -> list[Case]:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "held-out", "repairs", "shown"])
+    parser.add_argument("what", choices=["train", "held-out", "repairs", "plot", "shown"])
     parser.add_argument("names", nargs="*", help="variants, or what is not shown; all without them")
     parser.add_argument("--cases", type=Path, help="a cases.jsonl of kelp eval --out, in place of held-out functions")
+    parser.add_argument("--out", type=Path, default=Path("scaling.svg"), help="where the plot goes")
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     names = given.names or list(VARIANTS if given.what != "shown" else [*WITHOUT, "no pointer"])
@@ -192,6 +232,8 @@ if __name__ == "__main__":
         train(names)
     elif given.what == "held-out":
         held_out(names)
+    elif given.what == "plot":
+        plot(given.out)
     else:
         cases = read_cases(given.cases)[0] if given.cases else held_out_cases()
         make = shown_less if given.what == "shown" else variant
