@@ -18,6 +18,14 @@ def counter(start=0, *, step: int = 1):
         def get(self): return count
     return more, Holder
 """,
+        # words right before strings, of which only some are prefixes
+        """
+def grade(text, marks):
+    if text not in'xyz'and marks is not"a"or'b'if text else'c':
+        return f'{text}'if rb"x"in marks else"none"
+    for mark in"abc":
+        yield u'' if text is'r'else R"y"
+""",
         # guards of cases that take everything without them
         """
 def measure(x, y, rest):
