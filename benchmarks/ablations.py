@@ -28,6 +28,7 @@ import numpy as np
 from kelp.cli.model import load
 from kelp.cli.timing import Timings
 from kelp.data.examples.encoding import Condition
+from kelp.evaluation.arms import no_model
 from kelp.evaluation.benchmarks import corpus, programs
 from kelp.evaluation.case import Case, Row, read_cases
 from kelp.evaluation.corrupt import Corruption, break_all
@@ -42,6 +43,7 @@ RUNS = Path("runs/ablations")
 SHIPPED = Path("src/kelp/models/default")
 PROGRAMS = 200
 MAX_RUNS = 64
+NO_MODEL = "none-random"
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "base": {},
     "single-step": {"data": {"steps": [1.0], "examples": 40_000, "folder": "runs/data/single-step"}},
@@ -177,6 +179,8 @@ class NoPointer(ModelPolicy):
 
 
 def shown_less(name: str) -> PolicyFor:
+    if name == NO_MODEL:
+        return no_model()
     policy = load(SHIPPED, Timings())
     if name == "no pointer":
         policy = NoPointer(policy.denoiser, policy.encoder, DecodeConfig(sites=10_000))
@@ -185,6 +189,8 @@ def shown_less(name: str) -> PolicyFor:
 
 
 def variant(name: str) -> PolicyFor:
+    if name == NO_MODEL:
+        return no_model()
     policy = load(model(name), Timings())
     return lambda case: policy
 
@@ -227,7 +233,8 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("scaling.svg"), help="where the plot goes")
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
-    names = given.names or list(VARIANTS if given.what != "shown" else [*WITHOUT, "no pointer"])
+    repaired = [NO_MODEL] * (given.what in ("repairs", "shown"))
+    names = given.names or [*(VARIANTS if given.what != "shown" else [*WITHOUT, "no pointer"]), *repaired]
     if given.what == "train":
         train(names)
     elif given.what == "held-out":
