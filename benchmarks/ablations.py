@@ -136,7 +136,7 @@ def plot(out: Path) -> None:
 
     from kelp.training.config import load_config
 
-    rcParams["svg.hashsalt"] = "kelp"  # the same file from the same figures
+    rcParams |= {"svg.hashsalt": "kelp", "svg.fonttype": "none"}  # the same small file from the same figures
     tokens = load_config(RECIPE).training.tokens_per_batch
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     by_size, by_data = figure.subplots(1, 2, sharey=True)

@@ -1,5 +1,6 @@
 """Proposals of a small model with random weights, against the same probabilities computed the plain way."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from kelp.search.policy import (
     MODEL,
     NEAR_MISS,
     UNDEFINED,
+    Bound,
     DecodeConfig,
     ModelPolicy,
     NoModel,
@@ -158,6 +160,17 @@ def test_the_same_program_gets_the_same_proposals(policy: ModelPolicy, proposals
     list(proposed(policy, LONG, CONDITION))
     assert list(proposed(policy, PROGRAM, CONDITION)) == proposals
     assert next(proposed(policy, PROGRAM, CONDITION)) == proposals[0]
+
+
+def test_nothing_is_likelier_than_a_bound_before_it(policy: ModelPolicy, proposals: list[Proposal]) -> None:
+    found = list(policy.propose(PROGRAM, CONDITION))
+    assert [each for each in found if isinstance(each, Proposal)] == proposals
+    bounds = [each.log_prob for each in found if isinstance(each, Bound)]
+    assert bounds == sorted(bounds, reverse=True) and len(set(bounds)) > 3
+    least = math.inf
+    for each in found:
+        assert each.log_prob <= least + 1e-9
+        least = min(least, each.log_prob)
 
 
 def test_what_is_known_changes_the_order(policy: ModelPolicy, proposals: list[Proposal]) -> None:
