@@ -53,10 +53,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "small": {"model": {"dim": 128, "layers": 4, "heads": 4, "kv_heads": 2, "mlp_dim": 352, "pointer_dim": 64}},
     "large": {"model": {"dim": 384, "layers": 6, "heads": 6, "kv_heads": 3, "mlp_dim": 1056, "pointer_dim": 192}},
 }
-SCALES = {  # millions of parameters, examples there are
-    "small": (1.3, 164_601), "base": (4.1, 164_601), "large": (11.7, 164_601),
-    "data-40k": (4.1, 38_685), "data-10k": (4.1, 9_687),
-}  # fmt: skip
+BY_SIZE, BY_DATA = ("small", "base", "large"), ("data-10k", "data-40k", "base")
 WITHOUT: dict[str, dict[str, Any]] = {
     "everything": {},
     "no intent": {"intent": ""},
@@ -134,21 +131,23 @@ def plot(out: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator
 
-    from kelp.training.config import load_config
+    from kelp.data.examples.shards import Shards
+    from kelp.training.config import load_config, parse_config
 
     rcParams |= {"svg.hashsalt": "kelp", "svg.fonttype": "none"}  # the same small file from the same figures
     tokens = load_config(RECIPE).training.tokens_per_batch
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     by_size, by_data = figure.subplots(1, 2, sharey=True)
-    for name, label in SCALES.items():
+    for name in dict.fromkeys(BY_SIZE + BY_DATA):
         rows = [json.loads(line) for line in (RUNS / name / "metrics.jsonl").read_text().splitlines()]
         steps, losses = zip(*((row["step"], row["valid_loss"]) for row in rows if row["kind"] == "valid"), strict=True)
-        size, data = label
-        compute = [6 * size * 1e6 * tokens * step / 1e12 for step in steps]
-        if name in ("small", "base", "large"):
-            by_size.plot(compute, losses, "o-", label=f"{size} M parameters")
-        if name in ("data-10k", "data-40k", "base"):
-            by_data.plot(steps, losses, "o-", label=f"{data:,} examples")
+        if name in BY_SIZE:
+            size = json.loads((model(name) / "config.json").read_text())["parameters"]
+            compute = [6 * size * tokens * step / 1e12 for step in steps]
+            by_size.plot(compute, losses, "o-", label=f"{size / 1e6:.1f} M parameters")
+        if name in BY_DATA:
+            examples = len(Shards(parse_config(recipe(name)).data.folder).train)
+            by_data.plot(steps, losses, "o-", label=f"{examples:,} examples")
     by_size.set(xscale="log", xlabel="training compute, TFLOP (6 x parameters x tokens)", ylabel="held-out loss, nats")
     by_size.xaxis.set_major_locator(FixedLocator([10, 20, 50, 100, 200, 500]))
     by_size.xaxis.set_major_formatter("{x:.0f}")
