@@ -1,5 +1,8 @@
+import shutil
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +11,13 @@ from hypothesis import strategies as st
 
 from kelp.data import toy
 from kelp.data.examples.batch import INFILL, LONGEST_PREFIX, SUFFIX, masked
-from kelp.data.examples.build import build
+from kelp.data.examples.build import build, example_maker
 from kelp.data.examples.encoding import Condition, Encoder, EncodingConfig, kind_op
 from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample, make_example
 from kelp.data.examples.shards import WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
 from kelp.data.examples.tokenizer import Tokenizer
 from kelp.data.examples.vocabulary import EDIT, END, MASK, STOP, UNTIL
-from kelp.data.record import parse_source
+from kelp.data.record import load, parse_source, save
 from kelp.diffusion.bank import Bank
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import parse
@@ -167,6 +170,18 @@ def test_clean_programs_may_be_written_another_way_that_passes_their_tests(encod
     sources = {r.name: r.source.rstrip("\n").encode() for r in toy.TRAIN}
     assert sum(draw.clean.source != sources[draw.record.name] for draw in draws) >= 3
     assert all(draw.seen is not None and draw.seen.ok for draw in draws)
+
+
+def test_the_functions_of_a_project_may_count_more_often_than_others(shards, tmp_path):
+    source, config = shards
+    folder = Path(shutil.copytree(source.folder, tmp_path / "again"))
+    first, *others = load(folder / "records.parquet")
+    save([replace(first, project="mine"), *others], folder / "records.parquet")
+    with closing(example_maker(config.model_copy(update={"folder": folder, "repeat": {"mine": 30}}), "train")) as maker:
+        drawn = Counter(maker.draw(8 * run).record.name == first.name for run in range(60))
+    assert drawn[True] > 30  # of 60, where otherwise it would be 4
+    with pytest.raises(ValueError, match="repeat"):
+        DataConfig(folder=tmp_path, sources=("toy",), examples=1, repeat={"mine": 0})
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_step(shards):

@@ -163,6 +163,7 @@ def example_maker(config: DataConfig, part: str) -> ExampleMaker:
     encoder = Encoder(Tokenizer.load(config.folder / "tokenizer.json"), config.encoding)
     fragments = Bank.load(config.folder / "bank.json.gz")
     if part == "train":
+        train = [record for record in train for _ in range(config.repeat.get(record.project, 1))]
         return ExampleMaker(train, encoder, fragments, config, config.seed)
     steady = config.model_copy(update={"curriculum": "constant"})  # held-out losses are to be comparable
     return ExampleMaker(valid, encoder, fragments, steady, config.seed + 1_000_000_007)

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from kelp.data.compositions import ORIGIN
 from kelp.data.examples.batch import LONGEST_PREFIX, SUFFIX, Example, Segment
@@ -59,6 +59,7 @@ class DataConfig(Section):
     with_spec: float = Field(default=0.5, ge=0, le=1)  # share of examples from functions that have tests
     compositions: int = Field(default=0, ge=0)  # tries at small random functions with tests
     with_composition: float = Field(default=0.5, ge=0, le=1)  # share of examples with tests that are made from them
+    repeat: dict[str, PositiveInt] = {}  # how many times the functions of a project count, where that is not once
     rewritten: float = Field(default=0.0, ge=0, le=1)  # share of clean programs that are written another way, by rules
     specs: Literal["none", "own", "generated"] = "generated"  # tests: none, those records come with, made by running
     encoding: EncodingConfig = EncodingConfig()
