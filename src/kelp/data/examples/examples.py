@@ -8,6 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import accumulate
 from pathlib import Path
 from typing import Literal, Self
 
@@ -60,6 +61,7 @@ class DataConfig(Section):
     compositions: int = Field(default=0, ge=0)  # tries at small random functions with tests
     with_composition: float = Field(default=0.5, ge=0, le=1)  # share of examples with tests that are made from them
     repeat: dict[str, PositiveInt] = {}  # how many times the functions of a project count, where that is not once
+    by_length: float = Field(default=0.0, ge=0, le=1)  # share of functions drawn in proportion to their length
     rewritten: float = Field(default=0.0, ge=0, le=1)  # share of clean programs that are written another way, by rules
     specs: Literal["none", "own", "generated"] = "generated"  # tests: none, those records come with, made by running
     encoding: EncodingConfig = EncodingConfig()
@@ -126,6 +128,8 @@ class ExampleMaker:
         self.records, self.encoder, self.bank, self.config, self.seed = records, encoder, bank, config, seed
         self.tested = [r for r in records if r.asserts and r.origin != ORIGIN]
         self.compositions = [r for r in records if r.origin == ORIGIN]
+        pools = self.records, self.tested, self.compositions
+        self._lengths = {id(pool): list(accumulate(len(r.source) for r in pool)) for pool in pools}
         self.forward = ForwardConfig(weights=config.kinds)
         runs = bool(self.tested or self.compositions) and config.observation > 0
         self.sandbox = Sandbox(limits=limits, allow_weak=True) if runs else None
@@ -166,7 +170,10 @@ class ExampleMaker:
         if (self.tested or self.compositions) and rng.random() < self.config.with_spec:
             composed = self.compositions and (not self.tested or rng.random() < self.config.with_composition)
             pool = self.compositions if composed else self.tested
-        record = pool[rng.randrange(len(pool))]
+        if self.config.by_length and rng.random() < self.config.by_length:
+            record = rng.choices(pool, cum_weights=self._lengths[id(pool)])[0]
+        else:
+            record = pool[rng.randrange(len(pool))]
         if rng.random() < self.config.rewritten:
             program = parse_source(record.source)
             for _ in range(rng.randint(1, REWRITES)):
