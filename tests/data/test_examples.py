@@ -184,6 +184,19 @@ def test_the_functions_of_a_project_may_count_more_often_than_others(shards, tmp
         DataConfig(folder=tmp_path, sources=("toy",), examples=1, repeat={"mine": 0})
 
 
+def test_functions_may_be_drawn_in_proportion_to_their_length(encoder):
+    sources = {"one": "def one():\n    return 1\n", "ten": "def ten():\n" + "    print(1 + 2)\n" * 16}
+    records = [replace(toy.TRAIN[0], name=name, source=source, asserts=()) for name, source in sources.items()]
+    often = {}
+    for share in (0.0, 1.0):
+        config = DataConfig(folder="nowhere", sources=("toy",), examples=1, by_length=share)
+        maker = ExampleMaker(records, encoder, Bank({}), config, 0)
+        often[share] = Counter(maker.record(run).name for run in range(400))["ten"] / 400
+    assert abs(often[0.0] - 1 / 2) < 0.1
+    lengths = {name: len(source) for name, source in sources.items()}
+    assert abs(often[1.0] - lengths["ten"] / sum(lengths.values())) < 0.1
+
+
 def test_a_batch_is_a_pure_function_of_seed_and_step(shards):
     source, _ = shards
     one = source.batch(5, seed=1, tokens_per_batch=1024)
