@@ -1,13 +1,11 @@
 """pytest files: run by pytest itself, with the program served from memory."""
 
-import sys
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 from kelp.execution import Limits, Observation, Sandbox, Suite
-from kelp.execution.pytest_config import configure
 
 PATIENT = Limits(seconds=60)
 ADD = "def add(a, b):\n    return a + b\n"
@@ -259,61 +257,6 @@ def test_settings_of_pytest_that_decide_what_can_be_imported_are_kept(project: P
     for folder in ("a", "b"):  # two files of one name need the mode
         project.write(f"{folder}/test_calc.py", "from calc import add\ndef test_add():\n    assert add(1, 2) == 3\n")
     assert project.run(ADD, "code/calc.py", "a/test_calc.py", "b/test_calc.py").passed == 2
-
-
-def test_settings_edited_meanwhile_are_read_again(project: Project) -> None:
-    project.write("calc.py", ADD)
-    test = """
-        import warnings
-        from calc import add
-        def test_add(pytestconfig):
-            warnings.warn("old")
-            assert add(1, 2) == pytestconfig.getoption("--sum", 3)
-        """
-    project.write("test_calc.py", test)
-    with project.sandbox("calc.py", "test_calc.py") as sandbox:
-        assert sandbox.run(ADD.encode()).ok
-        project.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
-        assert sandbox.run(ADD.encode()).render().endswith("UserWarning: old")
-        project.write("pytest.ini", "[pytest]\nfilterwarnings =\n    ignore\n")
-        assert sandbox.run(ADD.encode()).ok
-        project.write("conftest.py", "def pytest_addoption(parser):\n    parser.addoption('--sum', default=4)\n")
-        assert sandbox.run(ADD.encode()).render() == "0/1 add(1, 2) got 3 want 4"
-
-
-def test_settings_run_none_of_the_project_outside_a_run(project: Project) -> None:
-    project.write("pytest.ini", "[pytest]\npythonpath = more\nfilterwarnings =\n    error::marked.Marked\n")
-    first = "import os, sys\nsys.marked = getattr(sys, 'marked', os.getpid())\n"
-    project.write("more/marked.py", first + "class Marked(Warning): pass\n")
-    project.write("conftest.py", first)
-    project.write("calc.py", ADD)
-    project.write(
-        "test_calc.py",
-        """
-        import os, sys, warnings
-        from calc import add
-        from marked import Marked
-        def test_add():
-            assert sys.marked == os.getpid()
-            assert add(1, 2) == 3
-        def test_warn():
-            warnings.warn("no", Marked)
-        """,
-    )
-    ran = project.run(ADD, "calc.py", "test_calc.py")
-    assert [(outcome.status, outcome.exception) for outcome in ran.outcomes] == [("pass", None), ("error", "Marked")]
-
-
-def test_pytest_is_configured_once_unless_the_project_adds_options(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    file = str(project.write("test_calc.py", ""))
-    path = list(sys.path)
-    assert configure([file, "-s"], [file]) is not None
-    assert sys.path == path
-    project.write("conftest.py", "def pytest_addoption(parser): pass\n")
-    assert configure([file, "-s"], [file]) is None
 
 
 def test_a_module_loaded_by_its_path_is_the_program_too(project: Project) -> None:

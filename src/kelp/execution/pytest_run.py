@@ -25,7 +25,6 @@ from kelp.execution.asserts import WIDE, names_in
 from kelp.execution.candidate import Candidate, describe, project_root, safe_message, safe_repr
 from kelp.execution.compiled import TESTS
 from kelp.execution.judge import same
-from kelp.execution.pytest_config import Configured, configure, unchanged
 from kelp.execution.report import Report
 from kelp.execution.stage import Stage
 
@@ -38,7 +37,6 @@ _now = time.perf_counter
 SKIPS = (pytest.skip.Exception, unittest.SkipTest)
 RUNS = (vars(unittest.IsolatedAsyncioTestCase)["_callMaybeAsync"],)
 _words: dict[str, tuple[dict[str, tuple[str, str | None]], frozenset[str]]] = {}  # of each test file
-_configured: list[Configured] = []  # what the server has made ready, for one session
 _current: list["_Plugin"] = []  # the one that is running, for what pytest does not hand it to
 
 
@@ -55,12 +53,6 @@ def prepare(files: list[str]) -> None:
     function.repr_failure = lambda item, excinfo, style=None: safe_message(excinfo.value)  # nobody sees more
     _skim_plugins()
     _watch_unittest()
-
-
-def make_ready(files: list[str]) -> None:
-    """In the server, when all is imported: configure pytest for the children."""
-    configured = configure(_arguments(files), files)
-    _configured[:] = [] if configured is None else [configured]
 
 
 def _skim_plugins() -> None:
@@ -250,22 +242,15 @@ def run_pytest(
 
     Where `finish` is given, it is called when the session is over, and nothing of the run is wanted any more.
     """
-    plugin = _Plugin(candidate, report, stage, first=first, finish=finish)
-    _current.append(plugin)
-    configured = unchanged(_configured.pop(), files) if _configured else None
-    if configured is not None:
-        code = configured.main(plugin, max_failures=int(stop_on_failure), collect_only=collect_only)
-    else:
-        more = ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
-        code = pytest.main([*_arguments(files), *more], plugins=[plugin])
-    if plugin.collected is None and not plugin.broken:
-        report.error(f"pytest could not start (exit status {int(code)}); its output says why")
-
-
-def _arguments(files: list[str]) -> list[str]:
     arguments = [*files, "-q", "-s", "--override-ini=addopts=", "--override-ini=required_plugins="]
     arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
-    return arguments + [f"-pno:{name}" for name in _UNUSED.split()]
+    arguments += [f"-pno:{name}" for name in _UNUSED.split()]
+    arguments += ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
+    plugin = _Plugin(candidate, report, stage, first=first, finish=finish)
+    _current.append(plugin)
+    code = pytest.main(arguments, plugins=[plugin])
+    if plugin.collected is None and not plugin.broken:
+        report.error(f"pytest could not start (exit status {int(code)}); its output says why")
 
 
 def _may_skip(item: pytest.Item) -> bool:

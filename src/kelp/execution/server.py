@@ -164,8 +164,6 @@ class Server:
         for name in set(sys.modules) - before:
             if name.partition(".")[0] in hidden:  # run by hand, the project's own would be found first
                 del sys.modules[name]
-        if config["pytest_files"]:
-            importlib.import_module("kelp.execution.pytest_run").make_ready(config["pytest_files"])
 
     def on_disk(self) -> str:
         """The file as it is."""
