@@ -128,6 +128,9 @@ def commented(a, # first
         # trailing
     call(  # none
     )
+    z = [a for a in x  # each
+         if a  # true
+         if b]
     return x  # result
 """,
         # empty lines with blanks, form feeds

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kelp.diffusion.bank import Bank, Fragment, Variant
 from kelp.diffusion.forward import FROM_BANK, IN_CONTEXT, WEIGHTS, ForwardConfig, corrupt, mutate
-from kelp.diffusion.mutations import NEAR_MISS
+from kelp.diffusion.mutations import CANDIDATES
 from kelp.syntax.program import parse, parses
 from kelp.syntax.sites import sites
 
@@ -64,7 +64,7 @@ def test_a_kind_that_finds_no_place_gives_nothing_when_it_is_alone() -> None:
 def test_a_kind_that_finds_no_place_makes_way_for_another() -> None:
     config = ForwardConfig(weights={"slice": 1e6})
     mutation = mutate(PROGRAMS[1], random.Random(0), config, BANK)
-    assert mutation is not None and mutation.kind in NEAR_MISS and mutation.kind != "slice"
+    assert mutation is not None and mutation.kind in CANDIDATES and mutation.kind != "slice"
 
 
 def test_no_kind_takes_over() -> None:
@@ -133,4 +133,4 @@ def test_a_config_that_makes_no_sense_is_refused(settings: dict[str, object], me
 
 
 def test_every_near_miss_kind_has_a_weight() -> None:
-    assert set(NEAR_MISS) | {IN_CONTEXT, FROM_BANK} == set(WEIGHTS)
+    assert set(CANDIDATES) | {IN_CONTEXT, FROM_BANK} == set(WEIGHTS)

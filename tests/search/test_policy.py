@@ -13,7 +13,7 @@ from kelp.data import toy
 from kelp.data.examples.encoding import Condition, Encoder, kind_count, pad
 from kelp.data.examples.tokenizer import Tokenizer
 from kelp.diffusion.forward import WEIGHTS
-from kelp.diffusion.mutations import CANDIDATES, is_valid, near_misses
+from kelp.diffusion.mutations import CANDIDATES, candidates, near_misses
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
 from kelp.search.policy import (
@@ -21,17 +21,19 @@ from kelp.search.policy import (
     LEAST,
     MODEL,
     NEAR_MISS,
+    ODD,
     UNDEFINED,
     Bound,
     DecodeConfig,
     ModelPolicy,
     NoModel,
     Proposal,
-    _near_misses,
 )
 from kelp.search.policy import proposals as proposed
 from kelp.syntax.program import Program, parse
 from kelp.syntax.python import free_names
+from kelp.syntax.python_oddities import oddities
+from kelp.syntax.sites import is_valid
 
 TASK = toy.TASKS[4]  # count_between
 PROGRAM = parse(TASK.source.rstrip("\n").encode())
@@ -126,17 +128,20 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     wrong = wrong + weights
     wrong = wrong - np.logaddexp.reduce(wrong[0, 1:]) + np.log(1 - BLIND)
     plain = wrong[range(len(rows)), rows] + np.where(targets >= 0, each[..., 0], 0).sum(axis=1)
-    near = [state.row_of(edit) for edit in _near_misses(PROGRAM)]
+    near = [state.row_of(edit) for edit in candidates(PROGRAM)]
     share = np.log(BLIND) + weights - np.logaddexp.reduce(weights[near])
     plain = np.logaddexp(plain, share[rows])
-    assert len(scored) > 20
+    odd = {p.edit: ODD * (oddities(p.edit.apply(PROGRAM.source)) - oddities(PROGRAM.source)) for p in proposals}
+    plain += [odd[proposal.edit] for proposal in scored]
+    assert len(scored) > 20 and len(set(odd.values())) > 1
     np.testing.assert_allclose([proposal.log_prob for proposal in scored], plain, rtol=1e-4, atol=1e-4)
 
     for proposal in proposals:
         site = float(wrong[0, state.row_of(proposal.edit)])
         most = np.logaddexp(site, share[state.row_of(proposal.edit)]) if proposal.origin == NEAR_MISS else site
-        assert proposal.log_prob <= most + 1e-4
-        assert proposal.edit.text or proposal.log_prob == pytest.approx(most, abs=1e-4)  # a deletion writes nothing
+        log_prob = proposal.log_prob - odd[proposal.edit]
+        assert log_prob <= most + 1e-4
+        assert proposal.edit.text or log_prob == pytest.approx(most, abs=1e-4)  # a deletion writes nothing
 
 
 def test_edits_that_read_a_name_defined_nowhere_come_late_where_the_names_are_known(
@@ -154,6 +159,23 @@ def test_edits_that_read_a_name_defined_nowhere_come_late_where_the_names_are_kn
         assert lost == pytest.approx(-UNDEFINED if undefined else 0.0, abs=1e-4), result.decode()
         late += undefined
     assert 0 < late < len(found) / 2
+
+
+def test_edits_that_leave_a_program_less_odd_come_earlier(
+    policy: ModelPolicy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = parse(PROGRAM.source.replace(b"    return", b"    rest = 0\n    return"))
+    found = list(policy.propose(program, CONDITION))
+    assert [each.log_prob for each in found] == sorted((each.log_prob for each in found), reverse=True)
+    monkeypatch.setattr("kelp.search.policy.ODD", 0.0)
+    plain = {p.edit: p.log_prob for p in proposed(policy, program, CONDITION)}
+    changes = set()
+    for proposal in found:
+        if isinstance(proposal, Proposal):
+            change = oddities(proposal.edit.apply(program.source)) - oddities(program.source)
+            assert proposal.log_prob == pytest.approx(min(0.0, plain[proposal.edit] + ODD * change), abs=1e-4)
+            changes.add(change)
+    assert {-1, 0, 1} <= changes
 
 
 def test_the_same_program_gets_the_same_proposals(policy: ModelPolicy, proposals: list[Proposal]) -> None:

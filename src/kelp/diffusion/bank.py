@@ -154,7 +154,7 @@ def _row(f: Fragment) -> list[Any]:
 
 def _shelf(rows: list[Any]) -> Shelf:
     fragments, counts, variants = [], [], {}
-    for *row, count, template, others in (row if len(row) == 7 else [*row, False, []] for row in rows):
+    for *row, count, template, others in rows:
         found = replace(_fragment(*row), template=template)
         fragments.append(found)
         counts.append(int(count))

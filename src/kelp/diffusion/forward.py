@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kelp.diffusion.bank import Bank, Fragment, adapted, fragment, slots
-from kelp.diffusion.mutations import CANDIDATES, Mutation, is_valid
+from kelp.diffusion.mutations import CANDIDATES, Mutation
 from kelp.diffusion.shapes import indentation, names_at, put, replace
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
+from kelp.syntax.sites import is_valid
 
 SWAPS = IN_CONTEXT, FROM_BANK = "in-context swap", "bank swap"
 DRAWS = 8  # kinds drawn, and edits drawn of a kind, before giving up

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from kelp.diffusion import expression_kinds as e
 from kelp.diffusion import statement_kinds as s
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import Program, parses
+from kelp.syntax.program import Program
+from kelp.syntax.sites import is_valid
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,24 +59,16 @@ CANDIDATES: dict[str, Callable[[Program], Iterable[Edit]]] = {
 }
 
 
-def is_valid(program: Program, edit: Edit) -> bool:
-    """Does the edit change the program into another valid one?"""
-    result = edit.apply(program.source)
-    return result != program.source and parses(result, program.language)
-
-
-def checked(candidates: Callable[[Program], Iterable[Edit]]) -> Callable[[Program], list[Edit]]:
-    return lambda program: [edit for edit in dict.fromkeys(candidates(program)) if is_valid(program, edit)]
-
-
-NEAR_MISS: dict[str, Callable[[Program], list[Edit]]] = {kind: checked(f) for kind, f in CANDIDATES.items()}
+def candidates(program: Program) -> list[Edit]:
+    """Every near miss of every kind, not yet checked: some may be illegal, and some have one result."""
+    return list(dict.fromkeys(edit for of_kind in CANDIDATES.values() for edit in of_kind(program)))
 
 
 def near_misses(program: Program) -> list[Mutation]:
     """Every near miss of every kind, each resulting source once (under the first kind that gives it)."""
     seen, found = {program.source}, []
-    for kind, candidates in CANDIDATES.items():
-        for edit in candidates(program):
+    for kind, of_kind in CANDIDATES.items():
+        for edit in of_kind(program):
             result = edit.apply(program.source)
             if result not in seen:
                 seen.add(result)

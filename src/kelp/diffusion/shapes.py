@@ -6,7 +6,7 @@ from functools import lru_cache
 from kelp.syntax.edits import Edit
 from kelp.syntax.language import Binding, Families
 from kelp.syntax.program import Program
-from kelp.syntax.sites import elements, tail
+from kelp.syntax.sites import element_span, elements, optional_span, tail
 
 
 @lru_cache(maxsize=16)
@@ -163,20 +163,13 @@ def removals(program: Program, category: str) -> Iterator[tuple[int, Edit]]:
             for i, part in enumerate(parts):
                 if language.near_miss.inert(program, part) or not language.may_drop(program, part):
                     continue
-                if i > 0:
-                    yield part, Edit(tail(program, parts[i - 1]), tail(program, part), b"")
-                elif len(parts) > 1:
-                    yield part, Edit(program.start[part], program.start[parts[1]], b"")
-                else:
-                    yield part, Edit(program.start[part], program.end[part], b"")
+                yield part, Edit(*element_span(program, parts, i), b"")
 
 
 def optional_removals(program: Program, role: str) -> Iterator[Edit]:
     for node in nodes(program, role):
         if program.kind[node] in program.language.optional and program.language.may_drop(program, node):
-            siblings = program.children(program.parent[node])
-            before = max(c for c in siblings if c < node and program.kind[c] not in program.language.comments)
-            yield Edit(program.end[before], program.end[node], b"")
+            yield Edit(*optional_span(program, node), b"")
 
 
 def insert_after(program: Program, statement: int, text: bytes) -> Iterator[Edit]:

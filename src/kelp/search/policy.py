@@ -20,15 +20,17 @@ import numpy as np
 from kelp.data.examples.encoding import Condition, Encoder, State, kind_op, pad
 from kelp.data.examples.vocabulary import EDIT, END, UNTIL
 from kelp.diffusion.forward import WEIGHTS
-from kelp.diffusion.mutations import CANDIDATES, is_valid
+from kelp.diffusion.mutations import CANDIDATES, candidates
 from kelp.search.suffixes import NODES, SuffixTree
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
+from kelp.syntax.sites import is_valid
 
 MODEL, NEAR_MISS = "model", "near-miss"
 BLIND = 0.1  # share of the probability that near misses have among them, whatever the model says
 LEAST = 0.02  # suspicion of a line that no failing test executes
 UNDEFINED = math.log(0.01)  # what it costs to read a name that is defined nowhere: a step on the way, at best
+ODD = -2.0  # what each oddity costs that was not there before, and with its sign turned, each that is gone is worth
 LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that prefixes are padded to: each is compiled for
 
 
@@ -75,12 +77,12 @@ class NoModel:
         self.rng, self.order, self.weights = random.Random(seed), order, weights
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
-        edits = _near_misses(program)
+        edits = candidates(program)
         self.rng.shuffle(edits)
         if self.order == "frequency":
             often: dict[Edit, float] = {}
-            for kind, candidates in CANDIDATES.items():
-                for edit in candidates(program):
+            for kind, of_kind in CANDIDATES.items():
+                for edit in of_kind(program):
                     often[edit] = max(often.get(edit, 0.0), self.weights[kind])
             edits.sort(key=lambda e: -often[e])
         elif self.order == "spectrum":
@@ -88,11 +90,6 @@ class NoModel:
             edits.sort(key=lambda e: -weight(e.start, e.end))
         log_prob = -math.log(max(1, len(edits)))
         return _legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
-
-
-def _near_misses(program: Program) -> list[Edit]:
-    """As `near_misses`, but not yet checked; some may be illegal, and some have one result."""
-    return list(dict.fromkeys(edit for candidates in CANDIDATES.values() for edit in candidates(program)))
 
 
 def _legal(program: Program, found: Iterator[Proposal | Bound]) -> Iterator[Proposal | Bound]:
@@ -109,7 +106,7 @@ def _legal(program: Program, found: Iterator[Proposal | Bound]) -> Iterator[Prop
                 yield proposal
 
 
-class End(NamedTuple):
+class Scored(NamedTuple):
     """A near miss to be scored: the log-probabilities of its site and of its own blind share, its node in the tree."""
 
     edit: Edit
@@ -118,21 +115,27 @@ class End(NamedTuple):
     node: int
 
 
-def _undefined(program: Program, names: frozenset[str] | None) -> Callable[[Edit], bool]:
-    """Does an edit read a name that nothing defines? False where that is not known, as of an illegal edit."""
-    free_names = program.language.free_names
+def _evidence(program: Program, names: frozenset[str] | None) -> tuple[Callable[[Edit], float], float]:
+    """What an edit's result says for or against it, in nats, and the most that it can say for one.
+
+    `names` are those that are known around the program. Nothing is said of an illegal edit.
+    """
+    free_names, oddities = program.language.free_names, program.language.oddities
     try:
         known = None if names is None else names | free_names(program.source)
+        odd = oddities(program.source)
     except (SyntaxError, ValueError):
-        known = None
+        return lambda edit: 0.0, 0.0
 
-    def undefined(edit: Edit) -> bool:
+    def evidence(edit: Edit) -> float:
+        result = edit.apply(program.source)
         try:
-            return known is not None and not free_names(edit.apply(program.source)) <= known
+            undefined = known is not None and not free_names(result) <= known
+            return UNDEFINED * undefined + ODD * (oddities(result) - odd)
         except (SyntaxError, ValueError):
-            return False
+            return 0.0
 
-    return undefined
+    return evidence, -ODD * odd
 
 
 def _line_weights(program: Program, suspicion: tuple[float, ...]) -> Callable[[int, int], float]:
@@ -170,7 +173,8 @@ class ModelPolicy:
     The log-probability of a proposal is that of its site, given that something is still wrong, and of its tokens
     and the end. A near miss has, mixed in, a share of `BLIND`: a model that is sure and wrong costs some
     test runs then, but puts none of them off for good. Both the sites' probabilities and these shares are weighted
-    by how suspicious the tests make the lines of the site, and an edit that reads a name defined nowhere is put back.
+    by how suspicious the tests make the lines of the site. Then a result counts against its edit where it reads a name
+    defined nowhere or is odder than before, and for it where it is less odd.
     """
 
     def __init__(self, denoiser: Any, encoder: Encoder, config: DecodeConfig = DecodeConfig()) -> None:
@@ -190,6 +194,7 @@ class ModelPolicy:
 
     def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         """Best first. No edit is likelier than its site, so unlikely sites wait until it may be their turn."""
+        evidence, most = _evidence(program, condition.names)
         yield Bound(0.0)
         state = self.encoder.state(program, condition)
         of_lines = _line_weights(program, condition.suspicion)
@@ -199,23 +204,23 @@ class ModelPolicy:
         where += math.log(1 - BLIND) - np.logaddexp.reduce(where[1:])
         parts = [*self._to_write(state, where, cache), *self._to_score(state, where, weight, cache)]
         ready: list[tuple[float, int, Proposal, bool]] = []
-        number, undefined = itertools.count(), _undefined(program, condition.names)
+        number = itertools.count()
 
         def pop() -> Iterator[Proposal]:
-            """The likeliest, unless it is found to read a name defined nowhere: then it goes back further behind."""
-            *_, proposal, looked_at = heapq.heappop(ready)
-            if not looked_at and undefined(proposal.edit):
-                proposal = replace(proposal, log_prob=proposal.log_prob + UNDEFINED)
-                heapq.heappush(ready, (-proposal.log_prob, next(number), proposal, True))
+            """The likeliest, once its result was looked at; before that it stands where it could be at most."""
+            at, _, proposal, looked_at = heapq.heappop(ready)
+            if looked_at:
+                yield replace(proposal, log_prob=min(0.0, -at))
             else:
-                yield proposal
+                log_prob = proposal.log_prob + evidence(proposal.edit)
+                heapq.heappush(ready, (-log_prob, next(number), proposal, True))
 
         for bound, make in sorted(parts, key=lambda part: -part[0]):
-            while ready and -ready[0][0] >= bound:
+            while ready and -ready[0][0] >= bound + most:
                 yield from pop()
-            yield Bound(bound)
+            yield Bound(min(0.0, bound + most))
             for proposal in make():
-                heapq.heappush(ready, (-proposal.log_prob, next(number), proposal, False))
+                heapq.heappush(ready, (-proposal.log_prob - most, next(number), proposal, False))
         while ready:
             yield from pop()
 
@@ -261,13 +266,13 @@ class ModelPolicy:
 
     def _to_score(self, state: State, where: np.ndarray, weight: np.ndarray, cache: Any) -> Iterator[Part]:
         """The near misses, those of the likeliest sites first."""
-        edits = [(state.row_of(edit), edit) for edit in _near_misses(state.program)]
+        edits = [(state.row_of(edit), edit) for edit in candidates(state.program)]
         if not edits:
             return
         edits.sort(key=lambda pair: -where[pair[0]])
         shares = weight + math.log(BLIND) - np.logaddexp.reduce(weight[[row for row, _ in edits]])
         most = shares.max()
-        tree, ends = SuffixTree(), list[End]()
+        tree, ends = SuffixTree(), list[Scored]()
         for row, edit in edits:
             suffix = self.encoder.suffix(state, row, self.encoder.written(edit.text))
             length = len(suffix[0])
@@ -277,12 +282,12 @@ class ModelPolicy:
                 continue
             if not tree.fits(length):
                 yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
-                tree, ends = SuffixTree(), list[End]()
-            ends.append(End(edit, where[row], shares[row], tree.add(*suffix)))
+                tree, ends = SuffixTree(), list[Scored]()
+            ends.append(Scored(edit, where[row], shares[row], tree.add(*suffix)))
         if ends:
             yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
 
-    def _score(self, tree: SuffixTree, ends: list[End], cache: Any) -> list[Proposal]:
+    def _score(self, tree: SuffixTree, ends: list[Scored], cache: Any) -> list[Proposal]:
         scores = np.asarray(self._compiled.score(self.denoiser, cache, *tree.arrays()), np.float64)
         return [Proposal(e.edit, float(np.logaddexp(e.share, e.site + scores[e.node])), NEAR_MISS) for e in ends]
 

@@ -89,6 +89,7 @@ class Language:
     docstring: Callable[["Program"], tuple[int, int] | None]  # its span, where the program has one
     compiles: Callable[[bytes], bool]  # the language's own last word on a whole program
     free_names: Callable[[bytes], frozenset[str]]  # that a program reads and neither it nor the language defines
+    oddities: Callable[[bytes], int]  # how much there is in a program that finished ones seldom have
     bound_names: Callable[[bytes], frozenset[str] | None]  # that a file defines for its functions; None: who knows
     lexer: re.Pattern[bytes]  # splits any text into pieces; every node begins and ends at a piece
     default_gap: Callable[[bytes, bytes, bytes, bool], bytes]  # usual space between two pieces, see python.py

@@ -12,6 +12,7 @@ import tree_sitter_python
 
 from kelp.syntax.language import Language, ListRule
 from kelp.syntax.python_near_miss import NEAR_MISS
+from kelp.syntax.python_oddities import oddities
 
 if TYPE_CHECKING:
     from kelp.syntax.program import Program
@@ -342,6 +343,7 @@ PYTHON = Language(
     docstring=docstring,
     compiles=compiles,
     free_names=free_names,
+    oddities=oddities,
     bound_names=bound_names,
     lexer=LEXER,
     default_gap=default_gap,

@@ -1,5 +1,6 @@
 """The one definition of where an edit may go, for mutation, diff, training targets, decoding and search."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -79,12 +80,7 @@ def sites(program: Program) -> tuple[Site, ...]:
                     if rule.element == "statement" and not glue.strip() and b"\n" in glue:
                         add(ends[i - 1], start[part], "replace", "indent")
                 if len(parts) > rule.smallest and language.may_drop(program, part):
-                    if i > 0:
-                        add(ends[i - 1], ends[i], "delete", rule.element)
-                    elif len(parts) > 1:
-                        add(start[part], start[parts[1]], "delete", rule.element)
-                    else:
-                        add(start[part], end[part], "delete", rule.element)
+                    add(*element_span(program, parts, i), "delete", rule.element)
                 add(ends[i], ends[i], "insert", rule.element)
             if not parts and rule.smallest == 0:
                 inside = end[node] - (named[node] and end[node] > start[node])
@@ -92,9 +88,8 @@ def sites(program: Program) -> tuple[Site, ...]:
         if category is None:
             continue
         if kind[node] in optional:
-            before = max(c for c in program.children(above) if c < node and kind[c] not in language.comments)
             if language.may_drop(program, node):
-                add(tail(program, before), tail(program, node), "delete", category)
+                add(*optional_span(program, node), "delete", category)
             add(tail(program, node), tail(program, node), "insert", category)
         place = (kind[above], field[node])
         if place in conditions or place in results:
@@ -105,6 +100,22 @@ def sites(program: Program) -> tuple[Site, ...]:
             add(end[left], end[right], "delete", "condition")
             add(start[left], start[right], "delete", "leading condition")
     return tuple(Site(*key, category) for key, category in found.items())
+
+
+def element_span(program: Program, parts: Sequence[int], i: int) -> tuple[int, int]:
+    """What goes where the i-th element of a list is deleted: with it what separates it from one of its neighbours."""
+    start, end = program.start, program.end
+    if i > 0:
+        return tail(program, parts[i - 1]), tail(program, parts[i])
+    return start[parts[0]], start[parts[1]] if len(parts) > 1 else end[parts[0]]
+
+
+def optional_span(program: Program, node: int) -> tuple[int, int]:
+    """What goes where a node that its parent can do without is deleted."""
+    siblings, comments = program.children(program.parent[node]), program.language.comments
+    before, stop = max(c for c in siblings if c < node and program.kind[c] not in comments), tail(program, node)
+    ends_line = program.source[stop:].lstrip(b" \t\f")[:1] in (b"\n", b"\r", b"")
+    return tail(program, before) if ends_line else program.end[before], stop  # no comment may take in what follows
 
 
 @lru_cache(maxsize=64)

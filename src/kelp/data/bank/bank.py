@@ -21,7 +21,6 @@ from kelp.data.bank.equal import LIMITS, How, Question, verdicts
 from kelp.data.record import DataError, json_lines, load, parse_source
 from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_names
 from kelp.diffusion.expression_kinds import constant
-from kelp.diffusion.mutations import is_valid
 from kelp.diffusion.rewriting.augment import by_form, rewrites
 from kelp.diffusion.rewriting.egraph import Equality
 from kelp.diffusion.rewriting.rules import DIFFERENT, EQUAL
@@ -29,6 +28,7 @@ from kelp.diffusion.rewriting.terms import read, write
 from kelp.execution import Sandbox
 from kelp.syntax.program import Program, parse
 from kelp.syntax.python import PYTHON
+from kelp.syntax.sites import is_valid
 
 # Where a fragment of a category stands while variants of it are made.
 PLACES = {"statement": b"def _():\n    while _:\n        ", "condition": b"def _():\n    assert "}

@@ -19,9 +19,10 @@ from kelp.data.corpus.context import POSTPONED
 from kelp.data.record import Record
 from kelp.data.specs import inputs
 from kelp.data.specs.parameters import STAND_IN, Scope, is_method, parameters
-from kelp.diffusion.mutations import CANDIDATES, is_valid
+from kelp.diffusion.mutations import candidates
 from kelp.execution import CallResult, Limits, Sandbox
 from kelp.syntax.program import parse
+from kelp.syntax.sites import is_valid
 
 LIMITS = Limits(seconds=10, memory_mb=512)  # a cap: what a call may take is processor time, whatever else goes on
 CALL_SECONDS, RUN_SECONDS = 0.03, 1.0  # processor time of one call, and of all calls of one run
@@ -318,7 +319,7 @@ def _mutants(record: Record, rng: random.Random) -> list[str]:
         program = parse(record.source.encode())
     except SyntaxError:  # compiles, but is beyond the grammar
         return []
-    edits = list(dict.fromkeys(edit for candidates in CANDIDATES.values() for edit in candidates(program)))
+    edits = candidates(program)
     rng.shuffle(edits)
     found: dict[str, None] = {}
     for edit in edits:  # checked one by one: of a long function there are hundreds

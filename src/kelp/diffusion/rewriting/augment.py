@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kelp.diffusion.mutations import is_valid
 from kelp.diffusion.rewriting.evidence import PREDICATES, bound, kind_of
 from kelp.diffusion.rewriting.rules import EQUAL, Rule, directed
 from kelp.diffusion.rewriting.terms import TRUTH, Form, Term, bare, read
 from kelp.diffusion.shapes import editable, indentation
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
+from kelp.syntax.sites import is_valid
 
 LETTER = re.compile(rb"[a-zA-Z]")
 WORD = re.compile(rb"[a-z]{2,}")

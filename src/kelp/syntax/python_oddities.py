@@ -1,0 +1,115 @@
+"""What finished Python seldom has and mistakes often leave: a variable that is set and not used, a result that is lost.
+
+That such anomalies in the flow of data point to errors is from Fosdick and Osterweil 1976, "Data Flow Analysis in
+Software Reliability", ACM Computing Surveys 8(3).
+"""
+
+import ast
+from collections.abc import Iterator, Sequence
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+LEAVES = (ast.Return, ast.Raise, ast.Break, ast.Continue)
+POINTLESS = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.BitXor, ast.BitAnd, ast.BitOr)  # of two equal operands
+VALUES = (ast.Compare, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple)
+
+
+def oddities(source: bytes) -> int:
+    """How many there are. Raises SyntaxError."""
+    return sum(_odd(node) + _unreached(node) for node in ast.walk(ast.parse(source)))
+
+
+def _odd(node: ast.AST) -> int:
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return len(_unused(node)) + _loses_result(node)
+        case ast.For(body=body) | ast.AsyncFor(body=body) | ast.While(body=body):
+            return _only_once(body)
+        case ast.If(body=body, orelse=otherwise):
+            return _equal(body, otherwise)
+        case ast.Expr(value=value):  # which nothing uses
+            return isinstance(value, VALUES)
+        case ast.Compare(left=left, comparators=[right]):
+            return _equal([left], [right])
+        case ast.BinOp(left=left, op=op, right=right):
+            return isinstance(op, POINTLESS) and not isinstance(left, ast.Constant) and _equal([left], [right])
+        case ast.BoolOp(values=values):
+            return len({ast.dump(value) for value in values}) < len(values)
+        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Name(id=other)):
+            return name == other
+    return 0
+
+
+def _unused(function: Function) -> set[str]:
+    """Parameters and variables that are read nowhere, or only for their own next value."""
+    own, given = list(_own(function)), function.args
+    bound = {parameter.arg for parameter in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
+    bound |= {node.id for node in own if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound -= {name for node in own if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
+    return {name for name in bound - {"self", "cls", *_read(function, frozenset())} if not name.startswith("_")}
+
+
+def _read(node: ast.AST, setting: frozenset[str]) -> Iterator[str]:
+    """Names that are read, but for those in what sets them."""
+    match node:
+        case ast.Assign(targets=[ast.Name(id=name)]) | ast.AugAssign(target=ast.Name(id=name)):
+            setting |= {name}
+        case ast.Name(id=name, ctx=ast.Load()) if name not in setting:
+            yield name
+    for child in ast.iter_child_nodes(node):
+        yield from _read(child, setting)
+
+
+def _own(function: ast.AST) -> Iterator[ast.AST]:
+    """What is inside of a function, but not what is inside of functions and classes in it."""
+    for child in ast.iter_child_nodes(function):
+        yield child
+        if not isinstance(child, SCOPES):
+            yield from _own(child)
+
+
+def _loses_result(function: Function) -> bool:
+    """Does it return a value, but not wherever it ends? Or give and raise nothing at all?"""
+    own = list(_own(function))
+    if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in own):
+        return False
+    returned = [node for node in own if isinstance(node, ast.Return)]
+    if any(node.value is not None for node in returned):
+        return _goes_on(function.body) or any(node.value is None for node in returned)
+    return not any(isinstance(node, ast.Raise) for node in own)
+
+
+def _goes_on(body: Sequence[ast.stmt]) -> bool:
+    """May what comes after these statements be reached?"""
+    match body[-1] if body else None:
+        case ast.Return() | ast.Raise() | ast.Continue() | ast.Break():
+            return False
+        case ast.If(body=then, orelse=otherwise):
+            return _goes_on(then) or _goes_on(otherwise)
+        case ast.With(body=inside) | ast.AsyncWith(body=inside):
+            return _goes_on(inside)
+        case ast.While(test=ast.Constant(value=value)) if value:
+            return False
+        case ast.Try(body=inside, handlers=handlers, orelse=otherwise, finalbody=final):
+            ends = [otherwise or inside, *(handler.body for handler in handlers)]
+            return any(map(_goes_on, ends)) and (not final or _goes_on(final))
+        case ast.Match(cases=cases):
+            return any(_goes_on(case.body) for case in cases)  # taken to be complete
+    return True
+
+
+def _only_once(body: Sequence[ast.stmt]) -> bool:
+    """Does a loop with this body never come round?"""
+    last = body[-1]
+    again = (node for statement in body for node in ast.walk(statement) if isinstance(node, ast.Continue))
+    return isinstance(last, ast.Return | ast.Raise | ast.Break) and next(again, None) is None
+
+
+def _unreached(node: ast.AST) -> int:
+    """Blocks of a node that go on behind a statement that leaves them."""
+    blocks = [getattr(node, name, None) for name in ("body", "orelse", "finalbody")]
+    return sum(any(isinstance(s, LEAVES) for s in block[:-1]) for block in blocks if isinstance(block, list))
+
+
+def _equal(some: Sequence[ast.AST], others: Sequence[ast.AST]) -> bool:
+    return len(some) == len(others) and all(ast.dump(a) == ast.dump(b) for a, b in zip(some, others))
