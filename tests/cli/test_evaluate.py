@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -282,6 +283,10 @@ def test_the_corpus_is_what_a_data_folder_holds_out(kelp: Kelp, tmp_path: Path) 
     ran = kelp("eval", "corpus", "data", *NONE, "--mutations", "1", "--max-runs", 4, "--limit", 2, "--json")
     assert ran.code == 0, ran.err
     assert ran.json["results"]["none-random"]["all"]["n"] == 2
+    methods = [replace(r, origin="p/file.py", source=f"{r.source}# {i}\n") for i, r in enumerate(records)]
+    save(methods, tmp_path / "data/records.parquet")  # of one name, in one file
+    ran = kelp("eval", "corpus", "data", *NONE, "--mutations", "1", "--max-runs", 4, "--limit", 2, "--json")
+    assert ran.json["results"]["none-random"]["all"]["n"] == 2
     save(records[:1], tmp_path / "data/records.parquet")
     ran = kelp("eval", "corpus", "data", *NONE)
     assert (ran.code, "data holds no project out" in ran.sentence) == (2, True)
@@ -302,6 +307,7 @@ def test_the_corpus_is_what_a_data_folder_holds_out(kelp: Kelp, tmp_path: Path) 
         (("mbpp", "bugs.jsonl"), "The benchmark cannot be read: KeyError: 'task_id'."),
         (("humaneval", "latin.jsonl"), "The benchmark cannot be read: UnicodeDecodeError: "),
         (("corpus", "."), "report.json does not exist."),
+        (("corpus", "hollow"), "hollow holds no corpus: make one with kelp corpus build --out hollow."),
     ],
 )
 def test_each_mistake_has_its_sentence(
@@ -310,6 +316,8 @@ def test_each_mistake_has_its_sentence(
     write(tmp_path, BUG)
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "latin.jsonl").write_bytes(b'{"id": "\xe9"}\n')
+    (tmp_path / "hollow").mkdir()
+    (tmp_path / "hollow/report.json").write_text("{}")
     for name, text in (("toml", b"[area"), ("latin", b'[area]\nintent = "\xe9"\n')):
         (tmp_path / name).mkdir()
         (tmp_path / name / "bugs.toml").write_bytes(text)

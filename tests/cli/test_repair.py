@@ -263,16 +263,14 @@ def test_a_file_that_changed_meanwhile_is_left_as_it_is(
     assert shapes.read_text() == "# changed\n"
 
 
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize("how", ["--diff", "--write", "--json"])
 def test_an_interrupt_hands_out_what_was_found_and_changes_nothing(
-    kelp_here: Kelp, shapes: Path, monkeypatch: pytest.MonkeyPatch, how: str
+    kelp_here: Kelp, shapes: Path, monkeypatch: pytest.MonkeyPatch, how: str, number: int, code: int
 ) -> None:
-    def interrupt(search: Search) -> None:
-        raise KeyboardInterrupt
-
-    meddle(monkeypatch, interrupt)
+    meddle(monkeypatch, lambda search: signal.raise_signal(number))
     ran = kelp_here("repair", "shapes.py", how, *NO_MODEL)
-    assert ran.code == 130
+    assert ran.code == code
     assert ran.err.splitlines()[-1].startswith("Interrupted: area, tests 1/3 -> 3/3 (")
     assert b"+    return width * height\n" in (ran.out if how != "--json" else ran.json["patches"][0]["diff"].encode())
     assert shapes.read_bytes() == BROKEN

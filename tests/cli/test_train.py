@@ -94,6 +94,8 @@ def test_the_whole_configuration_is_printed_as_a_recipe(kelp_here: Kelp, tmp_pat
     [
         (("train", "nowhere.toml"), "nowhere.toml cannot be read: No such file or directory."),
         (("train", "bad.toml"), "bad.toml: unknown key 'stepz' in [training]."),
+        (("train", "fame.toml"), "best = 'toy_fame' in [training] is no metric: give valid_ with one of loss, "),
+        (("train", "loss.toml"), "best = 'valid_los' in [training] is no metric: give valid_ with one of loss, "),
         (("export", "nowhere", "--out", "m"), "nowhere is no folder: give that of a training run, or of one of its"),
         (("export", ".", "--out", "m"), "checkpoints holds no checkpoints: give the folder of a training run."),
     ],
@@ -102,6 +104,8 @@ def test_each_mistake_has_its_sentence(
     kelp_here: Kelp, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     (tmp_path / "bad.toml").write_text(RECIPE + "stepz = 3\n")
+    (tmp_path / "fame.toml").write_text(RECIPE + 'best = "toy_fame"\n')
+    (tmp_path / "loss.toml").write_text(RECIPE + 'best = "valid_los"\n')
     ran = kelp_here(*arguments)
     assert (ran.code, ran.out) == (2, b"")
     assert ran.sentence.startswith(sentence)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -388,3 +388,10 @@ def test_a_suite_with_a_command_has_nothing_else(tmp_path: Path) -> None:
         Suite(command=("true",), asserts=("True",))
     with pytest.raises(ValueError, match="module"):
         Sandbox(Suite(command=("true",)))
+
+
+def test_a_command_at_its_limit_of_processor_time_is_a_timeout(world: World) -> None:
+    suite = Suite(command=(sys.executable, "-c", "while True: pass"))
+    with Sandbox(suite, module=world.project / "it.py", limits=replace(LIMITS, cpu_seconds=0.3)) as sandbox:
+        [outcome] = sandbox.run(WRONG.encode()).outcomes
+    assert outcome.status == "timeout" and "0.3 s of processor time" in (outcome.message or "")

@@ -259,6 +259,49 @@ def test_settings_of_pytest_that_decide_what_can_be_imported_are_kept(project: P
     assert project.run(ADD, "code/calc.py", "a/test_calc.py", "b/test_calc.py").passed == 2
 
 
+def test_settings_edited_meanwhile_are_read_again(project: Project) -> None:
+    project.write("calc.py", ADD)
+    test = """
+        import warnings
+        from calc import add
+        def test_add(pytestconfig):
+            warnings.warn("old")
+            assert add(1, 2) == pytestconfig.getoption("--sum", 3)
+        """
+    project.write("test_calc.py", test)
+    with project.sandbox("calc.py", "test_calc.py") as sandbox:
+        assert sandbox.run(ADD.encode()).ok
+        project.write("pytest.ini", "[pytest]\nfilterwarnings = error\n")
+        assert sandbox.run(ADD.encode()).render().endswith("UserWarning: old")
+        project.write("pytest.ini", "[pytest]\nfilterwarnings =\n    ignore\n")
+        assert sandbox.run(ADD.encode()).ok
+        project.write("conftest.py", "def pytest_addoption(parser):\n    parser.addoption('--sum', default=4)\n")
+        assert sandbox.run(ADD.encode()).render() == "0/1 add(1, 2) got 3 want 4"
+
+
+def test_settings_run_none_of_the_project_outside_a_run(project: Project) -> None:
+    project.write("pytest.ini", "[pytest]\npythonpath = more\nfilterwarnings =\n    error::marked.Marked\n")
+    first = "import os, sys\nsys.marked = getattr(sys, 'marked', os.getpid())\n"
+    project.write("more/marked.py", first + "class Marked(Warning): pass\n")
+    project.write("conftest.py", first)
+    project.write("calc.py", ADD)
+    project.write(
+        "test_calc.py",
+        """
+        import os, sys, warnings
+        from calc import add
+        from marked import Marked
+        def test_add():
+            assert sys.marked == os.getpid()
+            assert add(1, 2) == 3
+        def test_warn():
+            warnings.warn("no", Marked)
+        """,
+    )
+    ran = project.run(ADD, "calc.py", "test_calc.py")
+    assert [(outcome.status, outcome.exception) for outcome in ran.outcomes] == [("pass", None), ("error", "Marked")]
+
+
 def test_a_module_loaded_by_its_path_is_the_program_too(project: Project) -> None:
     project.write("my-calc.py", "def add(a, b):\n    return 0\n")
     project.write(
@@ -330,6 +373,15 @@ def test_a_project_file_named_like_a_library_is_what_its_tests_import(project: P
     with project.sandbox("fractions.py", "test_it.py") as sandbox:
         assert sandbox.run(ADD.encode()).ok
         assert not sandbox.run(ADD.replace("+", "*").encode()).ok
+
+
+def test_a_folder_named_like_kelp_changes_nothing(project: Project) -> None:
+    project.write("kelp/notes.txt", "")
+    project.write("calc.py", ADD)
+    project.write("test_calc.py", "from calc import add\ndef test_add():\n    assert add(1, 2) == 3\n")
+    with project.sandbox("calc.py", "test_calc.py") as sandbox:
+        assert sandbox.run(ADD.encode()).ok
+        assert sandbox.run(ADD.replace("+", "-").encode()).render() == "0/1 add(1, 2) got -1 want 3"
 
 
 def test_a_program_cannot_skip_its_tests(project: Project) -> None:

@@ -30,6 +30,16 @@ GOOD = (("a - b", "a + b", -3.0), ("* 3", "* 2", -3.0))
 BAD = (("total = a", "total = b", -1.0), ("(a, b)", "(b, a)", -1.5), ("return total", "return a", -2.0))
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_budget_that_allows_no_run_at_all_binds(strategy: str) -> None:
+    with Sandbox() as sandbox:
+        clock = iter([0.0, 2.0, 3.0]).__next__
+        search = Search(TASK, Swaps(*GOOD), Recorder(sandbox), Budget(seconds=1.0), clock=clock)
+        result = run(search, strategy)
+    assert (result.stopped, result.runs, result.patches) == ("out of time", 0, ())
+    assert result.closest is result.start and result.start.source == BROKEN
+
+
 class Swaps:
     """Proposes to swap texts for others, wherever they stand; keeps what it was shown."""
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from kelp.data.corpus.sources import expand
 from kelp.training.config import (
     PRESETS,
     ConfigError,
@@ -78,6 +79,12 @@ def test_sizes_that_do_not_go_together_are_a_config_error():
 def test_every_recipe_loads_and_begins_with_its_command(path):
     load_config(path)
     assert path.read_text().startswith(f"# kelp train {path}")
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_the_sources_of_every_recipe_are_of_kinds_that_there_are(path):
+    for source in load_config(path).data.sources:
+        assert source.startswith("corpus:") or expand(source) == [source]
 
 
 def test_there_are_recipes():

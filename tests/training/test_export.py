@@ -96,6 +96,16 @@ def test_an_unknown_format_and_a_configuration_of_another_model_are_refused(fold
         load_model(folder)
 
 
+def test_what_else_a_model_folder_holds_is_kept(folder, tokenizer):
+    (folder / "README.md").write_text("The card.")
+    (folder / "more").mkdir()
+    (folder / "more/notes.txt").write_text("Notes.")
+    (folder / "config.json").write_text("{}")
+    save_model(folder, Denoiser.init(SHAPE, key=jax.random.key(3)), SHAPE, tokenizer=tokenizer)
+    assert (folder / "README.md").read_text() == "The card." and (folder / "more/notes.txt").exists()
+    load_model(folder)
+
+
 def test_a_folder_that_holds_something_else_is_not_overwritten(tmp_path, tokenizer):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("")

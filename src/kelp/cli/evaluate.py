@@ -266,6 +266,7 @@ def _broken(
     load: Callable[[], Any], broken: list[Broken], trials: int, request: Request, advance: Callable[[], object]
 ) -> "tuple[list[Case], list[str]]":
     """Cases made of correct programs. Raises Problem."""
+    from kelp.data.record import DataError
     from kelp.diffusion.bank import Bank
     from kelp.evaluation.benchmarks import programs
     from kelp.evaluation.corrupt import Corruption, bank_of, break_all
@@ -276,6 +277,8 @@ def _broken(
         raise Problem(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
     except ConnectionError as error:
         raise Problem(f"The benchmark cannot be fetched by name ({error}): give the file.") from None
+    except DataError as error:
+        raise Problem(f"{str(error).rstrip('.')}.") from None
     except (ValueError, KeyError, TypeError) as error:  # JSON and compression too
         raise Problem(f"The benchmark cannot be read: {type(error).__name__}: {error}.") from None
     bank = bank_of(clean) if Broken.swap in broken else Bank({})  # of all, so that a limit changes no case

@@ -75,9 +75,19 @@ def main() -> None:
     """Run the command line. What a person can put right ends in one sentence and status 2, a bug of ours in 70."""
     if sys.argv[1:2] == ["train"]:
         _with_huge_pages()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # as an exception, so that all is cleaned up
+    terminated = False
+
+    def terminate(*_: object) -> None:  # as Ctrl-C, so that all is cleaned up and what was found is handed out
+        nonlocal terminated
+        terminated = True
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, terminate)
+    code: int | str | None
     try:
-        app(prog_name="kelp")
+        code = app(prog_name="kelp", standalone_mode=True)
+    except SystemExit as ended:
+        code = ended.code
     except Problem as problem:
         code = _end(str(problem), 2)
     except KeyboardInterrupt:
@@ -87,7 +97,7 @@ def main() -> None:
     except Exception:
         traceback.print_exc()
         code = _end("This is a bug in Kelp, not in your program.", 70)
-    sys.exit(code)
+    sys.exit(143 if terminated and code == 130 else code)
 
 
 def _end(sentence: str, code: int) -> int:

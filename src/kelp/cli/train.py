@@ -54,6 +54,7 @@ def train(
         print(render_config(settings), end="")
         return
 
+    _check_best(settings.training.best)
     from kelp.data.examples.build import build
 
     try:
@@ -81,7 +82,7 @@ def train(
     if outcome.reason == "done":
         print(f"Next: kelp export {folder} --out my-model")
     else:
-        print(f"Next: kelp train {config} --resume")
+        print(f"Next: kelp train {config}{f' --out {out}' if out else ''} --resume")
     raise typer.Exit(130 if outcome.reason == "interrupted" else 0)
 
 
@@ -116,10 +117,23 @@ def export(
     print(f"{out}: step {step} of {run}, as {dtype.value}")
 
 
+def _check_best(best: str) -> None:
+    """Before hours of work: is there such a metric? Raises Problem."""
+    from kelp.evaluation.probe import METRICS
+    from kelp.model import denoiser
+
+    kind, _, metric = best.partition("_")
+    known = {"valid": denoiser.METRICS, "toy": METRICS, "corpus": METRICS}
+    if metric not in known.get(kind, ()):
+        repairs = f"toy_ or corpus_ with one of {', '.join(METRICS)}"
+        losses = f"valid_ with one of {', '.join(denoiser.METRICS)}"
+        raise Problem(f"best = {best!r} in [training] is no metric: give {losses}; or {repairs}.")
+
+
 def _evaluate(settings: "Config") -> "Evaluate | None":
     """What is measured besides the held-out loss: repairs, where they pick the best checkpoint."""
     name = settings.training.best.partition("_")[0]
-    if name not in ("toy", "corpus"):
+    if name == "valid":
         return None
     from kelp.data.examples.encoding import Encoder
     from kelp.data.examples.tokenizer import Tokenizer

@@ -4,6 +4,7 @@ Each loader gives the fields of `Case`, one program at a time; `programs` makes 
 """
 
 import ast
+import hashlib
 import re
 from collections.abc import Iterator
 from importlib import import_module, resources
@@ -124,7 +125,7 @@ def _is_literal(text: str) -> bool:
 def corpus(folder: Path) -> Programs:
     """The functions that a corpus or data folder holds out, whole projects of them, with their asserts.
 
-    All but the last assert are visible, all are hidden. Raises OSError, and ValueError where nothing is held out.
+    All but the last assert are visible, all are hidden. Raises DataError, and ValueError where nothing is held out.
     """
     records = folder / "records.parquet"  # of a folder of training data; else it is a corpus
     train, held_out = split(load(records if records.exists() else folder))
@@ -132,8 +133,9 @@ def corpus(folder: Path) -> Programs:
         raise ValueError(f"{folder} holds no project out, so there is nothing to measure on")
     for record in held_out:
         if len(record.asserts) > 1 and record.context is not None:
+            digest = hashlib.sha256(record.source.encode()).hexdigest()[:8]  # methods of one file may share a name
             yield {
-                "id": f"{record.origin}:{record.name}",
+                "id": f"{record.origin}:{record.name}:{digest}",
                 "source": record.source,
                 "function": record.name,
                 "intent": record.intent,

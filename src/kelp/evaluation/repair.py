@@ -123,7 +123,7 @@ def judge(
 def _share_passed(best: Node, start: Node) -> float:
     """Of the tests that there are; a program that cannot be imported may not say how many that is."""
     seen = [node.observation for node in (best, start) if node.observation is not None]
-    return (seen[0].passed if seen else 0) / max(1, *(observation.total for observation in seen))
+    return (seen[0].passed if seen else 0) / max([1, *(observation.total for observation in seen)])
 
 
 def _step(node: Node) -> Step:

@@ -96,13 +96,6 @@ class Candidate:
             line = exception.lineno
         return line
 
-    def raised(self, exception: BaseException) -> bool:
-        """Whether the exception came from the program's own code and not from the test's."""
-        traceback, innermost = exception.__traceback__, None
-        while traceback is not None:
-            innermost, traceback = traceback.tb_frame.f_code.co_filename, traceback.tb_next
-        return innermost == self.filename
-
     def trace(self) -> None:
         """From now on, add the program's lines that are executed to whatever `recording` says."""
         if sys.version_info >= (3, 12):

@@ -22,6 +22,7 @@ from kelp.execution import protection
 from kelp.execution.candidate import holds_home, project_root
 from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome
 from kelp.execution.project_copy import ProjectCopy
+from kelp.execution.wire import as_text, function_of, timed_out
 
 PLUGIN = str(Path(__file__).with_name("plugin"))
 _ASK = (  # of an interpreter: what it imports from, where the user's own packages are, and itself
@@ -254,9 +255,9 @@ def observe(
                 name = str(event["name"])
                 outcomes[name] = _outcome(event, frozenset(begun.pop(name, ())), name in before["ran"])
             case "error" if error is None:
-                error = _text(event["sentence"])
+                error = as_text(event["sentence"])
                 line = None if event["line"] is None else int(event["line"])
-    timeout = reply["ended"] == "deadline" or reply["status"] == -signal.SIGXCPU
+    timeout = timed_out(reply)
     for name, lines in begun.items():
         if timeout:
             outcomes[name] = TestOutcome(name, "timeout", message=f"the command {how}", lines=frozenset(lines))
@@ -264,10 +265,10 @@ def observe(
             outcomes[name] = TestOutcome(
                 name, "error", exception="ProcessDied", message=f"the command {how}", lines=frozenset(lines)
             )
-    functions = {_function(name) for name in outcomes}
+    functions = {function_of(name) for name in outcomes}
     # Of the file as it is, not those with other parameters: they may be the program's.
     missing = {name for name in expected if name not in outcomes}
-    missing -= {name for name in missing if name in before["tests"] and _function(name) in functions}
+    missing -= {name for name in missing if name in before["tests"] and function_of(name) in functions}
     finished = any(event["event"] == "finished" for event in events)
     if error is None and not begun:
         if not finished or (reply["ended"] != "exit"):
@@ -281,10 +282,10 @@ def observe(
 
 
 def _outcome(event: Mapping[str, Any], lines: frozenset[int], ran_before: bool) -> TestOutcome:
-    status, message = event["status"], _text(event.get("message"))
+    status, message = event["status"], as_text(event.get("message"))
     if status == "skip" and ran_before:
         status, message = "error", NEWLY_SKIPPED
-    texts = {name: _text(event.get(name)) for name in ("call", "got", "expected", "exception")}
+    texts = {name: as_text(event.get(name)) for name in ("call", "got", "expected", "exception")}
     line = None if event.get("line") is None else int(event["line"])
     return TestOutcome(
         str(event["name"]), status, float(event["seconds"]), message=message, line=line, lines=lines, **texts
@@ -296,7 +297,7 @@ def _plain(reply: Mapping[str, Any], name: str, module: str, how: str) -> TestOu
     seconds, lines = float(reply["seconds"]), _lines_named(reply["output"], module)
     if reply["ended"] == "exit" and reply["status"] == 0:
         return TestOutcome(name, "pass", seconds)
-    if reply["ended"] == "deadline" or reply["status"] == -signal.SIGXCPU:
+    if timed_out(reply):
         return TestOutcome(name, "timeout", seconds, message=f"the command {how}", lines=frozenset(lines))
     said = [text for text in reply["output"].splitlines() if text.strip()]
     message = f"the command {how}" + (f": {said[-1].strip()[:200]}" if said else "")
@@ -309,12 +310,3 @@ def _lines_named(output: str, module: str) -> list[int]:
     """The lines of the program that tracebacks in the output name."""
     name = re.escape(os.path.basename(module))
     return [int(number) for number in re.findall(rf'(?m)(?:^|[\s"/]){name}(?:", line |:)(\d+)', output)]
-
-
-def _text(value: object) -> str | None:
-    """As text that can be encoded: what a program makes may hold lone surrogates."""
-    return None if value is None else str(value).encode("utf-8", "replace").decode()
-
-
-def _function(test: str) -> str:
-    return test.partition("[")[0]

@@ -20,7 +20,7 @@ from kelp.execution import command
 from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome
 from kelp.execution.protection import missing, weakness
 from kelp.execution.suite import Limits, Suite, as_tests
-from kelp.execution.wire import receive, remove_folder, send
+from kelp.execution.wire import as_text, function_of, receive, remove_folder, send, timed_out
 
 _GRACE = 30.0  # seconds beyond a run's own limit after which the server itself is given up
 _START = 60.0  # seconds that a server may take to import what the tests need
@@ -189,11 +189,11 @@ class Sandbox:
                 begun = True
             elif event.get("event") == "call" and len(results) < len(calls):
                 begun = False
-                text, exception = _text(event.get("repr")), _text(event.get("exception"))
+                text, exception = as_text(event.get("repr")), as_text(event.get("exception"))
                 results.append(CallResult(calls[len(results)], text, exception, event.get("round_trips") is True))
         rest = calls[len(results) :]
         if begun and rest:
-            results.append(CallResult(rest[0], exception="Timeout" if _timed_out(reply) else "ProcessDied"))
+            results.append(CallResult(rest[0], exception="Timeout" if timed_out(reply) else "ProcessDied"))
             rest = rest[1:]
         missing = "NotRun" if results else "NotLoaded"
         return results + [CallResult(call, exception=missing) for call in rest]
@@ -339,29 +339,16 @@ def _stop(process: subprocess.Popen[bytes], connection: socket.socket, folder: s
     remove_folder(folder)  # mostly, the launcher has done it
 
 
-def _text(value: object) -> str | None:
-    """As text that can be encoded: what a program makes may hold lone surrogates."""
-    return None if value is None else str(value).encode("utf-8", "replace").decode()
-
-
-def _function(test: str) -> str:
-    return test.partition("[")[0]
-
-
 def _judged(reply: dict[str, Any], status: str) -> set[str]:
     """The tests of which the judge said so."""
     verdicts = [event for event in reply["events"] if event["event"] == "verdict"]
     return {str(verdict["name"]) for verdict in verdicts if verdict["status"] == status}
 
 
-def _timed_out(reply: dict[str, Any]) -> bool:
-    return reply["ended"] in ("deadline", "cpu") or reply["status"] == -signal.SIGXCPU
-
-
 def _how(reply: dict[str, Any], request: dict[str, Any]) -> str:
     if reply["ended"] == "cpu":
         return f"was killed at its limit of {request['cpu_seconds']:g} s of processor time"
-    if _timed_out(reply):
+    if timed_out(reply):
         return f"was killed at its limit of {request['seconds']:g} s"
     if reply["ended"] in _TOO_MUCH:
         return f"was killed for {_TOO_MUCH[reply['ended']]}"
@@ -385,7 +372,7 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
     for event in reply["events"]:
         kind = event.get("event")
         if kind == "begin":
-            begun, lines = (str(event["name"]), _text(event["call"])), set()
+            begun, lines = (str(event["name"]), as_text(event["call"])), set()
         elif kind == "line":
             lines.add(int(event["line"]))
         elif kind == "outcome":
@@ -403,22 +390,22 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
                     name=name,
                     status=status,
                     seconds=float(event["seconds"]),
-                    call=_text(event.get("call")),
-                    got=_text(event.get("got")),
-                    expected=_text(event.get("expected")),
-                    exception=_text(event.get("exception")),
-                    message=_text(event.get("message")),
+                    call=as_text(event.get("call")),
+                    got=as_text(event.get("got")),
+                    expected=as_text(event.get("expected")),
+                    exception=as_text(event.get("exception")),
+                    message=as_text(event.get("message")),
                     line=None if event.get("line") is None else int(event["line"]),
                     lines=frozenset(lines),
                 )
             )
         elif kind == "error" and error is None:
-            error = _text(event["sentence"])
+            error = as_text(event["sentence"])
             error_line = None if event["line"] is None else int(event["line"])
     if begun is not None:
         name, call = begun
         message = f"the process {how}"
-        if _timed_out(reply):
+        if timed_out(reply):
             outcomes.append(TestOutcome(name, "timeout", call=call, message=message, lines=frozenset(lines)))
         else:
             message = "it ended the whole test session" if reply["ended"] == "done" else message
@@ -430,7 +417,7 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
         error = "no tests were found"
     missing = tests - Counter(outcome.name for outcome in outcomes)
     # A test function that the file as it is has, but not with these parameters: they may be the program's.
-    gone = {_function(name) for name in reply["expected"]} - {_function(outcome.name) for outcome in outcomes}
+    gone = {function_of(name) for name in reply["expected"]} - {function_of(outcome.name) for outcome in outcomes}
     return Observation(
         outcomes=tuple(outcomes),
         error=error,

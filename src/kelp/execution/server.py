@@ -160,7 +160,7 @@ class Server:
             with contextlib.suppress(BaseException):
                 importlib.import_module(name)
         folders = [os.path.dirname(file) for file in config["pytest_files"]]
-        hidden = _names_in([*folders, package_root(module)] if module else folders)
+        hidden = _names_in([*folders, package_root(module)] if module else folders) - {"kelp"}  # which is us
         for name in set(sys.modules) - before:
             if name.partition(".")[0] in hidden:  # run by hand, the project's own would be found first
                 del sys.modules[name]

@@ -4,8 +4,10 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import socket
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -29,6 +31,21 @@ def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
             return None
         data += part
     return bytes(data)
+
+
+def timed_out(reply: Mapping[str, Any]) -> bool:
+    """Did the run that a reply is about end at its limit of seconds, or of those of the processor?"""
+    return reply["ended"] in ("deadline", "cpu") or reply["status"] == -signal.SIGXCPU
+
+
+def as_text(value: object) -> str | None:
+    """As text that can be encoded: what a program makes may hold lone surrogates."""
+    return None if value is None else str(value).encode("utf-8", "replace").decode()
+
+
+def function_of(test: str) -> str:
+    """The name of a test without its parameters."""
+    return test.partition("[")[0]
 
 
 def empty_folder(folder: str) -> None:

@@ -23,7 +23,7 @@ class Decoded(NamedTuple):
     """Replacements of K sites, M beams each, best first; the log-probabilities of an unfinished one are -inf.
 
     `log_probs` is what the search sorts by: renormalised at every step over the allowed tokens.
-    `model_log_probs` is the same under the unconstrained distribution, as `Denoiser.score` gives it.
+    `model_log_probs` is the same under the unconstrained distribution, as the training loss sees it.
     Both include the end token.
     """
 

@@ -17,6 +17,16 @@ from kelp.model.decoding import Decoded
 from kelp.model.pointer import SitePointer, site_loss
 from kelp.model.transformer import KVCache, ModelConfig, Transformer
 
+METRICS = (  # of the loss
+    "loss",
+    "site_loss",
+    "replacement_loss",
+    "infill_loss",
+    "site_accuracy",
+    "replacement_accuracy",  # tokens
+    "replacement_exact",  # whole edits
+)
+
 
 class Batch(Protocol):
     """What the loss needs of a batch of B examples."""
@@ -136,16 +146,16 @@ def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, 
     same = segment[:, :, None] == segment[:, None, :]
     whole = last & ~(same & (wanted & ~right)[:, None, :]).any(axis=-1)
     chosen = jnp.take_along_axis(batch.site_target, log_probs.argmax(axis=-1, keepdims=True), axis=-1)
-    metrics = {
-        "loss": total,
-        "site_loss": where,
-        "replacement_loss": what,
-        "infill_loss": infill,
-        "site_accuracy": (chosen[:, 0] & real).sum() / examples,
-        "replacement_accuracy": right.sum() / tokens,
-        "replacement_exact": whole.sum() / jnp.maximum(last.sum(), 1),
-    }
-    return total, metrics
+    figures = (
+        total,
+        where,
+        what,
+        infill,
+        (chosen[:, 0] & real).sum() / examples,
+        right.sum() / tokens,
+        whole.sum() / jnp.maximum(last.sum(), 1),
+    )
+    return total, dict(zip(METRICS, figures, strict=True))
 
 
 def _token_losses(logits: Float[Array, "B T V"], targets: Int[Array, "B T"]) -> Float[Array, "B T"]:

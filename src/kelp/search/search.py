@@ -56,7 +56,7 @@ class Result:
 
     start: Node
     patches: tuple[Node, ...]
-    tried: tuple[Node, ...]  # every node that was run, in order, the start first
+    tried: tuple[Node, ...]  # every node that was run, in order; the start first, be it run or not
     runs: int
     seconds: float
     states: int  # states on the way ...
@@ -111,7 +111,7 @@ class Search:
 
     def start(self, observation: Observation | None = None) -> Node:
         """The unchanged file; given its observation, it is not run again. Raises Stop."""
-        node = Node(next(self.ids), None, 0, self.task.source, None, "", 0.0, "start")
+        node = self.first = Node(next(self.ids), None, 0, self.task.source, None, "", 0.0, "start")
         if observation is not None:
             self.seen.add(node.source)
             return self._record(node, observation)
@@ -174,11 +174,11 @@ class Search:
         return {} if first is None or first.error is not None else suspicion(first)
 
     def test(self, node: Node) -> Node | None:
-        """Run the tests on a node: the node with its observation, or None where it is a program seen before."""
+        """Run the tests on a node: the node with its observation, or None where `begin` does not."""
         return self.end() if self.begin(node) else None
 
     def begin(self, node: Node) -> bool:
-        """Start to run the tests on a node, in the background; False where it is a program seen before. Raises Stop.
+        """Start to run the tests on a node, in the background; False where it was seen or is no program. Raises Stop.
 
         One run goes on at a time: `end` waits for it.
         """
@@ -266,9 +266,11 @@ class Search:
         if self.running is not None and stopped != "interrupted":
             with suppress(Stop):
                 self.end()
+        self.background.shutdown(wait=False)
         patches = ranked(self.patches, {} if stopped == "interrupted" else self._answers())
+        tried = self.tried or [self.first]  # where no run fitted into the budget
         return Result(
-            self.tried[0], tuple(patches), tuple(self.tried), self.runs, self.clock() - self.began,
+            tried[0], tuple(patches), tuple(tried), self.runs, self.clock() - self.began,
             self.states, self.valid_states, stopped,
         )  # fmt: skip
 

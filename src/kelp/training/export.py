@@ -70,7 +70,9 @@ def save_model(
     dtype: Literal["float32", "bfloat16"] = "float32",
     origin: dict[str, Any] | None = None,
 ) -> None:
-    """Write a model folder in one rename; an older model there is replaced. `origin` goes into config.json.
+    """Write a model folder beside its place and put it there whole. `origin` goes into config.json.
+
+    Of an older model there what else the folder holds is kept, such as its card.
 
     Weights are stored as `dtype` under their readable names. Raises ModelError.
     """
@@ -98,6 +100,9 @@ def save_model(
         (new / "config.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
         shutil.copyfile(tokenizer, new / "tokenizer.json")
         if out.exists():
+            for kept in out.iterdir():
+                if not (new / kept.name).exists():
+                    (shutil.copytree if kept.is_dir() else shutil.copy2)(kept, new / kept.name)
             os.replace(out, old)
         os.replace(new, out)
 

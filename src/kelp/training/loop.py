@@ -231,9 +231,12 @@ def mean(window: Window) -> dict[str, float]:
 
 def score(metrics: dict[str, float], best: str) -> float:
     """The metric that picks the best checkpoint, turned so that more is better: of losses, runs and seconds less is."""
+    less = best.endswith(("loss", "runs", "seconds"))
+    if best not in metrics and less and metrics and not best.startswith("valid_"):
+        return -math.inf  # nothing was repaired, so there is no median of it
     if best not in metrics:
         raise TrainingError(f"best = {best!r} in [training] is none of the metrics: {', '.join(metrics) or 'none'}.")
-    return -metrics[best] if best.endswith(("loss", "runs", "seconds")) else metrics[best]
+    return -metrics[best] if less else metrics[best]
 
 
 def _check_same_run(saved: dict[str, Any], config: Config) -> None:

@@ -228,7 +228,7 @@ class Library:
 
 @lru_cache(maxsize=20_000)
 def free_names(source: str) -> frozenset[str]:
-    """Names the source reads that neither it nor the builtins define. Raises SyntaxError."""
+    """Names that are read as globals, those that the source itself defines too, but no builtins. Raises SyntaxError."""
     free = set()
     tables = [symtable.symtable(source, "<function>", "exec")]
     while tables:

@@ -166,7 +166,7 @@ def _file_name(unit: str) -> str:
 @contextmanager
 def _workers(engine: Engine, jobs: int) -> Iterator[Callable[[Any, Sequence[Any]], Iterator[Any]]]:
     """A map over processes of this machine, or of a Ray cluster: that of `RAY_ADDRESS`, else a local one."""
-    if engine == "local" and jobs <= 1:
+    if jobs < 1 or (engine == "local" and jobs == 1):  # nothing is left to do, or by one process
         yield lambda function, items: map(function, items)
         return
     pools: Any = multiprocessing.get_context("spawn")

@@ -122,7 +122,7 @@ def directory(path: Path) -> Found:
 
 
 def quine(path: Path) -> Found:
-    """Every .py file that git tracks below a folder: Kelp's own code, by default."""
+    """Every .py file that git tracks below a folder."""
     command = ["git", "-C", str(path), "ls-files", "-z", "--", "*.py"]
     listed = subprocess.run(command, capture_output=True, text=True, errors="surrogateescape")
     if listed.returncode:
