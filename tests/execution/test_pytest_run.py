@@ -384,6 +384,26 @@ def test_a_folder_named_like_kelp_changes_nothing(project: Project) -> None:
         assert sandbox.run(ADD.replace("+", "-").encode()).render() == "0/1 add(1, 2) got -1 want 3"
 
 
+def test_what_the_project_has_on_pythonpath_is_for_the_runs_alone(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(project.folder / "more"))
+    project.write("more/statistics.py", "import os, sys\nsys.ran = getattr(sys, 'ran', os.getpid())\nTWO = 2\n")
+    project.write("calc.py", ADD)
+    project.write(
+        "test_calc.py",
+        """
+        import os, sys
+        from statistics import TWO
+        from calc import add
+        def test_add():
+            assert add(1, 1) == TWO
+            assert sys.ran == os.getpid()
+        """,
+    )
+    assert project.run(ADD, "calc.py", "test_calc.py").ok
+
+
 def test_a_program_cannot_skip_its_tests(project: Project) -> None:
     project.write("calc.py", ADD)
     project.write("other.py", ADD)

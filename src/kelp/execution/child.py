@@ -132,7 +132,7 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
     for file in config["pytest_files"]:
         folder, root = os.path.dirname(file), project_root(file)
         back += [folder, root, os.path.join(root, "src")]
-    return list(dict.fromkeys([*front, *sys.path, *back]))
+    return list(dict.fromkeys([*front, *config["pythonpath"], *sys.path, *back]))
 
 
 def project_folders(config: dict[str, Any]) -> tuple[list[str], list[str]]:

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import kelp
 from kelp.execution import command
+from kelp.execution.candidate import holds_home, project_root
 from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome
 from kelp.execution.protection import missing, weakness
 from kelp.execution.suite import Limits, Suite, as_tests
@@ -266,12 +267,13 @@ class _Server:
     """A server process, the socket to it and its folder."""
 
     def __init__(self, config: dict[str, Any]):
+        libraries, config["pythonpath"] = _pythonpath(config)
         environment = {
             name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ
         }
         environment |= {
             "LANG": "C.UTF-8",
-            "PYTHONPATH": os.pathsep.join(filter(None, (os.environ.get("PYTHONPATH"), _HOME))),
+            "PYTHONPATH": os.pathsep.join([*libraries, _HOME]),
             "PYTHONHASHSEED": "0",  # the same program gives the same observation
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
@@ -325,6 +327,16 @@ class _Server:
             return receive(self.socket)
         except (OSError, ValueError):
             return None
+
+
+def _pythonpath(config: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """The folders of PYTHONPATH: those of libraries, and those of the project, whose code the server must not run."""
+    files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
+    roots = {project_root(file) for file in files}
+    inside = tuple(os.path.join(os.path.realpath(root), "") for root in roots if not holds_home(root, config["home"]))
+    folders = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
+    project = [folder for folder in folders if os.path.join(os.path.realpath(folder), "").startswith(inside)]
+    return [folder for folder in folders if folder not in project], project
 
 
 def _stop(process: subprocess.Popen[bytes], connection: socket.socket, folder: str, owner: int) -> None:

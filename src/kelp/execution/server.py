@@ -127,7 +127,7 @@ class Server:
         if self.ruleset is not None:
             os.close(self.ruleset)
         folders, listed = project_folders(self.config)
-        readable = [*folders, *filter(None, sys.path), *LIBRARIES]
+        readable = [*folders, *self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES]
         self.ruleset = protection.confined([self.config["scratch"]], readable, listed)
 
     def warm_up(self) -> None:
@@ -160,7 +160,8 @@ class Server:
             with contextlib.suppress(BaseException):
                 importlib.import_module(name)
         folders = [os.path.dirname(file) for file in config["pytest_files"]]
-        hidden = _names_in([*folders, package_root(module)] if module else folders) - {"kelp"}  # which is us
+        folders += [*([package_root(module)] if module else []), *config["pythonpath"]]
+        hidden = _names_in(folders) - {"kelp"}  # which is us
         for name in set(sys.modules) - before:
             if name.partition(".")[0] in hidden:  # run by hand, the project's own would be found first
                 del sys.modules[name]
