@@ -8,12 +8,11 @@ from pathlib import Path
 from kelp.cli.files import read
 from kelp.cli.problem import Problem
 from kelp.data.corpus.functions import first_sentence
+from kelp.execution.candidate import ROOT_MARKS
 from kelp.execution.command import root_of
 from kelp.execution.suite import Suite
 from kelp.search.task import Target, asserts_about, doctest_asserts
 from kelp.syntax.functions import Function
-
-PROJECT_MARKS = (".git", "pyproject.toml", "setup.py", "setup.cfg", "tox.ini", "pytest.ini")
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def find_tests(file: Path) -> list[Path]:
     places = [folder]
     for above in (folder, *folder.parents):
         places.append(above / "tests")
-        if any((above / mark).exists() for mark in PROJECT_MARKS):
+        if any((above / mark).exists() for mark in ROOT_MARKS):
             break
     else:
         places = places[:2]  # in no project: not further up

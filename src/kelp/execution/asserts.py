@@ -16,7 +16,7 @@ _WORDS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.Is: "is", ast.NotEq: "!=", ast.IsNot: "is not", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
     ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in",
 }  # fmt: skip
-_SAID = {"==": "", "is": "", "is not": "not "}  # how `expected` begins; other words stand as they are
+SAID = {"==": "", "is": "", "is not": "not "}  # how `expected` begins; other words stand as they are
 WIDE = frozenset(("approx", "ANY"))  # of pytest and unittest.mock: names of what is made to equal many things
 _CLOSE_TO = ("isclose", "allclose", "array_equal")  # predicates that compare their first two arguments
 
@@ -85,7 +85,7 @@ def report_unmet(
     message = None if note is None else str(eval(note, namespace))[:200]
     report.outcome(
         text, status="fail", seconds=seconds, call=call, got=safe_repr(got),
-        expected=_SAID.get(word, word + " ") + safe_repr(expected), exception="AssertionError", message=message,
+        expected=SAID.get(word, word + " ") + safe_repr(expected), exception="AssertionError", message=message,
     )  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def _code(node: ast.expr) -> CodeType:
 
 
 def _side(node: ast.expr, text: str) -> Side:
-    return Side(_source(node, text), _code(node), _is_literal(node), _calls(node), bool(names_in(node) & WIDE))
+    return Side(_source(node, text), _code(node), _is_literal(node), calls(node), bool(names_in(node) & WIDE))
 
 
 def _parts(test: ast.expr, text: str) -> tuple[Any, ...]:
@@ -162,7 +162,7 @@ def _is_close_to(test: ast.Call) -> bool:
     return name in _CLOSE_TO and len(test.args) >= 2 and plain and all(keyword.arg for keyword in test.keywords)
 
 
-def _calls(node: ast.expr) -> bool:
+def calls(node: ast.expr) -> bool:
     return any(isinstance(part, ast.Call) for part in ast.walk(node))
 
 
@@ -179,7 +179,7 @@ def _call_of(statements: list[ast.stmt], text: str) -> str | None:
         test = test.operand
     if isinstance(test, ast.Compare):
         sides = [test.left, *test.comparators]
-        test = next((side for side in sides if _calls(side)), test.left)
+        test = next((side for side in sides if calls(side)), test.left)
     elif isinstance(test, ast.Call) and _is_close_to(test):
         test = test.args[0]
     return None if test is None else _source(test, text)

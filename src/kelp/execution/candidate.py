@@ -15,7 +15,7 @@ from typing import Any
 from kelp.execution.compiled import PROJECT
 
 BARE_MODULE = "program"  # the name of the module that a program without a file is executed as
-_ROOT_MARKS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
+ROOT_MARKS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
 _LIMIT = 400  # characters kept of a repr or a message
 
 
@@ -152,7 +152,7 @@ def package_root(path: str) -> str:
 def project_root(path: str) -> str:
     """The folder of the project that the file is in: the first one up with a mark of one, or else the file's own."""
     folder = root = os.path.dirname(path)
-    while not any(os.path.exists(os.path.join(root, mark)) for mark in _ROOT_MARKS):
+    while not any(os.path.exists(os.path.join(root, mark)) for mark in ROOT_MARKS):
         if root == os.path.dirname(root):
             return folder
         root = os.path.dirname(root)

@@ -21,7 +21,7 @@ from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
 from kelp.execution import judge
-from kelp.execution.asserts import WIDE, names_in
+from kelp.execution.asserts import SAID, WIDE, calls, names_in
 from kelp.execution.candidate import Candidate, describe, project_root, safe_message, safe_repr
 from kelp.execution.compiled import TESTS
 from kelp.execution.judge import same
@@ -30,7 +30,6 @@ from kelp.execution.stage import Stage
 
 # Plugins that only print, store or debug: a session starts sooner without them.
 _UNUSED = "cacheprovider faulthandler junitxml pastebin setuponly setupplan stepwise terminalprogress"
-_WORDS = {"==": "", "is": "", "is not": "not "}
 _now = time.perf_counter
 
 
@@ -445,7 +444,7 @@ def _explain(
     match statement:
         case ast.Assert(test=ast.Compare(left=left, ops=[_], comparators=[right])) if compared is not None:
             op, got, expected = compared
-            word = _WORDS.get(op, op + " ")
+            word = SAID.get(op, op + " ")
         case ast.Expr(value=ast.Call(args=[left, right, *_])) if checked is not None:
             got, expected, word = safe_repr(checked["first"]), safe_repr(checked["second"]), ""
         case ast.Assert(test=ast.UnaryOp(op=ast.Not()) | ast.Call() | ast.Name() | ast.Attribute() as test):
@@ -454,7 +453,7 @@ def _explain(
             return facts | ({"got": said[0].removeprefix("assert " + no), "expected": str(not no)} if said else {})
         case _:
             return facts
-    if not word and not _calls(left) and _calls(right):
+    if not word and not calls(left) and calls(right):
         left, got, expected = right, expected, got
     return facts | {"call": spell(left), "got": got, "expected": word + expected}
 
@@ -467,10 +466,6 @@ def _statements_around(path: str, line: int) -> list[ast.stmt]:
         return []
     statements = (node for node in ast.walk(tree) if isinstance(node, ast.stmt))
     return [node for node in statements if node.lineno <= line <= (node.end_lineno or node.lineno)]
-
-
-def _calls(node: ast.AST) -> bool:
-    return any(isinstance(part, ast.Call) for part in ast.walk(node))
 
 
 def _tested(statement: ast.stmt) -> ast.expr | None:
@@ -486,7 +481,7 @@ def _tested(statement: ast.stmt) -> ast.expr | None:
             return _tested(last)
         case _:
             return None
-    return next((side for side in sides if _calls(side)), sides[0])
+    return next((side for side in sides if calls(side)), sides[0])
 
 
 def _origin(node: ast.expr, around: list[ast.stmt]) -> ast.expr:
