@@ -4,7 +4,7 @@
     python benchmarks/ablations.py held-out                      # their losses on the examples that are held out
     python benchmarks/ablations.py repairs                       # and what they repair
     python benchmarks/ablations.py plot --out docs/scaling.svg   # held-out loss by compute, and by examples there are
-    python benchmarks/ablations.py shown                         # the model that ships, shown less
+    python benchmarks/ablations.py shown                         # the model that ships, shown less or asked less
 
 A variant changes the recipe in the keys that `VARIANTS` names and in nothing else: steps, batches, seed and schedule
 are the same. All are measured on the held-out examples of the base recipe, and on 200 functions of its held-out
@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+import kelp.search.policy
 from kelp.cli.model import load
 from kelp.cli.timing import Timings
 from kelp.data.examples.encoding import Condition
@@ -34,7 +35,7 @@ from kelp.evaluation.case import Case, Row, read_cases
 from kelp.evaluation.corrupt import Corruption, break_all
 from kelp.evaluation.metrics import Estimate, compare, summarise
 from kelp.evaluation.repair import PolicyFor, Settings, solve_all
-from kelp.search.policy import DecodeConfig, ModelPolicy, Policy
+from kelp.search.policy import ODD, DecodeConfig, ModelPolicy, Policy
 from kelp.search.task import Budget
 from kelp.syntax.program import Program
 
@@ -178,13 +179,14 @@ class NoPointer(ModelPolicy):
 
 
 def shown_less(name: str) -> PolicyFor:
+    kelp.search.policy.ODD = 0.0 if name == "no oddities" else ODD
     if name == NO_MODEL:
         return no_model()
     policy = load(SHIPPED, Timings())
     if name == "no pointer":
         policy = NoPointer(policy.denoiser, policy.encoder, DecodeConfig(sites=10_000))
         return lambda case: policy
-    return lambda case: Without(policy, WITHOUT[name])
+    return lambda case: Without(policy, WITHOUT.get(name, {}))
 
 
 def variant(name: str) -> PolicyFor:
@@ -232,8 +234,9 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("scaling.svg"), help="where the plot goes")
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
+    shown = [*WITHOUT, "no oddities", "no pointer"]
     repaired = [NO_MODEL] * (given.what in ("repairs", "shown"))
-    names = given.names or [*(VARIANTS if given.what != "shown" else [*WITHOUT, "no pointer"]), *repaired]
+    names = given.names or [*(shown if given.what == "shown" else VARIANTS), *repaired]
     if given.what == "train":
         train(names)
     elif given.what == "held-out":
