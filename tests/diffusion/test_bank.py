@@ -1,5 +1,4 @@
 import gzip
-import json
 import random
 from collections import Counter
 from dataclasses import replace
@@ -104,14 +103,10 @@ def test_a_variant_comes_in_place_of_its_fragment_as_often_as_asked() -> None:
     assert 0.3 < half[b"b > a"] / half.total() < 0.7
 
 
-def test_variants_are_saved_and_banks_without_them_are_still_read(tmp_path: Path) -> None:
+def test_variants_are_saved_and_read(tmp_path: Path) -> None:
     bank = with_variants()
     bank.save(tmp_path / "bank.json.gz")
     assert Bank.load(tmp_path / "bank.json.gz") == bank
-    old = gzip.compress(json.dumps({"element": [["a < b", 3, 6, [[0, 1], [4, 5]], 2]]}).encode())
-    (tmp_path / "old.json.gz").write_bytes(old)
-    shelf = Bank.load(tmp_path / "old.json.gz").shelves["element"]
-    assert (shelf.fragments[0].text, shelf.counts, shelf.variants) == (b"a < b", (2,), {})
 
 
 def test_a_file_that_is_no_bank_is_refused(tmp_path: Path) -> None:
