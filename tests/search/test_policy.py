@@ -28,8 +28,10 @@ from kelp.search.policy import (
     ModelPolicy,
     NoModel,
     Proposal,
+    _evidence,
 )
 from kelp.search.policy import proposals as proposed
+from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
 from kelp.syntax.python import free_names
 from kelp.syntax.python_oddities import oddities
@@ -176,6 +178,12 @@ def test_edits_that_leave_a_program_less_odd_come_earlier(
             assert proposal.log_prob == pytest.approx(min(0.0, plain[proposal.edit] + ODD * change), abs=1e-4)
             changes.add(change)
     assert {-1, 0, 1} <= changes
+
+
+def test_what_is_nested_too_deeply_is_not_judged_by_its_oddities() -> None:
+    deep = parse(b"def f(x):\n    return x" + b" + 1" * 3000)
+    evidence, most = _evidence(deep, frozenset())
+    assert (evidence(Edit(17, 18, b"y")), most) == (0.0, 0.0)
 
 
 def test_the_same_program_gets_the_same_proposals(policy: ModelPolicy, proposals: list[Proposal]) -> None:

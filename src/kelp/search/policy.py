@@ -124,7 +124,7 @@ def _evidence(program: Program, names: frozenset[str] | None) -> tuple[Callable[
     try:
         known = None if names is None else names | free_names(program.source)
         odd = oddities(program.source)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError):
         return lambda edit: 0.0, 0.0
 
     def evidence(edit: Edit) -> float:
@@ -132,7 +132,7 @@ def _evidence(program: Program, names: frozenset[str] | None) -> tuple[Callable[
         try:
             undefined = known is not None and not free_names(result) <= known
             return UNDEFINED * undefined + ODD * (oddities(result) - odd)
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError):
             return 0.0
 
     return evidence, -ODD * odd

@@ -15,7 +15,7 @@ VALUES = (ast.Compare, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Name, ast.Attribu
 
 
 def oddities(source: bytes) -> int:
-    """How many there are. Raises SyntaxError."""
+    """How many there are. Raises SyntaxError, and RecursionError for what is nested too deeply."""
     return sum(_odd(node) + _unreached(node) for node in ast.walk(ast.parse(source)))
 
 
