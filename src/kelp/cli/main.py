@@ -85,7 +85,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, terminate)
     code: int | str | None
     try:
-        code = app(prog_name="kelp", standalone_mode=True)
+        code = app(prog_name="kelp")
     except SystemExit as ended:
         code = ended.code
     except Problem as problem:

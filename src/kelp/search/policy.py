@@ -30,7 +30,7 @@ MODEL, NEAR_MISS = "model", "near-miss"
 BLIND = 0.1  # share of the probability that near misses have among them, whatever the model says
 LEAST = 0.02  # suspicion of a line that no failing test executes
 UNDEFINED = math.log(0.01)  # what it costs to read a name that is defined nowhere: a step on the way, at best
-ODD = -2.0  # what each oddity costs that was not there before, and with its sign turned, each that is gone is worth
+ODD = -2.0  # what each oddity costs that was not there before; each that is gone gains as much
 LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that prefixes are padded to: each is compiled for
 
 
