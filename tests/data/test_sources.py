@@ -7,6 +7,7 @@ import json
 import subprocess
 import tarfile
 import zipfile
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -44,14 +45,14 @@ def test_a_wheel_in_the_cache_is_read_without_being_installed(packages):
     assert [r.name for r in records("package:my-pack==1.2 my_pack/extra")] == ["dec"]
 
 
-def write_sdist(path):
+def write_sdist(path, version="1.3", code=INC):
     with tarfile.open(path, "w:gz") as archive:
         for name, text in {
-            "PKG-INFO": "Name: my-pack\nVersion: 1.3\nClassifier: License :: OSI Approved :: BSD License\n\n",
+            "PKG-INFO": f"Name: my-pack\nVersion: {version}\nClassifier: License :: OSI Approved :: BSD License\n\n",
             "setup.py": "raise SystemExit('ran')\n",
-            "src/my_pack/core.py": INC,
+            "src/my_pack/core.py": code,
         }.items():
-            member = tarfile.TarInfo(f"my_pack-1.3/{name}")
+            member = tarfile.TarInfo(f"my_pack-{version}/{name}")
             member.size = len(text)
             archive.addfile(member, io.BytesIO(text.encode()))
 
@@ -80,19 +81,51 @@ def test_a_source_distribution_is_fetched_as_the_index_lists_it(packages, monkey
         {"filename": f"my_pack-{number}.tar.gz", "url": f"../my_pack-{number}.tar.gz", "hashes": {"sha256": hashed}}
         for number, hashed in (("0.9", ""), ("1.3", "0" * 64 if damaged else digest))
     ]
-    listing = {"meta": {"api-version": "1.0"}, "name": "my-pack", "files": files}
-    (server_files / "my-pack/index.html").write_text(json.dumps(listing))
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=server_files)) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(sources, "INDEX", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setenv("PIP_INDEX_URL", sources.INDEX)
-        monkeypatch.setenv("PIP_NO_INDEX", "0")
+    with served(server_files, files, monkeypatch):
         if damaged:
             with pytest.raises(DataError, match="its checksum is wrong"):
                 records(f"package:my-pack{version}")
         else:
             assert [r.source for r in records(f"package:my-pack{version}")] == [INC]
+
+
+@contextmanager
+def served(folder, files, monkeypatch):
+    """An index at `sources.INDEX` that lists these files of my-pack."""
+    listing = {"meta": {"api-version": "1.0"}, "name": "my-pack", "files": files}
+    (folder / "my-pack/index.html").write_text(json.dumps(listing))
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Index, directory=folder)) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(sources, "INDEX", f"http://127.0.0.1:{server.server_port}")
+        yield
         server.shutdown()
+
+
+def test_the_history_of_a_package_is_what_its_releases_changed(packages, monkeypatch):
+    """Neither what came after the pinned release, nor one that was withdrawn, is none, or cannot be unpacked."""
+    folder = packages / "index"
+    (folder / "my-pack").mkdir(parents=True)
+    files = []
+    released = {"1.0": 1, "1.1": 2, "1.2": 9, "1.3rc1": 8, "1.3": 3, "1.4": 4, "1.10": 5, "1.11": 6}
+    for version, number in released.items():
+        path = folder / f"my_pack-{version}.tar.gz"
+        write_sdist(path, version, INC.replace("1", str(number)))
+        if version == "1.4":
+            path.write_bytes(b"no archive")
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        files.append({"filename": path.name, "url": f"../{path.name}", "hashes": {"sha256": digest}})
+        files[-1]["yanked"] = version == "1.2"
+    with served(folder, files, monkeypatch):
+        found = records("history:my-pack==1.10")
+        assert {r.project for r in found} == {"my-pack"}
+        assert [(r.origin.split("/")[0], r.before[-2], r.source[-2]) for r in found] == [
+            ("my-pack-1.1", "1", "2"), ("my-pack-1.3", "2", "3"), ("my-pack-1.10", "3", "5"),
+        ]  # fmt: skip
+        assert len(records("history:my-pack")) == 4
+        (packages / "list.toml").write_text('packages = ["my-pack==1.1"]\nsources = ["toy"]\n')
+        assert expand(f"history:{packages / 'list.toml'}") == ["history:my-pack==1.1"]
+    with pytest.raises(DataError, match="history:other cannot be downloaded from PyPI"):
+        records("history:other")
 
 
 def test_the_standard_library_is_taken_without_its_tests():

@@ -29,8 +29,8 @@ def build(
         list[str],
         typer.Option(
             metavar="SOURCE",
-            help="toy, quine[:PATH], stdlib, dir:PATH, package:NAME[==VERSION], list:FILE.toml, files:GLOB, "
-            "hf:NAME[/CONFIG] or mbpp:FILE; give it as often as you like.",
+            help="toy, quine[:PATH], stdlib, dir:PATH, package:NAME[==VERSION], list:FILE.toml, "
+            "history:NAME[==VERSION], history:FILE.toml, files:GLOB, hf:NAME[/CONFIG] or mbpp:FILE; give it as often as you like.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to fill.")],
@@ -59,6 +59,7 @@ def build(
     \b
     Examples:
       kelp corpus build --source list:configs/corpus-pypi.toml --source stdlib --out corpus
+      kelp corpus build --source history:configs/corpus-history.toml --out history
       kelp corpus build --source quine:../marin --source dir:my/project --exclude my/tasks.jsonl --out corpus
       kelp corpus build --source 'files:gs://bucket/python/*.parquet' --text-column text --out corpus
       kelp corpus build --source hf:HuggingFaceTB/stack-edu/Python --engine ray --jobs 200 --out corpus

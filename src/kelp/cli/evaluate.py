@@ -207,6 +207,31 @@ def corpus(
 
 
 @benchmark
+def changes(
+    request: Request,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A corpus made of history: sources, with its specs.")
+    ],
+) -> None:
+    """What people changed in packages that the training data holds out, as bugs: those that fail an assert.
+
+    The function of the earlier release is repaired by asserts that hold for the later one. All but the last are
+    visible; all of them say whether a patch is correct.
+
+    \b
+    Examples:
+      kelp eval changes runs/history --jobs 2
+    """
+    from kelp.cli.results import digest
+    from kelp.evaluation.benchmarks import changes
+
+    record = folder / "report.json"
+    if not record.exists():
+        raise Problem(f"{folder} is no corpus: make one with kelp corpus build --source history:NAME --out {folder}")
+    _run("changes", partial(_changed, partial(changes, folder), request), request, {"input": digest(record)})
+
+
+@benchmark
 def cases(
     request: Request,
     path: Annotated[
@@ -266,13 +291,34 @@ def _broken(
     load: Callable[[], Any], broken: list[Broken], trials: int, request: Request, advance: Callable[[], object]
 ) -> "tuple[list[Case], list[str]]":
     """Cases made of correct programs. Raises Problem."""
-    from kelp.data.record import DataError
     from kelp.diffusion.bank import Bank
-    from kelp.evaluation.benchmarks import programs
     from kelp.evaluation.corrupt import Corruption, bank_of, break_all
 
+    clean, skipped = _loaded(load)
+    bank = bank_of(clean) if Broken.swap in broken else Bank({})  # of all, so that a limit changes no case
+    ways = [Corruption(way) for way in broken]
+    cases, more = break_all(_drawn(clean, request), ways, trials, request.seed, bank, advance)
+    return cases, skipped + more
+
+
+def _changed(
+    load: Callable[[], Any], request: Request, advance: Callable[[], object]
+) -> "tuple[list[Case], list[str]]":
+    """Cases of a benchmark that has bugs of its own. Raises Problem."""
+    from kelp.evaluation.corrupt import only_bugs
+
+    cases, skipped = _loaded(load)
+    bugs, more = only_bugs(cases, advance)
+    return _drawn(bugs, request), skipped + more
+
+
+def _loaded(load: Callable[[], Any]) -> "tuple[list[Case], list[str]]":
+    """The cases of a benchmark, and what is wrong with others. Raises Problem."""
+    from kelp.data.record import DataError
+    from kelp.evaluation.benchmarks import programs
+
     try:
-        clean, skipped = programs(load())
+        return programs(load())
     except ImportError as error:
         raise Problem(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
     except ConnectionError as error:
@@ -281,10 +327,6 @@ def _broken(
         raise Problem(f"{str(error).rstrip('.')}.") from None
     except (ValueError, KeyError, TypeError) as error:  # JSON and compression too
         raise Problem(f"The benchmark cannot be read: {type(error).__name__}: {error}.") from None
-    bank = bank_of(clean) if Broken.swap in broken else Bank({})  # of all, so that a limit changes no case
-    ways = [Corruption(way) for way in broken]
-    cases, more = break_all(_drawn(clean, request), ways, trials, request.seed, bank, advance)
-    return cases, skipped + more
 
 
 def _given(path: Path, request: Request, advance: Callable[[], object]) -> "tuple[list[Case], list[str]]":

@@ -35,6 +35,7 @@ class Record:
     project: str = ""  # what is held out whole
     split: str = "train"  # or "valid"
     mutation_score: float | None = None  # share of the near misses tried that an assert tells from the source
+    before: str = ""  # the source of an earlier release that people made this one of; "" where that is not known
 
     def __post_init__(self) -> None:
         if "\r" in self.source or not self.source.endswith("\n"):
@@ -59,13 +60,15 @@ def schema() -> "pa.Schema":
         ("intent", pa.string()), ("context", pa.string()), ("asserts", pa.list_(pa.string())),
         ("mutation_score", pa.float32()), ("origin", pa.string()), ("project", pa.string()),
         ("licence", pa.string()), ("split", pa.string()), ("sha256", pa.string()),
+        ("before", pa.string()),
     ])  # fmt: skip
 
 
 def row(record: Record) -> dict[str, Any]:
     """The columns of one record."""
     function = ast.parse(record.source).body[0]
-    derived = {"signature": "", "docstring": "", "sha256": hashlib.sha256(record.source.encode()).hexdigest()}
+    digest = hashlib.sha256((record.before + record.source).encode()).hexdigest()
+    derived = {"signature": "", "docstring": "", "sha256": digest}
     if isinstance(function, FunctionNode):
         returns = f" -> {ast.unparse(function.returns)}" if function.returns else ""
         derived["signature"] = f"{function.name}({ast.unparse(function.args)}){returns}"
@@ -99,8 +102,8 @@ def _read(path: Path) -> Iterator[Record]:
     arrow()
     import pyarrow.parquet as pq
 
-    names = [f.name for f in fields(Record)]
     try:
+        names = [f.name for f in fields(Record) if f.name in pq.read_schema(path).names or f.name != "before"]
         rows = pq.read_table(path, columns=names).to_pylist()
         yield from (Record(**{**row, "asserts": tuple(row["asserts"] or ())}) for row in rows)
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -14,7 +14,7 @@ from typing import Any
 from kelp.data.corpus.decontaminate import MBPP_TRAIN
 from kelp.data.corpus.functions import first_sentence
 from kelp.data.examples.build import split
-from kelp.data.record import json_lines, load
+from kelp.data.record import Record, json_lines, load
 from kelp.data.toy import HIDDEN, TASKS
 from kelp.evaluation.case import Case, collect
 from kelp.search.task import doctest_asserts
@@ -127,22 +127,43 @@ def corpus(folder: Path) -> Programs:
 
     All but the last assert are visible, all are hidden. Raises DataError, and ValueError where nothing is held out.
     """
+    for record in _held_out(folder):
+        if not record.before and len(record.asserts) > 1:
+            yield _program(record, record.asserts[:-1])
+
+
+def changes(folder: Path) -> Programs:
+    """What people changed in the projects that are held out: the earlier function is the bug, the later one `fixed`.
+
+    Visible and hidden tests are as in `corpus`. Whether the earlier function fails one is still to be seen. Raises as
+    `corpus` does.
+    """
+    for record in _held_out(folder):
+        if record.before and record.asserts:
+            clean = _program(record, record.asserts[:-1] or record.asserts)
+            yield clean | {"source": record.before, "fixed": record.source, "group": record.project}
+
+
+def _held_out(folder: Path) -> Iterator[Record]:
+    """Those that can run."""
     records = folder / "records.parquet"  # of a folder of training data; else it is a corpus
     train, held_out = split(load(records if records.exists() else folder))
     if train == held_out:
         raise ValueError(f"{folder} holds no project out, so there is nothing to measure on")
-    for record in held_out:
-        if len(record.asserts) > 1 and record.context is not None:
-            digest = hashlib.sha256(record.source.encode()).hexdigest()[:8]  # methods of one file may share a name
-            yield {
-                "id": f"{record.origin}:{record.name}:{digest}",
-                "source": record.source,
-                "function": record.name,
-                "intent": record.intent,
-                "setup": record.context,
-                "visible_tests": record.asserts[:-1],
-                "hidden_tests": record.asserts,
-            }
+    return (record for record in held_out if record.context is not None)
+
+
+def _program(record: Record, visible: tuple[str, ...]) -> dict[str, Any]:
+    digest = hashlib.sha256((record.before + record.source).encode()).hexdigest()[:8]  # methods may share a name
+    return {
+        "id": f"{record.origin}:{record.name}:{digest}",
+        "source": record.source,
+        "function": record.name,
+        "intent": record.intent,
+        "setup": record.context,
+        "visible_tests": visible,
+        "hidden_tests": record.asserts,
+    }
 
 
 def _lf(text: str) -> str:

@@ -124,10 +124,13 @@ def _marked(found: Record | Dropped, max_bytes: int, exclude: Excluded) -> dict[
     where = f"{found.origin}:{found.name}"
     if len(found.source.encode()) > max_bytes:
         return {"where": where, "reason": f"longer than {max_bytes:,} bytes", "of": ""}
-    mark = decontaminate.fingerprint(found.source)
-    match = exclude.match(mark)
+    marks = [decontaminate.fingerprint(source) for source in (found.source, found.before) if source]
+    match = next(filter(None, map(exclude.match, marks)), None)
     reason, of = (f"excluded: {match.reason}", match.label) if match else ("", "")
-    return row(found) | {"form": mark.form, "bands": bands(mark), "where": where, "reason": reason, "of": of}
+    form, copied = marks[0].form, bands(marks[0])
+    if found.before:  # the same function, changed again, is no copy
+        form, copied = form ^ marks[1].form, []
+    return row(found) | {"form": form, "bands": copied, "where": where, "reason": reason, "of": of}
 
 
 def bands(mark: Fingerprint) -> list[int]:

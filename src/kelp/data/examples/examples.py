@@ -34,6 +34,9 @@ REWRITES = 4  # rules applied to a program that is written another way, at most
 RUN = 8  # consecutive examples made from one function, whose tree is then parsed once
 
 
+Start = Literal["mutated", "changed", "random program", "stop"]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -53,6 +56,7 @@ class DataConfig(Section):
     steps: tuple[float, ...] = (0.5, 0.2, 0.15, 0.1, 0.05)  # weight of 1, 2, ... mutations
     curriculum: Literal["constant", "linear", "cosine"] = "constant"  # how `steps` is reached from one mutation each
     random_program: float = Field(default=0.02, ge=0, le=1)  # start from another program (rho of tree diffusion)
+    changed: float = Field(default=0.0, ge=0, le=1)  # start from what people changed, of functions that have a `before`
     stop: float = Field(default=0.05, ge=0, le=1)  # start from the clean program: the answer is stop
     intent: float = Field(default=0.7, ge=0, le=1)  # share of examples that keep this part
     spec: float = Field(default=0.8, ge=0, le=1)
@@ -81,8 +85,9 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
-        if self.random_program + self.stop > 1:
-            raise ValueError(f"random_program and stop are shares of one whole, got {self.random_program + self.stop}")
+        shares = self.random_program + self.stop + self.changed
+        if shares > 1:
+            raise ValueError(f"random_program, stop and changed are shares of one whole, got {shares}")
         return self
 
     def weights(self, progress: float) -> tuple[float, ...]:
@@ -107,7 +112,7 @@ class Draw:
     record: Record
     clean: Program
     state: Program
-    start: Literal["mutated", "stop", "random program"]
+    start: Start
     mutations: tuple[Mutation, ...]  # each of the state that those before it led to
     condition: Condition
     seen: Observation | None  # what the tests said, where they were run
@@ -125,13 +130,15 @@ class ExampleMaker:
         seed: int,
         limits: Limits = LIMITS,
     ) -> None:
-        self.records, self.encoder, self.bank, self.config, self.seed = records, encoder, bank, config, seed
-        self.tested = [r for r in records if r.asserts and r.origin != ORIGIN]
-        self.compositions = [r for r in records if r.origin == ORIGIN]
+        self.encoder, self.bank, self.config, self.seed = encoder, bank, config, seed
+        self.records = [r for r in records if not r.before]
+        self.changes = [r for r in records if r.before]
+        self.tested = [r for r in self.records if r.asserts and r.origin != ORIGIN]
+        self.compositions = [r for r in self.records if r.origin == ORIGIN]
         pools = self.records, self.tested, self.compositions
         self._lengths = {id(pool): list(accumulate(len(r.source) for r in pool)) for pool in pools}
         self.forward = ForwardConfig(weights=config.kinds)
-        runs = bool(self.tested or self.compositions) and config.observation > 0
+        runs = any(r.asserts for r in records) and config.observation > 0
         self.sandbox = Sandbox(limits=limits, allow_weak=True) if runs else None
         self.program: Callable[[str], Program] = lru_cache(64)(parse_source)
         self.record: Callable[[int], Record] = lru_cache(1)(self._record)
@@ -146,10 +153,15 @@ class ExampleMaker:
 
     def draw(self, index: int) -> Draw:
         """What example number `index` is made of. Raises NoExample."""
-        config, record = self.config, self.record(index // RUN)
-        rng = random.Random(f"example {self.seed} {index}")
+        config, rng = self.config, random.Random(f"example {self.seed} {index}")
+        if self.changes and (not self.records or rng.random() < config.changed):
+            record = rng.choice(self.changes)
+            clean, state = self.program(record.source), self.program(record.before)
+            condition, seen = self.condition(record, state, rng, broken=True)
+            return Draw(index, record, clean, state, "changed", (), condition, seen)
+        record = self.record(index // RUN)
         clean = self.program(record.source)
-        start: Literal["mutated", "stop", "random program"]
+        start: Start
         state, start, mutations, draw = clean, "stop", list[Mutation](), rng.random()
         if draw < config.random_program:
             state = self.program(rng.choice(self.records).source)

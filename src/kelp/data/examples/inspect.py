@@ -4,13 +4,13 @@ import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from kelp.data.examples.batch import Example
 from kelp.data.examples.encoding import Encoder, kind_op
-from kelp.data.examples.examples import Draw, ExampleMaker, NoExample
+from kelp.data.examples.examples import Draw, ExampleMaker, NoExample, Start
 from kelp.data.examples.shards import Bucket
 from kelp.data.examples.vocabulary import SPECIAL, STOP
 from kelp.diffusion.diff import next_edits, shortest_path
@@ -216,7 +216,7 @@ def padding(found: Sequence[Bucket]) -> Rows:
 
 def _states(views: Sequence[View]) -> Rows:
     rows = []
-    for start in ("mutated", "random program", "stop"):
+    for start in get_args(Start):
         these = [v for v in views if v.start == start]
         run = [v for v in these if v.breaks is not None]
         counts = {"start": start, "examples": len(these), "share": _share(len(these), len(views))}

@@ -1,0 +1,157 @@
+"""Functions as people changed them: a function and what became of it in the next release of its package.
+
+Most small changes between releases that follow one another mend something, or finish it; they are where what people get
+wrong can be seen (as commits are in Allamanis et al. 2021, "Self-supervised bug detection and repair"). Changes that
+nothing in the program before could have told are left out: new interfaces, new names, new wording, a newer Python's
+way to say the same, and what is done all over a package in the same way.
+"""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from kelp.data.corpus.context import BUILTINS, Library, Module, dedented
+from kelp.data.corpus.decontaminate import fingerprint
+from kelp.data.corpus.functions import MAX_LINES, first_sentence, split_of
+from kelp.data.record import FunctionNode, Record
+from kelp.diffusion.diff import distance
+from kelp.syntax.edits import Edit
+from kelp.syntax.program import parse
+
+MAX_EDITS = 3  # of a change
+MAX_WORDS = 40  # words and signs that one of the two has more of than the other
+MAX_BYTES = 4000  # of a function
+SAME = 2  # of one change in a release; what is made more often was made everywhere
+
+_WORD = re.compile(r"\w+|[^\w\s]")
+_METHODS = frozenset(name for kind in (str, bytes, list, dict, set, tuple, int, float) for name in dir(kind))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A function where it stands."""
+
+    module: Module
+    lines: list[str]
+    node: FunctionNode
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines[self.node.lineno - 1 : self.node.end_lineno])
+
+
+# What comes or goes with a change of style: formatted strings for `%`, comprehensions for calls, annotations ...
+_STYLES = (
+    ast.JoinedStr, ast.AnnAssign, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr, ast.Match,
+    ast.YieldFrom,
+)  # fmt: skip
+_FORMAT = re.compile(r"\.format\(|['\"] *%|\b(?:typing|t)\.|\bcast\(")
+
+_Key = tuple[PurePosixPath, str, int]  # file, qualified name, which of those of that name
+
+
+def changes(releases: Sequence[Sequence[Module]], project: str) -> Iterator[Record]:
+    """The small changes from each release to the one after it, as Records with what was `before`.
+
+    A release is its modules; the earliest comes first.
+    """
+    earlier: dict[_Key, _Place] = {}
+    for modules in releases:
+        library = Library(modules)
+        now = dict(_places(modules, library))
+        found: list[tuple[Record, tuple[tuple[bytes, bytes], ...]]] = []
+        for key, place in now.items():
+            if key in earlier and earlier[key].text != place.text:
+                found += _change(earlier[key], place, library, project)
+        often = Counter(pair for _, pairs in found for pair in set(pairs))
+        yield from (record for record, pairs in found if all(often[pair] <= SAME for pair in pairs))
+        earlier = now
+
+
+def _places(modules: Sequence[Module], library: Library) -> Iterator[tuple[_Key, _Place]]:
+    for module in modules:
+        names = library.names(module)
+        if names is None:
+            continue
+        count = Counter[str]()
+        stack: list[tuple[str, ast.AST]] = [("", node) for node in reversed(names.tree.body)]
+        while stack:
+            prefix, node = stack.pop()
+            if isinstance(node, FunctionNode):
+                name = prefix + node.name
+                yield (module.path, name, count[name]), _Place(module, names.lines, node)
+                count[name] += 1
+                continue
+            prefix += f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+            blocks = [c for c in ast.iter_child_nodes(node) if isinstance(c, ast.stmt | ast.excepthandler)]
+            stack.extend((prefix, block) for block in reversed(blocks))
+
+
+def _change(
+    before: _Place, after: _Place, library: Library, project: str
+) -> Iterator[tuple[Record, tuple[tuple[bytes, bytes], ...]]]:
+    """The record, and (old, new) of each edit; nothing where the change is none to learn from."""
+    words = [Counter(_WORD.findall(place.text)) for place in (before, after)]
+    apart = (words[0] - words[1]).total() + (words[1] - words[0]).total()
+    if apart > MAX_WORDS or len(after.text) > MAX_BYTES or len(after.text.split("\n")) > MAX_LINES:
+        return
+    if _interface(before.node) != _interface(after.node) or _wordless(before.node) == _wordless(after.node):
+        return
+    if _style(before) != _style(after) or not _foreseeable(before, after):
+        return
+    old, new = dedented(before.lines, before.node), dedented(after.lines, after.node)
+    if old is None or new is None or old == new:
+        return
+    if fingerprint(old).form == fingerprint(new).form:  # renamed
+        return
+    edits = _edits(old, new)
+    if not 0 < len(edits) <= MAX_EDITS:
+        return
+    name, intent = after.node.name, first_sentence(ast.get_docstring(after.node) or "")
+    record = Record(
+        new, name, intent, library.context(after.module, new, name), (), after.module.origin, after.module.licence,
+        project=project, split=split_of(project), before=old,
+    )  # fmt: skip
+    yield record, tuple((old.encode()[e.start : e.end].strip(), e.text.strip()) for e in edits)
+
+
+def _edits(old: str, new: str) -> tuple[Edit, ...]:
+    try:
+        return distance(parse(old.rstrip().encode()), parse(new.rstrip().encode()))[1]
+    except (SyntaxError, RecursionError):
+        return ()
+
+
+def _interface(node: FunctionNode) -> str:
+    """What callers and readers see of it."""
+    outside = [node.args, *node.decorator_list, *([node.returns] if node.returns else [])]
+    docstring = ast.get_docstring(node, clean=False) or ""
+    return "\n".join([type(node).__name__, docstring, *map(ast.dump, outside)])
+
+
+def _style(place: _Place) -> tuple[Counter[type], int, int]:
+    nodes = Counter(type(node) for node in ast.walk(place.node) if isinstance(node, _STYLES))
+    return nodes, len(_FORMAT.findall(place.text)), place.text.count("super()")
+
+
+def _wordless(node: FunctionNode) -> str:
+    """The function without what its strings say."""
+    return re.sub(r"Constant\(value=[bu]?(['\"]).*?(?<!\\)\1\)", "", ast.dump(node))
+
+
+def _foreseeable(before: _Place, after: _Place) -> bool:
+    """Is every name that is new known: its own, spoken of in the file before, builtin, or a method of builtin types?"""
+    new, own = set[str](), set[str]()
+    for node in ast.walk(after.node):
+        match node:
+            case ast.Name(id=name, ctx=ctx):
+                (new if isinstance(ctx, ast.Load) else own).add(name)
+            case ast.Attribute(attr=name) | ast.keyword(arg=str(name)):
+                new.add(name)
+            case ast.ExceptHandler(name=str(name)) | ast.arg(arg=name):
+                own.add(name)
+    spoken_of = set(_WORD.findall(before.module.text))
+    return new <= own | spoken_of | BUILTINS | _METHODS
