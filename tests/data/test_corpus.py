@@ -81,6 +81,17 @@ def test_benchmarks_and_what_is_excluded_are_kept_out(tmp_path):
     }
 
 
+def test_a_function_that_was_changed_twice_is_no_copy_and_no_benchmark_may_stand_before_a_change(tmp_path, monkeypatch):
+    versions = [f"def f(x):\n    return [x] * {n}\n" for n in range(4)]
+    changed = [Record(new, "f", before=old) for old, new in zip(versions, versions[1:])]
+    monkeypatch.setattr(corpus, "read", lambda unit, columns: iter([*changed, changed[0], Record(versions[1], "f")]))
+    (tmp_path / "tasks.py").write_text(versions[0])
+    corpus.build(Settings(("toy",)), tmp_path / "all", jobs=1)
+    assert [r.before for r in load(tmp_path / "all")] == [*versions[:3], ""]
+    corpus.build(Settings(("toy",), exclude=(str(tmp_path / "tasks.py"),)), tmp_path / "some", jobs=1)
+    assert [r.before for r in load(tmp_path / "some")] == [*versions[1:3], ""]
+
+
 def test_long_functions_are_left_out(tmp_path):
     corpus.build(Settings((make(tmp_path / "p", a=TOTAL, b=LONG),), max_bytes=200), tmp_path / "out", jobs=1)
     assert dropped(tmp_path / "out") == {"p/b.py:report": ("longer than 200 bytes", "")}

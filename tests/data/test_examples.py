@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from kelp.data import toy
 from kelp.data.examples.batch import INFILL, LONGEST_PREFIX, SUFFIX, masked
-from kelp.data.examples.build import build, example_maker
+from kelp.data.examples.build import build, example_maker, gather
 from kelp.data.examples.encoding import Condition, Encoder, EncodingConfig, kind_op
 from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample, make_example
 from kelp.data.examples.shards import WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
 from kelp.data.examples.tokenizer import Tokenizer
 from kelp.data.examples.vocabulary import EDIT, END, MASK, STOP, UNTIL
-from kelp.data.record import load, parse_source, save
+from kelp.data.record import Record, load, parse_source, save
 from kelp.diffusion.bank import Bank
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import parse
@@ -366,3 +366,34 @@ def test_a_damaged_shard_is_named_and_made_again_where_it_is_deleted(shards, tmp
 def test_limits_of_the_encoding_are_numbers_of_tokens():
     with pytest.raises(ValueError, match="max_spec"):
         EncodingConfig(max_spec=-1)
+
+
+def test_what_people_changed_is_an_example_as_it_stands(encoder, tmp_path):
+    old, new = "def f(x):\n    return x - 1\n", "def f(x):\n    return x + 1\n"
+    changed = Record(new, "f", "One more.", "", ("assert f(1) == 2", "assert f(2) == 3"), before=old)
+    config = DataConfig(folder=tmp_path, sources=("toy",), examples=100, changed=0.5, intent=1, spec=1, observation=1)
+    with closing(ExampleMaker([*toy.TRAIN, changed], encoder, Bank({}), config, 0)) as maker:
+        assert changed not in maker.records
+        drawn = []
+        for index in range(40):
+            with suppress(NoExample):
+                drawn.append(maker.draw(index))
+    changes = [draw for draw in drawn if draw.start == "changed"]
+    assert 10 < len(changes) < 30
+    for draw in changes:
+        assert (draw.state.source.decode(), draw.clean.source.decode()) == (old.rstrip(), new.rstrip())
+        assert draw.condition == Condition("One more.", changed.asserts, "0/2 f(1) got 0 want 2")
+        (row,) = maker.encode(draw).correct
+        assert encoder.state(draw.state, draw.condition).sites[row - 1].category == "binary operator"
+    assert all(draw.record != changed for draw in drawn if draw.start != "changed")
+
+
+def test_what_people_changed_is_left_out_unless_it_is_asked_for(tmp_path):
+    old, new = "def f(x):\n    return x - 1\n", "def f(x):\n    return x + 1\n"
+    save([Record(new, "f"), Record(new, "f", before=old)], tmp_path / "corpus/functions-00000.parquet")
+    config = DataConfig(folder=tmp_path / "data", sources=(f"corpus:{tmp_path / 'corpus'}",), examples=1)
+    assert [r.before for r in gather(config, 1, lambda *_: None)] == [""]
+    config = config.model_copy(update={"changed": 0.5})
+    assert [r.before for r in gather(config, 1, lambda *_: None)] == ["", old]
+    with pytest.raises(ValueError, match="shares of one whole"):
+        DataConfig(folder=tmp_path, sources=("toy",), examples=1, changed=0.6, stop=0.5)

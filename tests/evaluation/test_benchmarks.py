@@ -1,13 +1,16 @@
 import gzip
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from kelp.data.corpus.decontaminate import MBPP_TRAIN
-from kelp.evaluation.benchmarks import MBPP_TEST, examples, human_eval, mbpp
+from kelp.data.record import Record, save
+from kelp.evaluation.benchmarks import MBPP_TEST, changes, corpus, examples, human_eval, mbpp, programs
+from kelp.evaluation.corrupt import only_bugs
 
 
 def test_no_task_is_both_trained_on_and_tested_on() -> None:
@@ -65,3 +68,27 @@ def test_benchmarks_may_come_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.syspath_prepend(str(tmp_path))
     assert [(fields["id"], fields["source"]) for fields in mbpp()] == [("mbpp/11", "def f():\n    return 1\n")]
     assert [fields["visible_tests"] for fields in human_eval()] == [("assert g() == 2",)]
+
+
+def test_what_people_changed_is_a_bug_where_an_assert_tells(tmp_path: Path) -> None:
+    """Held-out functions that have not changed are for `corpus` alone."""
+    new = "def inc(x):\n    return x + 1\n"
+    asserts = ("assert inc(1) == 2", "assert inc(2) == 3")
+    record = partial(Record, name="inc", asserts=asserts, project="held", split="valid")
+    save(
+        [
+            record(new, origin="a", before=new.replace("+", "-")),
+            record(new, origin="b", before=new.replace("x + 1", "1 + x")),
+            record(new, origin="c"),
+            Record(new, "inc", asserts=asserts, before=new.replace("1", "2")),
+        ],
+        tmp_path / "functions-00000.parquet",
+    )
+    assert [fields["id"].partition(":")[0] for fields in corpus(tmp_path)] == ["c"]
+    cases, wrong = programs(changes(tmp_path))
+    assert [(case.id[0], case.fixed, case.group, case.visible_tests, case.hidden_tests) for case in cases] == [
+        (origin, new, "held", asserts[:1], asserts) for origin in "ab"
+    ]
+    bugs, said = only_bugs(cases)
+    assert [case.source for case in bugs] == ["def inc(x):\n    return x - 1\n"]
+    assert (wrong, said) == ([], [f"{cases[1].id}: passes its visible tests"])

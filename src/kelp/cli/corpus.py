@@ -30,7 +30,8 @@ def build(
         typer.Option(
             metavar="SOURCE",
             help="toy, quine[:PATH], stdlib, dir:PATH, package:NAME[==VERSION], list:FILE.toml, "
-            "history:NAME[==VERSION], history:FILE.toml, files:GLOB, hf:NAME[/CONFIG] or mbpp:FILE; give it as often as you like.",
+            "history:NAME[==VERSION], history:FILE.toml, files:GLOB, hf:NAME[/CONFIG] or mbpp:FILE; give it as often "
+            "as you like.",
         ),
     ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to fill.")],
