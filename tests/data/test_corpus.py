@@ -86,9 +86,9 @@ def test_a_function_that_was_changed_twice_is_no_copy_and_no_benchmark_may_stand
     changed = [Record(new, "f", before=old) for old, new in zip(versions, versions[1:])]
     monkeypatch.setattr(corpus, "read", lambda unit, columns: iter([*changed, changed[0], Record(versions[1], "f")]))
     (tmp_path / "tasks.py").write_text(versions[0])
-    corpus.build(Settings(("toy",)), tmp_path / "all", jobs=1)
+    corpus.build(Settings(("history:f",)), tmp_path / "all", jobs=1)
     assert [r.before for r in load(tmp_path / "all")] == [*versions[:3], ""]
-    corpus.build(Settings(("toy",), exclude=(str(tmp_path / "tasks.py"),)), tmp_path / "some", jobs=1)
+    corpus.build(Settings(("history:f",), exclude=(str(tmp_path / "tasks.py"),)), tmp_path / "some", jobs=1)
     assert [r.before for r in load(tmp_path / "some")] == [*versions[1:3], ""]
 
 
