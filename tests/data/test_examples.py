@@ -397,3 +397,12 @@ def test_what_people_changed_is_left_out_unless_it_is_asked_for(tmp_path):
     assert [r.before for r in gather(config, 1, lambda *_: None)] == ["", old]
     with pytest.raises(ValueError, match="shares of one whole"):
         DataConfig(folder=tmp_path, sources=("toy",), examples=1, changed=0.6, stop=0.5)
+
+
+def test_only_projects_that_there_are_can_be_repeated(tmp_path):
+    save([Record("def f(x):\n    return x + 1\n", "f", project="here")], tmp_path / "corpus/functions-00000.parquet")
+    config = DataConfig(
+        folder=tmp_path / "data", sources=(f"corpus:{tmp_path / 'corpus'}",), examples=1, repeat={"here": 2, "mbbp": 3}
+    )
+    with pytest.raises(DataError, match="repeat in .data. names what is no project of the sources: mbbp$"):
+        gather(config, 1, lambda *_: None)

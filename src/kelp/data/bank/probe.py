@@ -108,7 +108,7 @@ class Reads:
 
     def __init__(self, text: str) -> None:
         tree = ast.parse(enclosed(text, ""))
-        self.names = sorted(free_names(enclosed(text, "")))
+        self.names = sorted(outside_names(enclosed(text, "")))
         nodes = list(ast.walk(tree))
         callees = [node.func for node in nodes if isinstance(node, ast.Call)]
         self.called = {callee.attr for callee in callees if isinstance(callee, ast.Attribute)}
@@ -232,7 +232,7 @@ def enclosed(text: str, names: str) -> str:
     )
 
 
-def free_names(text: str) -> set[str]:
+def outside_names(text: str) -> set[str]:
     """What a piece reads or writes from outside of its own scopes, builtins left out."""
     names: set[str] = set()
     [table] = symtable.symtable(text, "<piece>", "exec").get_children()

@@ -104,11 +104,11 @@ class Library:
 
         None where a name leads nowhere, has two meanings, or all is too long.
         """
-        needed = free_names(source)
+        needed = global_names(source)
         owner = self._owner(module, source, own)
         if owner is not None and own in needed:  # a function of the module, which the method would stand in for
             return None
-        evaluated = free_names(POSTPONED + source)
+        evaluated = global_names(POSTPONED + source)
         code = self._needed(module, source, own, sorted(evaluated))
         if code is None:
             return None
@@ -122,7 +122,7 @@ class Library:
             code = self._needed(module, source, own, [name], code) or code
         imports = sorted({c.text for c in code.values() if c.is_import})
         others = [c.text for c in code.values() if not c.is_import]
-        annotated = any(free_names(POSTPONED + text) != free_names(text) for text in others)
+        annotated = any(global_names(POSTPONED + text) != global_names(text) for text in others)
         return "".join([POSTPONED if annotated else "", *imports, *others])
 
     def _owner(self, module: Module, source: str, own: str) -> str | None:
@@ -176,7 +176,7 @@ class Library:
                 raise _Unusable
             return True
         code[name] = definition  # seen, so that recursion ends; its place comes after what it needs
-        for needed in sorted(free_names(POSTPONED + definition.text) - {name}):
+        for needed in sorted(global_names(POSTPONED + definition.text) - {name}):
             if not self._add(code, home, needed, own, start, spoken_of):
                 return False
         code[name] = code.pop(name)
@@ -227,7 +227,7 @@ class Library:
 
 
 @lru_cache(maxsize=20_000)
-def free_names(source: str) -> frozenset[str]:
+def global_names(source: str) -> frozenset[str]:
     """Names that are read as globals, those that the source itself defines too, but no builtins. Raises SyntaxError."""
     free = set()
     tables = [symtable.symtable(source, "<function>", "exec")]
@@ -253,7 +253,7 @@ def _in_examples(source: str) -> frozenset[str]:
         line.split(" ", 1)[1] + "\n" for line in map(str.strip, source.split("\n")) if line.startswith((">>> ", "... "))
     )
     try:
-        return free_names(examples)
+        return global_names(examples)
     except (SyntaxError, ValueError):
         return frozenset()
 

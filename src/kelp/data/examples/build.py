@@ -125,6 +125,8 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
             corpus.specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
     records = [r for folder in corpora for r in load(folder)]
     records = [r for r in records if (r.before == "" or config.changed) and _usable(r, config.max_bytes)]
+    if unknown := config.repeat.keys() - {r.project for r in records}:
+        raise DataError(f"repeat in [data] names what is no project of the sources: {', '.join(sorted(unknown))}")
     if config.specs == "none":
         records = [replace(r, asserts=()) for r in records]
     if config.compositions:
