@@ -50,7 +50,7 @@ _STYLES = (
 )  # fmt: skip
 _FORMAT = re.compile(r"\.format\(|['\"] *%|\b(?:typing|t)\.|\bcast\(")
 
-_Key = tuple[PurePosixPath, str, int]  # file, qualified name, which of those of that name
+_Key = tuple[str, int]  # qualified name, which of those of that name in the file
 
 
 def changes(releases: Sequence[Sequence[Module]], project: str) -> Iterator[Record]:
@@ -58,36 +58,40 @@ def changes(releases: Sequence[Sequence[Module]], project: str) -> Iterator[Reco
 
     A release is its modules; the earliest comes first.
     """
-    earlier: dict[_Key, _Place] = {}
+    earlier: dict[PurePosixPath, tuple[str, dict[_Key, _Place]]] = {}  # by file: its text and its functions
     for modules in releases:
         library = Library(modules)
-        now = dict(_places(modules, library))
+        now = {}
         found: list[tuple[Record, tuple[tuple[bytes, bytes], ...]]] = []
-        for key, place in now.items():
-            if key in earlier and earlier[key].text != place.text:
-                found += _change(earlier[key], place, library, project)
+        for module in modules:
+            text, before = earlier.get(module.path, ("", {}))
+            places = before if text == module.text else dict(_places(module, library))
+            now[module.path] = module.text, places
+            for key, place in places.items():
+                if key in before and before[key].text != place.text:
+                    found += _change(before[key], place, library, project)
         often = Counter(pair for _, pairs in found for pair in set(pairs))
         yield from (record for record, pairs in found if all(often[pair] <= SAME for pair in pairs))
         earlier = now
 
 
-def _places(modules: Sequence[Module], library: Library) -> Iterator[tuple[_Key, _Place]]:
-    for module in modules:
-        names = library.names(module)
-        if names is None:
+def _places(module: Module, library: Library) -> Iterator[tuple[_Key, _Place]]:
+    """The functions and methods of a module; none where it does not parse."""
+    names = library.names(module)
+    if names is None:
+        return
+    count = Counter[str]()
+    stack: list[tuple[str, ast.AST]] = [("", node) for node in reversed(names.tree.body)]
+    while stack:
+        prefix, node = stack.pop()
+        if isinstance(node, FunctionNode):
+            name = prefix + node.name
+            yield (name, count[name]), _Place(module, names.lines, node)
+            count[name] += 1
             continue
-        count = Counter[str]()
-        stack: list[tuple[str, ast.AST]] = [("", node) for node in reversed(names.tree.body)]
-        while stack:
-            prefix, node = stack.pop()
-            if isinstance(node, FunctionNode):
-                name = prefix + node.name
-                yield (module.path, name, count[name]), _Place(module, names.lines, node)
-                count[name] += 1
-                continue
-            prefix += f"{node.name}." if isinstance(node, ast.ClassDef) else ""
-            blocks = [c for c in ast.iter_child_nodes(node) if isinstance(c, ast.stmt | ast.excepthandler)]
-            stack.extend((prefix, block) for block in reversed(blocks))
+        prefix += f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+        blocks = [c for c in ast.iter_child_nodes(node) if isinstance(c, ast.stmt | ast.excepthandler)]
+        stack.extend((prefix, block) for block in reversed(blocks))
 
 
 def _change(
