@@ -2,6 +2,7 @@
 
     python benchmarks/ablations.py train base single-step small  # variants of configs/ablations.toml; without names all
     python benchmarks/ablations.py held-out                      # their losses on the examples that are held out
+    python benchmarks/ablations.py held-out models/a models/b --data runs/data/x  # of other models, on other examples
     python benchmarks/ablations.py repairs                       # and what they repair
     python benchmarks/ablations.py plot --out docs/scaling.svg   # held-out loss by compute, and by examples there are
     python benchmarks/ablations.py shown                         # the model that ships, shown less or asked less
@@ -77,7 +78,8 @@ def recipe(name: str) -> str:
 
 
 def model(name: str) -> Path:
-    return RUNS / f"{name}-model"
+    """The folder of a variant's model, or of one that is given by its folder."""
+    return Path(name) if (Path(name) / "config.json").exists() else RUNS / f"{name}-model"
 
 
 def train(names: Sequence[str]) -> None:
@@ -91,8 +93,8 @@ def train(names: Sequence[str]) -> None:
         kelp([sys.executable, "-m", "kelp", "export", str(RUNS / name), "--out", str(model(name))])
 
 
-def held_out(names: Sequence[str]) -> None:
-    """Losses and accuracies on the held-out examples of the base recipe, and the difference to the base."""
+def held_out(names: Sequence[str], folder: Path | None) -> None:
+    """Losses and accuracies on the held-out examples of the base recipe, or of a data folder, and the differences."""
     import jax
 
     from kelp.data.examples.shards import Shards
@@ -100,7 +102,7 @@ def held_out(names: Sequence[str]) -> None:
     from kelp.training.config import load_config
     from kelp.training.export import load_model
 
-    batches = list(Shards(load_config(RECIPE).data.folder).valid_batches())
+    batches = list(Shards(folder or load_config(RECIPE).data.folder).valid_batches())
     sizes = np.asarray([int((batch.tokens[:, 0] != 0).sum()) for batch in batches])
     metrics = ("site_accuracy", "replacement_accuracy", "replacement_exact", "site_loss", "replacement_loss")
     measure = jax.jit(lambda denoiser, batch: loss(denoiser, batch)[1])
@@ -229,7 +231,8 @@ def held_out_cases() -> list[Case]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["train", "held-out", "repairs", "plot", "shown"])
-    parser.add_argument("names", nargs="*", help="variants, or what is not shown; all without them")
+    parser.add_argument("names", nargs="*", help="variants, model folders, or what is not shown; all without them")
+    parser.add_argument("--data", type=Path, help="a data folder whose held-out examples are taken for held-out")
     parser.add_argument("--cases", type=Path, help="a cases.jsonl of kelp eval --out, in place of held-out functions")
     parser.add_argument("--out", type=Path, default=Path("scaling.svg"), help="where the plot goes")
     parser.add_argument("--jobs", type=int, default=2)
@@ -240,7 +243,7 @@ if __name__ == "__main__":
     if given.what == "train":
         train(names)
     elif given.what == "held-out":
-        held_out(names)
+        held_out(names, given.data)
     elif given.what == "plot":
         plot(given.out)
     else:
