@@ -86,8 +86,8 @@ def test_what_people_changed_is_a_bug_where_an_assert_tells(tmp_path: Path) -> N
     )
     assert [fields["id"].partition(":")[0] for fields in corpus(tmp_path)] == ["c"]
     cases, wrong = programs(changes(tmp_path))
-    assert [(case.id[0], case.fixed, case.group, case.visible_tests, case.hidden_tests) for case in cases] == [
-        (origin, new, "held", asserts[:1], asserts) for origin in "ab"
+    assert [(case.id[0], case.fixed, case.visible_tests, case.hidden_tests) for case in cases] == [
+        (origin, new, asserts[:1], asserts) for origin in "ab"
     ]
     bugs, said = only_bugs(cases)
     assert [case.source for case in bugs] == ["def inc(x):\n    return x - 1\n"]

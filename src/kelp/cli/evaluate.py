@@ -220,7 +220,7 @@ def changes(
 
     \b
     Examples:
-      kelp eval changes runs/history --jobs 2
+      kelp eval changes runs/changes --jobs 2
     """
     from kelp.cli.results import digest
     from kelp.evaluation.benchmarks import changes

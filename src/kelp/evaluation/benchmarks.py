@@ -141,7 +141,7 @@ def changes(folder: Path) -> Programs:
     for record in _held_out(folder):
         if record.before and record.asserts:
             clean = _program(record, record.asserts[:-1] or record.asserts)
-            yield clean | {"source": record.before, "fixed": record.source, "group": record.project}
+            yield clean | {"source": record.before, "fixed": record.source}
 
 
 def _held_out(folder: Path) -> Iterator[Record]:
