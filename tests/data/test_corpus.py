@@ -1,6 +1,7 @@
 """A corpus on disk: each function once, no benchmark, the same bytes however it was made."""
 
 import json
+from itertools import pairwise
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_benchmarks_and_what_is_excluded_are_kept_out(tmp_path):
 
 def test_a_function_that_was_changed_twice_is_no_copy_and_no_benchmark_may_stand_before_a_change(tmp_path, monkeypatch):
     versions = [f"def f(x, y):\n    print(x, {n})\n    return x[y][{n}:]\n" for n in range(4)]
-    changed = [Record(new, "f", before=old) for old, new in zip(versions, versions[1:])]
+    changed = [Record(new, "f", before=old) for old, new in pairwise(versions)]
     monkeypatch.setattr(corpus, "read", lambda unit, columns: iter([*changed, changed[0], Record(versions[1], "f")]))
     (tmp_path / "tasks.py").write_text(versions[0])
     corpus.build(Settings(("history:f",)), tmp_path / "all", jobs=1)

@@ -80,15 +80,18 @@ def test_what_people_changed_is_a_bug_where_an_assert_tells(tmp_path: Path) -> N
             record(new, origin="a", before=new.replace("+", "-")),
             record(new, origin="b", before=new.replace("x + 1", "1 + x")),
             record(new, origin="c"),
+            record(new, origin="d", before=new.replace("x + 1", "helper(x)")),
+            record(new.replace("1", "ONE"), origin="e", before=new.replace("x + 1", "ONE"), context="ONE = 1\n"),
             Record(new, "inc", asserts=asserts, before=new.replace("1", "2")),
         ],
         tmp_path / "functions-00000.parquet",
     )
     assert [fields["id"].partition(":")[0] for fields in corpus(tmp_path)] == ["c"]
     cases, wrong = programs(changes(tmp_path))
-    assert [(case.id[0], case.fixed, case.visible_tests, case.hidden_tests) for case in cases] == [
-        (origin, new, asserts[:1], asserts) for origin in "ab"
+    assert [(case.id[0], case.visible_tests, case.hidden_tests) for case in cases] == [
+        (origin, asserts[:1], asserts) for origin in "abe"
     ]
+    assert [case.fixed for case in cases] == [new, new, new.replace("1", "ONE")]
     bugs, said = only_bugs(cases)
-    assert [case.source for case in bugs] == ["def inc(x):\n    return x - 1\n"]
+    assert [case.source for case in bugs] == ["def inc(x):\n    return x - 1\n", "def inc(x):\n    return ONE\n"]
     assert (wrong, said) == ([], [f"{cases[1].id}: passes its visible tests"])
