@@ -122,6 +122,8 @@ def test_the_history_of_a_package_is_what_its_releases_changed(packages, monkeyp
             ("my-pack-1.1", "1", "2"), ("my-pack-1.3", "2", "3"), ("my-pack-1.10", "3", "5"),
         ]  # fmt: skip
         assert len(records("history:my-pack")) == 4
+        assert [r.origin.split("/")[0] for r in records("history:my-pack==1.3 releases=2")] == ["my-pack-1.3"]
+        assert records("history:my-pack==1.10 releases=2 elsewhere") == []
         (packages / "list.toml").write_text('packages = ["my-pack==1.1"]\nsources = ["toy"]\n')
         assert expand(f"history:{packages / 'list.toml'}") == ["history:my-pack==1.1"]
     with pytest.raises(DataError, match="history:other cannot be downloaded from PyPI"):

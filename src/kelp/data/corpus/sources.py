@@ -154,16 +154,19 @@ def package(requirement: str) -> Found:
 
 
 def history(requirement: str) -> Found:
-    """What was changed in the last `RELEASES` releases of a package up to the one pinned, "toolz==1.2.0".
+    """What was changed in the last releases of a package up to the one pinned, "toolz==1.2.0", `RELEASES` of them.
 
-    Releases of more than `MAX_RELEASE` bytes are left out, and those whose archive cannot be read.
+    "toolz==1.2.0 releases=40" takes more. Those of more than `MAX_RELEASE` bytes are left out, and those whose archive
+    cannot be read.
     """
     requirement, *only = requirement.split()
+    count = next((int(part.removeprefix("releases=")) for part in only if part.startswith("releases=")), RELEASES)
+    only = [part for part in only if not part.startswith("releases=")]
     name, _, pinned = requirement.partition("==")
     try:
         listed = _releases(name)
         last = next((v for v in listed if str(v) == pinned or _canonical(str(v)) == _canonical(pinned)), max(listed))
-        versions = [v for v in listed if v <= last and not v.is_prerelease][-RELEASES:]
+        versions = [v for v in listed if v <= last and not v.is_prerelease][-count:]
         files = {v: _fetch(listed[v]) for v in versions if (listed[v].get("size") or 0) <= MAX_RELEASE}
     except (OSError, ValueError) as error:
         raise DataError(f"history:{requirement} cannot be downloaded from PyPI: {error}") from None
