@@ -1,8 +1,9 @@
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from tests.training.fake import STEPS, FakeSource, config
 
@@ -63,6 +64,33 @@ def test_the_best_checkpoint_of_a_run_is_exported(tmp_path):
     assert all(bool((leaf == seen[16][name]).all()) for name, leaf in named_leaves(model).items())
     assert export_run(tmp_path / "run", tmp_path / "best", step=STEPS) == STEPS
     assert load_model(tmp_path / "best")[1]["step"] == STEPS
+
+
+def test_the_mean_with_a_model_is_exported(tmp_path):
+    train(config(), FakeSource(), out=tmp_path / "run")
+    for name, step in {"early": STEPS - 5, "late": STEPS}.items():
+        export_run(tmp_path / "run", tmp_path / name, step=step)
+    export_run(tmp_path / "run", tmp_path / "mean", step=STEPS, average=tmp_path / "early", share=0.25)
+    early, late, mean = (named_leaves(load_model(tmp_path / name)[0]) for name in ("early", "late", "mean"))
+    assert any(bool((early[name] != late[name]).any()) for name in mean)
+    for name, leaf in mean.items():
+        np.testing.assert_allclose(leaf, 0.75 * late[name] + 0.25 * early[name], rtol=1e-5, atol=1e-7)
+    sha256 = load_model(tmp_path / "early")[1]["sha256"]
+    told = {"model": str(tmp_path / "early"), "sha256": sha256, "share": 0.25}
+    assert load_model(tmp_path / "mean")[1]["average"] == told
+
+
+def test_only_models_that_go_together_have_a_mean(tmp_path, tokenizer):
+    train(config(), FakeSource(), out=tmp_path / "run")
+    export_run(tmp_path / "run", tmp_path / "model")
+    (tmp_path / "model/tokenizer.json").write_text(tokenizer.read_text() + "\n")
+    with pytest.raises(ModelError, match="has another tokenizer"):
+        export_run(tmp_path / "run", tmp_path / "out", average=tmp_path / "model")
+    wider = replace(SHAPE, mlp_dim=2 * SHAPE.mlp_dim)
+    save_model(tmp_path / "wider", Denoiser.init(wider, key=jax.random.key(0)), wider, tokenizer=tokenizer)
+    with pytest.raises(ModelError, match="is of other sizes"):
+        export_run(tmp_path / "run", tmp_path / "out", average=tmp_path / "wider")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])

@@ -93,6 +93,11 @@ def export(
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The model folder to write.")],
     dtype: Annotated[Dtype, typer.Option(help="How the weights are stored.")] = Dtype.bfloat16,
+    average: Annotated[
+        Path | None,
+        typer.Option(metavar="MODEL", help="Take the mean with the weights of this model, from which the run began."),
+    ] = None,
+    share: Annotated[float, typer.Option(min=0, max=1, help="That model's share of the mean.")] = 0.5,
 ) -> None:
     """Write a trained model as a folder that --model takes.
 
@@ -100,6 +105,7 @@ def export(
     Examples:
       kelp export runs/toy --out my-model
       kelp export runs/toy/checkpoints/1000 --out my-model --dtype float32
+      kelp export runs/further --average my-model --share 0.3 --out my-next-model
       kelp repair slugs.py --model my-model
     """
     from kelp.training.checkpoint import CheckpointError
@@ -111,7 +117,7 @@ def export(
     if run.name.isdigit() and run.parent.name == "checkpoints":
         run, step = run.parents[1], int(run.name)
     try:
-        step = export_run(run, out, step=step, dtype=dtype.value)
+        step = export_run(run, out, step=step, dtype=dtype.value, average=average, share=share)
     except (CheckpointError, ModelError) as error:
         raise Problem(str(error)) from None
     print(f"{out}: step {step} of {run}, as {dtype.value}")

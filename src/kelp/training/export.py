@@ -36,9 +36,14 @@ def export_run(
     *,
     step: int | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
+    average: Path | None = None,
+    share: float = 0.5,
 ) -> int:
     """Write the best checkpoint of a training run (or that of `step`) as a model folder; returns its step.
 
+    With `average`, the folder of a model that the run began with, or of another that began with the same one, the
+    weights are the mean of both, `share` of it that model's: where training went from one to the other without
+    leaving a valley, the mean is often better than either (Wortsman et al. 2022, "Model soups", arXiv 2203.05482).
     Raises CheckpointError, ModelError.
     """
     from kelp.training.checkpoint import CheckpointError, Checkpoints
@@ -55,10 +60,27 @@ def export_run(
         "metrics": progress["metrics"],
         "run": progress["config"],
     }
+    if average is not None:
+        weights, sha256 = _mean(weights, progress["model"], run / "tokenizer.json", average, share)
+        origin["average"] = {"model": str(average), "sha256": sha256, "share": share}
     save_model(
         out, weights, ModelConfig(**progress["model"]), tokenizer=run / "tokenizer.json", dtype=dtype, origin=origin
     )
     return chosen
+
+
+def _mean(
+    weights: dict[str, np.ndarray], config: dict[str, Any], tokenizer: Path, average: Path, share: float
+) -> tuple[dict[str, np.ndarray], str]:
+    """The weights with `share` of another model's in them, and that one's hash. Raises ModelError."""
+    other, description = load_model(average)
+    if ModelConfig(**description["model"]) != ModelConfig(**config):
+        raise ModelError(f"{average} is of other sizes than this run: only equal models have a mean.")
+    if (average / "tokenizer.json").read_bytes() != tokenizer.read_bytes():
+        raise ModelError(f"{average} has another tokenizer than this run: only models of one have a mean.")
+    leaves = named_leaves(other)
+    mean = {name: (1 - share) * own + share * np.asarray(leaves[name]) for name, own in weights.items()}
+    return mean, description["sha256"]
 
 
 def save_model(

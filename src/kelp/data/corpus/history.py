@@ -29,6 +29,13 @@ SAME = 2  # of one change in a release; what is made more often was made everywh
 _WORD = re.compile(r"\w+|[^\w\s]")
 _METHODS = frozenset(name for kind in (str, bytes, list, dict, set, tuple, int, float) for name in dir(kind))
 
+# What comes or goes with a change of style: formatted strings for `%`, comprehensions for calls, annotations ...
+_STYLES = (
+    ast.JoinedStr, ast.AnnAssign, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr, ast.Match,
+    ast.YieldFrom,
+)  # fmt: skip
+_FORMAT = re.compile(r"\.format\(|['\"] *%|\b(?:typing|t)\.|\bcast\(")
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -43,14 +50,8 @@ class _Place:
         return "\n".join(self.lines[self.node.lineno - 1 : self.node.end_lineno])
 
 
-# What comes or goes with a change of style: formatted strings for `%`, comprehensions for calls, annotations ...
-_STYLES = (
-    ast.JoinedStr, ast.AnnAssign, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr, ast.Match,
-    ast.YieldFrom,
-)  # fmt: skip
-_FORMAT = re.compile(r"\.format\(|['\"] *%|\b(?:typing|t)\.|\bcast\(")
-
 _Key = tuple[str, int]  # qualified name, which of those of that name in the file
+_Change = tuple[Record, tuple[tuple[bytes, bytes], ...]]  # (old, new) of each edit
 
 
 def changes(releases: Sequence[Sequence[Module]], project: str) -> Iterator[Record]:
@@ -62,7 +63,7 @@ def changes(releases: Sequence[Sequence[Module]], project: str) -> Iterator[Reco
     for modules in releases:
         library = Library(modules)
         now = {}
-        found: list[tuple[Record, tuple[tuple[bytes, bytes], ...]]] = []
+        found: list[_Change] = []
         for module in modules:
             text, before = earlier.get(module.path, ("", {}))
             places = before if text == module.text else dict(_places(module, library))
@@ -94,10 +95,8 @@ def _places(module: Module, library: Library) -> Iterator[tuple[_Key, _Place]]:
         stack.extend((prefix, block) for block in reversed(blocks))
 
 
-def _change(
-    before: _Place, after: _Place, library: Library, project: str
-) -> Iterator[tuple[Record, tuple[tuple[bytes, bytes], ...]]]:
-    """The record, and (old, new) of each edit; nothing where the change is none to learn from."""
+def _change(before: _Place, after: _Place, library: Library, project: str) -> Iterator[_Change]:
+    """Nothing where the change is none to learn from."""
     words = [Counter(_WORD.findall(place.text)) for place in (before, after)]
     apart = (words[0] - words[1]).total() + (words[1] - words[0]).total()
     if apart > MAX_WORDS or len(after.text) > MAX_BYTES or len(after.text.split("\n")) > MAX_LINES:
@@ -143,7 +142,10 @@ def _style(place: _Place) -> tuple[Counter[type], int, int]:
 
 def _wordless(node: FunctionNode) -> str:
     """The function without what its strings say."""
-    return re.sub(r"Constant\(value=[bu]?(['\"]).*?(?<!\\)\1\)", "", ast.dump(node))
+    text = ast.dump(node)
+    for said in {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str | bytes)}:
+        text = text.replace(f"Constant(value={said!r}", "Constant(")
+    return text
 
 
 def _foreseeable(before: _Place, after: _Place) -> bool:
