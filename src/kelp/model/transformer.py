@@ -262,6 +262,8 @@ class Block(eqx.Module):
         return x + self.mlp(self.mlp_norm(x)), kv
 
 
+_run_block = eqx.filter_jit(Block.__call__)
+
 KVCache = tuple[KV, ...]  # one KV per layer
 
 
@@ -312,7 +314,7 @@ class Transformer(eqx.Module):
         layers = range(self.cfg.layers)
         cache = []
         for layer, block in zip(layers, self.blocks, strict=True):
-            run = jax.checkpoint(Block.__call__) if self.cfg.remat else Block.__call__
+            run = jax.checkpoint(Block.__call__) if self.cfg.remat else _run_block
             with jax.named_scope(f"block{layer}"):
                 x, kv = run(
                     block,
