@@ -79,7 +79,7 @@ def recipe(name: str) -> str:
 
 def model(name: str) -> Path:
     """The folder of a variant's model, or of one that is given by its folder."""
-    return Path(name) if (Path(name) / "config.json").exists() else RUNS / f"{name}-model"
+    return RUNS / f"{name}-model" if name in VARIANTS else Path(name)
 
 
 def train(names: Sequence[str]) -> None:

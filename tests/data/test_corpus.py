@@ -85,12 +85,14 @@ def test_benchmarks_and_what_is_excluded_are_kept_out(tmp_path):
 def test_a_function_that_was_changed_twice_is_no_copy_and_no_benchmark_may_stand_before_a_change(tmp_path, monkeypatch):
     versions = [f"def f(x, y):\n    print(x, {n})\n    return x[y][{n}:]\n" for n in range(4)]
     changed = [Record(new, "f", before=old) for old, new in pairwise(versions)]
-    monkeypatch.setattr(corpus, "read", lambda unit, columns: iter([*changed, changed[0], Record(versions[1], "f")]))
+    back = Record(versions[1], "f", before=versions[2])
+    found = [*changed, changed[0], back, Record(versions[1], "f")]
+    monkeypatch.setattr(corpus, "read", lambda unit, columns: iter(found))
     (tmp_path / "tasks.py").write_text(versions[0])
     corpus.build(Settings(("history:f",)), tmp_path / "all", jobs=1)
-    assert [r.before for r in load(tmp_path / "all")] == [*versions[:3], ""]
+    assert [r.before for r in load(tmp_path / "all")] == [*versions[:3], versions[2], ""]
     corpus.build(Settings(("history:f",), exclude=(str(tmp_path / "tasks.py"),)), tmp_path / "some", jobs=1)
-    assert [r.before for r in load(tmp_path / "some")] == [*versions[1:3], ""]
+    assert [r.before for r in load(tmp_path / "some")] == [*versions[1:3], versions[2], ""]
 
 
 def test_long_functions_are_left_out(tmp_path):

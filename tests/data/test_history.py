@@ -5,7 +5,8 @@ from pathlib import PurePosixPath
 import pytest
 
 from kelp.data.corpus.context import Module
-from kelp.data.corpus.history import changes
+from kelp.data.corpus.history import changes, reads_what_there_is
+from kelp.data.record import Record
 
 BEFORE = '''import os
 
@@ -77,6 +78,7 @@ def test_no_change_to_learn_from(old, new):
 
 def test_new_wording_is_no_change_to_learn_from():
     text = BEFORE.replace("self.items.pop()", "raise OSError('no more')")
+    assert found(text, text.replace("'no more'", "u'no more'")) == []
     assert found(text, text.replace("no more", 'it\'s "over"')) == []
     assert len(found(text, text.replace("OSError", "ValueError"))) == 1
 
@@ -92,3 +94,23 @@ def test_names_of_builtins_their_methods_and_its_own_may_be_new():
     assert len(found(BEFORE, BEFORE.replace("append(item)", "append(item.strip())"))) == 1
     assert len(found(BEFORE, BEFORE.replace("append(item)", "append(str(item))"))) == 1
     assert len(found(BEFORE, BEFORE.replace("self.items.pop()", "last = self.items.pop()\n        print(last)"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "known"),
+    [
+        ("return queue.items[0]", True),
+        ("return LIMIT", True),  # of the context
+        ("return gone(queue)", False),
+        ("return queue.gone", False),  # an attribute that its argument does not have any more
+        ("return queue.strip()", True),
+        ("return queue.items.gone", True),  # who knows
+        ("return queue.size", True),  # in a test
+    ],
+)
+def test_tests_speak_of_a_change_where_its_earlier_function_reads_what_there_is(before, known):
+    record = Record(
+        "def f(queue):\n    return queue.items\n", "f", context="LIMIT = 3\n", before=f"def f(queue):\n    {before}\n",
+        asserts=("assert f(SimpleNamespace(items=[], size=1)) == []",),
+    )  # fmt: skip
+    assert reads_what_there_is(record) is known

@@ -106,7 +106,7 @@ def test_the_history_of_a_package_is_what_its_releases_changed(packages, monkeyp
     folder = packages / "index"
     (folder / "my-pack").mkdir(parents=True)
     files = []
-    released = {"1.0": 1, "1.1": 2, "1.2": 9, "1.3rc1": 8, "1.3": 3, "1.4": 4, "1.10": 5, "1.11": 6}
+    released = {"1.0": 1, "1.1": 2, "1.2": 9, "1.3rc1": 8, "1.3": 3, "1.4": 4, "1.10": 5, "1.11": 6, "2.0rc1": 7}
     for version, number in released.items():
         path = folder / f"my_pack-{version}.tar.gz"
         write_sdist(path, version, INC.replace("1", str(number)))
@@ -124,6 +124,14 @@ def test_the_history_of_a_package_is_what_its_releases_changed(packages, monkeyp
         assert len(records("history:my-pack")) == 4
         assert [r.origin.split("/")[0] for r in records("history:my-pack==1.3 releases=2")] == ["my-pack-1.3"]
         assert records("history:my-pack==1.10 releases=2 elsewhere") == []
+        assert [r.source[-2] for r in records("package:my-pack")] == ["6"]  # no preview
+        assert [r.source[-2] for r in records("package:my-pack==1.2")] == ["9"]  # asked for although withdrawn
+        for unit, said in {
+            "history:my-pack==9.9": "has no wheel and no .tar.gz of 9.9", "history:": "cannot be downloaded",
+            "history:my-pack releases=0": "no number of releases", "package:my-pack==x": "Invalid version",
+        }.items():  # fmt: skip
+            with pytest.raises(DataError, match=said):
+                records(unit)
         (packages / "list.toml").write_text('packages = ["my-pack==1.1"]\nsources = ["toy"]\n')
         assert expand(f"history:{packages / 'list.toml'}") == ["history:my-pack==1.1"]
     with pytest.raises(DataError, match="history:other cannot be downloaded from PyPI"):

@@ -77,7 +77,8 @@ def test_the_mean_with_a_model_is_exported(tmp_path):
         np.testing.assert_allclose(leaf, 0.75 * late[name] + 0.25 * early[name], rtol=1e-5, atol=1e-7)
     sha256 = load_model(tmp_path / "early")[1]["sha256"]
     told = {"model": str(tmp_path / "early"), "sha256": sha256, "share": 0.25}
-    assert load_model(tmp_path / "mean")[1]["average"] == told
+    description = load_model(tmp_path / "mean")[1]
+    assert (description["average"], description["metrics"]) == (told, {})
 
 
 def test_only_models_that_go_together_have_a_mean(tmp_path, tokenizer):

@@ -213,22 +213,22 @@ def changes(
         Path, typer.Argument(metavar="FOLDER", help="A corpus made of history: sources, with its specs.")
     ],
 ) -> None:
-    """What people changed in packages that the training data holds out, as bugs: those that fail an assert.
+    """What people changed in packages that the training data holds out, as bugs: what fails an assert that is visible.
 
     The function of the earlier release is repaired by asserts that hold for the later one. All but the last are
-    visible; all of them say whether a patch is correct.
+    visible, or the only one; all of them say whether a patch is correct.
 
     \b
     Examples:
       kelp eval changes runs/changes --jobs 2
     """
     from kelp.cli.results import digest
-    from kelp.evaluation.benchmarks import changes
 
-    record = folder / "report.json"
-    if not record.exists():
+    files = [folder / name for name in ("records.parquet", "report.json")]
+    record = next(filter(Path.exists, files), None)
+    if record is None:
         raise Problem(f"{folder} is no corpus: make one with kelp corpus build --source history:NAME --out {folder}")
-    _run("changes", partial(_changed, partial(changes, folder), request), request, {"input": digest(record)})
+    _run("changes", partial(_changed, folder, request), request, {"input": digest(record)})
 
 
 @benchmark
@@ -301,15 +301,16 @@ def _broken(
     return cases, skipped + more
 
 
-def _changed(
-    load: Callable[[], Any], request: Request, advance: Callable[[], object]
-) -> "tuple[list[Case], list[str]]":
-    """Cases of a benchmark that has bugs of its own. Raises Problem."""
+def _changed(folder: Path, request: Request, advance: Callable[[], object]) -> "tuple[list[Case], list[str]]":
+    """The changes of a corpus that are bugs. Raises Problem."""
+    from kelp.evaluation.benchmarks import changes
     from kelp.evaluation.corrupt import only_bugs
 
-    cases, skipped = _loaded(load)
-    bugs, more = only_bugs(cases, advance)
-    return _drawn(bugs, request), skipped + more
+    cases, skipped = _loaded(partial(changes, folder))
+    if not cases:
+        raise Problem(f"{folder} holds out no changes with asserts: kelp corpus specs {folder} adds those.")
+    bugs, others = only_bugs(cases, advance)
+    return _drawn(bugs, request), [*skipped, f"{len(others)} changes that no visible assert tells"]
 
 
 def _loaded(load: Callable[[], Any]) -> "tuple[list[Case], list[str]]":
@@ -414,7 +415,7 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
     if request.as_json:
         print(dump(summary, 2))
     else:
-        print_tables(summary["results"], "group" if benchmark == "cases" else "mutations")
+        print_tables(summary["results"], "group" if benchmark in ("cases", "changes") else "mutations")
         models = [by for by in rows if by not in list(Baseline)]
         print_comparisons({by: summary["compared"][by]["all"] for by in models}, baseline)
 

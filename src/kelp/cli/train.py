@@ -94,10 +94,12 @@ def export(
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The model folder to write.")],
     dtype: Annotated[Dtype, typer.Option(help="How the weights are stored.")] = Dtype.bfloat16,
     average: Annotated[
-        Path | None,
-        typer.Option(metavar="MODEL", help="Take the mean with the weights of this model, from which the run began."),
+        str | None,
+        typer.Option(
+            metavar="NAME_OR_FOLDER", help="Take the mean with the weights of this model, from which the run began."
+        ),
     ] = None,
-    share: Annotated[float, typer.Option(min=0, max=1, help="That model's share of the mean.")] = 0.5,
+    share: Annotated[float, typer.Option(min=0, max=1, help="That model's share of the mean of --average.")] = 0.5,
 ) -> None:
     """Write a trained model as a folder that --model takes.
 
@@ -108,16 +110,18 @@ def export(
       kelp export runs/further --average my-model --share 0.3 --out my-next-model
       kelp repair slugs.py --model my-model
     """
+    from kelp.cli.model import find
     from kelp.training.checkpoint import CheckpointError
     from kelp.training.export import ModelError, export_run
 
     if not run.is_dir():
         raise Problem(f"{run} is no folder: give that of a training run, or of one of its checkpoints.")
+    other = None if average is None else find(average)
     step = None
     if run.name.isdigit() and run.parent.name == "checkpoints":
         run, step = run.parents[1], int(run.name)
     try:
-        step = export_run(run, out, step=step, dtype=dtype.value, average=average, share=share)
+        step = export_run(run, out, step=step, dtype=dtype.value, average=other, share=share)
     except (CheckpointError, ModelError) as error:
         raise Problem(str(error)) from None
     print(f"{out}: step {step} of {run}, as {dtype.value}")

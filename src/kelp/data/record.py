@@ -103,7 +103,8 @@ def _read(path: Path) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
     try:
-        names = [f.name for f in fields(Record) if f.name in pq.read_schema(path).names or f.name != "before"]
+        there = pq.read_schema(path).names
+        names = [f.name for f in fields(Record) if f.name in there or f.name != "before"]  # which came later
         rows = pq.read_table(path, columns=names).to_pylist()
         yield from (Record(**{**row, "asserts": tuple(row["asserts"] or ())}) for row in rows)
     except (OSError, ValueError, TypeError, KeyError) as error:

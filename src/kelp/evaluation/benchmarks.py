@@ -13,12 +13,12 @@ from typing import Any
 
 from kelp.data.corpus.decontaminate import MBPP_TRAIN
 from kelp.data.corpus.functions import first_sentence
+from kelp.data.corpus.history import reads_what_there_is
 from kelp.data.examples.build import split
 from kelp.data.record import Record, json_lines, load
 from kelp.data.toy import HIDDEN, TASKS
 from kelp.evaluation.case import Case, collect
 from kelp.search.task import doctest_asserts
-from kelp.syntax.python import bound_names, free_names
 
 MBPP_TEST = range(11, 511)
 MBPP_HUB = "google-research-datasets/mbpp"
@@ -136,19 +136,14 @@ def corpus(folder: Path) -> Programs:
 def changes(folder: Path) -> Programs:
     """What people changed in the projects that are held out: the earlier function is the bug, the later one `fixed`.
 
-    Visible and hidden tests are as in `corpus`. What reads a name that is only gone since, as a helper's, is no bug.
-    Whether the earlier function fails a test is still to be seen. Raises as `corpus` does.
+    All but the last assert are visible, or the only one; all are hidden. What reads a name that there is not where the
+    later function runs is left out. Whether the earlier function fails a visible test is still to be seen. Raises as
+    `corpus` does.
     """
     for record in _held_out(folder):
-        if record.before and record.asserts and _reads_what_there_is(record):
+        if record.before and record.asserts and reads_what_there_is(record):
             clean = _program(record, record.asserts[:-1] or record.asserts)
             yield clean | {"source": record.before, "fixed": record.source}
-
-
-def _reads_what_there_is(record: Record) -> bool:
-    """Is every name that the earlier function reads known where the later one runs?"""
-    known = bound_names((record.context or "").encode())
-    return known is None or free_names(record.before.encode()) <= known | free_names(record.source.encode())
 
 
 def _held_out(folder: Path) -> Iterator[Record]:

@@ -60,9 +60,10 @@ def export_run(
         "metrics": progress["metrics"],
         "run": progress["config"],
     }
-    if average is not None:
+    if average is not None and (run / "tokenizer.json").is_file():  # else `save_model` says so
         weights, sha256 = _mean(weights, progress["model"], run / "tokenizer.json", average, share)
         origin["average"] = {"model": str(average), "sha256": sha256, "share": share}
+        origin["metrics"] = {}  # those are of the run's own weights
     save_model(
         out, weights, ModelConfig(**progress["model"]), tokenizer=run / "tokenizer.json", dtype=dtype, origin=origin
     )

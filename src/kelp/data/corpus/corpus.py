@@ -122,14 +122,15 @@ def _marked(found: Record | Dropped, max_bytes: int, exclude: Excluded) -> dict[
     if isinstance(found, Dropped):
         return {"where": found.where, "reason": found.reason, "of": found.of}
     where = f"{found.origin}:{found.name}"
-    if len(found.source.encode()) > max_bytes:
+    if max(len(found.source.encode()), len(found.before.encode())) > max_bytes:
         return {"where": where, "reason": f"longer than {max_bytes:,} bytes", "of": ""}
     marks = [decontaminate.fingerprint(source) for source in (found.source, found.before) if source]
     match = next(filter(None, map(exclude.match, marks)), None)
     reason, of = (f"excluded: {match.reason}", match.label) if match else ("", "")
     form, copied = marks[0].form, bands(marks[0])
-    if found.before:  # the same function, changed again, is no copy
-        form, copied = form ^ marks[1].form, []
+    if found.before:  # the same function, changed again or back, is no copy
+        both = f"{marks[1].form} {form}".encode()
+        form, copied = int.from_bytes(hashlib.blake2b(both, digest_size=8).digest(), "big"), []
     return row(found) | {"form": form, "bands": copied, "where": where, "reason": reason, "of": of}
 
 

@@ -9,7 +9,7 @@ way to say the same, and what is done all over a package in the same way.
 import ast
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -20,6 +20,7 @@ from kelp.data.record import FunctionNode, Record
 from kelp.diffusion.diff import distance
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import parse
+from kelp.syntax.python import bound_names, free_names
 
 MAX_EDITS = 3  # of a change
 MAX_WORDS = 40  # words and signs that one of the two has more of than the other
@@ -54,7 +55,7 @@ _Key = tuple[str, int]  # qualified name, which of those of that name in the fil
 _Change = tuple[Record, tuple[tuple[bytes, bytes], ...]]  # (old, new) of each edit
 
 
-def changes(releases: Sequence[Sequence[Module]], project: str) -> Iterator[Record]:
+def changes(releases: Iterable[Sequence[Module]], project: str) -> Iterator[Record]:
     """The small changes from each release to the one after it, as Records with what was `before`.
 
     A release is its modules; the earliest comes first.
@@ -74,6 +75,26 @@ def changes(releases: Sequence[Sequence[Module]], project: str) -> Iterator[Reco
         often = Counter(pair for _, pairs in found for pair in set(pairs))
         yield from (record for record, pairs in found if all(often[pair] <= SAME for pair in pairs))
         earlier = now
+
+
+def reads_what_there_is(record: Record) -> bool:
+    """Is all that a change's earlier function reads known where the later one runs, its arguments' attributes too?
+
+    Else what its tests say of it may be that something around it is called otherwise since.
+    """
+    known = bound_names((record.context or "").encode())
+    names = free_names(record.before.encode()) - free_names(record.source.encode())
+    if known is not None and not names <= known:
+        return False
+    [function] = ast.parse(record.before).body
+    assert isinstance(function, FunctionNode)
+    arguments = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
+    spoken_of = set(_WORD.findall("\n".join([record.source, record.context or "", *record.asserts])))
+    return all(
+        node.attr in spoken_of | _METHODS
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in arguments
+    )
 
 
 def _places(module: Module, library: Library) -> Iterator[tuple[_Key, _Place]]:
@@ -142,7 +163,7 @@ def _style(place: _Place) -> tuple[Counter[type], int, int]:
 
 def _wordless(node: FunctionNode) -> str:
     """The function without what its strings say."""
-    text = ast.dump(node)
+    text = ast.dump(node).replace(", kind='u'", "")
     for said in {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str | bytes)}:
         text = text.replace(f"Constant(value={said!r}", "Constant(")
     return text

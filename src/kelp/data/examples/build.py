@@ -13,6 +13,7 @@ from kelp.data.bank import bank
 from kelp.data.compositions import compositions
 from kelp.data.corpus import corpus
 from kelp.data.corpus.corpus import Progress
+from kelp.data.corpus.history import reads_what_there_is
 from kelp.data.examples.encoding import Encoder, kind_count
 from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import save_shard
@@ -124,9 +125,10 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
         if config.specs == "generated":
             corpus.specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
     records = [r for folder in corpora for r in load(folder)]
-    records = [r for r in records if (r.before == "" or config.changed) and _usable(r, config.max_bytes)]
     if unknown := config.repeat.keys() - {r.project for r in records}:
         raise DataError(f"repeat in [data] names what is no project of the sources: {', '.join(sorted(unknown))}")
+    records = [r if not r.before or reads_what_there_is(r) else replace(r, asserts=()) for r in records]
+    records = [r for r in records if (r.before == "" or config.changed) and _usable(r, config.max_bytes)]
     if config.specs == "none":
         records = [replace(r, asserts=()) for r in records]
     if config.compositions:

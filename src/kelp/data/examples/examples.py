@@ -55,8 +55,8 @@ class DataConfig(Section):
     seed: int = 0
     steps: tuple[float, ...] = (0.5, 0.2, 0.15, 0.1, 0.05)  # weight of 1, 2, ... mutations
     curriculum: Literal["constant", "linear", "cosine"] = "constant"  # how `steps` is reached from one mutation each
+    changed: float = Field(default=0.0, ge=0, le=1)  # start from what people changed; of the others these are shares:
     random_program: float = Field(default=0.02, ge=0, le=1)  # start from another program (rho of tree diffusion)
-    changed: float = Field(default=0.0, ge=0, le=1)  # start from what people changed, of functions that have a `before`
     stop: float = Field(default=0.05, ge=0, le=1)  # start from the clean program: the answer is stop
     intent: float = Field(default=0.7, ge=0, le=1)  # share of examples that keep this part
     spec: float = Field(default=0.8, ge=0, le=1)
@@ -85,9 +85,8 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _shares(self) -> Self:
-        shares = self.random_program + self.stop + self.changed
-        if shares > 1:
-            raise ValueError(f"random_program, stop and changed are shares of one whole, got {shares}")
+        if self.random_program + self.stop > 1:
+            raise ValueError(f"random_program and stop are shares of one whole, got {self.random_program + self.stop}")
         return self
 
     def weights(self, progress: float) -> tuple[float, ...]:
