@@ -292,6 +292,22 @@ def test_the_corpus_is_what_a_data_folder_holds_out(kelp: Kelp, tmp_path: Path) 
     assert (ran.code, "data holds no project out" in ran.sentence) == (2, True)
 
 
+def test_what_people_changed_is_repaired_by_what_holds_since(kelp: Kelp, tmp_path: Path) -> None:
+    asserts = ("assert area(2, 3) == 6", "assert area(4, 9) == 36", "assert area(5, 7) == 35")
+    changed = Record(FIXED, "area", "Area.", "", asserts, "p/file.py", split="valid", before=BUG["source"])
+    same = replace(changed, before=FIXED.replace("def area", "# as before\ndef area"))
+    save([changed, same], tmp_path / "changes/functions-00000.parquet")
+    (tmp_path / "changes/report.json").write_text("{}")
+    ran = kelp("eval", "changes", "changes", *NONE, "--json")
+    assert ran.code == 0, ran.err
+    found = ran.json["results"]["none-random"]["all"]
+    assert (found["n"], found["correct"]["mean"]) == (1, 1.0)
+    assert "1 changes that no visible assert tells" in ran.err
+    save([replace(changed, asserts=())], tmp_path / "changes/functions-00000.parquet")
+    ran = kelp("eval", "changes", "changes", *NONE)
+    assert (ran.code, ran.sentence.split(":")[0]) == (2, "changes holds out no changes with asserts")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -307,6 +323,7 @@ def test_the_corpus_is_what_a_data_folder_holds_out(kelp: Kelp, tmp_path: Path) 
         (("mbpp", "bugs.jsonl"), "The benchmark cannot be read: KeyError: 'task_id'."),
         (("humaneval", "latin.jsonl"), "The benchmark cannot be read: UnicodeDecodeError: "),
         (("corpus", "."), "report.json does not exist."),
+        (("changes", "."), ". is no corpus: make one with kelp corpus build --source history:NAME --out ."),
         (("corpus", "hollow"), "hollow holds no corpus: make one with kelp corpus build --out hollow."),
     ],
 )

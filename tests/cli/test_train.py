@@ -97,6 +97,8 @@ def test_the_whole_configuration_is_printed_as_a_recipe(kelp_here: Kelp, tmp_pat
         (("train", "fame.toml"), "best = 'toy_fame' in [training] is no metric: give valid_ with one of loss, "),
         (("train", "loss.toml"), "best = 'valid_los' in [training] is no metric: give valid_ with one of loss, "),
         (("export", "nowhere", "--out", "m"), "nowhere is no folder: give that of a training run, or of one of its"),
+        (("export", ".", "--out", "m", "--share", "0.2"), "There is nothing to take the mean with: name a model with"),
+        (("export", ".", "--out", "m", "--average", "nothing"), "There is no model 'nothing': give default, none"),
         (("export", ".", "--out", "m"), "checkpoints holds no checkpoints: give the folder of a training run."),
     ],
 )

@@ -99,7 +99,9 @@ def export(
             metavar="NAME_OR_FOLDER", help="Take the mean with the weights of this model, from which the run began."
         ),
     ] = None,
-    share: Annotated[float, typer.Option(min=0, max=1, help="That model's share of the mean of --average.")] = 0.5,
+    share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="That model's share of the mean; 0.5 unless told otherwise.")
+    ] = None,
 ) -> None:
     """Write a trained model as a folder that --model takes.
 
@@ -117,11 +119,13 @@ def export(
     if not run.is_dir():
         raise Problem(f"{run} is no folder: give that of a training run, or of one of its checkpoints.")
     other = None if average is None else find(average)
+    if other is None and (average, share) != (None, None):
+        raise Problem("There is nothing to take the mean with: name a model with --average.")
     step = None
     if run.name.isdigit() and run.parent.name == "checkpoints":
         run, step = run.parents[1], int(run.name)
     try:
-        step = export_run(run, out, step=step, dtype=dtype.value, average=other, share=share)
+        step = export_run(run, out, step=step, dtype=dtype.value, average=other, share=0.5 if share is None else share)
     except (CheckpointError, ModelError) as error:
         raise Problem(str(error)) from None
     print(f"{out}: step {step} of {run}, as {dtype.value}")
