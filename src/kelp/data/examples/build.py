@@ -127,8 +127,8 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
     records = [r for folder in corpora for r in load(folder)]
     if unknown := config.repeat.keys() - {r.project for r in records}:
         raise DataError(f"repeat in [data] names what is no project of the sources: {', '.join(sorted(unknown))}")
-    records = [r if not r.before or reads_what_there_is(r) else replace(r, asserts=()) for r in records]
     records = [r for r in records if (r.before == "" or config.changed) and _usable(r, config.max_bytes)]
+    records = [r if not r.before or reads_what_there_is(r) else replace(r, asserts=()) for r in records]
     if config.specs == "none":
         records = [replace(r, asserts=()) for r in records]
     if config.compositions:

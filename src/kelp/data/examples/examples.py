@@ -33,7 +33,6 @@ LIMITS = Limits(seconds=5.0, cpu_seconds=0.25)
 REWRITES = 4  # rules applied to a program that is written another way, at most
 RUN = 8  # consecutive examples made from one function, whose tree is then parsed once
 
-
 Start = Literal["mutated", "changed", "random program", "stop"]
 
 
