@@ -36,8 +36,9 @@ from kelp.evaluation.case import Case, Row, read_cases
 from kelp.evaluation.corrupt import Corruption, break_all
 from kelp.evaluation.metrics import Estimate, compare, summarise
 from kelp.evaluation.repair import PolicyFor, Settings, solve_all
-from kelp.search.policy import ODD, DecodeConfig, ModelPolicy, Policy
+from kelp.search.policy import ODD, DecodeConfig, ModelPolicy, Policy, Proposal
 from kelp.search.task import Budget
+from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
 RECIPE = Path("configs/ablations.toml")
@@ -162,7 +163,7 @@ def plot(out: Path) -> None:
     figure.savefig(out, metadata={"Date": None} if out.suffix == ".svg" else None)
 
 
-class Without:
+class Without(Policy):
     """A policy that is shown some parts of the condition as these values."""
 
     def __init__(self, policy: Policy, hidden: dict[str, Any]) -> None:
@@ -170,6 +171,13 @@ class Without:
 
     def propose(self, program: Program, condition: Condition) -> Any:
         return self.policy.propose(program, replace(condition, **self.hidden))
+
+    def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
+        return self.policy.judge(program, replace(condition, **self.hidden), edits)
+
+    @property
+    def patience(self) -> float:
+        return self.policy.patience
 
 
 class NoPointer(ModelPolicy):

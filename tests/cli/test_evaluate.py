@@ -23,7 +23,7 @@ from kelp.data.record import Record, save
 from kelp.evaluation.arms import BASELINES, Blinkered, Sight
 from kelp.evaluation.case import Case
 from kelp.evaluation.corrupt import Corruption
-from kelp.search.policy import NoModel, Proposal
+from kelp.search.policy import NoModel, Policy, Proposal
 from kelp.search.search import STRATEGIES
 from kelp.search.task import Budget
 from kelp.syntax.program import Program, parse
@@ -178,7 +178,7 @@ def test_a_model_is_shown_less_and_searched_otherwise_beside_the_baselines(
 ) -> None:
     seen: dict[str, Condition] = {}
 
-    class Model:
+    class Model(Policy):
         """Stands in for one: notes what it is shown first."""
 
         def __init__(self, sight: str) -> None:

@@ -13,7 +13,7 @@ from kelp.evaluation.case import Case, Oracle, Row, shared_sandbox
 from kelp.evaluation.metrics import Estimate, by_group, compare, summarise
 from kelp.evaluation.repair import Settings, solve, solve_all
 from kelp.execution.sandbox import Sandbox
-from kelp.search.policy import Proposal
+from kelp.search.policy import Policy, Proposal
 from kelp.search.task import Budget
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -49,7 +49,7 @@ ANSWERS = {
 }
 
 
-class Answers:
+class Answers(Policy):
     """Writes given expressions in place of the one returned, each less likely than the one before."""
 
     def __init__(self, answers: list[str]) -> None:

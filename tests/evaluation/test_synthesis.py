@@ -8,7 +8,7 @@ from kelp.evaluation.metrics import summarise
 from kelp.evaluation.repair import Settings, solve
 from kelp.evaluation.synthesis import samples
 from kelp.execution.sandbox import Sandbox
-from kelp.search.policy import Proposal
+from kelp.search.policy import Policy, Proposal
 from kelp.search.task import Budget
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -17,7 +17,7 @@ SOURCE = "import math\n\ndef area(r):\n    pass\n"
 CASE = Case("area", SOURCE, ("assert area(0) == 0",), ("assert area(2) == 4",), intent="Square.", function="area")
 
 
-class Writer:
+class Writer(Policy):
     """Writes one of three bodies for `pass`, the right one half of the time, and then has nothing to add."""
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
@@ -59,7 +59,7 @@ def test_pass_at_k_counts_the_samples_that_pass_hidden_tests_too(sandbox: Sandbo
 
 
 def test_a_policy_with_nothing_to_say_leaves_the_stub(sandbox: Sandbox) -> None:
-    class Silent:
+    class Silent(Policy):
         def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
             yield from ()
 

@@ -12,7 +12,7 @@ from kelp.evaluation.benchmarks import programs, toy
 from kelp.evaluation.case import Oracle, shared_sandbox
 from kelp.evaluation.corrupt import Corruption
 from kelp.evaluation.probe import repair_metrics
-from kelp.search.policy import NoModel, Proposal
+from kelp.search.policy import NoModel, Policy, Proposal
 from kelp.syntax.program import Program
 
 
@@ -65,7 +65,7 @@ def test_the_command_finds_the_same_every_time() -> None:
 
 
 def test_training_can_judge_its_weights_by_repairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    class ByWeights:
+    class ByWeights(Policy):
         """Stands in for a model: its weights are the seed of an order."""
 
         def __init__(self, denoiser: Any, encoder: Any) -> None:

@@ -12,7 +12,7 @@ import pytest
 from kelp.data.examples.encoding import Condition
 from kelp.execution.observation import CallResult, Observation, TestOutcome
 from kelp.execution.sandbox import Sandbox
-from kelp.search.policy import Bound, NoModel, Proposal
+from kelp.search.policy import Bound, NoModel, Policy, Proposal
 from kelp.search.search import STRATEGIES, Node, Result, Search, Stop, run, solved
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit
@@ -40,7 +40,7 @@ def test_a_budget_that_allows_no_run_at_all_binds(strategy: str) -> None:
     assert result.closest is result.start and result.start.source == BROKEN
 
 
-class Swaps:
+class Swaps(Policy):
     """Proposes to swap texts for others, wherever they stand; keeps what it was shown."""
 
     def __init__(self, *swaps: tuple[str, str, float]) -> None:
@@ -180,7 +180,7 @@ def test_a_test_run_gets_no_more_time_than_is_left(sandbox: Sandbox) -> None:
 
 
 @dataclass
-class Made:
+class Made(Policy):
     """A policy and tests, both made up: every program has a number, and what is said of it follows from that."""
 
     seed: int

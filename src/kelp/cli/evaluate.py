@@ -31,6 +31,7 @@ class Baseline(StrEnum):
     random = "none-random"
     frequency = "none-frequency"
     spectrum = "none-spectrum"
+    values = "none-values"
 
 
 class Broken(StrEnum):

@@ -1,6 +1,6 @@
 """What is compared: baselines without a model, and the model shown less than all there is to know."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -10,6 +10,7 @@ from kelp.data.examples.encoding import Condition
 from kelp.diffusion.forward import WEIGHTS
 from kelp.evaluation.repair import PolicyFor
 from kelp.search.policy import Bound, NoModel, Order, Policy, Proposal
+from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
 BASELINES: dict[str, Order] = {f"none-{order}": order for order in get_args(Order)}
@@ -29,18 +30,28 @@ class Sight(StrEnum):
 
 
 @dataclass(frozen=True)
-class Blinkered:
+class Blinkered(Policy):
     """A policy that is shown a part of the condition."""
 
     policy: Policy
     sight: Sight
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
+        return self.policy.propose(program, self._seen(condition))
+
+    @property
+    def patience(self) -> float:
+        return self.policy.patience
+
+    def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
+        return self.policy.judge(program, self._seen(condition), edits)
+
+    def _seen(self, condition: Condition) -> Condition:
         if self.sight in (Sight.blind, Sight.observation):
             condition = replace(condition, intent="", asserts=())
         if self.sight in (Sight.blind, Sight.spec):
             condition = replace(condition, observation="", suspicion=())
-        return self.policy.propose(program, condition)
+        return condition
 
 
 def no_model(seed: int = 0, order: Order = "random", kinds: Mapping[str, float] = MappingProxyType({})) -> PolicyFor:

@@ -167,7 +167,7 @@ class Step:
     end: int
     old: str
     new: str
-    origin: str  # "start", "model" or "near-miss"
+    origin: str  # "start", "model", "near-miss" or "values"
     log_prob: float | None  # of the whole way, in nats; None: minus infinity
     run: int
     passed: int

@@ -41,7 +41,7 @@ class Settings:
 
 
 @dataclass
-class Watched:
+class Watched(Policy):
     """A policy, and what it proposed for one program the first time it saw it."""
 
     policy: Policy
@@ -55,6 +55,13 @@ class Watched:
             return found
         self.rest = found
         return self._noted(found)
+
+    @property
+    def patience(self) -> float:
+        return self.policy.patience
+
+    def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
+        return self.policy.judge(program, condition, edits)
 
     def _noted(self, found: Iterator[Proposal | Bound]) -> Iterator[Proposal | Bound]:
         for each in found:

@@ -10,7 +10,7 @@ import itertools
 import math
 import random
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, Literal, NamedTuple, Protocol
@@ -24,9 +24,9 @@ from kelp.diffusion.mutations import CANDIDATES, candidates
 from kelp.search.suffixes import NODES, SuffixTree
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
-from kelp.syntax.sites import is_valid
+from kelp.syntax.sites import is_valid, key, site_index
 
-MODEL, NEAR_MISS = "model", "near-miss"
+MODEL, NEAR_MISS, VALUES = "model", "near-miss", "values"  # where proposals come from
 BLIND = 0.1  # share of the probability that near misses have among them, whatever the model says
 LEAST = 0.02  # suspicion of a line that no failing test executes
 UNDEFINED = math.log(0.01)  # what it costs to read a name that is defined nowhere: a step on the way, at best
@@ -48,6 +48,10 @@ class Bound(NamedTuple):
 
     log_prob: float
 
+    @property
+    def promise(self) -> float:
+        return self.log_prob
+
 
 Part = tuple[float, Callable[[], Iterable[Proposal]]]  # work to do, and a bound on the log-probability of its yield
 
@@ -57,20 +61,29 @@ class Policy(Protocol):
         """Legal edits of the program, best first, no two with one result; bounds among them."""
         ...
 
+    def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
+        """How likely it finds these edits, made from values: the legal ones, best first."""
+        return []
+
+    @property
+    def patience(self) -> float:
+        """Nats down to which its own proposals go before values are looked at, which takes a run; by default, never."""
+        return math.inf
+
 
 def proposals(policy: Policy, program: Program, condition: Condition) -> Iterator[Proposal]:
     """What a policy proposes, without the bounds."""
     return (found for found in policy.propose(program, condition) if isinstance(found, Proposal))
 
 
-Order = Literal["random", "frequency", "spectrum"]
+Order = Literal["random", "frequency", "spectrum", "values"]
 
 
-class NoModel:
-    """The baselines: every single near miss, each as likely as the next, in one of three orders.
+class NoModel(Policy):
+    """The baselines: every single near miss, each as likely as the next, in one of four orders.
 
     random: any. frequency: the kinds of mistake that are drawn most often in training, those of greatest weight, come
-    first. spectrum: those on the most suspicious lines come first.
+    first. spectrum: those on the most suspicious lines come first. values: what is made from values first, then any.
     """
 
     def __init__(self, seed: int | str = 0, order: Order = "random", weights: Mapping[str, float] = WEIGHTS) -> None:
@@ -90,6 +103,15 @@ class NoModel:
             edits.sort(key=lambda e: -weight(e.start, e.end))
         log_prob = -math.log(max(1, len(edits)))
         return _legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
+
+    @property
+    def patience(self) -> float:
+        return 0.0 if self.order == "values" else math.inf
+
+    def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
+        log_prob = -math.log(max(1, len(edits)))
+        made = (Proposal(edit, log_prob, VALUES) for edit in edits)
+        return [each for each in _legal(program, made) if isinstance(each, Proposal)]
 
 
 def _legal(program: Program, found: Iterator[Proposal | Bound]) -> Iterator[Proposal | Bound]:
@@ -167,7 +189,7 @@ class DecodeConfig:
                 raise ValueError(f"{name} must be at least 1, not {value}")
 
 
-class ModelPolicy:
+class ModelPolicy(Policy):
     """The denoiser's proposals: its replacements at the likeliest sites, and all near misses under its scores.
 
     The log-probability of a proposal is that of its site, given that something is still wrong, and of its tokens
@@ -176,6 +198,8 @@ class ModelPolicy:
     by how suspicious the tests make the lines of the site. Then a result counts against its edit where it reads a name
     defined nowhere or is odder than before, and for it where it is less odd.
     """
+
+    patience = 4.0
 
     def __init__(self, denoiser: Any, encoder: Encoder, config: DecodeConfig = DecodeConfig()) -> None:
         self.denoiser, self.encoder, self.config = denoiser, encoder, config
@@ -196,13 +220,11 @@ class ModelPolicy:
         """Best first. No edit is likelier than its site, so unlikely sites wait until it may be their turn."""
         evidence, most = _evidence(program, condition.names)
         yield Bound(0.0)
-        state = self.encoder.state(program, condition)
-        of_lines = _line_weights(program, condition.suspicion)
-        weight = np.asarray([0.0, *(of_lines(site.start, site.end) for site in state.sites)])
-        where, cache = self._encode(state)
-        where = where + weight
-        where += math.log(1 - BLIND) - np.logaddexp.reduce(where[1:])
-        parts = [*self._to_write(state, where, cache), *self._to_score(state, where, weight, cache)]
+        state, where, weight, cache = self._look(program, condition)
+        parts = [
+            *self._to_write(state, where, cache),
+            *self._to_score(state, candidates(program), where, weight, cache),
+        ]
         ready: list[tuple[float, int, Proposal, bool]] = []
         number = itertools.count()
 
@@ -223,6 +245,25 @@ class ModelPolicy:
                 heapq.heappush(ready, (-proposal.log_prob - most, next(number), proposal, False))
         while ready:
             yield from pop()
+
+    def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
+        evidence, _ = _evidence(program, condition.names)
+        state, where, weight, cache = self._look(program, condition)
+        edits = [edit for edit in edits if key(edit) in site_index(program) and is_valid(program, edit)]
+        made = [each for _, make in self._to_score(state, edits, where, weight, cache) for each in make()]
+        weighed = [replace(p, log_prob=min(0.0, p.log_prob + evidence(p.edit)), origin=VALUES) for p in made]
+        return sorted(weighed, key=lambda proposal: -proposal.log_prob)
+
+    def _look(self, program: Program, condition: Condition) -> tuple[State, np.ndarray, np.ndarray, Any]:
+        """The state, its sites' log-probabilities under the model and the tests, and those weights of the tests alone;
+        and the cache that everything else works with.
+        """
+        state = self.encoder.state(program, condition)
+        of_lines = _line_weights(program, condition.suspicion)
+        weight = np.asarray([0.0, *(of_lines(site.start, site.end) for site in state.sites)])
+        where, cache = self._encode(state)
+        where = where + weight
+        return state, where + math.log(1 - BLIND) - np.logaddexp.reduce(where[1:]), weight, cache
 
     def _length(self, state: State) -> int:
         """That the arrays of a state are padded to."""
@@ -264,12 +305,13 @@ class ModelPolicy:
                     if edit is not None:
                         yield Proposal(edit, float(where[row] + log_probs[i, beam]), MODEL)
 
-    def _to_score(self, state: State, where: np.ndarray, weight: np.ndarray, cache: Any) -> Iterator[Part]:
-        """The near misses, those of the likeliest sites first."""
-        edits = [(state.row_of(edit), edit) for edit in candidates(state.program)]
+    def _to_score(
+        self, state: State, given: Sequence[Edit], where: np.ndarray, weight: np.ndarray, cache: Any
+    ) -> Iterator[Part]:
+        """Given edits, those at the likeliest sites first."""
+        edits = sorted(((state.row_of(edit), edit) for edit in given), key=lambda pair: -where[pair[0]])
         if not edits:
             return
-        edits.sort(key=lambda pair: -where[pair[0]])
         shares = weight + math.log(BLIND) - np.logaddexp.reduce(weight[[row for row, _ in edits]])
         most = shares.max()
         tree, ends = SuffixTree(), list[Scored]()

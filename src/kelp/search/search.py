@@ -17,12 +17,14 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Protocol
 
+from kelp.data.examples.encoding import Condition
 from kelp.execution.observation import CallResult, Observation
-from kelp.search.policy import Bound, Policy
+from kelp.search.policy import Bound, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
 from kelp.search.task import Budget, Target, Task
-from kelp.syntax.edits import Edit
+from kelp.search.values import filled, wanted
+from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.functions import Function
 from kelp.syntax.program import parses
 
@@ -41,9 +43,15 @@ class Node:
     edit: Edit | None
     function: str  # qualname of the function edited
     log_prob: float
-    origin: str  # "start", "model" or "near-miss"
+    origin: str  # "start", "model", "near-miss" or "values"
     observation: Observation | None = None  # None: not run
     run: int | None = None  # which sandboxed run it was, from 1
+    hope: float = 0.0  # nats that the tests it is known to pass are worth to its rank
+
+    @property
+    def promise(self) -> float:
+        """What it ranks by before it is run."""
+        return self.log_prob + self.hope
 
     def path(self) -> list["Node"]:
         """From the start to here."""
@@ -101,6 +109,7 @@ class Search:
     patches: list[Node] = field(default_factory=list)
     states: int = 0
     valid_states: int = 0
+    probes: int = 0  # runs that only looked at values
     last_failure: str | None = None
     running: tuple[Node, Future[Observation]] | None = None
 
@@ -131,25 +140,54 @@ class Search:
         """As `step`; before what takes work to make, how likely it can be at most."""
         self._check_time()
         if node.depth < self.budget.edits:
-            families = [self._children(node, *window) for window in self.task.windows(node.source)]
-            for child in heapq.merge(*families, key=lambda child: -child.log_prob):
+            windows = list(self.task.windows(node.source))
+            families = [of(node, *window) for window in windows for of in (self._children, self._from_values)]
+            for child in heapq.merge(*families, key=lambda child: -child.promise):
                 self._check_time()
                 if isinstance(child, Bound) or child.source not in self.seen:
                     yield child
 
     def _children(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
         """Those by an edit of one function."""
-        seen = node.observation.render(window.first_line) if node.observation else ""
-        condition = replace(self.task.condition(target, seen), suspicion=self._suspicion(node, window))
-        for proposal in self.policy.propose(window.program, condition):
+        for proposal in self.policy.propose(window.program, self._condition(node, target, window)):
             if isinstance(proposal, Bound):
                 yield Bound(node.log_prob + target.prior + proposal.log_prob)
-                continue
-            edit = window.to_file(proposal.edit)
-            yield Node(
-                next(self.ids), node, node.depth + 1, edit.apply(node.source), edit, target.qualname,
-                node.log_prob + target.prior + proposal.log_prob, proposal.origin,
-            )  # fmt: skip
+            else:
+                yield self._child(node, target, window, proposal)
+
+    def _from_values(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
+        """Those by an edit after which calls are known to give what the tests want."""
+        patience, seen = self.policy.patience, node.observation
+        asserts = wanted(target.asserts, target.qualname) if patience < math.inf else []
+        if not asserts or seen is None or not seen.total:
+            return
+        yield Bound(node.log_prob + target.prior - patience)
+
+        def evaluate(edits: Sequence[Edit], arguments: Sequence[str]) -> list[CallResult]:
+            self._check_time()
+            if self.runs >= self.budget.runs:
+                raise Stop("test runs used up")
+            self.probes += 1
+            source = apply_disjoint(node.source, list(map(window.to_file, edits)))
+            calls = [f"{target.qualname}({given})" for given in arguments]
+            return self.sandbox.evaluate(source, calls, seconds=self.began + self.budget.seconds - self.clock())
+
+        edits = filled(window.program, asserts, evaluate)
+        if edits:
+            hope = PASSED_WEIGHT * (1 - seen.passed / seen.total)
+            for proposal in self.policy.judge(window.program, self._condition(node, target, window), edits):
+                yield replace(self._child(node, target, window, proposal), hope=hope)
+
+    def _condition(self, node: Node, target: Target, window: Function) -> Condition:
+        said = node.observation.render(window.first_line) if node.observation else ""
+        return replace(self.task.condition(target, said), suspicion=self._suspicion(node, window))
+
+    def _child(self, node: Node, target: Target, window: Function, proposal: Proposal) -> Node:
+        edit = window.to_file(proposal.edit)
+        return Node(
+            next(self.ids), node, node.depth + 1, edit.apply(node.source), edit, target.qualname,
+            node.log_prob + target.prior + proposal.log_prob, proposal.origin,
+        )  # fmt: skip
 
     def _suspicion(self, node: Node, window: Function) -> tuple[float, ...]:
         """Of the window's lines: that of the lines of the first state which they come from.
@@ -211,7 +249,7 @@ class Search:
             self.last_failure = observation.first_failure.name
         node = Node(
             node.id, node.parent, node.depth, node.source, node.edit, node.function, node.log_prob, node.origin,
-            observation, len(self.tried) + 1,
+            observation, self.runs + 1,
         )  # fmt: skip
         self.tried.append(node)
         self.watch(node)
@@ -225,7 +263,7 @@ class Search:
 
     @property
     def runs(self) -> int:
-        return len(self.tried)
+        return len(self.tried) + self.probes
 
     def _check_time(self) -> None:
         if self.clock() - self.began >= self.budget.seconds:
@@ -237,11 +275,11 @@ class Search:
         Its likelihood, how many more tests pass than at the start, and how many edits there will be.
         """
         latest = node if node.observation is not None or node.parent is None else node.parent
-        return self.rank_behind(latest, node.log_prob)
+        return self.rank_behind(latest, node.promise)
 
-    def rank_behind(self, latest: Node, log_prob: float) -> float:
-        """The rank of what has this log-probability, and was tested last where `latest` was."""
-        likely = log_prob - FURTHER * latest.depth
+    def rank_behind(self, latest: Node, promise: float) -> float:
+        """The rank of what promises this, and was tested last where `latest` was."""
+        likely = promise - FURTHER * latest.depth
         if latest.observation is None or not self.tried or self.tried[0].observation is None:
             return likely
         now, first = latest.observation, self.tried[0].observation
@@ -293,7 +331,7 @@ def best_first(search: Search, start: Node) -> None:
         if found is not None:
             # Of equal ranks, bounds go first, so that what they stand for is in time, and in the place they had.
             turn = 0 if isinstance(found, Bound) else 1 if found.observation is None else 2
-            heapq.heappush(queue, (-search.rank_behind(parent, found.log_prob), turn, number, found, parent, after))
+            heapq.heappush(queue, (-search.rank_behind(parent, found.promise), turn, number, found, parent, after))
 
     push(start, start, iter(()), next(numbers))
     while queue or search.running:
@@ -334,7 +372,7 @@ def best_of_n(search: Search, start: Node) -> None:
         node = start
         while options := children[node.id] if node.id in children else list(search.step(node)):
             children[node.id] = options
-            weights = [math.exp(max(-50.0, option.log_prob - node.log_prob)) for option in options]
+            weights = [math.exp(max(-50.0, option.promise - node.log_prob)) for option in options]
             at = rng.choices(range(len(options)), weights)[0]
             chosen = options[at] if options[at].observation is not None else search.test(options[at])
             if chosen is None or solved(chosen) or children.get(chosen.id) == []:

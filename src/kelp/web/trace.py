@@ -44,7 +44,7 @@ class Node(BaseModel):
     first_line: int = Field(ge=1)
     edit: Edit | None
     log_prob: LogProb
-    origin: Literal["start", "model", "near-miss"]
+    origin: Literal["start", "model", "near-miss", "values"]
     outcomes: list[Outcome] | None
     run: int | None
 

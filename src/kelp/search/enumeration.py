@@ -1,0 +1,233 @@
+"""Expressions enumerated by their values: small ones first, each value once.
+
+Bottom-up enumeration with observational equivalence is from Albarghouthi, Gulwani and Kincaid 2013, "Recursive program
+synthesis", and Udupa et al. 2013, "TRANSIT". Nothing longer is taken than what it explains (Rissanen 1978, "Modeling by
+shortest data description"): two truth values are not evidence for any expression, two lists are for a long one.
+"""
+
+import marshal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+from kelp.syntax.python_operations import ATOM, OPERATIONS, TRUTHS, Operation, is_plain, kind_of
+
+APPLIED = 300_000  # operations applied in one enumeration, to one environment each
+INNER, INNER_TO = 0.02, 0.1  # of them for the inside of one comprehension, and of one whose values are known
+LARGEST = 8  # cost of an expression
+OVER, INSIDE = 2, 3  # what a comprehension goes over, and what is in it
+LONGEST_OVER = 40  # items, in all environments together
+ENOUGH = 4  # expressions
+BITS = 5.0  # that one unit of cost takes to write
+ITEMS = frozenset(["list", "tuple", "str", "dict", "range"])  # what a comprehension goes over
+
+Environment = Mapping[str, Any]
+
+
+class Expression(NamedTuple):
+    """A text, how tightly it binds, what it costs, and its value in each environment."""
+
+    text: str
+    level: int
+    cost: int
+    values: tuple[Any, ...]
+
+    def within(self, demand: int) -> str:
+        return self.text if self.level >= demand else f"({self.text})"
+
+
+def _told_apart(value: Any) -> Any:
+    """Something that only equal values of its kind have, and that `marshal` knows."""
+    match value:
+        case set():
+            return ("set", *sorted(map(repr, value)))
+        case range():
+            return ("range", value.start, value.stop)
+    return value
+
+
+def _written(operation: Operation, operands: Sequence[Expression]) -> str:
+    return operation.template.format(*(each.within(demand) for each, demand in zip(operands, operation.demands)))
+
+
+def information(values: Sequence[Any]) -> float:
+    """Bits that it would take to write the values down, roughly, each of them once."""
+    return sum(map(_bits, {repr(value): value for value in values}.values()))
+
+
+def _bits(value: Any) -> float:
+    match value:
+        case bool() | None:
+            return 1
+        case int():
+            return 1 + 1.5 * value.bit_length()
+        case float():
+            return 12
+        case str():
+            return 4 + 4 * len(value)
+        case dict():
+            return 4 + sum(map(_bits, value)) + sum(map(_bits, value.values()))
+    return 4 + sum(map(_bits, value))
+
+
+def expressions(
+    environments: Sequence[Environment], wanted: Sequence[Any], constants: Sequence[Any]
+) -> list[Expression]:
+    """Those with the wanted value in each environment, the smallest first; none longer than what it explains."""
+    if not all(map(is_plain, wanted)):
+        return []
+    most = min(LARGEST, int(information(wanted) / BITS))
+    truth = all(isinstance(value, bool) for value in wanted)
+    search = Enumeration(environments, constants, truth, APPLIED, tuple(wanted))
+    search.run(most)
+    return sorted({found.text: found for found in search.found}.values(), key=lambda found: found.cost)
+
+
+class Enumeration:
+    """Bottom-up: from the expressions of each cost, those that cost more.
+
+    Values are kept once, with the first expression that has them. `found` are those whose values are wanted.
+    """
+
+    def __init__(
+        self,
+        environments: Sequence[Environment],
+        constants: Sequence[Any],
+        truth: bool,
+        limit: float,
+        wanted: tuple[Any, ...] | None = None,
+    ) -> None:
+        self.environments, self.constants, self.limit, self.wanted = environments, constants, limit, wanted
+        self.names = [name for name in environments[0] if all(name in each for each in environments)]
+        self.item = next(name for name in ("x", "y", "z", "item", "_each") if name not in self.names)
+        given = OPERATIONS + TRUTHS if truth else OPERATIONS
+        usable = [each for each in given if each.name not in self.names]
+        kind = kind_of(wanted) if wanted else ""
+        self.operations = sorted(usable, key=lambda each: each.gives not in ("", kind))  # what may be it goes first
+        self.seen: set[bytes] = set()
+        self.of: dict[int, dict[str, list[Expression]]] = {}  # by cost and kind
+        self.found: list[Expression] = []
+        self.inside: dict[tuple[str, bool], dict[int, dict[str, list[Expression]]]] = {}  # of comprehensions
+        self.applied = 0
+
+    def run(self, most: int) -> None:
+        """All that cost up to `most`, as far as the limit goes; one more cost than the first that is found."""
+        for name in self.names:
+            self._keep(partial(str, name), ATOM, 1, tuple(each[name] for each in self.environments))
+        for constant in self.constants:
+            self._keep(partial(repr, constant), ATOM, 1, (constant,) * len(self.environments))
+        for cost in range(2, most + 1):
+            if self.found and self.found[0].cost < cost - 1:
+                return
+            for operation in self.operations:
+                for given in self._operands(operation.takes, cost - operation.cost):
+                    self._apply(operation, given, cost)
+                    if self.applied > self.limit or len(self.found) >= ENOUGH:
+                        return
+            if self.wanted is not None:
+                self._comprehend(cost)
+                self._comprehend_to(cost - 1, most)
+
+    def _operands(self, takes: Sequence[frozenset[str]], cost: int) -> Iterator[tuple[Expression, ...]]:
+        """Of these kinds, which cost so much together."""
+        first, *rest = takes
+        if not rest:
+            yield from ((each,) for kind, some in self.of.get(cost, {}).items() if kind in first for each in some)
+            return
+        for own in range(1, cost - len(rest) + 1):
+            heads = [each for kind, some in self.of.get(own, {}).items() if kind in first for each in some]
+            if heads:
+                tails = list(self._operands(rest, cost - own))
+                yield from ((head, *tail) for head in heads for tail in tails)
+
+    def _apply(self, operation: Operation, given: tuple[Expression, ...], cost: int) -> None:
+        self.applied += len(self.environments)
+        try:
+            values = tuple(map(operation.apply, *[operand.values for operand in given]))
+        except Exception:  # whatever the operation does not take
+            return
+        self._keep(partial(_written, operation, given), operation.level, cost, values)
+
+    def _keep(self, text: Callable[[], str], level: int, cost: int, values: tuple[Any, ...]) -> None:
+        if cost > 1 and values == self.wanted:
+            self.found.append(Expression(text(), level, cost, values))
+            return
+        try:
+            key = marshal.dumps([_told_apart(value) for value in values], 2)
+        except ValueError:  # a range within a list
+            return
+        if key not in self.seen:
+            self.seen.add(key)
+            if all(map(is_plain, values)):
+                kept = Expression(text(), level, cost, values)
+                self.of.setdefault(cost, {}).setdefault(kind_of(values), []).append(kept)
+
+    def _over(self, cost: int) -> Iterator[tuple[Expression, list[list[Any]], list[dict[str, Any]]]]:
+        """What a comprehension may go over: its items, and the environments inside, of all environments in a row."""
+        for over in [each for kind, some in self.of.get(cost, {}).items() if kind in ITEMS for each in some]:
+            rows = [list(values) for values in over.values]
+            if 2 <= sum(map(len, rows)) <= LONGEST_OVER:
+                inside = [{**env, self.item: value} for env, row in zip(self.environments, rows) for value in row]
+                yield over, rows, inside
+
+    def _comprehend(self, cost: int) -> None:
+        """Lists made of what is in another, one by one: changed, or chosen."""
+        for own in range(max(1, cost - 1 - INSIDE), min(cost - 2, OVER) + 1):
+            for over, rows, inside in self._over(own):
+                for truth in (False, True):
+                    if (over.text, truth) not in self.inside:
+                        inner = Enumeration(inside, self.constants, truth, self.limit * INNER)
+                        inner.run(INSIDE)
+                        self.inside[over.text, truth] = inner.of
+                        self.applied += inner.applied
+                    for kind, some in self.inside[over.text, truth].get(cost - own - 1, {}).items():
+                        for body in some if kind == "bool" or not truth else ():
+                            if self.item in body.text and body.text != self.item:
+                                self.applied += len(rows)
+                                made = self._made(over, rows, body, truth)
+                                self._keep(partial(str, made[0]), ATOM, cost, made[1])
+                    if self.applied > self.limit or len(self.found) >= ENOUGH:
+                        return
+
+    def _made(
+        self, over: Expression, rows: list[list[Any]], body: Expression, truth: bool
+    ) -> tuple[str, tuple[Any, ...]]:
+        """The text and the values of a comprehension."""
+        cuts, x = pairwise(accumulate(map(len, rows), initial=0)), self.item
+        cut = [body.values[a:b] for a, b in cuts]
+        if not truth:
+            return f"[{body.text} for {x} in {over.within(3)}]", tuple(map(list, cut))
+        chosen = tuple([value for value, true in zip(row, trues) if true] for row, trues in zip(rows, cut))
+        return f"[{x} for {x} in {over.within(3)} if {body.within(3)}]", chosen
+
+    def _comprehend_to(self, own: int, most: int) -> None:
+        """Comprehensions, from what their insides must give (as in Lambda^2: Feser et al. 2015)."""
+        assert self.wanted is not None
+        kind = kind_of(self.wanted)
+        if kind not in ("list", "tuple"):
+            return
+        for over, rows, inside in self._over(own):
+            for truth, goal in _goals(rows, [list(values) for values in self.wanted]):
+                inner = Enumeration(inside, self.constants, truth, self.limit * INNER_TO, goal)
+                inner.run(most - own - 1)
+                self.applied += inner.applied
+                for body in inner.found:
+                    text = self._made(over, rows, body, truth)[0]
+                    text = text if kind == "list" else f"tuple({text})"
+                    self.found.append(Expression(text, ATOM, own + body.cost + 1, self.wanted))
+                if self.applied > self.limit:
+                    return
+
+
+def _goals(rows: list[list[Any]], wanted: list[list[Any]]) -> Iterator[tuple[bool, tuple[Any, ...]]]:
+    """What the inside of a comprehension over the rows must give for each item: its value, or whether it is chosen."""
+    if list(map(len, rows)) == list(map(len, wanted)):
+        yield False, tuple(value for row in wanted for value in row)
+    elif all(len(row) >= len(want) for row, want in zip(rows, wanted)):
+        trues = tuple(value in want for row, want in zip(rows, wanted) for value in row)
+        if [[value for value in row if value in want] for row, want in zip(rows, wanted)] == wanted:
+            yield True, trues
+
+
+ITEMS = frozenset(["list", "tuple", "str", "dict", "range"])  # what a comprehension goes over

@@ -1,0 +1,208 @@
+"""What Python's expressions are made of where they are enumerated by their values: operations over plain values.
+
+Only values that a literal can write take part, and nothing here runs code of anybody else's.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+ATOM = 16  # how tightly expressions bind, as in python_near_miss.LEVELS
+POSTFIX, OPEN = ATOM, 0
+LARGEST, LONGEST = 10**15, 200  # numbers and lengths beyond these are no values
+MARK = "a place that is looked at"
+# What an expression is replaced by to see the names around it: its number, and the names with what they stand for.
+WITNESS = b"(%r, %%d, [(name, repr(value)[:400]) for name, value in locals().items()])" % MARK
+
+
+@dataclass(frozen=True)
+class Operation:
+    """`{}` in the template are the operands, whose kinds `takes` names; `level` says how tightly the whole binds."""
+
+    template: str
+    takes: tuple[frozenset[str], ...]
+    gives: str  # the kind of its values, "" where that depends
+    apply: Callable[..., Any]
+    level: int = ATOM
+    cost: int = 1  # more for what is seldom meant
+    name: str = ""  # that must mean what it means to the language
+
+    @cached_property
+    def demands(self) -> tuple[int, ...]:
+        """How tightly each operand must bind, or be in parentheses."""
+        found = []
+        for slot in re.finditer(r"\{\}", self.template):
+            before, after = self.template[: slot.start()], self.template[slot.end() :]
+            inside = before.count("(") + before.count("[") > before.count(")") + before.count("]")
+            if after[:1] in (".", "["):
+                found.append(POSTFIX)
+            elif inside:
+                found.append(OPEN)
+            else:
+                found.append(self.level + (bool(before.strip()) and bool(self.template[0] == "{")))
+        return tuple(found)
+
+
+KINDS: Mapping[type, str] = {
+    bool: "bool", int: "int", float: "float", str: "str", list: "list", tuple: "tuple", set: "set", dict: "dict",
+    range: "range", type(None): "none",
+}  # fmt: skip
+GROUPS = {
+    "number": "int float", "seq": "list tuple str", "row": "list tuple", "items": "list tuple str set dict range",
+    "numbers": "list tuple set range", "key": "int float str tuple bool",
+    "any": "bool int float str list tuple set dict none",
+}  # fmt: skip
+
+
+def kind_of(values: tuple[Any, ...]) -> str:
+    """That all of the values have; numbers that are not all whole are floats, and what is mixed has none."""
+    kinds = {KINDS.get(type(value), "") for value in values}
+    return kinds.pop() if len(kinds) == 1 else "float" if kinds == {"int", "float"} else ""
+
+
+def is_plain(value: Any, depth: int = 0) -> bool:
+    """Is it small, and can a literal write it?"""
+    match value:
+        case bool() | None:
+            return True
+        case int():
+            return -LARGEST < value < LARGEST
+        case float():
+            return -LARGEST < value < LARGEST
+        case str():
+            return len(value) <= LONGEST
+        case range():
+            return depth == 0 and len(value) <= LONGEST
+        case list() | tuple() | set():
+            return len(value) <= LONGEST and depth < 4 and all(is_plain(each, depth + 1) for each in value)
+        case dict():
+            return is_plain(list(value), depth) and is_plain(list(value.values()), depth)
+    return False
+
+
+def operation(template: str, signature: str, apply: Callable[..., Any], level: int = ATOM, cost: int = 1) -> Operation:
+    takes, gives = signature.split(" -> ")
+    groups = tuple(frozenset(GROUPS.get(word, word).split()) for word in takes.split())
+    name = re.match(r"([a-z]+)\(", template)
+    return Operation(template, groups, gives.strip("?"), apply, level, cost, name[1] if name else "")
+
+
+def ordered(values: Any) -> Any:
+    """What has an order, so that it does not hang on how this process hashes text."""
+    if isinstance(values, set) and any(type(value) is not int for value in values):
+        raise ValueError
+    return values
+
+
+def _power(base: Any, exponent: Any) -> Any:
+    if abs(exponent) > 12 or abs(base) > 10**6:
+        raise ValueError
+    return base**exponent
+
+
+def _repeat(values: Any, times: int) -> Any:
+    if len(values) * times > LONGEST:
+        raise ValueError
+    return values * times
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    operation("{} + {}", "number number -> ?", lambda a, b: a + b, 11),
+    operation("{} - {}", "number number -> ?", lambda a, b: a - b, 11),
+    operation("{} * {}", "number number -> ?", lambda a, b: a * b, 12),
+    operation("{} / {}", "number number -> float", lambda a, b: a / b, 12),
+    operation("{} // {}", "number number -> ?", lambda a, b: a // b, 12),
+    operation("{} % {}", "number number -> ?", lambda a, b: a % b, 12),
+    operation("{} ** {}", "number number -> ?", _power, 14, 2),
+    operation("{} & {}", "int int -> int", lambda a, b: a & b, 9, 3),
+    operation("{} | {}", "int int -> int", lambda a, b: a | b, 7, 3),
+    operation("{} ^ {}", "int int -> int", lambda a, b: a ^ b, 8, 3),
+    operation("-{}", "number -> ?", lambda a: -a, 13, 2),
+    operation("abs({})", "number -> ?", abs, cost=2),
+    operation("min({}, {})", "number number -> ?", min),
+    operation("max({}, {})", "number number -> ?", max),
+    operation("int({})", "float -> int", int),
+    operation("int({})", "str -> int", int),
+    operation("float({})", "int -> float", float, cost=2),
+    operation("str({})", "number -> str", str),
+    operation("len({})", "items -> int", len),
+    operation("sum({})", "numbers -> ?", sum),
+    operation("max({})", "items -> ?", max),
+    operation("min({})", "items -> ?", min),
+    operation("{}[{}]", "seq int -> ?", lambda a, i: a[i]),
+    operation("{}[{}:]", "seq int -> ?", lambda a, i: a[i:]),
+    operation("{}[:{}]", "seq int -> ?", lambda a, i: a[:i]),
+    operation("{}[::{}]", "seq int -> ?", lambda a, i: a[::i]),
+    operation("{}[-1]", "seq -> ?", lambda a: a[-1]),
+    operation("{}[:-1]", "seq -> ?", lambda a: a[:-1]),
+    operation("{}[::-1]", "seq -> ?", lambda a: a[::-1]),
+    operation("{}[{}:{}]", "seq int int -> ?", lambda a, i, j: a[i:j], cost=2),
+    operation("{} + {}", "str str -> str", lambda a, b: a + b, 11),
+    operation("{} + {}", "list list -> list", lambda a, b: a + b, 11),
+    operation("{} + {}", "tuple tuple -> tuple", lambda a, b: a + b, 11),
+    operation("{} * {}", "seq int -> ?", _repeat, 12, 2),
+    operation("{}.count({})", "row key -> int", lambda a, b: a.count(b)),
+    operation("{}.count({})", "str str -> int", lambda a, b: a.count(b)),
+    operation("{}.index({})", "row key -> int", lambda a, b: a.index(b)),
+    operation("{}.find({})", "str str -> int", lambda a, b: a.find(b), cost=2),
+    operation("sorted({})", "items -> list", sorted),
+    operation("sorted({}, reverse=True)", "items -> list", lambda a: sorted(a, reverse=True), cost=2),
+    operation("set({})", "seq -> set", set),
+    operation("list({})", "tuple -> list", list),
+    operation("list({})", "str -> list", list),
+    operation("list({})", "set -> list", lambda a: list(ordered(a))),
+    operation("list({})", "dict -> list", list),
+    operation("list({})", "range -> list", list),
+    operation("tuple({})", "list -> tuple", tuple),
+    operation("tuple({})", "set -> tuple", lambda a: tuple(ordered(a))),
+    operation("dict({})", "row -> dict", dict, cost=2),
+    operation("list(zip({}, {}))", "row row -> list", lambda a, b: list(zip(a, b)), cost=2),
+    operation("list(zip(*{}))", "row -> list", lambda a: list(zip(*a)), cost=2),
+    operation("list({}.values())", "dict -> list", lambda a: list(a.values())),
+    operation("list({}.items())", "dict -> list", lambda a: list(a.items())),
+    operation("{}[{}]", "dict key -> ?", lambda a, b: a[b]),
+    operation("{}.get({})", "dict key -> ?", lambda a, b: a.get(b), cost=2),
+    operation("{} | {}", "set set -> set", lambda a, b: a | b, 7),
+    operation("{} & {}", "set set -> set", lambda a, b: a & b, 9),
+    operation("{} - {}", "set set -> set", lambda a, b: a - b, 11),
+    operation("{} ^ {}", "set set -> set", lambda a, b: a ^ b, 8),
+    operation("{}.lower()", "str -> str", str.lower),
+    operation("{}.upper()", "str -> str", str.upper),
+    operation("{}.strip()", "str -> str", str.strip),
+    operation("{}.title()", "str -> str", str.title, cost=2),
+    operation("{}.capitalize()", "str -> str", str.capitalize, cost=2),
+    operation("{}.swapcase()", "str -> str", str.swapcase, cost=2),
+    operation("{}.split()", "str -> list", str.split),
+    operation("{}.split({})", "str str -> list", lambda a, b: a.split(b)),
+    operation("{}.join({})", "str row -> str", lambda a, b: a.join(b)),
+    operation('"".join({})', "row -> str", "".join),
+    operation('{}.replace({}, "")', "str str -> str", lambda a, b: a.replace(b, ""), cost=2),
+    operation("range({})", "int -> range", range),
+    operation("range({}, {})", "int int -> range", range),
+    operation("({}, {})", "any any -> tuple", lambda a, b: (a, b), cost=2),
+)
+TRUTHS: tuple[Operation, ...] = (
+    operation("{} < {}", "number number -> bool", lambda a, b: a < b, 6),
+    operation("{} <= {}", "number number -> bool", lambda a, b: a <= b, 6),
+    operation("{} > {}", "number number -> bool", lambda a, b: a > b, 6),
+    operation("{} >= {}", "number number -> bool", lambda a, b: a >= b, 6),
+    operation("{} == {}", "any any -> bool", lambda a, b: a == b, 6),
+    operation("{} != {}", "any any -> bool", lambda a, b: a != b, 6),
+    operation("{} in {}", "key row -> bool", lambda a, b: a in b, 6),
+    operation("{} in {}", "key set -> bool", lambda a, b: a in b, 6),
+    operation("{} in {}", "key dict -> bool", lambda a, b: a in b, 6),
+    operation("{} in {}", "str str -> bool", lambda a, b: a in b, 6),
+    operation("{}.startswith({})", "str str -> bool", lambda a, b: a.startswith(b)),
+    operation("{}.endswith({})", "str str -> bool", lambda a, b: a.endswith(b)),
+    operation("{}.isdigit()", "str -> bool", str.isdigit),
+    operation("{}.isalpha()", "str -> bool", str.isalpha),
+    operation("{}.isupper()", "str -> bool", str.isupper),
+    operation("{}.islower()", "str -> bool", str.islower),
+    operation("any({})", "row -> bool", any),
+    operation("all({})", "row -> bool", all),
+    operation("not {}", "bool -> bool", lambda a: not a, 5),
+    operation("{} and {}", "bool bool -> bool", lambda a, b: a and b, 4),
+    operation("{} or {}", "bool bool -> bool", lambda a, b: a or b, 3),
+)

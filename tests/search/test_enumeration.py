@@ -1,0 +1,97 @@
+"""Expressions by their values: what is enumerated means what it says."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kelp.search.enumeration import Enumeration, expressions, information
+
+ENVIRONMENTS: list[dict[str, Any]] = [
+    {
+        "n": 3,
+        "f": 2.5,
+        "text": "Ab c",
+        "xs": [3, 1, 2, 3],
+        "pair": (1, "b"),
+        "s": {2, 5},
+        "d": {"a": 1, "k": 4},
+        "b": True,
+    },
+    {"n": -2, "f": 0.5, "text": "xyz", "xs": [0, 7], "pair": (4, ""), "s": {1, 2, 3}, "d": {"k": 0}, "b": False},
+]
+
+
+@pytest.mark.parametrize("truth", [False, True])
+def test_every_expression_that_is_kept_has_the_values_it_is_kept_for(truth: bool) -> None:
+    enumeration = Enumeration(ENVIRONMENTS, [0, 1, 2, " ", 0.5], truth, limit=500_000, wanted=("no", "such value"))
+    enumeration.run(5)
+    kept = [each for by_kind in enumeration.of.values() for some in by_kind.values() for each in some]
+    assert len(kept) > 3_000
+    for each in kept[:: 1 + len(kept) // 6_000]:
+        for environment, value in zip(ENVIRONMENTS, each.values):
+            got = eval(each.text, dict(environment))
+            assert (got, type(got)) == (value, type(value)), each.text
+
+
+def test_operators_bind_as_python_has_them() -> None:
+    enumeration = Enumeration([{"a": 7, "b": 4}], [2], truth=True, limit=80_000)
+    enumeration.run(5)
+    for some in enumeration.of[5].values():
+        for each in some:
+            got = eval(each.text, {"a": 7, "b": 4})
+            assert got == each.values[0], each.text
+
+
+@pytest.mark.parametrize(
+    ("environments", "text"),
+    [
+        ([{"xs": [1, 2, 3, 4], "n": 2}, {"xs": [5, 6, 7], "n": 3}], "xs[::n]"),
+        ([{"a": (3, 4, 5, 6), "b": (5, 7, 4, 10)}, {"a": (1, 2), "b": (3, 6, 1)}], "tuple(set(a + b))"),
+        ([{"rows": [[1, 2, 7], [3, 4, 5]], "n": 1}, {"rows": [[5, 6, 7], [8, 9, 1]], "n": 2}], "[x[n] for x in rows]"),
+        ([{"ns": [1, 2, 5, 3], "ok": [3, 5]}, {"ns": [4, 9, 6, 5, 9], "ok": [9, 4]}], "[x for x in ns if x in ok]"),
+        ([{"ns": (1, -2, 5, 13)}, {"ns": (-4, 9, -7)}], "tuple([x + 1 for x in ns])"),
+        ([{"text": "some words of it"}, {"text": "even more"}], "text.upper().split()"),
+        ([{"n": 100}, {"n": 41}], "sum(range(n))"),
+    ],
+)  # fmt: skip
+def test_what_is_wanted_is_found(environments: list[dict[str, Any]], text: str) -> None:
+    values = [eval(text, dict(environment)) for environment in environments]
+    found = expressions(environments, values, [0, 1])
+    assert found
+    for each in found:
+        assert [eval(each.text, dict(environment)) for environment in environments] == values
+    assert text in [each.text for each in found]
+
+
+def test_nothing_is_longer_than_what_it_explains() -> None:
+    environments = [{"n": 49, "m": 9}, {"n": 79, "m": 2}]
+    assert expressions(environments, [False, True], [0, 1]) == []  # two bits
+    assert expressions(environments, [10, 3], [0, 1]) == []  # a few more, and nothing as small as that
+    assert [each.text for each in expressions(environments, [50, 80], [0, 1])][:1] == ["n + 1"]
+    assert information([True, False]) < information([5, 8]) < information(["some text", "another"])
+    assert information([8, 8]) == information([8])
+
+
+def test_names_that_hide_builtins_are_not_called() -> None:
+    found = expressions([{"list": (3, 1), "n": 1}, {"list": (2, 9), "n": 0}], [[3, 1], [2, 9]], [])
+    assert not any("list(" in each.text for each in found)
+
+
+def test_the_order_of_a_set_of_text_is_never_relied_on() -> None:
+    enumeration = Enumeration([{"s": {"a", "b"}}, {"s": {"x", "y"}}], [], truth=False, limit=20_000)
+    enumeration.run(4)
+    texts = [each.text for by_kind in enumeration.of.values() for some in by_kind.values() for each in some]
+    assert "sorted(s)" in texts
+    assert not {"list(s)", "tuple(s)"} & set(texts)
+
+
+VALUES = st.one_of(st.integers(-9, 9), st.text("ab ", max_size=4), st.lists(st.integers(-3, 9), max_size=4))
+
+
+@given(st.lists(st.fixed_dictionaries({"x": VALUES, "y": VALUES}), min_size=2, max_size=3), st.data())
+def test_whatever_the_values_what_is_found_has_them(environments: list[dict[str, Any]], data: st.DataObject) -> None:
+    values = [data.draw(VALUES) for _ in environments]
+    for each in expressions(environments, values, [0, 1])[:4]:
+        assert [eval(each.text, dict(environment)) for environment in environments] == values

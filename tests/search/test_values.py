@@ -1,0 +1,151 @@
+"""Edits from values: where they are looked at, and that a search repairs with them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kelp.data.examples.encoding import Condition
+from kelp.execution.observation import CallResult, Observation
+from kelp.execution.sandbox import Sandbox
+from kelp.search.policy import NoModel
+from kelp.search.search import STRATEGIES, Search, run
+from kelp.search.task import Budget, Target, Task
+from kelp.search.values import filled, places, wanted
+from kelp.syntax.edits import Edit, apply_disjoint
+from kelp.syntax.program import parse
+
+
+def test_what_asserts_say_in_so_many_words() -> None:
+    lines = (
+        "assert f(1, b=[2]) == (3, 'x')", "assert not f(2)", "assert m.f(3)", "assert f(4) is None",
+        "assert f(5) == g(5)", "assert f(6) > 2", "assert g(7) == 1",
+        "assert f(8) == -1, 'message'", "assert [f(9)] == [1]", "assert (",
+    )  # fmt: skip
+    assert wanted(lines, "f") == [("1, b=[2]", (3, "x")), ("2", False), ("3", True), ("4", None), ("8", -1)]
+
+
+PLACES = b"""\
+def f(xs, flag):
+    def inner(y):
+        return y + 1
+    if flag:
+        return (xs[0])
+    total = 0
+    for x in xs:
+        if x < 0:
+            return
+        total += x
+    result = (inner(total) * 2)
+    return result
+"""
+
+
+def test_places_are_where_what_is_returned_is_made() -> None:
+    program = parse(PLACES)
+    assert [program.text(node) for node in places(program)] == [b"xs[0]", b"inner(total) * 2"]
+
+
+BROKEN = b"""\
+def common(left, right):
+    found = [x for x in left]
+    result = found
+    return result
+"""
+ASSERTS = (
+    "assert common([3, 1, 2], [2, 3, 9]) == [2, 3]",
+    "assert common([5, 8], [8, 5, 7]) == [5, 8]",
+    "assert common([1], [4]) == []",
+)
+TASK = Task(BROKEN, (Target("common", "", ASSERTS),))
+
+
+class Recorder:
+    """Runs asserts in a sandbox, and counts."""
+
+    def __init__(self, sandbox: Sandbox, asserts: tuple[str, ...] = ASSERTS) -> None:
+        self.sandbox, self.asserts, self.runs = sandbox, asserts, 0
+
+    def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool = False) -> Observation:
+        self.runs += 1
+        return self.sandbox.run(source, first=first, asserts=self.asserts, trace=trace)
+
+    def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
+        self.runs += 1
+        return self.sandbox.evaluate(source, calls, seconds=seconds)
+
+
+@pytest.fixture(scope="module")
+def sandbox() -> Any:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_search_repairs_with_what_values_say(strategy: str, sandbox: Sandbox) -> None:
+    tests = Recorder(sandbox)
+    budget = Budget(runs=64, patches=1)
+    result = run(Search(TASK, NoModel(0, "values"), tests, budget), strategy)
+    [patch] = result.patches
+    assert patch.origin == "values"
+    assert patch.observation is not None and patch.observation.ok
+    assert result.runs == tests.runs  # to look at values is a run too
+    assert patch.run == result.runs
+    for order in ("random", "spectrum"):
+        assert run(Search(TASK, NoModel(0, order), Recorder(sandbox), budget), strategy).patches == ()
+
+
+def test_looking_at_values_keeps_to_the_budget(sandbox: Sandbox) -> None:
+    tests = Recorder(sandbox)
+    result = run(Search(TASK, NoModel(0, "values"), tests, Budget(runs=1)), "best-first")
+    assert (result.runs, tests.runs, result.stopped) == (1, 1, "test runs used up")
+
+
+def test_edits_give_what_is_wanted_of_the_calls_that_come_by(sandbox: Sandbox) -> None:
+    source = b"def f(xs, n):\n    if n < 0:\n        return []\n    return xs\n"
+    asserts = ("assert f([1, 2, 3, 4], 2) == [3, 4]", "assert f([5, 6, 7], 1) == [6, 7]", "assert f([1, 2], -1) == []")
+    program = parse(source)
+
+    def evaluate(edits: Sequence[Edit], arguments: Sequence[str]) -> list[CallResult]:
+        return sandbox.evaluate(apply_disjoint(source, list(edits)), [f"f({given})" for given in arguments])
+
+    edits = filled(program, wanted(asserts, "f"), evaluate)
+    assert edits and edits[0].apply(source) == source.replace(b"return xs", b"return xs[n:]")
+    assert all(sandbox.run(edit.apply(source), asserts=asserts).ok for edit in edits)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"def f(x):\n    raise ValueError\n    return x\n",
+        b"def f(x):\n    yield x\n",
+        b"def f(x):\n    while True:\n        pass\n    return x\n",
+        b"def f(x):\n    pass\n",
+        b"repr = lambda value: ')' * 300\ndef f(x):\n    return x\n",
+        b"repr = lambda value: '(' * 300\ndef f(x):\n    return x\n",
+        b"locals = None\ndef f(x):\n    return x\n",
+        b"class Odd(dict):\n    def items(self): return [('x', 'y' * 10**6), (1,), None, ('__import__', b'')]\n"
+        b"locals = Odd\ndef f(x):\n    return x\n",
+        b"f = 3\n",
+    ],
+)  # fmt: skip
+def test_a_program_that_does_not_play_along_makes_nothing(source: bytes, sandbox: Sandbox) -> None:
+    program = parse(b"def f(x):\n    return x\n")
+
+    def evaluate(edits: Sequence[Edit], arguments: Sequence[str]) -> list[CallResult]:
+        witness = edits[0].text
+        changed = source.replace(b"return x", b"return " + witness)
+        return sandbox.evaluate(changed, [f"f({given})" for given in arguments], seconds=1.0)
+
+    asserts = [("'some text'", "some other text"), ("'any'", "something else")]
+    assert filled(program, asserts, evaluate) == []
+
+
+def test_one_baseline_takes_what_is_made_from_values() -> None:
+    program = parse(b"def f(x):\n    return x\n")
+    edits = [Edit(21, 22, b"x + x"), Edit(21, 22, b"x +"), Edit(21, 22, b"x * 2")]
+    judged = NoModel(0, "values").judge(program, replace(Condition(), intent="any"), edits)
+    assert [proposal.edit for proposal in judged] == [edits[0], edits[2]]
+    assert [NoModel(0, order).patience for order in ("values", "random", "spectrum")] == [0.0, math.inf, math.inf]
