@@ -37,6 +37,9 @@ class Expression(NamedTuple):
         return self.text if self.level >= demand else f"({self.text})"
 
 
+TOLD_APART = frozenset([set, range])  # by `marshal` alone, equal ones are
+
+
 def _told_apart(value: Any) -> Any:
     """Something that only equal values of its kind have, and that `marshal` knows."""
     match value:
@@ -153,8 +156,9 @@ class Enumeration:
         if cost > 1 and values == self.wanted:
             self.found.append(Expression(text(), level, cost, values))
             return
+        plain = values if not TOLD_APART & {*map(type, values)} else [_told_apart(value) for value in values]
         try:
-            key = marshal.dumps([_told_apart(value) for value in values], 2)
+            key = marshal.dumps(plain, 2)
         except ValueError:  # a range within a list
             return
         if key not in self.seen:

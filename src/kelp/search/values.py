@@ -17,6 +17,7 @@ from kelp.execution.observation import CallResult
 from kelp.search.enumeration import Environment, expressions
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
+from kelp.syntax.python import PYTHON
 from kelp.syntax.python_operations import MARK, WITNESS, is_plain
 
 PLAIN = (0, 1, 2, " ")  # constants that any expression may have
@@ -75,7 +76,7 @@ def filled(
 
     `evaluate` gives what calls with these arguments give once the edits of the program are made.
     """
-    there = places(program)
+    there = places(program) if program.language is PYTHON else []  # whose operations are those that are known
     if not there or not asserts:
         return []
     witnesses = [Edit(program.start[node], program.end[node], WITNESS % i) for i, node in enumerate(there)]

@@ -63,23 +63,17 @@ def kind_of(values: tuple[Any, ...]) -> str:
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
-    """Is it small, and can a literal write it?"""
-    match value:
-        case bool() | None:
-            return True
-        case int():
-            return -LARGEST < value < LARGEST
-        case float():
-            return -LARGEST < value < LARGEST
-        case str():
-            return len(value) <= LONGEST
-        case range():
-            return depth == 0 and len(value) <= LONGEST
-        case list() | tuple() | set():
-            return len(value) <= LONGEST and depth < 4 and all(is_plain(each, depth + 1) for each in value)
-        case dict():
-            return is_plain(list(value), depth) and is_plain(list(value.values()), depth)
-    return False
+    """Is it small, and can a literal write it? (A range counts, where it stands by itself.)"""
+    kind = type(value)
+    if kind is int or kind is float:
+        return bool(-LARGEST < value < LARGEST)
+    if kind is str:
+        return len(value) <= LONGEST
+    if kind is list or kind is tuple or kind is set:
+        return len(value) <= LONGEST and depth < 4 and all([is_plain(each, depth + 1) for each in value])
+    if kind is dict:
+        return is_plain([*value, *value.values()], depth)
+    return kind is bool or value is None or (kind is range and depth == 0 and len(value) <= LONGEST)
 
 
 def operation(template: str, signature: str, apply: Callable[..., Any], level: int = ATOM, cost: int = 1) -> Operation:
