@@ -1,7 +1,7 @@
 """Edits from values: where they are looked at, and that a search repairs with them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +10,12 @@ import pytest
 from kelp.data.examples.encoding import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
-from kelp.search.policy import NoModel
+from kelp.search.policy import Bound, NoModel, Proposal
 from kelp.search.search import STRATEGIES, Search, run
 from kelp.search.task import Budget, Target, Task
 from kelp.search.values import filled, places, wanted
 from kelp.syntax.edits import Edit, apply_disjoint
-from kelp.syntax.program import parse
+from kelp.syntax.program import Program, parse
 
 
 def test_what_asserts_say_in_so_many_words() -> None:
@@ -97,10 +97,23 @@ def test_a_search_repairs_with_what_values_say(strategy: str, sandbox: Sandbox) 
         assert run(Search(TASK, NoModel(0, order), Recorder(sandbox), budget), strategy).patches == ()
 
 
-def test_looking_at_values_keeps_to_the_budget(sandbox: Sandbox) -> None:
-    tests = Recorder(sandbox)
-    result = run(Search(TASK, NoModel(0, "values"), tests, Budget(runs=1)), "best-first")
-    assert (result.runs, tests.runs, result.stopped) == (1, 1, "test runs used up")
+class Patient(NoModel):
+    """Values have their turn when some near misses have had theirs."""
+
+    patience = 4.0
+
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
+        found = (each for each in super().propose(program, condition) if isinstance(each, Proposal))
+        yield from (replace(each, log_prob=-number / 2) for number, each in enumerate(found))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_looking_at_values_keeps_to_the_budget(strategy: str, sandbox: Sandbox) -> None:
+    for runs in range(1, 16):
+        tests = Recorder(sandbox)
+        result = run(Search(TASK, Patient(0, "values"), tests, Budget(runs=runs, patches=1)), strategy)
+        assert tests.runs == result.runs <= runs
+        assert [node.run for node in result.tried] == sorted({node.run for node in result.tried})
 
 
 def test_edits_give_what_is_wanted_of_the_calls_that_come_by(sandbox: Sandbox) -> None:

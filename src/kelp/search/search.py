@@ -165,7 +165,7 @@ class Search:
 
         def evaluate(edits: Sequence[Edit], arguments: Sequence[str]) -> list[CallResult]:
             self._check_time()
-            if self.runs >= self.budget.runs:
+            if self.runs + (self.running is not None) >= self.budget.runs:
                 raise Stop("test runs used up")
             self.probes += 1
             source = apply_disjoint(node.source, list(map(window.to_file, edits)))
