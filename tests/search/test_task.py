@@ -1,6 +1,6 @@
 import pytest
 
-from kelp.search.task import Budget, Target, Task, asserts_about
+from kelp.search.task import Budget, Target, Task
 
 
 def test_a_target_must_be_a_function_of_the_file() -> None:
@@ -21,19 +21,3 @@ def test_windows_follow_the_functions_of_a_state() -> None:
         b"def f(self):\n    return 1", b"def g():\n    return 2",
     ]  # fmt: skip
     assert [target.qualname for target, _ in task.windows(b"def g():\n    return 3\n")] == ["g"]
-
-
-def test_the_asserts_about_a_function_are_those_that_call_it() -> None:
-    tests = """
-def test_f():
-    x = 3
-    assert f(x) == 4
-    assert module.f(1) == 2, "message"
-    assert g(1) == 2
-
-class TestMore:
-    def test_again(self):
-        assert f(x) == 4
-"""
-    assert asserts_about(tests, "f") == ("assert f(x) == 4", "assert module.f(1) == 2")
-    assert asserts_about("def broken(:", "f") == ()

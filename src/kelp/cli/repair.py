@@ -1,6 +1,7 @@
 """`kelp repair`: a broken function goes in, a tested patch comes out."""
 
 import difflib
+import gc
 import json
 import math
 import os
@@ -118,6 +119,7 @@ def repair(
         file, tests or [], asserts or [], doctest, test_command, function or [], intent, max_seconds, max_runs,
         max_edits, patches, seed, model, search.value, allow_weak_sandbox,
     )  # fmt: skip
+    gc.disable()  # until the search begins: what is imported and traced stays anyway, and to look at it takes time
     try:
         if diff + write + as_json > 1:
             raise Problem("--diff, --write and --json exclude one another: give one of them.")
@@ -130,6 +132,8 @@ def repair(
             print_out(json.dumps(blank(file, problem), indent=1) + "\n")
         _say(str(problem))
         code = 2 if problem is error else 130
+    finally:
+        gc.enable()
     raise typer.Exit(code)
 
 
@@ -219,6 +223,8 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
             with timings("compile"):
                 first = observation.render
                 policy.warm_up((w.program, task.condition(t, first(w.first_line))) for t, w in task.windows(source))
+        gc.freeze()
+        gc.enable()
         with timings("search"), _progress(budget) as watch:
             sandbox.limits = _limits(sandbox.limits, request, observation)
             search = engine.Search(

@@ -19,11 +19,12 @@ from typing import Protocol
 
 from kelp.data.examples.encoding import Condition
 from kelp.execution.observation import CallResult, Observation
+from kelp.search.asserts import wanted
 from kelp.search.policy import Bound, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
 from kelp.search.task import Budget, Target, Task
-from kelp.search.values import filled, wanted
+from kelp.search.values import filled
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.functions import Function
 from kelp.syntax.program import parses

@@ -1,7 +1,5 @@
 """What is to be repaired: a file, the functions in it that may be edited, and what is known of each."""
 
-import ast
-import doctest
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -68,44 +66,3 @@ class Budget:
         for name, value in vars(self).items():
             if not value > 0 and not (name == "more_runs" and value == 0):
                 raise ValueError(f"{name} must be positive, not {value}")
-
-
-def asserts_about(test_source: str, name: str, limit: int = 12) -> tuple[str, ...]:
-    """The one-line asserts of a test file that call a function of this name: its spec, as a model reads it."""
-    try:
-        tree = ast.parse(test_source)
-    except SyntaxError:
-        return ()
-    found: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assert) and any(
-            isinstance(call, ast.Call) and _called(call.func) == name for call in ast.walk(node.test)
-        ):
-            line = "assert " + ast.unparse(node.test)
-            if len(line) <= 160 and line not in found:
-                found.append(line)
-    return tuple(found[:limit])
-
-
-def doctest_asserts(docstring: str) -> tuple[str, ...]:
-    """The one-line examples of a docstring as asserts."""
-    try:
-        examples = doctest.DocTestParser().get_examples(docstring)
-    except ValueError:  # malformed: the run of the tests says so
-        return ()
-    lines = []
-    for example in examples:
-        line = f"assert {example.source.strip()} == {example.want.strip()}"
-        try:
-            statements = ast.parse(line).body
-        except SyntaxError:
-            continue
-        if example.want.strip() and "\n" not in line and len(statements) == 1:
-            lines.append(line)
-    return tuple(lines)
-
-
-def _called(function: ast.expr) -> str:
-    if isinstance(function, ast.Attribute):
-        return function.attr
-    return function.id if isinstance(function, ast.Name) else ""

@@ -14,6 +14,7 @@ from typing import Any
 
 from kelp.diffusion.shapes import nodes, operands, plays, put, statements
 from kelp.execution.observation import CallResult
+from kelp.search.asserts import Wanted
 from kelp.search.enumeration import Environment, expressions
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -21,28 +22,6 @@ from kelp.syntax.python import PYTHON
 from kelp.syntax.python_operations import MARK, WITNESS, is_plain
 
 PLAIN = (0, 1, 2, " ")  # constants that any expression may have
-
-Wanted = tuple[str, Any]  # the arguments of a call, and the value that an assert says it gives
-
-
-def wanted(asserts: Sequence[str], name: str) -> list[Wanted]:
-    """What asserts say in so many words of calls of this function: those that compare one with a literal."""
-    found = []
-    for line in asserts:
-        with suppress(SyntaxError, ValueError):
-            match ast.parse(line).body:
-                case [ast.Assert(ast.Compare(ast.Call() as call, [ast.Eq() | ast.Is()], [literal]))]:
-                    value = ast.literal_eval(literal)
-                case [ast.Assert(ast.UnaryOp(ast.Not(), ast.Call() as call))]:
-                    value = False
-                case [ast.Assert(ast.Call() as call)]:
-                    value = True
-                case _:
-                    continue
-            if isinstance(call.func, ast.Name | ast.Attribute) and ast.unparse(call.func).split(".")[-1] == name:
-                given = (*map(ast.unparse, call.args), *(ast.unparse(keyword) for keyword in call.keywords))
-                found.append((", ".join(given), value))
-    return found
 
 
 def places(program: Program) -> list[int]:
