@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from kelp.search.asserts import asserts_about, doctest_asserts, wanted
+from kelp.search.asserts import asserts_about, doctest_asserts, literal, wanted
 
 
 def test_the_asserts_about_a_function_are_those_that_call_it() -> None:
@@ -124,3 +124,14 @@ def test_what_asserts_say_in_so_many_words() -> None:
         "assert f(8) == -1, 'message'", "assert [f(9)] == [1]", "assert (",
     )  # fmt: skip
     assert wanted(lines, "f") == [("1, b=[2]", (3, "x")), ("2", False), ("3", True), ("4", None), ("8", -1)]
+
+
+@pytest.mark.parametrize("line", ["f(1) == {[1]: 2}", "f(1) == " + "-" * 3_000 + "1", "f(1) == " + "1+" * 5_000 + "1"])
+def test_what_cannot_be_read_is_not_wanted(line: str) -> None:
+    assert wanted([f"assert {line}", "assert f(2) == 3"], "f") == [("2", 3)]
+
+
+def test_literals_are_read_and_all_else_is_not() -> None:
+    assert literal("[1, {'a': (2.5, None)}]") == [1, {"a": (2.5, None)}]
+    for text in ("", "f()", "(" * 5_000, "{[1]: 2}", "\x00", "1 +", "'\\d' + 3"):
+        assert literal(text, "no") == "no"

@@ -1,5 +1,6 @@
 """Expressions by their values: what is enumerated means what it says."""
 
+import warnings
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ ENVIRONMENTS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("truth", [False, True])
 def test_every_expression_that_is_kept_has_the_values_it_is_kept_for(truth: bool) -> None:
-    enumeration = Enumeration(ENVIRONMENTS, [0, 1, 2, " ", 0.5], truth, limit=500_000, wanted=("no", "such value"))
+    enumeration = Enumeration(ENVIRONMENTS, [0, 1, 2, " ", -0.5], truth, limit=500_000, wanted=("no", "such value"))
     enumeration.run(5)
     kept = [each for by_kind in enumeration.of.values() for some in by_kind.values() for each in some]
     assert len(kept) > 3_000
@@ -36,12 +37,14 @@ def test_every_expression_that_is_kept_has_the_values_it_is_kept_for(truth: bool
 
 
 def test_operators_bind_as_python_has_them() -> None:
-    enumeration = Enumeration([{"a": 7, "b": 4}], [2], truth=True, limit=80_000)
-    enumeration.run(5)
-    for some in enumeration.of[5].values():
-        for each in some:
-            got = eval(each.text, {"a": 7, "b": 4})
-            assert got == each.values[0], each.text
+    for names in ({"a": 7, "b": 4}, {"a": 3, "xs": [3, True], "t": True}, {"n": 2, "m": 0.5}):
+        enumeration = Enumeration([names], [2, -1], truth=True, limit=150_000)
+        enumeration.run(8)
+        for by_kind in enumeration.of.values():
+            for some in by_kind.values():
+                for each in some:
+                    with warnings.catch_warnings(action="ignore"):  # of `2(3)`, which no literal is
+                        assert eval(each.text, dict(names)) == each.values[0], each.text
 
 
 @pytest.mark.parametrize(
@@ -75,8 +78,32 @@ def test_nothing_is_longer_than_what_it_explains() -> None:
 
 
 def test_names_that_hide_builtins_are_not_called() -> None:
-    found = expressions([{"list": (3, 1), "n": 1}, {"list": (2, 9), "n": 0}], [[3, 1], [2, 9]], [])
-    assert not any("list(" in each.text for each in found)
+    environments = [{"list": (3, 100), "n": 1}, {"list": (200, 9), "n": 0}]
+    for taken in (frozenset[str](), frozenset(["zip", "tuple", "sorted"])):
+        for wanted in ([[3, 100], [200, 9]], [(4, 101), (201, 10)], [[(3,), (100,)], [(200,), (9,)]]):
+            for each in expressions(environments, wanted, [1], taken):
+                assert not any(f"{name}(" in each.text for name in {"list", *taken})
+
+
+def test_a_name_that_has_the_values_is_what_is_said() -> None:
+    found = expressions([{"total": 100, "n": 1}, {"total": 2000, "n": 2}], [100, 2000], [0, 1, 2])
+    assert [each.text for each in found] == ["total"]
+
+
+def test_comprehensions_find_a_name_for_their_items() -> None:
+    environments = [{"x": 1, "y": 2, "z": 3, "xs": [[3, 4], [5]]}, {"x": 4, "y": 5, "z": 6, "xs": [[7, 8, 9]]}]
+    values = [[[703, 804], [905]], [[1607, 1708, 1809]]]
+    for each in expressions(environments, values, [100, 200]):
+        assert [eval(each.text, dict(environment)) for environment in environments] == values
+
+
+def test_text_in_sets_has_no_order_that_counts() -> None:
+    environments = [{"p": [{"ab", "cd"}, {"ef", "gh"}]}, {"p": [{"ij", "kl"}, {"mn", "op"}]}]
+    enumeration = Enumeration(environments, [0, 1], truth=False, limit=50_000)
+    enumeration.run(4)
+    texts = [each.text for by_kind in enumeration.of.values() for some in by_kind.values() for each in some]
+    assert len(texts) > 50
+    assert not {"list(zip(*p))", "dict(p)"} & set(texts)
 
 
 def test_the_order_of_a_set_of_text_is_never_relied_on() -> None:

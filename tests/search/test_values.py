@@ -19,6 +19,7 @@ from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.program import Program, parse
 
 PLACES = b"""\
+@decorated
 def f(xs, flag):
     def inner(y):
         return y + 1
@@ -29,6 +30,15 @@ def f(xs, flag):
         if x < 0:
             return
         total += x
+    if total > 9:
+        least: int
+        return least
+    if total > 8:
+        most: int = max(xs)
+        return most
+    if total > 7:
+        first = last = xs[1]
+        return first
     result = (inner(total) * 2)
     return result
 """
@@ -36,7 +46,11 @@ def f(xs, flag):
 
 def test_places_are_where_what_is_returned_is_made() -> None:
     program = parse(PLACES)
-    assert [program.text(node) for node in places(program)] == [b"xs[0]", b"inner(total) * 2"]
+    assert [program.text(node) for node in places(program)] == [
+        b"xs[0]", b"least", b"max(xs)", b"inner(total) * 2",
+    ]  # fmt: skip
+    for other in (b"def f(xs):\n    yield 1\n    return xs\n", b"async def f(xs):\n    return xs\n"):
+        assert places(parse(other)) == []
 
 
 BROKEN = b"""\
@@ -115,7 +129,7 @@ def test_edits_give_what_is_wanted_of_the_calls_that_come_by(sandbox: Sandbox) -
     def evaluate(edits: Sequence[Edit], arguments: Sequence[str]) -> list[CallResult]:
         return sandbox.evaluate(apply_disjoint(source, list(edits)), [f"f({given})" for given in arguments])
 
-    edits = filled(program, wanted(asserts, "f"), evaluate)
+    edits = [edit for of_place in filled(program, wanted(asserts, "f"), evaluate) for edit in of_place]
     assert edits and edits[0].apply(source) == source.replace(b"return xs", b"return xs[n:]")
     assert all(sandbox.run(edit.apply(source), asserts=asserts).ok for edit in edits)
 
@@ -133,6 +147,11 @@ def test_edits_give_what_is_wanted_of_the_calls_that_come_by(sandbox: Sandbox) -
         b"class Odd(dict):\n    def items(self): return [('x', 'y' * 10**6), (1,), None, ('__import__', b'')]\n"
         b"locals = Odd\ndef f(x):\n    return x\n",
         b"f = 3\n",
+        b"f = lambda x: ('a place that is looked at', x or None, [])\n",
+        b"f = lambda x: ('a place that is looked at', 7, [('x', '\"some other text\"')])\n",
+        b"f = lambda x: ('a place that is looked at', -1, [('x', '\"some other text\"')])\n",
+        b"f = lambda x: ('a place that is looked at', 0, [('exit()', '\"text\"'), (3, 4)])\n",
+        b"f = lambda x: ('a place that is looked at', 0, {'x': 3})\n",
     ],
 )  # fmt: skip
 def test_a_program_that_does_not_play_along_makes_nothing(source: bytes, sandbox: Sandbox) -> None:
@@ -144,7 +163,7 @@ def test_a_program_that_does_not_play_along_makes_nothing(source: bytes, sandbox
         return sandbox.evaluate(changed, [f"f({given})" for given in arguments], seconds=1.0)
 
     asserts = [("'some text'", "some other text"), ("'any'", "something else")]
-    assert filled(program, asserts, evaluate) == []
+    assert not any(filled(program, asserts, evaluate))
 
 
 def test_one_baseline_takes_what_is_made_from_values() -> None:
@@ -153,3 +172,57 @@ def test_one_baseline_takes_what_is_made_from_values() -> None:
     judged = NoModel(0, "values").judge(program, replace(Condition(), intent="any"), edits)
     assert [proposal.edit for proposal in judged] == [edits[0], edits[2]]
     assert [NoModel(0, order).patience for order in ("values", "random", "spectrum")] == [0.0, math.inf, math.inf]
+
+
+class Sure(NoModel):
+    """Proposes what is right at once, and then near misses."""
+
+    patience = 4.0
+
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
+        at = program.source.find(b"left]") + 4
+        if at > 4:
+            yield Proposal(Edit(at, at, b" if x in right"), -0.01, "model")
+        yield from super().propose(program, condition)
+
+
+def test_values_are_not_looked_at_while_something_likelier_is_run(sandbox: Sandbox) -> None:
+    asserts = ("assert common([1, 2, 3], [3, 2, 9]) == [2, 3]", "assert common([5, 8], [8, 5, 7]) == [5, 8]")
+    task = Task(BROKEN, (Target("common", "", asserts),))
+    result = run(Search(task, Sure(0, "values"), Recorder(sandbox, asserts), Budget(patches=1)), "best-first")
+    assert (result.runs, result.patches[0].run, result.patches[0].origin) == (2, 2, "model")
+
+
+def test_nothing_is_looked_at_where_nothing_could_come_of_it(sandbox: Sandbox) -> None:
+    source = b"def f(n):\n    return n > 0\n"
+    asserts = tuple(f"assert f({n}) is {n < 3}" for n in range(6))
+    tests = Recorder(sandbox, asserts)
+    tests.evaluate = None  # type: ignore[assignment,method-assign]
+    run(Search(Task(source, (Target("f", "", asserts),)), NoModel(0, "values"), tests, Budget(runs=20)), "beam")
+    assert tests.runs == 20
+
+
+def test_names_of_the_file_keep_their_meaning(sandbox: Sandbox) -> None:
+    source = b"def max(x):\n    return 3\n\ndef f(xs):\n    return xs\n"
+    asserts = ("assert f([1, 50, 30]) == 50", "assert f([4, 60]) == 60", "assert f([70, 7, 1]) == 70")
+    search = Search(Task(source, (Target("f", "", asserts),)), NoModel(0, "values"), Recorder(sandbox, asserts))
+    made = [node for node in search.step(search.start()) if node.origin == "values"]
+    assert made and not any(b"max(" in (node.edit or made[0].edit).text for node in made)  # type: ignore[union-attr]
+
+
+def test_what_the_program_says_is_cut_off_here_too(sandbox: Sandbox) -> None:
+    source = b"""\
+import json, os
+for fd in range(3, 64):
+    try:
+        os.write(fd, b"")
+    except OSError:
+        pass
+class Long:
+    def __repr__(self):
+        return "[" + "0, " * 100_000 + "]"
+def f():
+    return Long()
+"""
+    [result] = sandbox.evaluate(source, ["f()"])
+    assert result.repr is None or len(result.repr) <= 2_000

@@ -191,6 +191,7 @@ class Sandbox:
             elif event.get("event") == "call" and len(results) < len(calls):
                 begun = False
                 text, exception = as_text(event.get("repr")), as_text(event.get("exception"))
+                text = None if text is None else text[:_REPR_LIMIT]  # which a program need not keep to
                 results.append(CallResult(calls[len(results)], text, exception, event.get("round_trips") is True))
         rest = calls[len(results) :]
         if begun and rest:

@@ -3,6 +3,7 @@
 import ast
 import copy
 import doctest
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,7 +14,15 @@ ROWS = 12  # of one test that is parametrised, or of one loop in it
 
 Wanted = tuple[str, Any]  # the arguments of a call, and the value that an assert says it gives
 Names = Mapping[str, ast.expr]  # what they stand for
+UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)  # raised for what is no literal
 UNITTEST = {"assertEqual": ast.Eq, "assertIs": ast.Is, "assertIn": ast.In}
+
+
+def literal(text: str, otherwise: Any = None) -> Any:
+    """The value that a literal writes, whatever the text is."""
+    with suppress(*UNREADABLE), warnings.catch_warnings(action="ignore"):
+        return ast.literal_eval(text)
+    return otherwise
 
 
 def asserts_about(test_source: str, name: str, limit: int = 12) -> tuple[str, ...]:
@@ -75,7 +84,7 @@ def _constants(body: Sequence[ast.stmt]) -> Names:
     for statement in body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if stored[name] == 1 and name not in changed:
-                with suppress(ValueError):
+                with suppress(*UNREADABLE):
                     ast.literal_eval(value)
                     found[name] = value
     return found
@@ -86,7 +95,7 @@ def _parameters(decorators: Sequence[ast.expr]) -> list[Names]:
     for decorator in decorators:
         match decorator:
             case ast.Call(func=ast.Attribute(attr="parametrize"), args=[said, ast.List() | ast.Tuple() as given, *_]):
-                with suppress(ValueError, AttributeError, TypeError):
+                with suppress(*UNREADABLE, AttributeError):
                     names = ast.literal_eval(said)
                     listed = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
                     target = ast.Name(listed[0]) if len(listed) == 1 else ast.Tuple([ast.Name(n) for n in listed])
@@ -145,7 +154,7 @@ def wanted(asserts: Sequence[str], name: str) -> list[Wanted]:
     """What asserts say in so many words of calls of this function: those that compare one with a literal."""
     found = []
     for line in asserts:
-        with suppress(SyntaxError, ValueError):
+        with suppress(*UNREADABLE), warnings.catch_warnings(action="ignore"):
             match ast.parse(line).body:
                 case [ast.Assert(ast.Compare(ast.Call() as call, [ast.Eq() | ast.Is()], [literal]))]:
                     value = ast.literal_eval(literal)

@@ -8,10 +8,10 @@ shortest data description"): two truth values are not evidence for any expressio
 import marshal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, count, pairwise
 from typing import Any, NamedTuple
 
-from kelp.syntax.python_operations import ATOM, OPERATIONS, TRUTHS, Operation, is_plain, kind_of
+from kelp.syntax.python_operations import ATOM, OPERATIONS, SIGNED, TRUTHS, Operation, is_plain, kind_of
 
 APPLIED = 300_000  # operations applied in one enumeration, to one environment each
 INNER, INNER_TO = 0.02, 0.1  # of them for the inside of one comprehension, and of one whose values are known
@@ -74,16 +74,24 @@ def _bits(value: Any) -> float:
     return 4 + sum(map(_bits, value))
 
 
+def longest(wanted: Sequence[Any]) -> int:
+    """The cost of the longest expression that these values are evidence for."""
+    return min(LARGEST, int(information(wanted) / BITS)) if all(map(is_plain, wanted)) else 0
+
+
 def expressions(
-    environments: Sequence[Environment], wanted: Sequence[Any], constants: Sequence[Any]
+    environments: Sequence[Environment],
+    wanted: Sequence[Any],
+    constants: Sequence[Any],
+    taken: frozenset[str] = frozenset(),
 ) -> list[Expression]:
-    """Those with the wanted value in each environment, the smallest first; none longer than what it explains."""
-    if not all(map(is_plain, wanted)):
-        return []
-    most = min(LARGEST, int(information(wanted) / BITS))
+    """Those with the wanted value in each environment, the smallest first; none longer than what it explains.
+
+    `taken` are names that have a meaning of their own there, besides those of the environments.
+    """
     truth = all(isinstance(value, bool) for value in wanted)
-    search = Enumeration(environments, constants, truth, APPLIED, tuple(wanted))
-    search.run(most)
+    search = Enumeration(environments, constants, truth, APPLIED, tuple(wanted), taken)
+    search.run(longest(wanted))
     return sorted({found.text: found for found in search.found}.values(), key=lambda found: found.cost)
 
 
@@ -100,12 +108,14 @@ class Enumeration:
         truth: bool,
         limit: float,
         wanted: tuple[Any, ...] | None = None,
+        taken: frozenset[str] = frozenset(),
     ) -> None:
         self.environments, self.constants, self.limit, self.wanted = environments, constants, limit, wanted
         self.names = [name for name in environments[0] if all(name in each for each in environments)]
-        self.item = next(name for name in ("x", "y", "z", "item", "_each") if name not in self.names)
+        self.taken = taken.union(*environments)
+        self.item = next(name for name in chain("xyz", map("x{}".format, count())) if name not in self.taken)
         given = OPERATIONS + TRUTHS if truth else OPERATIONS
-        usable = [each for each in given if each.name not in self.names]
+        usable = [each for each in given if not each.names & self.taken]
         kind = kind_of(wanted) if wanted else ""
         self.operations = sorted(usable, key=lambda each: each.gives not in ("", kind))  # what may be it goes first
         self.seen: set[bytes] = set()
@@ -118,8 +128,12 @@ class Enumeration:
         """All that cost up to `most`, as far as the limit goes; one more cost than the first that is found."""
         for name in self.names:
             self._keep(partial(str, name), ATOM, 1, tuple(each[name] for each in self.environments))
+        if self.found:  # anything else would do the same, and say it in more words
+            return
         for constant in self.constants:
-            self._keep(partial(repr, constant), ATOM, 1, (constant,) * len(self.environments))
+            text = repr(constant)
+            level = SIGNED if text.startswith("-") else ATOM
+            self._keep(partial(str, text), level, 1, (constant,) * len(self.environments), constant=True)
         for cost in range(2, most + 1):
             if self.found and self.found[0].cost < cost - 1:
                 return
@@ -152,8 +166,10 @@ class Enumeration:
             return
         self._keep(partial(_written, operation, given), operation.level, cost, values)
 
-    def _keep(self, text: Callable[[], str], level: int, cost: int, values: tuple[Any, ...]) -> None:
-        if cost > 1 and values == self.wanted:
+    def _keep(
+        self, text: Callable[[], str], level: int, cost: int, values: tuple[Any, ...], *, constant: bool = False
+    ) -> None:
+        if values == self.wanted and not constant:
             self.found.append(Expression(text(), level, cost, values))
             return
         plain = values if not TOLD_APART & {*map(type, values)} else [_told_apart(value) for value in values]
@@ -181,7 +197,7 @@ class Enumeration:
             for over, rows, inside in self._over(own):
                 for truth in (False, True):
                     if (over.text, truth) not in self.inside:
-                        inner = Enumeration(inside, self.constants, truth, self.limit * INNER)
+                        inner = Enumeration(inside, self.constants, truth, self.limit * INNER, taken=self.taken)
                         inner.run(INSIDE)
                         self.inside[over.text, truth] = inner.of
                         self.applied += inner.applied
@@ -209,11 +225,11 @@ class Enumeration:
         """Comprehensions, from what their insides must give (as in Lambda^2: Feser et al. 2015)."""
         assert self.wanted is not None
         kind = kind_of(self.wanted)
-        if kind not in ("list", "tuple"):
+        if kind not in ("list", "tuple") or (kind == "tuple" and kind in self.taken):
             return
         for over, rows, inside in self._over(own):
             for truth, goal in _goals(rows, [list(values) for values in self.wanted]):
-                inner = Enumeration(inside, self.constants, truth, self.limit * INNER_TO, goal)
+                inner = Enumeration(inside, self.constants, truth, self.limit * INNER_TO, goal, self.taken)
                 inner.run(most - own - 1)
                 self.applied += inner.applied
                 for body in inner.found:

@@ -47,6 +47,7 @@ class Bound(NamedTuple):
     """Nothing that follows has a log-probability greater than this, and the next of it takes some work to make."""
 
     log_prob: float
+    runs: bool = False  # it takes a run, and it is not known before what may come of that
 
     @property
     def promise(self) -> float:
@@ -110,7 +111,7 @@ class NoModel(Policy):
 
     def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
         log_prob = -math.log(max(1, len(edits)))
-        made = (Proposal(edit, log_prob, VALUES) for edit in edits)
+        made = (Proposal(edit, log_prob, VALUES) for edit in edits if key(edit) in site_index(program))
         return [each for each in _legal(program, made) if isinstance(each, Proposal)]
 
 

@@ -138,11 +138,16 @@ class Search:
         return (child for child in self.unfold(node) if isinstance(child, Node))
 
     def unfold(self, node: Node) -> Iterator[Node | Bound]:
-        """As `step`; before what takes work to make, how likely it can be at most."""
+        """As `step`; before what takes work to make, how likely it can be at most.
+
+        But for what is made from values, which is likelier than it seemed: its tests are known to pass.
+        """
         self._check_time()
         if node.depth < self.budget.edits:
             windows = list(self.task.windows(node.source))
-            families = [of(node, *window) for window in windows for of in (self._children, self._from_values)]
+            latest = {target.qualname: (target, window) for target, window in windows}  # the one that the name means
+            families = [self._children(node, *window) for window in windows]
+            families += [self._from_values(node, *window) for window in latest.values()]
             for child in heapq.merge(*families, key=lambda child: -child.promise):
                 self._check_time()
                 if isinstance(child, Bound) or child.source not in self.seen:
@@ -162,18 +167,22 @@ class Search:
         asserts = wanted(target.asserts, target.qualname) if patience < math.inf else []
         if not asserts or seen is None or not seen.total:
             return
-        yield Bound(node.log_prob + target.prior - patience)
+        yield Bound(node.log_prob + target.prior - patience, runs=True)
 
         def evaluate(edits: Sequence[Edit], arguments: Sequence[str]) -> list[CallResult]:
             self._check_time()
-            if self.runs + (self.running is not None) >= self.budget.runs:
+            if self.runs >= self.budget.runs:
                 raise Stop("test runs used up")
             self.probes += 1
             source = apply_disjoint(node.source, list(map(window.to_file, edits)))
             calls = [f"{target.qualname}({given})" for given in arguments]
-            return self.sandbox.evaluate(source, calls, seconds=self.began + self.budget.seconds - self.clock())
+            seconds = self.began + self.budget.seconds - self.clock()
+            return self.sandbox.evaluate(source, calls, seconds=max(seconds, 0.01))
 
-        edits = filled(window.program, asserts, evaluate)
+        edits: list[Edit] = []
+        for found in filled(window.program, asserts, evaluate, self.task.names):
+            self._check_time()
+            edits += found
         if edits:
             hope = PASSED_WEIGHT * (1 - seen.passed / seen.total)
             for proposal in self.policy.judge(window.program, self._condition(node, target, window), edits):
@@ -320,7 +329,8 @@ def best_first(search: Search, start: Node) -> None:
     A node that was run comes back into the queue to be expanded, at the rank that its tests gave it; no child
     can rank higher before it is run itself, so this is uniform-cost search over -rank. A child waits in the
     queue with those after it, which are no likelier; so does a bound of theirs, until it is the highest, and what is
-    unlikely is never made. Of equal ranks, what is not yet run goes first.
+    unlikely is never made. Of equal ranks, what is not yet run goes first. (What is made from values may promise more
+    than all that was before; to look at them is a run, which waits for the one that goes on.)
 
     While tests run, the policy works: at what comes after the child that is run, and at what ranks higher than all that
     is not yet run. The order of the runs is that of doing one thing after the other.
@@ -331,7 +341,8 @@ def best_first(search: Search, start: Node) -> None:
     def push(found: Node | Bound | None, parent: Node, after: Iterator[Node | Bound], number: int) -> None:
         if found is not None:
             # Of equal ranks, bounds go first, so that what they stand for is in time, and in the place they had.
-            turn = 0 if isinstance(found, Bound) else 1 if found.observation is None else 2
+            ran = not isinstance(found, Bound) and found.observation is not None
+            turn = 2 if ran else 0 if isinstance(found, Bound) and not found.runs else 1
             heapq.heappush(queue, (-search.rank_behind(parent, found.promise), turn, number, found, parent, after))
 
     push(start, start, iter(()), next(numbers))

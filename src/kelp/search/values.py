@@ -6,16 +6,13 @@ values at one place suffice to write its expression is from Nguyen et al. 2013, 
 which collects them in a run too.
 """
 
-import ast
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from kelp.diffusion.shapes import nodes, operands, plays, put, statements
+from kelp.diffusion.shapes import child, nodes, operands, plays, put, statements
 from kelp.execution.observation import CallResult
-from kelp.search.asserts import Wanted
-from kelp.search.enumeration import Environment, expressions
+from kelp.search.asserts import Wanted, literal
+from kelp.search.enumeration import Environment, expressions, longest
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.python import PYTHON
@@ -25,8 +22,13 @@ PLAIN = (0, 1, 2, " ")  # constants that any expression may have
 
 
 def places(program: Program) -> list[int]:
-    """Expressions whose value is what the function returns: what it returns, or has just assigned to return it."""
-    inner = [node for node in nodes(program, "function") if node > program.root + 1]
+    """Expressions whose value is what the function returns: what it returns, or has just assigned to return it.
+
+    None where a call gives something else first: a generator, a coroutine.
+    """
+    if program.language is not PYTHON or {"yield", "async"} & set(program.kind):
+        return []  # the operations that are known are Python's
+    inner = nodes(program, "function")[1:]
     before = {block[i]: block[i - 1] for block in statements(program) for i in range(1, len(block))}
     found = []
     for node in nodes(program, "return"):
@@ -34,11 +36,13 @@ def places(program: Program) -> list[int]:
         if not given or any(function < node < program.last[function] for function in inner):
             continue
         place = _inside(program, given[0])
-        if plays(program, place, "name") and plays(program, before.get(node, 0) + 1, "assignment"):
-            target, *_, value = operands(program, before[node] + 1)
-            if program.text(target) == program.text(place):
+        assignment = before.get(node, 0) + 1
+        if plays(program, place, "name") and plays(program, assignment, "assignment"):
+            value = child(program, assignment, "right")
+            if value is not None and program.text(assignment + 1) == program.text(place):
                 place = _inside(program, value)
-        found.append(place)
+        if not plays(program, place, "assignment"):  # a = b = c
+            found.append(place)
     return found
 
 
@@ -49,45 +53,49 @@ def _inside(program: Program, node: int) -> int:
 
 
 def filled(
-    program: Program, asserts: Sequence[Wanted], evaluate: Callable[[Sequence[Edit], Sequence[str]], list[CallResult]]
-) -> list[Edit]:
-    """Edits with which the calls that come by one of the places give what is wanted, the smallest of each place first.
+    program: Program,
+    asserts: Sequence[Wanted],
+    evaluate: Callable[[Sequence[Edit], Sequence[str]], list[CallResult]],
+    bound: frozenset[str] | None = None,
+) -> Iterator[list[Edit]]:
+    """For each place: edits with which the calls that come by give what is wanted, the smallest first.
 
-    `evaluate` gives what calls with these arguments give once the edits of the program are made.
+    `evaluate` gives what calls with these arguments give once the edits of the program are made. `bound` are the names
+    that the file defines, which then mean nothing else.
     """
-    there = places(program) if program.language is PYTHON else []  # whose operations are those that are known
-    if not there or not asserts:
-        return []
+    there = places(program)
+    if not there or longest([value for _, value in asserts]) < 1:  # there is nothing that it could find
+        return
     witnesses = [Edit(program.start[node], program.end[node], WITNESS % i) for i, node in enumerate(there)]
     results = evaluate(witnesses, [arguments for arguments, _ in asserts])
-    seen = defaultdict[int, list[tuple[Environment, Any]]](list)
+    seen: list[list[tuple[list[tuple[str, str]], Any]]] = [[] for _ in there]
     for result, (_, value) in zip(results, asserts):
-        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            mark, place, values = ast.literal_eval(result.repr or "")
-            if mark == MARK:
-                seen[place].append((_environment(values), value))
+        match literal(result.repr or ""):  # what the program says, which may be anything
+            case (mark, int(place), list(names)) if mark == MARK and 0 <= place < len(there):
+                if all(map(_is_name_and_text, names)):
+                    seen[place].append((names, value))
     constants = _constants(program)
-    return [
-        put(program, there[place], found.text.encode(), found.level)
-        for place, pairs in sorted(seen.items())
-        for found in expressions([names for names, _ in pairs], [value for _, value in pairs], constants)
-    ]
+    for node, pairs in zip(there, seen):
+        if pairs:
+            taken = frozenset(name for names, _ in pairs for name, _ in names) | (bound or frozenset())
+            environments = [_environment(names) for names, _ in pairs]
+            found = expressions(environments, [value for _, value in pairs], constants, taken)
+            yield [put(program, node, each.text.encode(), each.level) for each in found]
 
 
-def _environment(values: Sequence[tuple[str, str]]) -> Environment:
-    environment = {}
-    for name, text in values:
-        with suppress(ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-            value = ast.literal_eval(text)
-            if is_plain(value):
-                environment[name] = value
-    return environment
+def _is_name_and_text(pair: object) -> bool:
+    match pair:
+        case (str(name), str()):
+            return name.isidentifier()
+    return False
+
+
+def _environment(names: Sequence[tuple[str, str]]) -> Environment:
+    values = {name: literal(text, NotImplemented) for name, text in names}
+    return {name: value for name, value in values.items() if is_plain(value)}
 
 
 def _constants(program: Program) -> list[Any]:
     texts = dict.fromkeys(program.text(node) for role in ("literal", "string") for node in nodes(program, role))
-    own = []
-    for text in texts:
-        with suppress(ValueError, SyntaxError):
-            own.append(ast.literal_eval(text.decode()))
+    own = [literal(text.decode(), NotImplemented) for text in texts]
     return [*PLAIN, *(value for value in own if is_plain(value) and repr(value) not in map(repr, PLAIN))]

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-ATOM = 16  # how tightly expressions bind, as in python_near_miss.LEVELS
+ATOM, SIGNED, POWER, COMPARISON = 16, 13, 14, 6  # how tightly expressions bind, as in python_near_miss.LEVELS
 POSTFIX, OPEN = ATOM, 0
 LARGEST, LONGEST = 10**15, 200  # numbers and lengths beyond these are no values
 MARK = "a place that is looked at"
 # What an expression is replaced by to see the names around it: its number, and the names with what they stand for.
-WITNESS = b"(%r, %%d, [(name, repr(value)[:400]) for name, value in locals().items()])" % MARK
+WITNESS = b"(%r, %%d, [(name, repr(value)[:240]) for name, value in locals().items()])" % MARK
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,11 @@ class Operation:
     apply: Callable[..., Any]
     level: int = ATOM
     cost: int = 1  # more for what is seldom meant
-    name: str = ""  # that must mean what it means to the language
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """That must mean what they mean to the language."""
+        return frozenset(re.findall(r"(?<![.\w])([a-z]+)\(", self.template))
 
     @cached_property
     def demands(self) -> tuple[int, ...]:
@@ -40,8 +44,12 @@ class Operation:
                 found.append(POSTFIX)
             elif inside:
                 found.append(OPEN)
+            elif self.level == POWER:  # groups from the right, and takes a sign there
+                found.append(SIGNED if before else POWER + 1)
+            elif self.level == COMPARISON:  # more than one in a row mean something else
+                found.append(COMPARISON + 1)
             else:
-                found.append(self.level + (bool(before.strip()) and bool(self.template[0] == "{")))
+                found.append(self.level + bool(before and self.template.startswith("{")))
         return tuple(found)
 
 
@@ -79,8 +87,7 @@ def is_plain(value: Any, depth: int = 0) -> bool:
 def operation(template: str, signature: str, apply: Callable[..., Any], level: int = ATOM, cost: int = 1) -> Operation:
     takes, gives = signature.split(" -> ")
     groups = tuple(frozenset(GROUPS.get(word, word).split()) for word in takes.split())
-    name = re.match(r"([a-z]+)\(", template)
-    return Operation(template, groups, gives.strip("?"), apply, level, cost, name[1] if name else "")
+    return Operation(template, groups, gives.strip("?"), apply, level, cost)
 
 
 def ordered(values: Any) -> Any:
@@ -151,9 +158,9 @@ OPERATIONS: tuple[Operation, ...] = (
     operation("list({})", "range -> list", list),
     operation("tuple({})", "list -> tuple", tuple),
     operation("tuple({})", "set -> tuple", lambda a: tuple(ordered(a))),
-    operation("dict({})", "row -> dict", dict, cost=2),
+    operation("dict({})", "row -> dict", lambda a: dict(map(ordered, a)), cost=2),
     operation("list(zip({}, {}))", "row row -> list", lambda a, b: list(zip(a, b)), cost=2),
-    operation("list(zip(*{}))", "row -> list", lambda a: list(zip(*a)), cost=2),
+    operation("list(zip(*{}))", "row -> list", lambda a: list(zip(*map(ordered, a))), cost=2),
     operation("list({}.values())", "dict -> list", lambda a: list(a.values())),
     operation("list({}.items())", "dict -> list", lambda a: list(a.items())),
     operation("{}[{}]", "dict key -> ?", lambda a, b: a[b]),
