@@ -81,3 +81,8 @@ def test_the_tests_of_a_function_in_a_function_are_its_own() -> None:
 def test_what_is_no_python_is_refused() -> None:
     with pytest.raises(SyntaxError):
         oddities(b"def f(:\n")
+
+
+def test_what_is_parsed_is_not_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    assert oddities(b"def f(x):\n    return 2or x\n") == 0
+    assert not recwarn.list

@@ -5,6 +5,7 @@ Software Reliability", ACM Computing Surveys 8(3).
 """
 
 import ast
+import warnings
 from collections.abc import Iterator, Sequence
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -16,7 +17,9 @@ VALUES = (ast.Compare, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Name, ast.Attribu
 
 def oddities(source: bytes) -> int:
     """How many there are. Raises SyntaxError, and RecursionError for what is nested too deeply."""
-    return sum(_odd(node) + _unreached(node) for node in ast.walk(ast.parse(source)))
+    with warnings.catch_warnings(action="ignore"):  # `2or` and its like, which an edit may leave
+        tree = ast.parse(source)
+    return sum(_odd(node) + _unreached(node) for node in ast.walk(tree))
 
 
 def _odd(node: ast.AST) -> int:
