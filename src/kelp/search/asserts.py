@@ -156,15 +156,15 @@ def wanted(asserts: Sequence[str], name: str) -> list[Wanted]:
     for line in asserts:
         with suppress(*UNREADABLE), warnings.catch_warnings(action="ignore"):
             match ast.parse(line).body:
-                case [ast.Assert(ast.Compare(ast.Call() as call, [ast.Eq() | ast.Is()], [literal]))]:
-                    value = ast.literal_eval(literal)
+                case [ast.Assert(ast.Compare(ast.Call() as call, [ast.Eq() | ast.Is()], [right]))]:
+                    value = ast.literal_eval(right)
                 case [ast.Assert(ast.UnaryOp(ast.Not(), ast.Call() as call))]:
                     value = False
                 case [ast.Assert(ast.Call() as call)]:
                     value = True
                 case _:
                     continue
-            if isinstance(call.func, ast.Name | ast.Attribute) and ast.unparse(call.func).split(".")[-1] == name:
+            if _called(call.func) == name:
                 given = (*map(ast.unparse, call.args), *(ast.unparse(keyword) for keyword in call.keywords))
                 found.append((", ".join(given), value))
     return found

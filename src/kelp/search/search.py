@@ -19,7 +19,6 @@ from typing import Protocol
 
 from kelp.data.examples.encoding import Condition
 from kelp.execution.observation import CallResult, Observation
-from kelp.search.asserts import wanted
 from kelp.search.policy import Bound, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
@@ -164,7 +163,7 @@ class Search:
     def _from_values(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
         """Those by an edit after which calls are known to give what the tests want."""
         patience, seen = self.policy.patience, node.observation
-        asserts = wanted(target.asserts, target.qualname) if patience < math.inf else []
+        asserts = target.wanted if patience < math.inf else []
         if not asserts or seen is None or not seen.total:
             return
         yield Bound(node.log_prob + target.prior - patience, runs=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kelp.data.examples.encoding import Condition
+from kelp.search.asserts import Wanted, wanted
 from kelp.syntax.functions import Function, functions
 from kelp.syntax.python import PYTHON
 
@@ -17,6 +18,11 @@ class Target:
     intent: str = ""
     asserts: tuple[str, ...] = ()
     prior: float = 0.0
+
+    @cached_property
+    def wanted(self) -> list[Wanted]:
+        """What the asserts say of its values; every state that is expanded asks for it."""
+        return wanted(self.asserts, self.qualname)
 
 
 @dataclass(frozen=True)
