@@ -183,10 +183,24 @@ QUIET = (
     ],
 )
 def test_a_browser_shows_the_edit_in_its_place(place: str, row: str, verdict: str, tmp_path: Path):
-    page = tmp_path / "trace.html"
-    page.write_text(render_trace(a_trace()), encoding="utf-8")
-    profile = f"--user-data-dir={tmp_path / 'profile'}"
-    command = [str(CHROMIUM), *QUIET, profile, page.as_uri() + place]
-    shown = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=300).stdout
+    shown = seen(a_trace(), place, tmp_path)
     assert row in shown
     assert f'id="tests-note">{verdict}</span>' in shown
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("name", ["adds(1, 2) == 3", "adds('a::b.py::c') == 'a'", "test_adds.py::adds(1)"])
+def test_of_a_test_only_its_file_goes_unsaid(name: str, tmp_path: Path):
+    trace = a_trace()
+    trace["tests"] = [name]
+    for node in trace["nodes"]:
+        node["outcomes"] = [{"name": name, "status": "fail", "message": None}]
+    assert f">{name.removeprefix('test_adds.py::')}<" in seen(trace, "#node=0", tmp_path)
+
+
+def seen(trace: dict[str, Any], place: str, folder: Path) -> str:
+    """The page as a browser shows it."""
+    page = folder / "trace.html"
+    page.write_text(render_trace(trace), encoding="utf-8")
+    command = [str(CHROMIUM), *QUIET, f"--user-data-dir={folder / 'profile'}", page.as_uri() + place]
+    return subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=300).stdout
