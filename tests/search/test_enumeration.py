@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kelp.search.enumeration import Enumeration, expressions, information
+from kelp.search.enumeration import Enumeration, conditions, expressions, information, partly
 
 ENVIRONMENTS: list[dict[str, Any]] = [
     {
@@ -68,13 +68,39 @@ def test_what_is_wanted_is_found(environments: list[dict[str, Any]], text: str) 
     assert text in [each.text for each in found]
 
 
-def test_nothing_is_longer_than_what_it_explains() -> None:
+def test_nothing_is_taken_that_chance_explains() -> None:
     environments = [{"n": 49, "m": 9}, {"n": 79, "m": 2}]
     assert expressions(environments, [False, True], [0, 1]) == []  # two bits
     assert expressions(environments, [10, 3], [0, 1]) == []  # a few more, and nothing as small as that
     assert [each.text for each in expressions(environments, [50, 80], [0, 1])][:1] == ["n + 1"]
     assert information([True, False]) < information([5, 8]) < information(["some text", "another"])
     assert information([8, 8]) == information([8])
+
+
+DIVISIONS = [{"a": a, "b": b} for a, b in ((6, 3), (7, 2), (5, 0), (17, 4), (9, 1))]
+
+
+def test_what_suits_some_environments_has_the_wanted_value_there_and_may_have_none_elsewhere() -> None:
+    wanted = [2, 3, 99, 4, 9]
+    found = partly(DIVISIONS, wanted, [0, 1], frozenset(), least=3)
+    assert found[0].text == "a // b" and found[0].values == (2, 3, ..., 4, 9)
+    for each in partly(DIVISIONS, wanted, [0, 1, 2], frozenset(), least=0):
+        for environment, value in zip(DIVISIONS, each.values):
+            if value is not ...:
+                assert eval(each.text, dict(environment)) == value
+        assert 2 <= sum(value == want for value, want in zip(each.values, wanted)) < len(wanted)
+    assert partly(DIVISIONS, [2, 3, 99, 4, 99], [0, 1], frozenset(), least=4) == []
+
+
+def test_conditions_hold_where_they_should_and_nowhere_else() -> None:
+    for wanted in ([False, False, True, False, False], [False, True, False, True, True]):
+        found = conditions(DIVISIONS, wanted, [0, 6], frozenset())
+        assert found and [each.cost for each in found] == sorted(each.cost for each in found)
+        for each in found:
+            assert [bool(eval(each.text, dict(environment))) for environment in DIVISIONS] == wanted
+    assert "not b" in [
+        each.text for each in conditions(DIVISIONS, [False, False, True, False, False], [0], frozenset())
+    ]
 
 
 def test_names_that_hide_builtins_are_not_called() -> None:

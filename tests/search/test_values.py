@@ -17,6 +17,7 @@ from kelp.search.task import Budget, Target, Task
 from kelp.search.values import filled, places
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.program import Program, parse
+from kelp.syntax.sites import is_valid, key, site_index
 
 PLACES = b"""\
 @decorated
@@ -46,9 +47,11 @@ def f(xs, flag):
 
 def test_places_are_where_what_is_returned_is_made() -> None:
     program = parse(PLACES)
-    assert [program.text(node) for node in places(program)] == [
+    assert [place.expression and program.text(place.expression) for place in places(program)] == [
         b"xs[0]", b"least", b"max(xs)", b"inner(total) * 2",
     ]  # fmt: skip
+    [first, end] = places(parse(b"def f(x):\n    if x:\n        return 1\n"))
+    assert first.expression is not None and end.expression is None
     for other in (b"def f(xs):\n    yield 1\n    return xs\n", b"async def f(xs):\n    return xs\n"):
         assert places(parse(other)) == []
 
@@ -129,9 +132,71 @@ def test_edits_give_what_is_wanted_of_the_calls_that_come_by(sandbox: Sandbox) -
     def evaluate(edits: Sequence[Edit], arguments: Sequence[str]) -> list[CallResult]:
         return sandbox.evaluate(apply_disjoint(source, list(edits)), [f"f({given})" for given in arguments])
 
-    edits = [edit for of_place in filled(program, wanted(asserts, "f"), evaluate) for edit in of_place]
-    assert edits and edits[0].apply(source) == source.replace(b"return xs", b"return xs[n:]")
+    found = [each for of_place in filled(program, wanted(asserts, "f"), evaluate) for each in of_place]
+    edits = [edit for edit, share in found if share == 1]
+    assert (
+        edits and len(edits) == len(found) and edits[0].apply(source) == source.replace(b"return xs", b"return xs[n:]")
+    )
     assert all(sandbox.run(edit.apply(source), asserts=asserts).ok for edit in edits)
+
+
+def found_in(source: bytes, texts: Sequence[str], sandbox: Sandbox) -> dict[bytes, float]:
+    """What is found for the function f: the programs, with the share of what is wrong that they put right."""
+    program = parse(source)
+    asserts = [f"assert f{text}" for text in texts]
+
+    def evaluate(edits: Sequence[Edit], arguments: Sequence[str]) -> list[CallResult]:
+        return sandbox.evaluate(apply_disjoint(source, list(edits)), [f"f({given})" for given in arguments])
+
+    made = [each for of_place in filled(program, wanted(asserts, "f"), evaluate) for each in of_place]
+    before = sandbox.run(source, asserts=asserts).passed
+    for edit, share in made:
+        assert is_valid(program, edit) and key(edit) in site_index(program)
+        gained = sandbox.run(edit.apply(source), asserts=asserts).passed - before
+        assert gained == pytest.approx(share * (len(asserts) - before))
+    return {edit.apply(source): share for edit, share in made}
+
+
+DIVISION = ("(6, 3) == 2", "(7, 2) == 3", "(5, 0) == 0", "(0, 4) == 0", "(9, 1) == 9", "(1, 2) == 0")
+GRADE = ("(80) == 'merit'", "(70) == 'merit'", "(69) == 'pass'", "(50) == 'pass'", "(49) == 'fail'", "(0) == 'fail'")
+
+
+def test_what_suits_more_calls_is_a_step_and_the_others_are_told_apart(sandbox: Sandbox) -> None:
+    step = b"def f(a, b):\n    return a // b\n"
+    assert found_in(step.replace(b"a // b", b"None"), DIVISION, sandbox)[step] == pytest.approx(5 / 6)
+    guarded = b"def f(a, b):\n    if not b:\n        return 0\n    return a // b\n"
+    assert found_in(step, DIVISION, sandbox)[guarded] == 1
+    few = found_in(step, DIVISION[:3], sandbox)
+    assert not any(b"if " in program for program in few)  # three tests say too little of a condition
+
+
+def test_a_guard_comes_behind_what_stands_before_and_gives_what_is_wanted(sandbox: Sandbox) -> None:
+    source = b"""\
+def f(points):
+    if points >= 70:
+        return 'merit'
+    grade = 'fail'
+    return grade
+"""
+    found = found_in(source, GRADE, sandbox)
+    guarded = source.replace(b"    grade =", b"    if points >= 50:\n        return 'pass'\n    grade =")
+    assert found[guarded] == 1
+
+
+def test_the_end_of_a_function_is_a_place_too(sandbox: Sandbox) -> None:
+    source = b"def f(points):\n    if points >= 70:\n        return 'merit'\n"
+    assert found_in(source, GRADE, sandbox)[source + b"    return 'fail'\n"] == pytest.approx(0.5)
+    source = b"def f(xs, n):\n    xs = list(xs)\n"
+    texts = ("([1, 2, 3, 4], 2) == [3, 4]", "([5, 6, 7], 1) == [6, 7]")
+    assert found_in(source, texts, sandbox)[source + b"    return xs[n:]\n"] == 1
+
+
+def test_a_call_of_the_function_within_what_it_returns_does_what_it_did(sandbox: Sandbox) -> None:
+    source = b"def f(n):\n    if n == 0:\n        return 1\n    return n * f(n - 1)\n"
+    texts = ("(0) == 1", "(1) == 1", "(3) == 6", "(4) == 24", "(-1) == 0", "(-5) == 0")
+    found = found_in(source, texts, sandbox)
+    guards = [program for program in found if b"return 0" in program]
+    assert source.replace(b"    return n *", b"    if n < 0:\n        return 0\n    return n *") in guards
 
 
 @pytest.mark.parametrize(
@@ -147,11 +212,12 @@ def test_edits_give_what_is_wanted_of_the_calls_that_come_by(sandbox: Sandbox) -
         b"class Odd(dict):\n    def items(self): return [('x', 'y' * 10**6), (1,), None, ('__import__', b'')]\n"
         b"locals = Odd\ndef f(x):\n    return x\n",
         b"f = 3\n",
-        b"f = lambda x: ('a place that is looked at', x or None, [])\n",
-        b"f = lambda x: ('a place that is looked at', 7, [('x', '\"some other text\"')])\n",
-        b"f = lambda x: ('a place that is looked at', -1, [('x', '\"some other text\"')])\n",
-        b"f = lambda x: ('a place that is looked at', 0, [('exit()', '\"text\"'), (3, 4)])\n",
-        b"f = lambda x: ('a place that is looked at', 0, {'x': 3})\n",
+        b"f = lambda x: ('a place that is looked at', x or None, [], '')\n",
+        b"f = lambda x: ('a place that is looked at', 7, [('x', '\"some other text\"')], '')\n",
+        b"f = lambda x: ('a place that is looked at', -1, [('x', '\"some other text\"')], '')\n",
+        b"f = lambda x: ('a place that is looked at', 0, [('x', '\"some other text\"')], 3)\n",
+        b"f = lambda x: ('a place that is looked at', 0, [('exit()', '\"text\"'), (3, 4)], '')\n",
+        b"f = lambda x: ('a place that is looked at', 0, {'x': 3}, '')\n",
     ],
 )  # fmt: skip
 def test_a_program_that_does_not_play_along_makes_nothing(source: bytes, sandbox: Sandbox) -> None:
@@ -195,7 +261,7 @@ def test_values_are_not_looked_at_while_something_likelier_is_run(sandbox: Sandb
 
 def test_nothing_is_looked_at_where_nothing_could_come_of_it(sandbox: Sandbox) -> None:
     source = b"def f(n):\n    return n > 0\n"
-    asserts = tuple(f"assert f({n}) is {n < 3}" for n in range(6))
+    asserts = tuple(f"assert f({n}) is {n < 3}" for n in range(1, 4))
     tests = Recorder(sandbox, asserts)
     tests.evaluate = None  # type: ignore[assignment,method-assign]
     run(Search(Task(source, (Target("f", "", asserts),)), NoModel(0, "values"), tests, Budget(runs=20)), "beam")

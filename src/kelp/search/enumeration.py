@@ -1,8 +1,9 @@
 """Expressions enumerated by their values: small ones first, each value once.
 
 Bottom-up enumeration with observational equivalence is from Albarghouthi, Gulwani and Kincaid 2013, "Recursive program
-synthesis", and Udupa et al. 2013, "TRANSIT". Nothing longer is taken than what it explains (Rissanen 1978, "Modeling by
-shortest data description"): two truth values are not evidence for any expression, two lists are for a long one.
+synthesis", and Udupa et al. 2013, "TRANSIT". What has the wanted values is taken only where that is no chance among as
+many as were tried (as Bonferroni corrects for comparisons): two truth values are not evidence for any expression, two
+lists are for a long one.
 """
 
 import marshal
@@ -19,7 +20,9 @@ LARGEST = 8  # cost of an expression
 OVER, INSIDE = 2, 3  # what a comprehension goes over, and what is in it
 LONGEST_OVER = 40  # items, in all environments together
 ENOUGH = 4  # expressions
-BITS = 5.0  # that one unit of cost takes to write
+MARGIN = 7.0  # bits that the wanted values must take beyond those of the number of values tried
+PARTLY, CONDITION = 0.25, 0.25  # of the operations, for what suits some environments, and for conditions
+CONDITIONS, LONGEST_CONDITION = 12, 5  # how many, and their cost
 ITEMS = frozenset(["list", "tuple", "str", "dict", "range"])  # what a comprehension goes over
 
 Environment = Mapping[str, Any]
@@ -50,6 +53,14 @@ def _told_apart(value: Any) -> Any:
     return value
 
 
+def _applied(operation: Operation, given: Sequence[Any]) -> Any:
+    """What it gives, or `...`."""
+    try:
+        return ... if ... in given else operation.apply(*given)
+    except Exception:
+        return ...
+
+
 def _written(operation: Operation, operands: Sequence[Expression]) -> str:
     return operation.template.format(*(each.within(demand) for each, demand in zip(operands, operation.demands)))
 
@@ -74,9 +85,9 @@ def _bits(value: Any) -> float:
     return 4 + sum(map(_bits, value))
 
 
-def longest(wanted: Sequence[Any]) -> int:
-    """The cost of the longest expression that these values are evidence for."""
-    return min(LARGEST, int(information(wanted) / BITS)) if all(map(is_plain, wanted)) else 0
+def are_evidence(wanted: Sequence[Any]) -> bool:
+    """Could these values be evidence for any expression?"""
+    return all(map(is_plain, wanted)) and information(wanted) > MARGIN
 
 
 def expressions(
@@ -85,20 +96,62 @@ def expressions(
     constants: Sequence[Any],
     taken: frozenset[str] = frozenset(),
 ) -> list[Expression]:
-    """Those with the wanted value in each environment, the smallest first; none longer than what it explains.
+    """Those with the wanted value in each environment, the smallest first, where that is evidence for them.
 
     `taken` are names that have a meaning of their own there, besides those of the environments.
     """
     truth = all(isinstance(value, bool) for value in wanted)
-    search = Enumeration(environments, constants, truth, APPLIED, tuple(wanted), taken)
-    search.run(longest(wanted))
-    return sorted({found.text: found for found in search.found}.values(), key=lambda found: found.cost)
+    search = Enumeration(environments, constants, truth, APPLIED, tuple(wanted), taken, evident=True)
+    search.run(LARGEST)
+    return _smallest_first(search.found)
+
+
+def partly(
+    environments: Sequence[Environment],
+    wanted: Sequence[Any],
+    constants: Sequence[Any],
+    taken: frozenset[str],
+    least: int,
+) -> list[Expression]:
+    """Those with the wanted value in more than `least` environments, but not in all, where that is evidence for them.
+
+    Most of them come first; one that suits no others than those before is left out. Elsewhere they have another value,
+    or none at all, which is `...`.
+    """
+    search = Enumeration(
+        environments, constants, False, PARTLY * APPLIED, tuple(wanted), taken, evident=True, least=max(1, least)
+    )
+    search.run(LARGEST)
+
+    def suited(found: Expression) -> frozenset[int]:
+        return frozenset(i for i, (value, want) in enumerate(zip(found.values, wanted)) if value == want)
+
+    kept: list[tuple[frozenset[int], Expression]] = []
+    for found in sorted(search.partly, key=lambda found: (-len(suited(found)), found.cost)):
+        some = suited(found)
+        if len(some) < len(wanted) and not any(some <= others for others, _ in kept):
+            kept.append((some, found))
+    return [found for _, found in kept[:ENOUGH]]
+
+
+def conditions(
+    environments: Sequence[Environment], wanted: Sequence[bool], constants: Sequence[Any], taken: frozenset[str]
+) -> list[Expression]:
+    """Conditions that hold in these environments alone, the smallest first."""
+    search = Enumeration(environments, constants, True, CONDITION * APPLIED, tuple(wanted), taken, enough=CONDITIONS)
+    search.run(LONGEST_CONDITION)
+    return _smallest_first(search.found)
+
+
+def _smallest_first(found: Sequence[Expression]) -> list[Expression]:
+    return sorted({each.text: each for each in found}.values(), key=lambda each: each.cost)
 
 
 class Enumeration:
     """Bottom-up: from the expressions of each cost, those that cost more.
 
-    Values are kept once, with the first expression that has them. `found` are those whose values are wanted.
+    Values are kept once, with the first expression that has them. `found` are those whose values are wanted, up to
+    `enough` of them; `partly` those with more than `least` of these values. `evident`: only where that is evidence.
     """
 
     def __init__(
@@ -109,6 +162,10 @@ class Enumeration:
         limit: float,
         wanted: tuple[Any, ...] | None = None,
         taken: frozenset[str] = frozenset(),
+        *,
+        enough: int = ENOUGH,
+        evident: bool = False,
+        least: int | None = None,
     ) -> None:
         self.environments, self.constants, self.limit, self.wanted = environments, constants, limit, wanted
         self.names = [name for name in environments[0] if all(name in each for each in environments)]
@@ -121,6 +178,8 @@ class Enumeration:
         self.seen: set[bytes] = set()
         self.of: dict[int, dict[str, list[Expression]]] = {}  # by cost and kind
         self.found: list[Expression] = []
+        self.partly: list[Expression] = []
+        self.enough, self.evident, self.least = enough, evident, least
         self.inside: dict[tuple[str, bool], dict[int, dict[str, list[Expression]]]] = {}  # of comprehensions
         self.applied = 0
 
@@ -135,16 +194,20 @@ class Enumeration:
             level = SIGNED if text.startswith("-") else ATOM
             self._keep(partial(str, text), level, 1, (constant,) * len(self.environments), constant=True)
         for cost in range(2, most + 1):
-            if self.found and self.found[0].cost < cost - 1:
+            if (self.found and self.found[0].cost < cost - 1) or not self._is_evidence(self.wanted or ()):
                 return
             for operation in self.operations:
                 for given in self._operands(operation.takes, cost - operation.cost):
                     self._apply(operation, given, cost)
-                    if self.applied > self.limit or len(self.found) >= ENOUGH:
+                    if self.applied > self.limit or len(self.found) >= self.enough:
                         return
-            if self.wanted is not None:
+            if self.wanted is not None and self.least is None:
                 self._comprehend(cost)
                 self._comprehend_to(cost - 1, most)
+
+    def _is_evidence(self, values: Sequence[Any]) -> bool:
+        """That one has the wanted values, of all that were tried: is that more than chance?"""
+        return not self.evident or len(self.seen) < 2 ** (information(values) - MARGIN)
 
     def _operands(self, takes: Sequence[frozenset[str]], cost: int) -> Iterator[tuple[Expression, ...]]:
         """Of these kinds, which cost so much together."""
@@ -163,13 +226,15 @@ class Enumeration:
         try:
             values = tuple(map(operation.apply, *[operand.values for operand in given]))
         except Exception:  # whatever the operation does not take
-            return
+            if self.least is None:
+                return
+            values = tuple([_applied(operation, each) for each in zip(*[operand.values for operand in given])])
         self._keep(partial(_written, operation, given), operation.level, cost, values)
 
     def _keep(
         self, text: Callable[[], str], level: int, cost: int, values: tuple[Any, ...], *, constant: bool = False
     ) -> None:
-        if values == self.wanted and not constant:
+        if values == self.wanted and not constant and (cost == 1 or self._is_evidence(values)):  # a name needs none
             self.found.append(Expression(text(), level, cost, values))
             return
         plain = values if not TOLD_APART & {*map(type, values)} else [_told_apart(value) for value in values]
@@ -179,9 +244,14 @@ class Enumeration:
             return
         if key not in self.seen:
             self.seen.add(key)
-            if all(map(is_plain, values)):
+            there = values if self.least is None else tuple([value for value in values if value is not ...])
+            if there and all(map(is_plain, there)):
                 kept = Expression(text(), level, cost, values)
-                self.of.setdefault(cost, {}).setdefault(kind_of(values), []).append(kept)
+                self.of.setdefault(cost, {}).setdefault(kind_of(there), []).append(kept)
+                if self.least is not None:
+                    right = [value for value, want in zip(values, self.wanted or ()) if value == want]
+                    if len(right) > self.least and self._is_evidence(right):
+                        self.partly.append(kept)
 
     def _over(self, cost: int) -> Iterator[tuple[Expression, list[list[Any]], list[dict[str, Any]]]]:
         """What a comprehension may go over: its items, and the environments inside, of all environments in a row."""
@@ -207,7 +277,7 @@ class Enumeration:
                                 self.applied += len(rows)
                                 made = self._made(over, rows, body, truth)
                                 self._keep(partial(str, made[0]), ATOM, cost, made[1])
-                    if self.applied > self.limit or len(self.found) >= ENOUGH:
+                    if self.applied > self.limit or len(self.found) >= self.enough:
                         return
 
     def _made(

@@ -178,14 +178,15 @@ class Search:
             seconds = self.began + self.budget.seconds - self.clock()
             return self.sandbox.evaluate(source, calls, seconds=max(seconds, 0.01))
 
-        edits: list[Edit] = []
+        share: dict[Edit, float] = {}
         for found in filled(window.program, asserts, evaluate, self.task.names):
             self._check_time()
-            edits += found
-        if edits:
-            hope = PASSED_WEIGHT * (1 - seen.passed / seen.total)
-            for proposal in self.policy.judge(window.program, self._condition(node, target, window), edits):
-                yield replace(self._child(node, target, window, proposal), hope=hope)
+            share.update(found)
+        if share:
+            wrong = PASSED_WEIGHT * (1 - seen.passed / seen.total)
+            judged = self.policy.judge(window.program, self._condition(node, target, window), [*share])
+            for proposal in sorted(judged, key=lambda p: -p.log_prob - wrong * share[p.edit]):
+                yield replace(self._child(node, target, window, proposal), hope=wrong * share[proposal.edit])
 
     def _condition(self, node: Node, target: Target, window: Function) -> Condition:
         said = node.observation.render(window.first_line) if node.observation else ""

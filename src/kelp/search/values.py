@@ -3,47 +3,115 @@
 Where the value of an expression is what a function returns, an assert says what it should be, and one run says what
 the names in scope are then. So expressions can be enumerated by their values, and no test is run for them. That the
 values at one place suffice to write its expression is from Nguyen et al. 2013, "SemFix", and Xuan et al. 2017, "Nopol",
-which collects them in a run too.
+which collects them in a run too. Where no expression suits every call, one that suits more of them than now is a step
+on the way; and where some calls are right, the others may be told apart by a condition, and returned from before (as
+terms and conditions are found one by one in Alur et al. 2017, "Scaling enumerative program synthesis via divide and
+conquer").
 """
 
+import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from kelp.diffusion.shapes import child, nodes, operands, plays, put, statements
+from kelp.diffusion.shapes import bodies, child, indentation, insert_after, nodes, operands, plays, put, statements
 from kelp.execution.observation import CallResult
 from kelp.search.asserts import Wanted, literal
-from kelp.search.enumeration import Environment, expressions, longest
+from kelp.search.enumeration import Environment, are_evidence, conditions, expressions, partly
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.python import PYTHON
-from kelp.syntax.python_operations import MARK, WITNESS, is_plain
+from kelp.syntax.python_operations import ATOM, GUARD, MARK, WITNESS, is_plain
+from kelp.syntax.sites import elements
 
 PLAIN = (0, 1, 2, " ")  # constants that any expression may have
+SCALARS = (bool, int, float, str, type(None))
+SHORT = 24  # characters of a constant that values show
+SEEN = 12  # of the values that names have, how many are constants of conditions
+EVIDENT = 2.0  # bits that which calls are wrong must take to say, before a condition may tell them apart
+VALUES = 2  # ways to write what a guard returns
 
 
-def places(program: Program) -> list[int]:
-    """Expressions whose value is what the function returns: what it returns, or has just assigned to return it.
+class Found(NamedTuple):
+    """An edit, and how much of what is wrong it puts right: the share of the calls that do not give what is wanted."""
+
+    edit: Edit
+    share: float
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where it is made what a function returns: an expression, or the end of its body, which is none.
+
+    `block` are the statements around it; that at `at` is the first that makes it.
+    """
+
+    program: Program
+    expression: int | None
+    block: list[int]
+    at: int
+
+    def write(self, text: bytes, level: int) -> Iterator[Edit]:
+        """This expression in its place."""
+        if self.expression is not None:
+            yield put(self.program, self.expression, text, level)
+        else:
+            yield from insert_after(self.program, self.block[-1], self.program.language.near_miss.give + text)
+
+    def guard(self, condition: str, value: str) -> Iterator[Edit]:
+        """Before it, where the condition holds, something else is returned."""
+        indent = indentation(self.program, self.block[0])
+        if indent is None:
+            return
+        inner = indent + (indentation(self.program, _body(self.program)[0]) or b"    ")
+        text = GUARD % (condition.encode(), inner, value.encode())
+        if self.at:
+            yield from insert_after(self.program, self.block[self.at - 1], text)
+        else:
+            start = self.program.start[self.block[0]]
+            yield Edit(start, start, text + b"\n" + indent)
+
+
+class Call(NamedTuple):
+    """One that came by a place: the names there, what is wanted, and whether that is what it gives already."""
+
+    names: list[tuple[str, str]]
+    wanted: Any
+    right: bool
+
+
+def places(program: Program) -> list[Place]:
+    """Where what the function returns is made: what it returns, or has just assigned to return it; the end of its body.
 
     None where a call gives something else first: a generator, a coroutine.
     """
     if program.language is not PYTHON or {"yield", "async"} & set(program.kind):
         return []  # the operations that are known are Python's
     inner = nodes(program, "function")[1:]
-    before = {block[i]: block[i - 1] for block in statements(program) for i in range(1, len(block))}
+    at = {node: (block, i) for block in statements(program) for i, node in enumerate(block)}
     found = []
     for node in nodes(program, "return"):
         given = operands(program, node)
-        if not given or any(function < node < program.last[function] for function in inner):
+        if not given or any(other < node < program.last[other] for other in inner):
             continue
-        place = _inside(program, given[0])
-        assignment = before.get(node, 0) + 1
+        place, (block, i) = _inside(program, given[0]), at[node]
+        assignment = block[i - 1] + 1 if i else 0
         if plays(program, place, "name") and plays(program, assignment, "assignment"):
             value = child(program, assignment, "right")
             if value is not None and program.text(assignment + 1) == program.text(place):
-                place = _inside(program, value)
+                place, i = _inside(program, value), i - 1
         if not plays(program, place, "assignment"):  # a = b = c
-            found.append(place)
+            found.append(Place(program, place, block, i))
+    body = _body(program)
+    if not plays(program, body[-1], "jump"):
+        found.append(Place(program, None, body, len(body)))
     return found
+
+
+def _body(program: Program) -> list[int]:
+    """The statements of the function."""
+    return elements(program, bodies(program, nodes(program, "function")[0])[0])
 
 
 def _inside(program: Program, node: int) -> int:
@@ -57,30 +125,92 @@ def filled(
     asserts: Sequence[Wanted],
     evaluate: Callable[[Sequence[Edit], Sequence[str]], list[CallResult]],
     bound: frozenset[str] | None = None,
-) -> Iterator[list[Edit]]:
-    """For each place: edits with which the calls that come by give what is wanted, the smallest first.
+) -> Iterator[list[Found]]:
+    """For each place: edits with which more of the calls that come by give what is wanted, the smallest first.
 
     `evaluate` gives what calls with these arguments give once the edits of the program are made. `bound` are the names
     that the file defines, which then mean nothing else.
     """
     there = places(program)
-    if not there or longest([value for _, value in asserts]) < 1:  # there is nothing that it could find
+    evident = are_evidence([value for _, value in asserts]) or _evidence(len(asserts), len(asserts) // 2) >= EVIDENT
+    if not there or not evident:  # there is nothing that it could find
         return
-    witnesses = [Edit(program.start[node], program.end[node], WITNESS % i) for i, node in enumerate(there)]
+    witnesses = [edit for i, place in enumerate(there) for edit in place.write(_witness(place, i), ATOM)]
     results = evaluate(witnesses, [arguments for arguments, _ in asserts])
-    seen: list[list[tuple[list[tuple[str, str]], Any]]] = [[] for _ in there]
+    calls: list[list[Call]] = [[] for _ in there]
+    wrong = 0
     for result, (_, value) in zip(results, asserts):
-        match literal(result.repr or ""):  # what the program says, which may be anything
-            case (mark, int(place), list(names)) if mark == MARK and 0 <= place < len(there):
+        given = literal(result.repr or "", NotImplemented)  # what the program says, which may be anything
+        right = bool(given == value)
+        match given:
+            case (mark, int(number), list(names), str(said)) if mark == MARK and 0 <= number < len(there):
+                right = bool(literal(said, NotImplemented) == value)
                 if all(map(_is_name_and_text, names)):
-                    seen[place].append((names, value))
+                    calls[number].append(Call(names, value, right))
+        wrong += not right
     constants = _constants(program)
-    for node, pairs in zip(there, seen):
-        if pairs:
-            taken = frozenset(name for names, _ in pairs for name, _ in names) | (bound or frozenset())
-            environments = [_environment(names) for names, _ in pairs]
-            found = expressions(environments, [value for _, value in pairs], constants, taken)
-            yield [put(program, node, each.text.encode(), each.level) for each in found]
+    for place, some in zip(there, calls):
+        if not all(call.right for call in some):
+            found = _found(place, some, constants, bound or frozenset())
+            yield [Found(edit, gained / wrong) for edit, gained in found]
+
+
+def _witness(place: Place, number: int) -> bytes:
+    text = b"None" if place.expression is None else place.program.text(place.expression)
+    return WITNESS % (text, number, text)
+
+
+def _found(
+    place: Place, calls: Sequence[Call], constants: list[Any], bound: frozenset[str]
+) -> Iterator[tuple[Edit, int]]:
+    """Edits at one place, and how many more calls are right then."""
+    environments = [_environment(call.names) for call in calls]
+    wanted, right = [call.wanted for call in calls], [call.right for call in calls]
+    taken = frozenset(name for call in calls for name, _ in call.names) | bound
+    found = expressions(environments, wanted, constants, taken)
+    whole = bool(found)
+    if not whole:
+        often = [value for value in wanted if wanted.count(value) > 1]
+        found = partly(environments, wanted, _with(constants, often), taken, sum(right))
+    for each in found:
+        gained = sum(map(operator.eq, each.values, wanted)) - sum(right)
+        for edit in place.write(each.text.encode(), each.level):
+            yield edit, gained
+    if whole or not any(right):
+        return
+    known = _with(constants, [value for each in environments for value in each.values()][:SEEN])
+    for group in _groups(calls):
+        if _evidence(len(calls), len(group)) < EVIDENT:
+            continue
+        told_apart = conditions(environments, [i in group for i in range(len(calls))], known, taken)
+        inside, values = [environments[i] for i in group], [wanted[i] for i in group]
+        given = [each.text for each in expressions(inside, values, constants, taken)][:VALUES] if told_apart else []
+        if all(repr(value) == repr(values[0]) for value in values) and len(repr(values[0])) <= SHORT:
+            given.append(repr(values[0]))
+        for condition in told_apart:
+            for value in given:
+                for edit in place.guard(condition.text, value):
+                    yield edit, len(group)
+
+
+def _evidence(calls: int, wrong: int) -> float:
+    """Bits that it takes to say which of the calls are wrong."""
+    return math.log2(math.comb(calls, wrong))
+
+
+def _groups(calls: Sequence[Call]) -> list[list[int]]:
+    """The calls that are wrong: all of them, and those that want the same."""
+    wrong = [i for i, call in enumerate(calls) if not call.right]
+    same: dict[str, list[int]] = {}
+    for i in wrong:
+        same.setdefault(repr(calls[i].wanted), []).append(i)
+    return [wrong, *same.values()] if len(same) > 1 else [wrong]
+
+
+def _with(constants: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    """The constants, and what is short enough to be one."""
+    short = [value for value in values if type(value) in SCALARS and len(repr(value)) <= SHORT]
+    return list({repr(value): value for value in [*constants, *short]}.values())
 
 
 def _is_name_and_text(pair: object) -> bool:
