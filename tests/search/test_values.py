@@ -170,6 +170,14 @@ def test_what_suits_more_calls_is_a_step_and_the_others_are_told_apart(sandbox: 
     assert not any(b"if " in program for program in few)  # three tests say too little of a condition
 
 
+def test_a_condition_is_told_even_where_one_expression_suits_all(sandbox: Sandbox) -> None:
+    source = b"def f(values):\n    return sum(values) / len(values)\n"
+    texts = ("([1, 2, 3]) == 2", "([]) == 0", "([5]) == 5", "([2, 4]) == 3", "([10, 20, 60]) == 30")
+    found = found_in(source, texts, sandbox)
+    assert found[source.replace(b"/ len(values)", b"// max(1, len(values))")] == 1
+    assert found[source.replace(b"    return", b"    if not values:\n        return 0\n    return")] == 1
+
+
 def test_a_guard_comes_behind_what_stands_before_and_gives_what_is_wanted(sandbox: Sandbox) -> None:
     source = b"""\
 def f(points):

@@ -46,7 +46,7 @@ class Node:
     origin: str  # "start", "model", "near-miss" or "values"
     observation: Observation | None = None  # None: not run
     run: int | None = None  # which sandboxed run it was, from 1
-    hope: float = 0.0  # nats that the tests it is known to pass are worth to its rank
+    hope: float = 0.0  # nats that the tests it is known to pass are worth to its rank; all of them: as from none to all
 
     @property
     def promise(self) -> float:
@@ -183,10 +183,11 @@ class Search:
             self._check_time()
             share.update(found)
         if share:
-            wrong = PASSED_WEIGHT * (1 - seen.passed / seen.total)
+            wrong = 1 - seen.passed / seen.total
+            hope = {edit: PASSED_WEIGHT * (1 if each == 1 else each * wrong) for edit, each in share.items()}
             judged = self.policy.judge(window.program, self._condition(node, target, window), [*share])
-            for proposal in sorted(judged, key=lambda p: -p.log_prob - wrong * share[p.edit]):
-                yield replace(self._child(node, target, window, proposal), hope=wrong * share[proposal.edit])
+            for proposal in sorted(judged, key=lambda p: -p.log_prob - hope[p.edit]):
+                yield replace(self._child(node, target, window, proposal), hope=hope[proposal.edit])
 
     def _condition(self, node: Node, target: Target, window: Function) -> Condition:
         said = node.observation.render(window.first_line) if node.observation else ""

@@ -168,15 +168,14 @@ def _found(
     wanted, right = [call.wanted for call in calls], [call.right for call in calls]
     taken = frozenset(name for call in calls for name, _ in call.names) | bound
     found = expressions(environments, wanted, constants, taken)
-    whole = bool(found)
-    if not whole:
+    if not found:
         often = [value for value in wanted if wanted.count(value) > 1]
         found = partly(environments, wanted, _with(constants, often), taken, sum(right))
     for each in found:
         gained = sum(map(operator.eq, each.values, wanted)) - sum(right)
         for edit in place.write(each.text.encode(), each.level):
             yield edit, gained
-    if whole or not any(right):
+    if not any(right):
         return
     known = _with(constants, [value for each in environments for value in each.values()][:SEEN])
     for group in _groups(calls):
