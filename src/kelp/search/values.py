@@ -30,7 +30,6 @@ SCALARS = (bool, int, float, str, type(None))
 SHORT = 24  # characters of a constant that values show
 SEEN = 12  # of the values that names have, how many are constants of conditions
 EVIDENT = 2.0  # bits that which calls are wrong must take to say, before a condition may tell them apart
-VALUES = 2  # ways to write what a guard returns
 
 
 class Found(NamedTuple):
@@ -182,12 +181,12 @@ def _found(
         if _evidence(len(calls), len(group)) < EVIDENT:
             continue
         told_apart = conditions(environments, [i in group for i in range(len(calls))], known, taken)
-        inside, values = [environments[i] for i in group], [wanted[i] for i in group]
-        given = [each.text for each in expressions(inside, values, constants, taken)][:VALUES] if told_apart else []
+        values = [wanted[i] for i in group]
+        names = [name for name in environments[0] if [environments[i].get(name, ...) for i in group] == values]
         if all(repr(value) == repr(values[0]) for value in values) and len(repr(values[0])) <= SHORT:
-            given.append(repr(values[0]))
+            names.append(repr(values[0]))
         for condition in told_apart:
-            for value in given:
+            for value in names:
                 for edit in place.guard(condition.text, value):
                     yield edit, len(group)
 
