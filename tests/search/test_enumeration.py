@@ -103,6 +103,11 @@ def test_conditions_hold_where_they_should_and_nowhere_else() -> None:
     ]
 
 
+def test_there_may_be_much_to_explain() -> None:
+    rows = [[f"row {i}" for i in range(150)], [f"line {i}" for i in range(99)]]
+    assert [each.text for each in expressions([{"xs": row} for row in rows], [row[1:] for row in rows], [1])] == ["xs[1:]"]
+
+
 def test_names_that_hide_builtins_are_not_called() -> None:
     environments = [{"list": (3, 100), "n": 1}, {"list": (200, 9), "n": 0}]
     for taken in (frozenset[str](), frozenset(["zip", "tuple", "sorted"])):

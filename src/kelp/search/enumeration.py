@@ -7,6 +7,7 @@ lists are for a long one.
 """
 
 import marshal
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import accumulate, chain, count, pairwise
@@ -207,7 +208,7 @@ class Enumeration:
 
     def _is_evidence(self, values: Sequence[Any]) -> bool:
         """That one has the wanted values, of all that were tried: is that more than chance?"""
-        return not self.evident or len(self.seen) < 2 ** (information(values) - MARGIN)
+        return not self.evident or math.log2(max(1, len(self.seen))) < information(values) - MARGIN
 
     def _operands(self, takes: Sequence[frozenset[str]], cost: int) -> Iterator[tuple[Expression, ...]]:
         """Of these kinds, which cost so much together."""
