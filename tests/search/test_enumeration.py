@@ -105,7 +105,8 @@ def test_conditions_hold_where_they_should_and_nowhere_else() -> None:
 
 def test_there_may_be_much_to_explain() -> None:
     rows = [[f"row {i}" for i in range(150)], [f"line {i}" for i in range(99)]]
-    assert [each.text for each in expressions([{"xs": row} for row in rows], [row[1:] for row in rows], [1])] == ["xs[1:]"]
+    found = expressions([{"xs": row} for row in rows], [row[1:] for row in rows], [1])
+    assert "xs[1:]" in [each.text for each in found]
 
 
 def test_names_that_hide_builtins_are_not_called() -> None:
