@@ -191,6 +191,23 @@ def f(points):
     assert found[guarded] == 1
 
 
+FIRST = b"def f(a, b):\n    return a\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "texts"),
+    [
+        (FIRST, ("(1, 2) == 1j", "(2, 3) == 2j", "(3, 4) == 3", "(4, 5) == 4", "(5, 5) == 5")),
+        (FIRST, ("(1, 0) == 1e999", "(2, 0) == 1e999", "(3, 4) == 3", "(4, 5) == 4", "(5, 5) == 5")),
+        (FIRST, ("(1, 0) == ...", "(2, 0) == ...", "(3, 4) == 3", "(4, 5) == 4", "(5, 5) == 5")),
+        (b"def f(a, b):\n    c = a; return c // b\n", DIVISION),
+        (b"def f(n):\n    return list(range(n))\n", (*(f"({n}) == {[*range(n)]}" for n in (90, 99, 3, 4)), "(0) == 1")),
+    ],
+)
+def test_no_edit_promises_more_than_it_keeps(source: bytes, texts: Sequence[str], sandbox: Sandbox) -> None:
+    found_in(source, texts, sandbox)
+
+
 def test_the_end_of_a_function_is_a_place_too(sandbox: Sandbox) -> None:
     source = b"def f(points):\n    if points >= 70:\n        return 'merit'\n"
     assert found_in(source, GRADE, sandbox)[source + b"    return 'fail'\n"] == pytest.approx(0.5)
@@ -226,6 +243,7 @@ def test_a_call_of_the_function_within_what_it_returns_does_what_it_did(sandbox:
         b"f = lambda x: ('a place that is looked at', 0, [('x', '\"some other text\"')], 3)\n",
         b"f = lambda x: ('a place that is looked at', 0, [('exit()', '\"text\"'), (3, 4)], '')\n",
         b"f = lambda x: ('a place that is looked at', 0, {'x': 3}, '')\n",
+        b"f = lambda x: ('a place that is looked at', 0, [('None', repr('some other text'))], '')\n",
     ],
 )  # fmt: skip
 def test_a_program_that_does_not_play_along_makes_nothing(source: bytes, sandbox: Sandbox) -> None:

@@ -114,7 +114,7 @@ def partly(
     taken: frozenset[str],
     least: int,
 ) -> list[Expression]:
-    """Those with the wanted value in more than `least` environments, but not in all, where that is evidence for them.
+    """Those with the wanted value in two environments, and more than `least`, but not in all; where that is evidence.
 
     Most of them come first; one that suits no others than those before is left out. Elsewhere they have another value,
     or none at all, which is `...`.
@@ -224,18 +224,23 @@ class Enumeration:
 
     def _apply(self, operation: Operation, given: tuple[Expression, ...], cost: int) -> None:
         self.applied += len(self.environments)
+        operands = [operand.values for operand in given]
         try:
-            values = tuple(map(operation.apply, *[operand.values for operand in given]))
+            if self.least is not None and any(... in values for values in operands):
+                raise ValueError
+            values = tuple(map(operation.apply, *operands))
         except Exception:  # whatever the operation does not take
             if self.least is None:
                 return
-            values = tuple([_applied(operation, each) for each in zip(*[operand.values for operand in given])])
+            values = tuple([_applied(operation, each) for each in zip(*operands)])
         self._keep(partial(_written, operation, given), operation.level, cost, values)
 
     def _keep(
         self, text: Callable[[], str], level: int, cost: int, values: tuple[Any, ...], *, constant: bool = False
     ) -> None:
-        if values == self.wanted and not constant and (cost == 1 or self._is_evidence(values)):  # a name needs none
+        if (
+            values == self.wanted and not constant and (cost == 1 or self._is_evidence(self.wanted))
+        ):  # a name needs none
             self.found.append(Expression(text(), level, cost, values))
             return
         plain = values if not TOLD_APART & {*map(type, values)} else [_told_apart(value) for value in values]
@@ -250,7 +255,7 @@ class Enumeration:
                 kept = Expression(text(), level, cost, values)
                 self.of.setdefault(cost, {}).setdefault(kind_of(there), []).append(kept)
                 if self.least is not None:
-                    right = [value for value, want in zip(values, self.wanted or ()) if value == want]
+                    right = [want for value, want in zip(values, self.wanted or ()) if value == want]
                     if len(right) > self.least and self._is_evidence(right):
                         self.partly.append(kept)
 

@@ -46,7 +46,7 @@ class Node:
     origin: str  # "start", "model", "near-miss" or "values"
     observation: Observation | None = None  # None: not run
     run: int | None = None  # which sandboxed run it was, from 1
-    hope: float = 0.0  # nats that the tests it is known to pass are worth to its rank; all of them: as from none to all
+    hope: float = 0.0  # nats that the asserts it is known to pass are worth to its rank: for all of them, the most
 
     @property
     def promise(self) -> float:

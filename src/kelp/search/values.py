@@ -13,6 +13,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from keyword import iskeyword
 from typing import Any, NamedTuple
 
 from kelp.diffusion.shapes import bodies, child, indentation, insert_after, nodes, operands, plays, put, statements
@@ -22,7 +23,7 @@ from kelp.search.enumeration import Environment, are_evidence, conditions, expre
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.python import PYTHON
-from kelp.syntax.python_operations import ATOM, GUARD, MARK, WITNESS, is_plain
+from kelp.syntax.python_operations import ATOM, GUARD, MARK, TOLD, WITNESS, is_plain
 from kelp.syntax.sites import elements
 
 PLAIN = (0, 1, 2, " ")  # constants that any expression may have
@@ -60,8 +61,8 @@ class Place:
 
     def guard(self, condition: str, value: str) -> Iterator[Edit]:
         """Before it, where the condition holds, something else is returned."""
-        indent = indentation(self.program, self.block[0])
-        if indent is None:
+        indent = indentation(self.program, self.block[min(self.at, len(self.block) - 1)])
+        if indent is None:  # it shares its line with another
             return
         inner = indent + (indentation(self.program, _body(self.program)[0]) or b"    ")
         text = GUARD % (condition.encode(), inner, value.encode())
@@ -131,6 +132,7 @@ def filled(
     that the file defines, which then mean nothing else.
     """
     there = places(program)
+    asserts = [(arguments, value) for arguments, value in asserts if is_plain(value)]
     evident = are_evidence([value for _, value in asserts]) or _evidence(len(asserts), len(asserts) // 2) >= EVIDENT
     if not there or not evident:  # there is nothing that it could find
         return
@@ -140,13 +142,13 @@ def filled(
     wrong = 0
     for result, (_, value) in zip(results, asserts):
         given = literal(result.repr or "", NotImplemented)  # what the program says, which may be anything
-        right = bool(given == value)
         match given:
             case (mark, int(number), list(names), str(said)) if mark == MARK and 0 <= number < len(there):
-                right = bool(literal(said, NotImplemented) == value)
-                if all(map(_is_name_and_text, names)):
-                    calls[number].append(Call(names, value, right))
-        wrong += not right
+                if all(map(_is_name_and_text, names)) and MARK not in said and len(said) < TOLD:
+                    calls[number].append(Call(names, value, literal(said, NotImplemented) == value))
+                    wrong += not calls[number][-1].right
+            case _:
+                wrong += given != value
     constants = _constants(program)
     for place, some in zip(there, calls):
         if not all(call.right for call in some):
@@ -212,9 +214,10 @@ def _with(constants: Sequence[Any], values: Sequence[Any]) -> list[Any]:
 
 
 def _is_name_and_text(pair: object) -> bool:
+    """A name, with what stands for it: nothing of a call that was looked at itself, within the one that is."""
     match pair:
-        case (str(name), str()):
-            return name.isidentifier()
+        case (str(name), str(text)):
+            return name.isidentifier() and not iskeyword(name) and name != "__debug__" and MARK not in text
     return False
 
 

@@ -13,22 +13,23 @@ ATOM, SIGNED, POWER, COMPARISON = 16, 13, 14, 6  # how tightly expressions bind,
 POSTFIX, OPEN = ATOM, 0
 LARGEST, LONGEST = 10**15, 200  # numbers and lengths beyond these are no values
 MARK = "a place that is looked at"
-SAID = """\
+TOLD = 240  # characters of a value that are told: what is longer is no literal any more
+SAID = f"""\
 inside.append(True)
 try:
-    said = repr(give())[:240]
+    said = repr(give())[:{TOLD}]
 except Exception:
     said = ""
 finally:
     inside.pop()
 """
 # What an expression is replaced by to see the names around it: its number, the names with what they stand for, and what
-# it gives itself, if anything. A call within that does what it always did.
+# it gives itself, if anything. A call within that expression does what it always did.
 WITNESS = b"""((%%b
 ) if globals().setdefault(%r, []) else
-(%r, %%d, [(name, repr(value)[:240]) for name, value in locals().items()],
+(%r, %%d, [(name, repr(value)[:%d]) for name, value in locals().items()],
 (lambda scope: (exec(%r, scope), scope["said"])[1])({"inside": globals()[%r], "give": lambda: (%%b
-)})))""" % (MARK, MARK, SAID, MARK)
+)})))""" % (MARK, MARK, TOLD, SAID.encode(), MARK)
 GUARD = b"if %b:\n%breturn %b"  # a condition, the indentation of what is inside, and a value
 
 
