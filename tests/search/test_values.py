@@ -208,6 +208,19 @@ def test_no_edit_promises_more_than_it_keeps(source: bytes, texts: Sequence[str]
     found_in(source, texts, sandbox)
 
 
+def test_no_guard_is_a_call_learnt_by_heart(sandbox: Sandbox) -> None:
+    source = b"def f(xs):\n    return xs[1:]\n"
+    texts = (
+        "([1, 2, 3]) == [2, 3]",
+        "([5, 6]) == [6]",
+        "([8]) == []",
+        "([4, 9, 7]) == [9, 7]",
+        "([1, 9]) == [5, 6, 7, 8]",
+    )
+    assert not found_in(source, texts, sandbox)
+    assert found_in(source, (*texts[:4], "([1, 9]) == []"), sandbox)
+
+
 def test_the_end_of_a_function_is_a_place_too(sandbox: Sandbox) -> None:
     source = b"def f(points):\n    if points >= 70:\n        return 'merit'\n"
     assert found_in(source, GRADE, sandbox)[source + b"    return 'fail'\n"] == pytest.approx(0.5)

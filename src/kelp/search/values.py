@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from kelp.diffusion.shapes import bodies, child, indentation, insert_after, nodes, operands, plays, put, statements
 from kelp.execution.observation import CallResult
 from kelp.search.asserts import Wanted, literal
-from kelp.search.enumeration import Environment, are_evidence, conditions, expressions, partly
+from kelp.search.enumeration import Environment, are_evidence, conditions, expressions, information, partly
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.python import PYTHON
@@ -28,6 +28,7 @@ from kelp.syntax.sites import elements
 
 PLAIN = (0, 1, 2, " ")  # constants that any expression may have
 SCALARS = (bool, int, float, str, type(None))
+SIMPLE = 7.0  # bits of a constant that one call is enough for: a larger one would be that call, learnt by heart
 SHORT = 24  # characters of a constant that values show
 SEEN = 12  # of the values that names have, how many are constants of conditions
 EVIDENT = 2.0  # bits that which calls are wrong must take to say, before a condition may tell them apart
@@ -185,8 +186,9 @@ def _found(
         told_apart = conditions(environments, [i in group for i in range(len(calls))], known, taken)
         values = [wanted[i] for i in group]
         names = [name for name in environments[0] if [environments[i].get(name, ...) for i in group] == values]
-        if all(repr(value) == repr(values[0]) for value in values) and len(repr(values[0])) <= SHORT:
-            names.append(repr(values[0]))
+        same = {repr(value) for value in values}
+        if len(same) == 1 and (information(values) <= SIMPLE or (len(values) > 1 and len(repr(values[0])) <= SHORT)):
+            names += same
         for condition in told_apart:
             for value in names:
                 for edit in place.guard(condition.text, value):
