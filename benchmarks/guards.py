@@ -12,6 +12,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
 
 from kelp.diffusion.shapes import bodies, jumps, plays, removals
@@ -57,6 +58,6 @@ if __name__ == "__main__":
     given = parser.parse_args()
     clean, _ = programs(corpus(given.folder))
     order = random.Random(given.seed).sample(clean, len(clean))
-    cases = [case for case, _ in zip(broken(order, given.seed), range(given.limit))]
+    cases = list(islice(broken(order, given.seed), given.limit))
     given.out.write_text("".join(json.dumps(asdict(case)) + "\n" for case in cases))
     print(f"{len(cases)} functions without a guard, of {len(clean)}: {given.out}")

@@ -88,7 +88,7 @@ def _bits(value: Any) -> float:
 
 def are_evidence(wanted: Sequence[Any]) -> bool:
     """Could these values be evidence for any expression?"""
-    return all(map(is_plain, wanted)) and information(wanted) > MARGIN
+    return information(wanted) > MARGIN
 
 
 def expressions(

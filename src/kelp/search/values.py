@@ -183,13 +183,14 @@ def _found(
     for group in _groups(calls):
         if _evidence(len(calls), len(group)) < EVIDENT:
             continue
-        told_apart = conditions(environments, [i in group for i in range(len(calls))], known, taken)
         values = [wanted[i] for i in group]
         names = [name for name in environments[0] if [environments[i].get(name, ...) for i in group] == values]
         same = {repr(value) for value in values}
         if len(same) == 1 and (information(values) <= SIMPLE or (len(values) > 1 and len(repr(values[0])) <= SHORT)):
             names += same
-        for condition in told_apart:
+        if not names:
+            continue
+        for condition in conditions(environments, [i in group for i in range(len(calls))], known, taken):
             for value in names:
                 for edit in place.guard(condition.text, value):
                     yield edit, len(group)
