@@ -31,10 +31,10 @@ from kelp.data.examples.vocabulary import DOC, END, OBS, PROGRAM, PROGRAM_END, S
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import edit_cost, next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt
+from kelp.languages.python.grammar import PYTHON, compiles
 from kelp.syntax.edits import Edit
 from kelp.syntax.functions import Function, functions
 from kelp.syntax.program import Program, parse, parses
-from kelp.syntax.python import PYTHON, compiles
 from kelp.syntax.sites import Site, is_valid, make_edit, sites
 
 MAX_LINES = 200

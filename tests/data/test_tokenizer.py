@@ -10,7 +10,7 @@ from tests.programs import HARD
 
 from kelp.data.examples.tokenizer import Tokenizer
 from kelp.data.examples.vocabulary import SPECIAL
-from kelp.syntax.python import PYTHON
+from kelp.languages.python.grammar import PYTHON
 
 TOKENIZER = Tokenizer.train([*HARD, b"f(1) == [2, 3]", b"Return the sum."] * 2, 500)
 WORDS = r"""a bc _1 0.5 ( ) [ ] { } , : ; . = == -> ** - + \ # '' " """ + '""" \' ▁ ␣ é <doc> if not in'

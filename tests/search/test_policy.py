@@ -14,6 +14,8 @@ from kelp.data.examples.encoding import Condition, Encoder, kind_count, pad
 from kelp.data.examples.tokenizer import Tokenizer
 from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, candidates, near_misses
+from kelp.languages.python.grammar import free_names
+from kelp.languages.python.lint import oddities
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
 from kelp.search.policy import (
@@ -33,8 +35,6 @@ from kelp.search.policy import (
 from kelp.search.policy import proposals as proposed
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
-from kelp.syntax.python import free_names
-from kelp.syntax.python_oddities import oddities
 from kelp.syntax.sites import is_valid
 
 TASK = toy.TASKS[4]  # count_between

@@ -10,7 +10,7 @@ import pytest
 from kelp.data.examples.encoding import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
-from kelp.search.asserts import wanted
+from kelp.languages.python.test_files import wanted
 from kelp.search.policy import Bound, NoModel, Proposal
 from kelp.search.search import STRATEGIES, Search, run
 from kelp.search.task import Budget, Target, Task

@@ -11,7 +11,7 @@ from kelp.data.corpus.functions import first_sentence
 from kelp.execution.candidate import ROOT_MARKS
 from kelp.execution.command import root_of
 from kelp.execution.suite import Suite
-from kelp.search.asserts import asserts_about, doctest_asserts
+from kelp.languages.python.test_files import asserts_about, doctest_asserts
 from kelp.search.task import Target
 from kelp.syntax.functions import Function
 

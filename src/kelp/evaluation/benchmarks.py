@@ -18,7 +18,7 @@ from kelp.data.examples.build import split
 from kelp.data.record import Record, json_lines, load
 from kelp.data.toy import HIDDEN, TASKS
 from kelp.evaluation.case import Case, collect
-from kelp.search.asserts import doctest_asserts
+from kelp.languages.python.test_files import doctest_asserts
 
 MBPP_TEST = range(11, 511)
 MBPP_HUB = "google-research-datasets/mbpp"

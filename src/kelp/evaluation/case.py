@@ -15,7 +15,7 @@ from typing import Any
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits, Suite
-from kelp.search.asserts import asserts_about
+from kelp.languages.python.test_files import asserts_about
 from kelp.search.task import Target, Task
 from kelp.syntax.functions import functions
 from kelp.syntax.program import parses

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kelp.data.examples.encoding import Condition
-from kelp.search.asserts import Wanted, wanted
+from kelp.languages.python.grammar import PYTHON
+from kelp.languages.python.test_files import Wanted, wanted
 from kelp.syntax.functions import Function, functions
-from kelp.syntax.python import PYTHON
 
 
 @dataclass(frozen=True)

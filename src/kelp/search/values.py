@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 
 from kelp.diffusion.shapes import bodies, child, indentation, insert_after, nodes, operands, plays, put, statements
 from kelp.execution.observation import CallResult
-from kelp.search.asserts import Wanted, literal
+from kelp.languages.python.grammar import PYTHON
+from kelp.languages.python.test_files import Wanted, literal
 from kelp.search.enumeration import Environment, are_evidence, conditions, expressions, information, partly
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
-from kelp.syntax.python import PYTHON
 from kelp.syntax.python_operations import ATOM, GUARD, MARK, TOLD, WITNESS, is_plain
 from kelp.syntax.sites import elements
 

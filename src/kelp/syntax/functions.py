@@ -4,10 +4,10 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
+from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.edits import Edit
 from kelp.syntax.language import Language
 from kelp.syntax.program import Program, parse
-from kelp.syntax.python import PYTHON
 
 LINE = re.compile(rb"(\r?\n)([\t\f ]*)")  # a line end, with the indentation of the line after it
 TAB = b" " * 4  # what a tab of indentation is shown as

@@ -6,8 +6,8 @@ from functools import cached_property, lru_cache
 
 from tree_sitter import Tree
 
+from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.language import Language
-from kelp.syntax.python import PYTHON
 
 
 @dataclass(frozen=True, eq=False)

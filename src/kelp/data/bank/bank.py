@@ -26,8 +26,8 @@ from kelp.diffusion.rewriting.egraph import Equality
 from kelp.diffusion.rewriting.rules import DIFFERENT, EQUAL
 from kelp.diffusion.rewriting.terms import read, write
 from kelp.execution import Sandbox
+from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.program import Program, parse
-from kelp.syntax.python import PYTHON
 from kelp.syntax.sites import is_valid
 
 # Where a fragment of a category stands while variants of it are made.

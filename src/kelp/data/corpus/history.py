@@ -18,9 +18,9 @@ from kelp.data.corpus.decontaminate import fingerprint
 from kelp.data.corpus.functions import MAX_LINES, first_sentence, split_of
 from kelp.data.record import FunctionNode, Record
 from kelp.diffusion.diff import distance
+from kelp.languages.python.grammar import bound_names, free_names
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import parse
-from kelp.syntax.python import bound_names, free_names
 
 MAX_EDITS = 3  # of a change
 MAX_WORDS = 40  # words and signs that one of the two has more of than the other

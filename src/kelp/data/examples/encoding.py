@@ -28,10 +28,10 @@ from kelp.data.examples.vocabulary import (
     STOP,
     UNTIL,
 )
+from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.edits import Edit
 from kelp.syntax.language import Language
 from kelp.syntax.program import Program
-from kelp.syntax.python import PYTHON
 from kelp.syntax.sites import Site, key, make_edit, site_index, sites
 
 OPS = ("replace", "insert", "delete")

@@ -15,8 +15,8 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
 from kelp.data.examples.vocabulary import SPECIAL
+from kelp.languages.python.grammar import CLOSING, OPENING, PYTHON
 from kelp.syntax.language import Language
-from kelp.syntax.python import CLOSING, OPENING, PYTHON
 
 PIECE, GAP = "▁", "␣"
 SPACE = frozenset(b" \t\r\n\f\\")  # first bytes of the lexer's space pieces

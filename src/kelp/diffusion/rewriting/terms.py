@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kelp.diffusion.shapes import child, operands, plays
+from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.program import Program, parse
-from kelp.syntax.python import PYTHON
 
 Form = tuple[bytes | None, ...]  # lexical tokens, with None for each hole
 HOLES = frozenset({"expression", "argument", "element", "block"})  # categories

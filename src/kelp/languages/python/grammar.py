@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import tree_sitter
 import tree_sitter_python
 
+from kelp.languages.python.lint import oddities
+from kelp.languages.python.mistakes import NEAR_MISS
 from kelp.syntax.language import Language, ListRule
-from kelp.syntax.python_near_miss import NEAR_MISS
-from kelp.syntax.python_oddities import oddities
 
 if TYPE_CHECKING:
     from kelp.syntax.program import Program

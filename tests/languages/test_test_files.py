@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from kelp.search.asserts import asserts_about, doctest_asserts, literal, wanted
+from kelp.languages.python.test_files import asserts_about, doctest_asserts, literal, wanted
 
 
 def test_the_asserts_about_a_function_are_those_that_call_it() -> None:

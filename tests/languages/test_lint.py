@@ -4,7 +4,7 @@ from textwrap import dedent
 
 import pytest
 
-from kelp.syntax.python_oddities import oddities
+from kelp.languages.python.lint import oddities
 
 FINE = """
 def mean(values, *, weights=None, _spare=None):
