@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from itertools import islice
 from pathlib import Path
 
-from kelp.diffusion.shapes import bodies, jumps, plays, removals
+from kelp.diffusion.tree_queries import bodies, jumps, plays, removals
 from kelp.evaluation.benchmarks import corpus, programs
 from kelp.evaluation.case import Case, Oracle, shared_sandbox
 from kelp.syntax.functions import functions

@@ -8,7 +8,7 @@ from kelp.data.bank.bank import BankConfig, Tried, build
 from kelp.data.bank.equal import LIMITS, How, Question, verdicts
 from kelp.data.toy import TRAIN
 from kelp.diffusion.bank import Bank, Variant
-from kelp.diffusion.rewriting.augment import rewrite, rewrites
+from kelp.diffusion.rewriting.apply import rewrite, rewrites
 from kelp.execution import Sandbox
 from kelp.syntax.program import parse, parses
 

@@ -19,7 +19,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
-from kelp.diffusion.shapes import editable, indentation, is_callee, is_use, plays
+from kelp.diffusion.tree_queries import editable, indentation, is_callee, is_use, plays
 from kelp.syntax.program import Program
 
 CATEGORIES = frozenset({"expression", "argument", "element", "condition", "statement"})

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from kelp.diffusion.bank import Bank, Fragment, adapted, fragment, slots
 from kelp.diffusion.mutations import CANDIDATES, Mutation
-from kelp.diffusion.shapes import indentation, names_at, put, replace
+from kelp.diffusion.tree_queries import indentation, names_at, put, replace
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
 from kelp.syntax.sites import is_valid

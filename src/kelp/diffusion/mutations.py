@@ -8,8 +8,8 @@ table; the shapes stand in `expression_kinds` and `statement_kinds`.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from kelp.diffusion import expression_kinds as e
-from kelp.diffusion import statement_kinds as s
+from kelp.diffusion import expression_mutations as e
+from kelp.diffusion import statement_mutations as s
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid

@@ -16,7 +16,17 @@ from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any, NamedTuple
 
-from kelp.diffusion.shapes import bodies, child, indentation, insert_after, nodes, operands, plays, put, statements
+from kelp.diffusion.tree_queries import (
+    bodies,
+    child,
+    indentation,
+    insert_after,
+    nodes,
+    operands,
+    plays,
+    put,
+    statements,
+)
 from kelp.execution.observation import CallResult
 from kelp.languages.python.grammar import PYTHON
 from kelp.languages.python.test_files import Wanted, literal

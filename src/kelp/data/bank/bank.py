@@ -20,8 +20,8 @@ from pathlib import Path
 from kelp.data.bank.equal import LIMITS, How, Question, verdicts
 from kelp.data.record import DataError, json_lines, load, parse_source
 from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_names
-from kelp.diffusion.expression_kinds import constant
-from kelp.diffusion.rewriting.augment import by_form, rewrites
+from kelp.diffusion.expression_mutations import constant
+from kelp.diffusion.rewriting.apply import by_form, rewrites
 from kelp.diffusion.rewriting.egraph import Equality
 from kelp.diffusion.rewriting.rules import DIFFERENT, EQUAL
 from kelp.diffusion.rewriting.terms import read, write

@@ -22,7 +22,7 @@ from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt
 from kelp.diffusion.mutations import Mutation
-from kelp.diffusion.rewriting.augment import rewrite
+from kelp.diffusion.rewriting.apply import rewrite
 from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits

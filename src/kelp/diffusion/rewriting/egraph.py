@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kelp.diffusion.rewriting.augment import Rewrite, compiled, inner, letter, match
+from kelp.diffusion.rewriting.apply import Rewrite, compiled, inner, letter, match
 from kelp.diffusion.rewriting.rules import EQUAL, Rule
 from kelp.diffusion.rewriting.terms import Form, Term
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kelp.diffusion.shapes import child, operands, plays
+from kelp.diffusion.tree_queries import child, operands, plays
 from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.program import Program, parse
 

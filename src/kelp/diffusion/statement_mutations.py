@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import pairwise
 
-from kelp.diffusion.shapes import (
+from kelp.diffusion.tree_queries import (
     bindings,
     bodies,
     child,

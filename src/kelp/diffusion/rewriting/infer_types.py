@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from kelp.diffusion.rewriting.terms import bare
-from kelp.diffusion.shapes import bindings, child, operands, operator, plays
+from kelp.diffusion.tree_queries import bindings, child, operands, operator, plays
 from kelp.syntax.program import Program
 from kelp.syntax.sites import elements
 

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from kelp.diffusion.rewriting.augment import rewrite, rewrites
+from kelp.diffusion.rewriting.apply import rewrite, rewrites
 from kelp.diffusion.rewriting.rules import DIFFERENT
 from kelp.syntax.program import Program, parse, parses
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 
-from kelp.diffusion.shapes import (
+from kelp.diffusion.tree_queries import (
     bindings,
     child,
     editable,

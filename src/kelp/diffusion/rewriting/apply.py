@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kelp.diffusion.rewriting.evidence import PREDICATES, bound, kind_of
+from kelp.diffusion.rewriting.infer_types import PREDICATES, bound, kind_of
 from kelp.diffusion.rewriting.rules import EQUAL, Rule, directed
 from kelp.diffusion.rewriting.terms import TRUTH, Form, Term, bare, read
-from kelp.diffusion.shapes import editable, indentation
+from kelp.diffusion.tree_queries import editable, indentation
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
 from kelp.syntax.sites import is_valid
