@@ -25,12 +25,12 @@ from functools import partial
 from multiprocessing import Pool
 from pathlib import Path
 
-from kelp.data.examples.encoding import Condition, Encoder, State
-from kelp.data.examples.tokenizer import Tokenizer
-from kelp.data.examples.vocabulary import DOC, END, OBS, PROGRAM, PROGRAM_END, SPEC
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import edit_cost, next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt
+from kelp.encoding.encoder import Condition, Encoder, State
+from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.vocabulary import DOC, END, OBS, PROGRAM, PROGRAM_END, SPEC
 from kelp.languages.python.grammar import PYTHON, compiles
 from kelp.syntax.edits import Edit
 from kelp.syntax.functions import Function, functions

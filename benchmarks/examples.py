@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kelp.data.examples.build import split
-from kelp.data.examples.encoding import Encoder
 from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import pack
-from kelp.data.examples.tokenizer import Tokenizer
 from kelp.data.record import Record, load
 from kelp.diffusion.bank import Bank
+from kelp.encoding.encoder import Encoder
+from kelp.encoding.tokenizer import Tokenizer
 
 WARM = 200  # examples made before the clock starts: pieces are tokenised once
 

@@ -21,9 +21,9 @@ from benchmarks.closed_loop import (
 )  # fmt: skip
 from tests.programs import HARD
 
-from kelp.data.examples.encoding import Encoder
-from kelp.data.examples.tokenizer import Tokenizer
 from kelp.diffusion.bank import Bank
+from kelp.encoding.encoder import Encoder
+from kelp.encoding.tokenizer import Tokenizer
 from kelp.syntax.program import parse
 
 FILES = [p for p in library_files() if "test" not in p.parts and p.stat().st_size < 20_000][::12]

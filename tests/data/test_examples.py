@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kelp.data import toy
-from kelp.data.examples.batch import INFILL, LONGEST_PREFIX, SUFFIX, masked
 from kelp.data.examples.build import build, example_maker, gather
-from kelp.data.examples.encoding import Condition, Encoder, EncodingConfig, kind_op
 from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample, make_example
 from kelp.data.examples.shards import WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
-from kelp.data.examples.tokenizer import Tokenizer
-from kelp.data.examples.vocabulary import EDIT, END, MASK, STOP, UNTIL
 from kelp.data.record import Record, load, parse_source, save
 from kelp.diffusion.bank import Bank
+from kelp.encoding.batch import INFILL, LONGEST_PREFIX, SUFFIX, masked
+from kelp.encoding.encoder import Condition, Encoder, EncodingConfig, kind_op
+from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.vocabulary import EDIT, END, MASK, STOP, UNTIL
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import parse
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from kelp.data import toy
-from kelp.data.examples.encoding import Encoder
 from kelp.data.examples.examples import DataConfig, ExampleMaker
 from kelp.data.examples.inspect import View, diff, padding, tables, view
 from kelp.data.examples.shards import Bucket
-from kelp.data.examples.tokenizer import Tokenizer
 from kelp.diffusion.bank import Bank
+from kelp.encoding.encoder import Encoder
+from kelp.encoding.tokenizer import Tokenizer
 from kelp.syntax.program import parse
 
 

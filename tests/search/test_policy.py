@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from kelp.data import toy
-from kelp.data.examples.encoding import Condition, Encoder, kind_count, pad
-from kelp.data.examples.tokenizer import Tokenizer
 from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, candidates, near_misses
+from kelp.encoding.encoder import Condition, Encoder, kind_count, pad
+from kelp.encoding.tokenizer import Tokenizer
 from kelp.languages.python.grammar import free_names
 from kelp.languages.python.lint import oddities
 from kelp.model.denoiser import Denoiser

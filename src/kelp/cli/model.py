@@ -70,8 +70,8 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
         use_compilation_cache()
         from kelp.training.export import ModelError, load_model
     with timings("load_model"):
-        from kelp.data.examples.encoding import Encoder, EncodingConfig, kind_count
-        from kelp.data.examples.tokenizer import Tokenizer
+        from kelp.encoding.encoder import Encoder, EncodingConfig, kind_count
+        from kelp.encoding.tokenizer import Tokenizer
 
         try:
             denoiser, description = load_model(folder)

@@ -149,8 +149,8 @@ def _evaluate(settings: "Config") -> "Evaluate | None":
     name = settings.training.best.partition("_")[0]
     if name == "valid":
         return None
-    from kelp.data.examples.encoding import Encoder
-    from kelp.data.examples.tokenizer import Tokenizer
+    from kelp.encoding.encoder import Encoder
+    from kelp.encoding.tokenizer import Tokenizer
     from kelp.evaluation.benchmarks import corpus, programs, toy
     from kelp.evaluation.probe import repair_metrics
 

@@ -6,8 +6,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import get_args
 
-from kelp.data.examples.encoding import Condition
 from kelp.diffusion.forward import WEIGHTS
+from kelp.encoding.encoder import Condition
 from kelp.evaluation.repair import PolicyFor
 from kelp.search.policy import Bound, NoModel, Order, Policy, Proposal
 from kelp.syntax.edits import Edit

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kelp.data.examples.encoding import Encoder
+from kelp.encoding.encoder import Encoder
 from kelp.evaluation.case import Case, shared_sandbox
 from kelp.evaluation.corrupt import Corruption, break_all
 from kelp.evaluation.metrics import Estimate, summarise

@@ -9,8 +9,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from kelp.data.examples.encoding import Condition
 from kelp.diffusion.diff import next_edits
+from kelp.encoding.encoder import Condition
 from kelp.evaluation.case import Case, Oracle, Row, Step, shared_sandbox
 from kelp.evaluation.metrics import exact_match
 from kelp.evaluation.synthesis import count_correct

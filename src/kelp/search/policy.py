@@ -17,10 +17,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
-from kelp.data.examples.encoding import Condition, Encoder, State, kind_op, pad
-from kelp.data.examples.vocabulary import EDIT, END, UNTIL
 from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, candidates
+from kelp.encoding.encoder import Condition, Encoder, State, kind_op, pad
+from kelp.encoding.vocabulary import EDIT, END, UNTIL
 from kelp.search.suffixes import NODES, SuffixTree
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program

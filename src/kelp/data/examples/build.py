@@ -14,12 +14,12 @@ from kelp.data.compositions import compositions
 from kelp.data.corpus import corpus
 from kelp.data.corpus.corpus import Progress
 from kelp.data.corpus.history import reads_what_there_is
-from kelp.data.examples.encoding import Encoder, kind_count
 from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import save_shard
-from kelp.data.examples.tokenizer import Tokenizer
 from kelp.data.record import DataError, Record, load, parse_source, save
 from kelp.diffusion.bank import Bank
+from kelp.encoding.encoder import Encoder, kind_count
+from kelp.encoding.tokenizer import Tokenizer
 
 SHARD = 5_000  # examples in a shard
 

@@ -15,14 +15,14 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
 from kelp.data.compositions import ORIGIN
-from kelp.data.examples.batch import LONGEST_PREFIX, SUFFIX, Example, Segment
-from kelp.data.examples.encoding import Condition, Encoder, EncodingConfig
 from kelp.data.record import Record, parse_source
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt
 from kelp.diffusion.mutations import Mutation
 from kelp.diffusion.rewriting.apply import rewrite
+from kelp.encoding.batch import LONGEST_PREFIX, SUFFIX, Example, Segment
+from kelp.encoding.encoder import Condition, Encoder, EncodingConfig
 from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits

@@ -8,12 +8,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from kelp.data.examples.batch import Example
-from kelp.data.examples.encoding import Encoder, kind_op
 from kelp.data.examples.examples import Draw, ExampleMaker, NoExample, Start
 from kelp.data.examples.shards import Bucket
-from kelp.data.examples.vocabulary import SPECIAL, STOP
 from kelp.diffusion.diff import next_edits, shortest_path
+from kelp.encoding.batch import Example
+from kelp.encoding.encoder import Encoder, kind_op
+from kelp.encoding.vocabulary import SPECIAL, STOP
 from kelp.execution.observation import Observation, TestOutcome
 from kelp.syntax.program import Program
 from kelp.syntax.sites import key as site_key

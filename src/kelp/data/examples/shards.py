@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from kelp.data.examples.batch import Batch, Example, Segment, collate, masked
 from kelp.data.record import DataError
+from kelp.encoding.batch import Batch, Example, Segment, collate, masked
 
 SHAPES = 12  # row lengths at most: each is one compilation of the training step
 WASTE = 0.1  # of a batch's tokens, as padding: no more row lengths than it takes to stay below it

@@ -14,7 +14,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
-from kelp.data.examples.vocabulary import SPECIAL
+from kelp.encoding.vocabulary import SPECIAL
 from kelp.languages.python.grammar import CLOSING, OPENING, PYTHON
 from kelp.syntax.language import Language
 

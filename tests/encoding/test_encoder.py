@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tests.programs import HARD
 
-from kelp.data.examples.encoding import Condition, Encoder, EncodingConfig, kind_count, kind_id, kind_op, pad
-from kelp.data.examples.tokenizer import Tokenizer
-from kelp.data.examples.vocabulary import DOC, EDIT, END, INTENT, OBS, PROGRAM, PROGRAM_END, SPEC, STOP, UNTIL
+from kelp.encoding.encoder import Condition, Encoder, EncodingConfig, kind_count, kind_id, kind_op, pad
+from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.vocabulary import DOC, EDIT, END, INTENT, OBS, PROGRAM, PROGRAM_END, SPEC, STOP, UNTIL
 from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import parse

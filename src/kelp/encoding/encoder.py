@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from kelp.data.examples.tokenizer import GAP, PIECE, Tokenizer
-from kelp.data.examples.vocabulary import (
+from kelp.encoding.tokenizer import GAP, PIECE, Tokenizer
+from kelp.encoding.vocabulary import (
     DOC,
     EDIT,
     END,

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.programs import HARD
 
-from kelp.data.examples.tokenizer import Tokenizer
-from kelp.data.examples.vocabulary import SPECIAL
+from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.vocabulary import SPECIAL
 from kelp.languages.python.grammar import PYTHON
 
 TOKENIZER = Tokenizer.train([*HARD, b"f(1) == [2, 3]", b"Return the sum."] * 2, 500)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kelp.data.examples.vocabulary import DOC, EDIT, END, MASK, NO_SITE, PAD, UNTIL
+from kelp.encoding.vocabulary import DOC, EDIT, END, MASK, NO_SITE, PAD, UNTIL
 
 Numbers = Sequence[int] | np.ndarray
 
