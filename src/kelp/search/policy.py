@@ -21,7 +21,7 @@ from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, candidates
 from kelp.encoding.encoder import Condition, Encoder, State, kind_op, pad
 from kelp.encoding.vocabulary import EDIT, END, UNTIL
-from kelp.search.suffixes import NODES, SuffixTree
+from kelp.model.suffix_tree import NODES, SuffixTree
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid, key, site_index

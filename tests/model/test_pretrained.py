@@ -5,7 +5,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from kelp.model import masks
-from kelp.model.llama import from_llama
+from kelp.model.pretrained import from_llama
 from kelp.model.transformer import ModelConfig
 
 

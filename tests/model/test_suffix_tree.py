@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from kelp.search.suffixes import NODES, SuffixTree
+from kelp.model.suffix_tree import NODES, SuffixTree
 
 EDIT, UNTIL, END = 6, 7, 8
 
