@@ -12,7 +12,7 @@ from tests.execution.test_protection import LANDLOCK, PRCTL, UNSHARE, refuse
 BROKEN = "def area(width, height):\n    return width + height\n"
 WITHOUT = f"""
 import ctypes, errno, runpy, struct, sys
-from kelp.execution.protection import drop_privileges
+from kelp.execution.worker.protection import drop_privileges
 PRCTL, PR_SET_SECCOMP = {PRCTL}, 22
 {inspect.getsource(refuse)}
 drop_privileges()

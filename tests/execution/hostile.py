@@ -259,7 +259,7 @@ def change(t):
     ),
     "swaps the code of what called it": _wrong(
         "import unittest\nunittest.TestCase.fail.__code__ = (lambda *a: None).__code__\n"
-        "import kelp.execution.stage as s\ns.Stage.perform.__code__ = (lambda self: None).__code__"
+        "import kelp.execution.worker.stage as s\ns.Stage.perform.__code__ = (lambda self: None).__code__"
     ),
     "a thread speaks for the stage": _wrong(
         "t = stage()\n"
@@ -293,11 +293,11 @@ def change(t):
             "the harness's modules": "import sys\nfor n, m in list(sys.modules.items()):\n    if n.startswith('kelp'):\n"
             "        for k, v in list(vars(m).items()):\n            if callable(v) and not isinstance(v, type):\n"
             "                setattr(m, k, lambda *a, **k: None)",
-            "the harness's classes": "import kelp.execution.report as r, kelp.execution.stage as s\n"
+            "the harness's classes": "import kelp.execution.worker.events as r, kelp.execution.worker.stage as s\n"
             "o = r.Report.outcome\nr.Report.outcome = lambda self, name, **k: o(self, name, status='pass', seconds=0.0)",
-            "the judge's file": "import kelp.execution.judge as j\nj.plain = lambda *a: True\nj._equal = lambda *a: True\n"
+            "the judge's file": "import kelp.execution.worker.judge as j\nj.plain = lambda *a: True\nj._equal = lambda *a: True\n"
             "j._COMPARE.update({'==': lambda *a: True})\nj.judge = None",
-            "all that reports": "import kelp.execution.asserts as a\na.report_unmet.__globals__['safe_repr'] = lambda *a: '1'\n"
+            "all that reports": "import kelp.execution.worker.bare_asserts as a\na.report_unmet.__globals__['safe_repr'] = lambda *a: '1'\n"
             "a.report_unmet = a.report_raised = lambda *a: forge()",
         }.items()
     },
@@ -372,18 +372,18 @@ PYTEST = {
             "approx is anything": "import pytest, unittest.mock\npytest.approx = lambda *a, **k: unittest.mock.ANY",
             "raises raises nothing": "import pytest, contextlib\npytest.raises = lambda *a, **k: contextlib.suppress(BaseException)",
             "builtins": "import builtins\nbuiltins.AssertionError = type('A', (Exception,), {})\nbuiltins.len = lambda *a: 1",
-            "the judge's eyes": "import kelp.execution.judge as j, kelp.execution.pytest_run as p\n"
+            "the judge's eyes": "import kelp.execution.worker.judge as j, kelp.execution.worker.pytest_run as p\n"
             "j.same = p.same = lambda *a: True",
-            "the plugin": "import kelp.execution.pytest_run as p\np._Plugin.call = lambda *a: None\n"
+            "the plugin": "import kelp.execution.worker.pytest_run as p\np._Plugin.call = lambda *a: None\n"
             "p._Plugin.pytest_runtest_logfinish = lambda self, nodeid: self.report.outcome(nodeid, status='pass', seconds=0.0)",
-            "every pass is reported by hand": "import kelp.execution.pytest_run as p\nq = p._current[-1]\n"
+            "every pass is reported by hand": "import kelp.execution.worker.pytest_run as p\nq = p._current[-1]\n"
             "for n in ('test_it.py::test_f', 'test_it.py::test_g', 'test_it.py::Old::test_old'):\n"
             "    q.report.begin(n); q.report.outcome(n, status='pass', seconds=0.0)\nq.stage.finish()",
-            "the guard is called by hand": "import kelp.execution.pytest_run as p\nq = p._current[-1]\n"
+            "the guard is called by hand": "import kelp.execution.worker.pytest_run as p\nq = p._current[-1]\n"
             "q.nodeid = 'test_it.py::test_f'\nq.call(lambda: None, None, {})",
             "the tests are emptied": "import sys\nfor m in list(sys.modules.values()):\n    for n in list(vars(m)):\n"
             "        if n.startswith('test_'): setattr(m, n, lambda *a: None)",
-            "the tests' code is swapped": "import kelp.execution.compiled as c\n"
+            "the tests' code is swapped": "import kelp.execution.worker.code_cache as c\n"
             "for k in list(c.TESTS._codes): c.TESTS._codes[k] = (c.TESTS._codes[k][0], compile('', k, 'exec'))",
             "a plugin lets everything pass": _FRAMES
             + "class Plugin:\n    def pytest_runtest_protocol(self, item, nextitem): return True\n"

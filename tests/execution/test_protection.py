@@ -76,7 +76,7 @@ def test_what_is_left_still_holds(missing: str, tmp_path: Path) -> None:
     calls = {"nothing": [], "privileges": [], "namespaces": [UNSHARE]}.get(missing, [UNSHARE, LANDLOCK])
     script = f"""
 import ctypes, errno, struct
-from kelp.execution.protection import drop_privileges
+from kelp.execution.worker.protection import drop_privileges
 PRCTL, PR_SET_SECCOMP = {PRCTL}, {PR_SET_SECCOMP}
 {inspect.getsource(refuse)}
 if {missing != "nothing"}:

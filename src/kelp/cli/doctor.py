@@ -19,8 +19,8 @@ def doctor(
       1  some are missing
       2  the sandbox cannot start
     """
-    from kelp.execution.protection import weakness
     from kelp.execution.selftest import self_test
+    from kelp.execution.worker.protection import weakness
 
     try:
         checks, means, missing = self_test()

@@ -239,7 +239,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
 def start_sandbox(suite: "Suite", path: Path, allow_weak: bool, seconds: float) -> "Sandbox":
     """Raises Problem."""
     from kelp.execution import Limits, Sandbox, WeakSandbox
-    from kelp.execution.protection import weakness
+    from kelp.execution.worker.protection import weakness
 
     try:
         limits = Limits(seconds=seconds)

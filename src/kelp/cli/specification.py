@@ -8,9 +8,9 @@ from pathlib import Path
 from kelp.cli.files import read
 from kelp.cli.problem import Problem
 from kelp.data.corpus.functions import first_sentence
-from kelp.execution.candidate import ROOT_MARKS
 from kelp.execution.command import root_of
 from kelp.execution.suite import Suite
+from kelp.execution.worker.candidate import ROOT_MARKS
 from kelp.languages.python.test_files import asserts_about, doctest_asserts
 from kelp.search.task import Target
 from kelp.syntax.functions import Function

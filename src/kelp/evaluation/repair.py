@@ -14,8 +14,8 @@ from kelp.encoding.encoder import Condition
 from kelp.evaluation.case import Case, Oracle, Row, Step, shared_sandbox
 from kelp.evaluation.metrics import exact_match
 from kelp.evaluation.synthesis import count_correct
-from kelp.execution.protection import die_with_parent
 from kelp.execution.sandbox import Sandbox
+from kelp.execution.worker.protection import die_with_parent
 from kelp.search.policy import Bound, Policy, Proposal
 from kelp.search.search import Node, Result, Search, run, solved
 from kelp.search.task import Budget

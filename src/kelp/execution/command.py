@@ -18,11 +18,11 @@ from glob import glob
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kelp.execution import protection
-from kelp.execution.candidate import holds_home, project_root
 from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome
-from kelp.execution.project_copy import ProjectCopy
-from kelp.execution.wire import as_text, function_of, timed_out
+from kelp.execution.worker import protection
+from kelp.execution.worker.candidate import holds_home, project_root
+from kelp.execution.worker.overlay import ProjectCopy
+from kelp.execution.worker.protocol import as_text, function_of, timed_out
 
 PLUGIN = str(Path(__file__).with_name("plugin"))
 _ASK = (  # of an interpreter: what it imports from, where the user's own packages are, and itself

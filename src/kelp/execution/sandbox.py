@@ -17,11 +17,11 @@ from typing import Any, Self
 
 import kelp
 from kelp.execution import command
-from kelp.execution.candidate import holds_home, project_root
 from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome
-from kelp.execution.protection import missing, weakness
 from kelp.execution.suite import Limits, Suite, as_tests
-from kelp.execution.wire import as_text, function_of, receive, remove_folder, send, timed_out
+from kelp.execution.worker.candidate import holds_home, project_root
+from kelp.execution.worker.protection import missing, weakness
+from kelp.execution.worker.protocol import as_text, function_of, receive, remove_folder, send, timed_out
 
 _GRACE = 30.0  # seconds beyond a run's own limit after which the server itself is given up
 _START = 60.0  # seconds that a server may take to import what the tests need
@@ -288,7 +288,7 @@ class _Server:
             environment |= {"HOME": scratch, "TMPDIR": scratch}
             with theirs, open(log, "wb") as errors:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "kelp.execution.server", str(theirs.fileno()), folder],
+                    [sys.executable, "-P", "-m", "kelp.execution.worker.server", str(theirs.fileno()), folder],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,

@@ -1,4 +1,4 @@
-"""Do pieces of code the same? Both are run in the sandbox on random values (`probe.py` says how)."""
+"""Do pieces of code the same? Both are run in the sandbox on random values (`equivalence_probe.py` says how)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 
 from kelp.execution import Limits, Sandbox
 
-PROBE = Path(__file__).with_name("probe.py")
+PROBE = Path(__file__).with_name("equivalence_probe.py")
 LIMITS = Limits(seconds=60.0)  # for a batch; the probe itself gives up a question after a second
 BATCH = 64  # questions in one process
 How = Literal["value", "truth", "statement"]

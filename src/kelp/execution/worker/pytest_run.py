@@ -20,13 +20,13 @@ from _pytest import fixtures
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
-from kelp.execution import judge
-from kelp.execution.asserts import SAID, WIDE, calls, names_in
-from kelp.execution.candidate import Candidate, describe, project_root, safe_message, safe_repr
-from kelp.execution.compiled import TESTS
-from kelp.execution.judge import same
-from kelp.execution.report import Report
-from kelp.execution.stage import Stage
+from kelp.execution.worker import judge
+from kelp.execution.worker.bare_asserts import SAID, WIDE, calls, names_in
+from kelp.execution.worker.candidate import Candidate, describe, project_root, safe_message, safe_repr
+from kelp.execution.worker.code_cache import TESTS
+from kelp.execution.worker.events import Report
+from kelp.execution.worker.judge import same
+from kelp.execution.worker.stage import Stage
 
 # Plugins that only print, store or debug: a session starts sooner without them.
 _UNUSED = "cacheprovider faulthandler junitxml pastebin setuponly setupplan stepwise terminalprogress"
@@ -151,7 +151,7 @@ def _compile_tests(source: bytes, path: str) -> CodeType:
     rewrite.rewrite_asserts(tree, source, path, None)
     for number, statement in enumerate(tree.body):
         if isinstance(statement, ast.Import) and statement.names[0].asname == "@pytest_ar":
-            ours = ast.Import([ast.alias("kelp.execution.judge", "@kelp_judge")])
+            ours = ast.Import([ast.alias("kelp.execution.worker.judge", "@kelp_judge")])
             tree.body.insert(number, _placed(ours, statement.lineno, statement.lineno))
             _FairEquality().visit(tree)
             break

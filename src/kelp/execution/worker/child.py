@@ -15,9 +15,9 @@ from types import CodeType
 from typing import Any
 
 import kelp
-from kelp.execution import protection
-from kelp.execution.asserts import Test, report_raised, report_unmet, run_calls
-from kelp.execution.candidate import (
+from kelp.execution.worker import protection
+from kelp.execution.worker.bare_asserts import Test, report_raised, report_unmet, run_calls
+from kelp.execution.worker.candidate import (
     BARE_MODULE,
     Candidate,
     describe,
@@ -26,9 +26,9 @@ from kelp.execution.candidate import (
     package_root,
     project_root,
 )
-from kelp.execution.compiled import PROJECT, TESTS
-from kelp.execution.report import Report
-from kelp.execution.stage import Stage, places
+from kelp.execution.worker.code_cache import PROJECT, TESTS
+from kelp.execution.worker.events import Report
+from kelp.execution.worker.stage import Stage, places
 
 _SAY, _PLACES = places()
 LIBRARIES = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
@@ -179,7 +179,7 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
     def examples() -> list[Any]:
         if not wants_examples:
             return []
-        from kelp.execution.doctests import find_doctests
+        from kelp.execution.worker.doctests import find_doctests
 
         return find_doctests(sys.modules[BARE_MODULE if path is None else dotted_name(path)], candidate)
 
@@ -196,7 +196,7 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
     skips: tuple[type, ...] = ()
     runs: tuple[Any, ...] = ()
     if files:
-        from kelp.execution import pytest_run
+        from kelp.execution.worker import pytest_run
 
         pytest_run.refresh(candidate)
         skips, runs, inner_test = pytest_run.SKIPS, pytest_run.RUNS, pytest_run.inner_test()

@@ -1,4 +1,4 @@
-"""The warm fork server: `python -m kelp.execution.server FD FOLDER`, started by a Sandbox, spoken to over that socket.
+"""The warm fork server: `python -m kelp.execution.worker.server FD FOLDER`, started by a Sandbox and spoken to over that socket.
 
 It is a process of its own, so that forking is safe (no threads, no JAX), with what tests need already imported.
 A launcher stays outside the process namespace; inside, the server is process 1, which nothing there can kill and
@@ -23,14 +23,14 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from kelp.execution import protection
-from kelp.execution.asserts import take_apart
-from kelp.execution.candidate import package_root
-from kelp.execution.child import LIBRARIES, be_child, project_folders
 from kelp.execution.command import Meter, be_command
-from kelp.execution.compiled import PROJECT
-from kelp.execution.project_copy import ProjectCopy
-from kelp.execution.wire import empty_folder, receive, remove_folder, send
+from kelp.execution.worker import protection
+from kelp.execution.worker.bare_asserts import take_apart
+from kelp.execution.worker.candidate import package_root
+from kelp.execution.worker.child import LIBRARIES, be_child, project_folders
+from kelp.execution.worker.code_cache import PROJECT
+from kelp.execution.worker.overlay import ProjectCopy
+from kelp.execution.worker.protocol import empty_folder, receive, remove_folder, send
 
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
@@ -54,7 +54,7 @@ class _Forked(BaseException):
 
 def _seal() -> dict[str, Any]:
     """The judge's own world: `judge.py` in a namespace that nothing else refers to, with builtins of its own."""
-    namespace: dict[str, Any] = {"__builtins__": dict(vars(builtins)), "__name__": "kelp.execution.judge"}
+    namespace: dict[str, Any] = {"__builtins__": dict(vars(builtins)), "__name__": "kelp.execution.worker.judge"}
     exec(_compile(str(Path(__file__).with_name("judge.py"))), namespace)
     return namespace
 
@@ -142,9 +142,9 @@ class Server:
         before = set(sys.modules)
         names = set(_COMMON.split())
         if config["pytest_files"]:
-            importlib.import_module("kelp.execution.pytest_run").prepare(config["pytest_files"])
+            importlib.import_module("kelp.execution.worker.pytest_run").prepare(config["pytest_files"])
         if config["doctest"]:
-            importlib.import_module("kelp.execution.doctests")
+            importlib.import_module("kelp.execution.worker.doctests")
         libraries = LIBRARIES
         if module is not None and module.startswith(libraries):
             libraries = ()  # the program is a library itself: others may depend on it

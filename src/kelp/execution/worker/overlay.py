@@ -10,7 +10,7 @@ import errno
 import os
 from pathlib import Path
 
-from kelp.execution import protection
+from kelp.execution.worker import protection
 
 _CACHES = (".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache", ".coverage", ".cache", ".benchmarks", ".git")
 # What Python and pytest read on their own wherever they find it.

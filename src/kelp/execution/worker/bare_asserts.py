@@ -9,8 +9,8 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
-from kelp.execution.candidate import Candidate, safe_message, safe_repr
-from kelp.execution.report import Report
+from kelp.execution.worker.candidate import Candidate, safe_message, safe_repr
+from kelp.execution.worker.events import Report
 
 _WORDS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.Is: "is", ast.NotEq: "!=", ast.IsNot: "is not", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",

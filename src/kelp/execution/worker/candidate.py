@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from kelp.execution.compiled import PROJECT
+from kelp.execution.worker.code_cache import PROJECT
 
 BARE_MODULE = "program"  # the name of the module that a program without a file is executed as
 ROOT_MARKS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")

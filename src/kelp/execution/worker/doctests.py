@@ -7,7 +7,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from kelp.execution.candidate import Candidate, safe_message
+from kelp.execution.worker.candidate import Candidate, safe_message
 
 
 class _Runner(doctest.DocTestRunner):
