@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kelp.data.examples.build import split
-from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample
+from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import pack
 from kelp.data.record import Record, load
 from kelp.diffusion.bank import Bank

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from kelp.data.corpus import corpus
-from kelp.data.corpus.corpus import Settings
+from kelp.data.corpus import build as corpus
+from kelp.data.corpus.build import Settings
 from kelp.data.corpus.decontaminate import fingerprint
 from kelp.data.record import DataError, Record, load, save
 

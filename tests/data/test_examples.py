@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kelp.data import toy
 from kelp.data.examples.build import build, example_maker, gather
-from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample, make_example
+from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample, make_example
 from kelp.data.examples.shards import WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
 from kelp.data.record import Record, load, parse_source, save
 from kelp.diffusion.bank import Bank

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from kelp.data import toy
-from kelp.data.examples.examples import DataConfig, ExampleMaker
 from kelp.data.examples.inspect import View, diff, padding, tables, view
+from kelp.data.examples.make import DataConfig, ExampleMaker
 from kelp.data.examples.shards import Bucket
 from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder

@@ -14,7 +14,7 @@ from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
-    from kelp.data.bank.bank import Tried
+    from kelp.data.examples.bank_variants import Tried
     from kelp.diffusion.bank import Bank
 
 KINDS = ("equal", "near miss", "renamed", "perturbed")
@@ -52,8 +52,8 @@ def build(
       kelp bank build records.jsonl.gz --out bank.json.gz --augmented 200 --json
       kelp bank build corpus --out plain.json.gz --augmented 0
     """
-    from kelp.data.bank.bank import BankConfig, sources
-    from kelp.data.bank.bank import build as run
+    from kelp.data.examples.bank_variants import BankConfig, sources
+    from kelp.data.examples.bank_variants import build as run
     from kelp.data.record import DataError
     from kelp.execution import WeakSandbox
 

@@ -65,7 +65,7 @@ def build(
       kelp corpus build --source 'files:gs://bucket/python/*.parquet' --text-column text --out corpus
       kelp corpus build --source hf:HuggingFaceTB/stack-edu/Python --engine ray --jobs 200 --out corpus
     """
-    from kelp.data.corpus import corpus
+    from kelp.data.corpus import build as corpus
     from kelp.data.corpus.sources import Columns
     from kelp.data.record import DataError
 
@@ -96,7 +96,7 @@ def specs(
     Examples:
       kelp corpus specs corpus
     """
-    from kelp.data.corpus import corpus
+    from kelp.data.corpus import build as corpus
     from kelp.data.record import DataError
 
     try:

@@ -16,8 +16,8 @@ from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 
 if TYPE_CHECKING:
-    from kelp.data.examples.examples import DataConfig
     from kelp.data.examples.inspect import View
+    from kelp.data.examples.make import DataConfig
 
 STYLES = {"pass": "green", "fail": "red", "error": "red", "timeout": "yellow"}
 PARTS = ("<intent>", "<spec>", "<obs>", "<program>")
@@ -158,7 +158,7 @@ def _recipe(path: Path) -> "DataConfig":
 
 def _built(folder: Path) -> "DataConfig":
     """The configuration that a folder was built with. Raises Problem."""
-    from kelp.data.examples.examples import DataConfig
+    from kelp.data.examples.make import DataConfig
     from kelp.data.examples.shards import Shards
     from kelp.data.record import DataError
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kelp.data.corpus.decontaminate import MBPP_TRAIN
-from kelp.data.corpus.functions import first_sentence
+from kelp.data.corpus.extract import first_sentence
 from kelp.data.corpus.history import reads_what_there_is
 from kelp.data.examples.build import split
 from kelp.data.record import Record, json_lines, load

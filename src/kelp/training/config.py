@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kelp.data.examples.examples import DataConfig
+from kelp.data.examples.make import DataConfig
 from kelp.model.transformer import ModelConfig
 from kelp.training.step import OptimizerConfig
 

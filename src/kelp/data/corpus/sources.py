@@ -32,7 +32,7 @@ from typing import Any
 from kelp.data import toy
 from kelp.data.corpus import decontaminate
 from kelp.data.corpus.context import Module, read_module
-from kelp.data.corpus.functions import Dropped, functions_of
+from kelp.data.corpus.extract import Dropped, functions_of
 from kelp.data.corpus.history import changes
 from kelp.data.record import DataError, Record, arrow, json_lines
 

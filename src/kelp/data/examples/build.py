@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from kelp.data.bank import bank
-from kelp.data.compositions import compositions
-from kelp.data.corpus import corpus
-from kelp.data.corpus.corpus import Progress
+from kelp.data.corpus import build as corpus
+from kelp.data.corpus.build import Progress
 from kelp.data.corpus.history import reads_what_there_is
-from kelp.data.examples.examples import DataConfig, ExampleMaker, NoExample
+from kelp.data.examples import bank_variants as bank
+from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import save_shard
 from kelp.data.record import DataError, Record, load, parse_source, save
+from kelp.data.specs.synthetic_functions import compositions
 from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder, kind_count
 from kelp.encoding.tokenizer import Tokenizer

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from kelp.data.examples.examples import Draw, ExampleMaker, NoExample, Start
+from kelp.data.examples.make import Draw, ExampleMaker, NoExample, Start
 from kelp.data.examples.shards import Bucket
 from kelp.diffusion.diff import next_edits, shortest_path
 from kelp.encoding.batch import Example

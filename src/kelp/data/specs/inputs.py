@@ -15,8 +15,8 @@ from typing import Any
 
 from kelp.data.corpus.context import STDLIB
 from kelp.data.record import FunctionNode
-from kelp.data.specs.kinds import VALUES
-from kelp.data.specs.parameters import Parameter, called_name, is_method, own_nodes, parsed
+from kelp.data.specs.infer_parameters import Parameter, called_name, is_method, own_nodes, parsed
+from kelp.data.specs.value_pools import VALUES
 
 MUTATORS = frozenset(
     "append appendleft extend extendleft insert pop popleft popitem remove sort reverse clear update setdefault add "

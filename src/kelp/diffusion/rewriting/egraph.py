@@ -2,7 +2,7 @@
 
 Every form of a term is a number, a term `(N2 form left right)`. What each rule writes is noted with it, so that a
 variant can name the rules that led to it. The rules' `where` is not asked for here: whether a variant is one in
-fact, running says (`kelp.data.bank.equal`).
+fact, running says (`kelp.data.examples.equivalence`).
 """
 
 import itertools

@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from kelp.data.corpus.context import POSTPONED
 from kelp.data.record import Record
 from kelp.data.specs import inputs
-from kelp.data.specs.parameters import STAND_IN, Scope, is_method, parameters
+from kelp.data.specs.infer_parameters import STAND_IN, Scope, is_method, parameters
 from kelp.diffusion.mutations import candidates
 from kelp.execution import CallResult, Limits, Sandbox
 from kelp.syntax.program import parse

@@ -14,8 +14,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
-from kelp.data.compositions import ORIGIN
 from kelp.data.record import Record, parse_source
+from kelp.data.specs.synthetic_functions import ORIGIN
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt

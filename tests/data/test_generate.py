@@ -10,8 +10,9 @@ import pytest
 from kelp.data.corpus.context import Library, Module
 from kelp.data.corpus.sources import expand
 from kelp.data.record import Record
-from kelp.data.specs import inputs, specs
-from kelp.data.specs.parameters import parameters
+from kelp.data.specs import generate as specs
+from kelp.data.specs import inputs
+from kelp.data.specs.infer_parameters import parameters
 from kelp.execution import CallResult, Limits, Sandbox
 
 PATIENT = Limits(seconds=20)  # nothing here hangs, or its near misses: a slow machine changes no result

@@ -4,9 +4,9 @@ import random
 import pytest
 
 from kelp.data import toy
-from kelp.data.compositions import ORIGIN, compose, composition, compositions, does_a_task
 from kelp.data.corpus.decontaminate import fingerprint
 from kelp.data.record import Record
+from kelp.data.specs.synthetic_functions import ORIGIN, compose, composition, compositions, does_a_task
 from kelp.diffusion.mutations import near_misses
 from kelp.execution.sandbox import Sandbox
 from kelp.syntax.program import parse
@@ -62,7 +62,7 @@ def test_what_does_a_toy_task_is_no_composition(sandbox, monkeypatch):
     other = "def up(xs):\n    n = 1\n    for i in range(len(xs)):\n        n = xs[i] * n\n    return n\n"
     assert does_a_task(Record(other, "up"), sandbox)  # the product, in its own way
     assert not any(does_a_task(r, sandbox) for r in toy.TRAIN)
-    monkeypatch.setattr("kelp.data.compositions.compose", lambda rng: Record(other, "up"))
+    monkeypatch.setattr("kelp.data.specs.synthetic_functions.compose", lambda rng: Record(other, "up"))
     assert composition(random.Random(0), sandbox) is None
 
 
@@ -77,5 +77,5 @@ def test_what_does_a_toy_task_is_no_composition(sandbox, monkeypatch):
     ids=["dead code", "a branch that is not reached", "one value alone", "another value at each call"],
 )
 def test_what_its_tests_cannot_pin_down_is_no_composition(sandbox, monkeypatch, body):
-    monkeypatch.setattr("kelp.data.compositions.compose", lambda rng: Record(f"def f(x):\n    {body}\n", "f"))
+    monkeypatch.setattr("kelp.data.specs.synthetic_functions.compose", lambda rng: Record(f"def f(x):\n    {body}\n", "f"))
     assert composition(random.Random(0), sandbox) is None

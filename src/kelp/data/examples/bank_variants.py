@@ -17,7 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from kelp.data.bank.equal import LIMITS, How, Question, verdicts
+from kelp.data.examples.equivalence import LIMITS, How, Question, verdicts
 from kelp.data.record import DataError, json_lines, load, parse_source
 from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_names
 from kelp.diffusion.expression_mutations import constant

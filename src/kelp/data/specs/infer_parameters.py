@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from kelp.data.record import FunctionNode
-from kelp.data.specs.kinds import (
+from kelp.data.specs.value_pools import (
     ANNOTATIONS,
     BUILTIN_METHODS,
     DICT_METHODS,

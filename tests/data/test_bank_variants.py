@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from kelp.data.bank.bank import BankConfig, Tried, build
-from kelp.data.bank.equal import LIMITS, How, Question, verdicts
+from kelp.data.examples.bank_variants import BankConfig, Tried, build
+from kelp.data.examples.equivalence import LIMITS, How, Question, verdicts
 from kelp.data.toy import TRAIN
 from kelp.diffusion.bank import Bank, Variant
 from kelp.diffusion.rewriting.apply import rewrite, rewrites

@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kelp.data.corpus import decontaminate
 from kelp.data.corpus.decontaminate import Excluded, Fingerprint
-from kelp.data.corpus.functions import Dropped
+from kelp.data.corpus.extract import Dropped
 from kelp.data.corpus.sources import Columns, expand, read
 from kelp.data.record import DataError, Record, arrow, load, row, save_table, schema
-from kelp.data.specs import specs
+from kelp.data.specs import generate as specs
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kelp.data.bank.equal import LIMITS, How, Question, verdicts
+from kelp.data.examples.equivalence import LIMITS, How, Question, verdicts
 from kelp.diffusion.rewriting.rules import DIFFERENT, EQUAL, Rule
 from kelp.execution import Sandbox
 

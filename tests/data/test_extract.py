@@ -6,7 +6,7 @@ from textwrap import dedent
 import pytest
 
 from kelp.data.corpus.context import Module
-from kelp.data.corpus.functions import Dropped, first_sentence, functions_of
+from kelp.data.corpus.extract import Dropped, first_sentence, functions_of
 from kelp.data.record import Record
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from kelp.data import toy
 from kelp.data.corpus.decontaminate import fingerprint, toy_tasks
 from kelp.data.record import Record, parse_source
-from kelp.data.specs.specs import choose, evaluate, repeatable, telling, told_apart
+from kelp.data.specs.generate import choose, evaluate, repeatable, telling, told_apart
 from kelp.diffusion.mutations import near_misses
 from kelp.execution import Limits, Sandbox
 
