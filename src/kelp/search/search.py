@@ -22,8 +22,8 @@ from kelp.execution.observation import CallResult, Observation
 from kelp.search.policy import Bound, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
+from kelp.search.synthesis.from_values import filled
 from kelp.search.task import Budget, Target, Task
-from kelp.search.values import filled
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.functions import Function
 from kelp.syntax.program import parses

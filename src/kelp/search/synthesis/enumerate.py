@@ -13,7 +13,7 @@ from functools import partial
 from itertools import accumulate, chain, count, pairwise
 from typing import Any, NamedTuple
 
-from kelp.syntax.python_operations import ATOM, OPERATIONS, SIGNED, TRUTHS, Operation, is_plain, kind_of
+from kelp.search.synthesis.components import ATOM, OPERATIONS, SIGNED, TRUTHS, Operation, is_plain, kind_of
 
 APPLIED = 300_000  # operations applied in one enumeration, to one environment each
 INNER, INNER_TO = 0.02, 0.1  # of them for the inside of one comprehension, and of one whose values are known

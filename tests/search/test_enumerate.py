@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kelp.search.enumeration import Enumeration, conditions, expressions, information, partly
+from kelp.search.synthesis.enumerate import Enumeration, conditions, expressions, information, partly
 
 ENVIRONMENTS: list[dict[str, Any]] = [
     {

@@ -13,8 +13,8 @@ from kelp.execution.sandbox import Sandbox
 from kelp.languages.python.test_files import wanted
 from kelp.search.policy import Bound, NoModel, Proposal
 from kelp.search.search import STRATEGIES, Search, run
+from kelp.search.synthesis.from_values import filled, places
 from kelp.search.task import Budget, Target, Task
-from kelp.search.values import filled, places
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.program import Program, parse
 from kelp.syntax.sites import is_valid, key, site_index

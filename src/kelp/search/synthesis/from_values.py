@@ -30,10 +30,10 @@ from kelp.diffusion.tree_queries import (
 from kelp.execution.observation import CallResult
 from kelp.languages.python.grammar import PYTHON
 from kelp.languages.python.test_files import Wanted, literal
-from kelp.search.enumeration import Environment, are_evidence, conditions, expressions, information, partly
+from kelp.search.synthesis.components import ATOM, GUARD, MARK, TOLD, WITNESS, is_plain
+from kelp.search.synthesis.enumerate import Environment, are_evidence, conditions, expressions, information, partly
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
-from kelp.syntax.python_operations import ATOM, GUARD, MARK, TOLD, WITNESS, is_plain
 from kelp.syntax.sites import elements
 
 PLAIN = (0, 1, 2, " ")  # constants that any expression may have
