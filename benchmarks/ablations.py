@@ -35,7 +35,7 @@ from kelp.evaluation.benchmarks import corpus, programs
 from kelp.evaluation.case import Case, Row, read_cases
 from kelp.evaluation.corrupt import Corruption, break_all
 from kelp.evaluation.metrics import Estimate, compare, summarise
-from kelp.evaluation.repair import PolicyFor, Settings, solve_all
+from kelp.evaluation.run_cases import PolicyFor, Settings, solve_all
 from kelp.search.policy import ODD, DecodeConfig, ModelPolicy, Policy, Proposal
 from kelp.search.task import Budget
 from kelp.syntax.edits import Edit

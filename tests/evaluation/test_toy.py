@@ -11,7 +11,7 @@ from kelp.encoding.encoder import Condition
 from kelp.evaluation.benchmarks import programs, toy
 from kelp.evaluation.case import Oracle, shared_sandbox
 from kelp.evaluation.corrupt import Corruption
-from kelp.evaluation.probe import repair_metrics
+from kelp.evaluation.during_training import repair_metrics
 from kelp.search.policy import NoModel, Policy, Proposal
 from kelp.syntax.program import Program
 
@@ -75,7 +75,7 @@ def test_training_can_judge_its_weights_by_repairs(monkeypatch: pytest.MonkeyPat
             assert condition.intent and condition.asserts and condition.observation
             return NoModel(self.denoiser).propose(program, condition)
 
-    monkeypatch.setattr("kelp.evaluation.probe.ModelPolicy", ByWeights)
+    monkeypatch.setattr("kelp.evaluation.during_training.ModelPolicy", ByWeights)
     evaluate = repair_metrics("toy", programs(toy())[0], None, mutations=[Corruption.one], max_runs=12)
     first, second = evaluate(1, 100), evaluate(2, 200)
     assert first != second

@@ -18,7 +18,7 @@ from kelp.cli.repair import Strategy
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.evaluation.case import Case
-    from kelp.evaluation.repair import PolicyFor, Settings
+    from kelp.evaluation.run_cases import PolicyFor, Settings
     from kelp.search.policy import Policy
 
     Cases = Callable[[Callable[[], object]], tuple[list[Case], list[str]]]  # given what to call after each
@@ -362,7 +362,7 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
     from kelp.cli.results import Results, digest, dump
     from kelp.cli.tables import print_comparisons, print_tables
     from kelp.evaluation.metrics import by_group, compare, groups_of
-    from kelp.evaluation.repair import solve_all
+    from kelp.evaluation.run_cases import solve_all
     from kelp.search.task import Budget
     from kelp.web.report import render_report
 
@@ -425,7 +425,7 @@ def _arms(request: Request, folder: Path | None, budget: Any) -> "Arms":
     """What is compared: the model in each way of searching and seeing, then the baselines."""
     from kelp.cli.model import kinds_of
     from kelp.evaluation.arms import BASELINES, Sight, no_model
-    from kelp.evaluation.repair import Settings
+    from kelp.evaluation.run_cases import Settings
 
     first, *others = [
         Settings(way, budget, request.seed, request.samples) for way in request.search or [Strategy.best_first]

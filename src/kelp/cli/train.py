@@ -133,7 +133,7 @@ def export(
 
 def _check_best(best: str) -> None:
     """Before hours of work: is there such a metric? Raises Problem."""
-    from kelp.evaluation.probe import METRICS
+    from kelp.evaluation.during_training import METRICS
     from kelp.model import denoiser
 
     kind, _, metric = best.partition("_")
@@ -152,7 +152,7 @@ def _evaluate(settings: "Config") -> "Evaluate | None":
     from kelp.encoding.encoder import Encoder
     from kelp.encoding.tokenizer import Tokenizer
     from kelp.evaluation.benchmarks import corpus, programs, toy
-    from kelp.evaluation.probe import repair_metrics
+    from kelp.evaluation.during_training import repair_metrics
 
     encoder = Encoder(Tokenizer.load(settings.data.folder / "tokenizer.json"), settings.data.encoding)
     try:

@@ -8,7 +8,7 @@ from typing import get_args
 
 from kelp.diffusion.forward import WEIGHTS
 from kelp.encoding.encoder import Condition
-from kelp.evaluation.repair import PolicyFor
+from kelp.evaluation.run_cases import PolicyFor
 from kelp.search.policy import Bound, NoModel, Order, Policy, Proposal
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program

@@ -11,7 +11,7 @@ from kelp.encoding.encoder import Condition
 from kelp.evaluation.arms import no_model
 from kelp.evaluation.case import Case, Oracle, Row, shared_sandbox
 from kelp.evaluation.metrics import Estimate, by_group, compare, summarise
-from kelp.evaluation.repair import Settings, solve, solve_all
+from kelp.evaluation.run_cases import Settings, solve, solve_all
 from kelp.execution.sandbox import Sandbox
 from kelp.search.policy import Policy, Proposal
 from kelp.search.task import Budget

@@ -8,7 +8,7 @@ from kelp.encoding.encoder import Encoder
 from kelp.evaluation.case import Case, shared_sandbox
 from kelp.evaluation.corrupt import Corruption, break_all
 from kelp.evaluation.metrics import Estimate, summarise
-from kelp.evaluation.repair import Settings, solve
+from kelp.evaluation.run_cases import Settings, solve
 from kelp.search.policy import ModelPolicy
 from kelp.search.task import Budget
 

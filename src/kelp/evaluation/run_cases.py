@@ -13,7 +13,7 @@ from kelp.diffusion.diff import next_edits
 from kelp.encoding.encoder import Condition
 from kelp.evaluation.case import Case, Oracle, Row, Step, shared_sandbox
 from kelp.evaluation.metrics import exact_match
-from kelp.evaluation.synthesis import count_correct
+from kelp.evaluation.pass_at_k import count_correct
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.worker.protection import die_with_parent
 from kelp.search.policy import Bound, Policy, Proposal

@@ -5,8 +5,8 @@ import pytest
 from kelp.encoding.encoder import Condition
 from kelp.evaluation.case import Case, shared_sandbox
 from kelp.evaluation.metrics import summarise
-from kelp.evaluation.repair import Settings, solve
-from kelp.evaluation.synthesis import samples
+from kelp.evaluation.pass_at_k import samples
+from kelp.evaluation.run_cases import Settings, solve
 from kelp.execution.sandbox import Sandbox
 from kelp.search.policy import Policy, Proposal
 from kelp.search.task import Budget
