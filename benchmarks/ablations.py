@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 
 import kelp.search.policy
-from kelp.cli.model import load
 from kelp.cli.timing import Timings
 from kelp.encoding.encoder import Condition
 from kelp.evaluation.arms import no_model
@@ -36,6 +35,7 @@ from kelp.evaluation.case import Case, Row, read_cases
 from kelp.evaluation.corrupt import Corruption, break_all
 from kelp.evaluation.metrics import Estimate, compare, summarise
 from kelp.evaluation.run_cases import PolicyFor, Settings, solve_all
+from kelp.repair.models import load
 from kelp.search.policy import ODD, DecodeConfig, ModelPolicy, Policy, Proposal
 from kelp.search.task import Budget
 from kelp.syntax.edits import Edit

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kelp.cli.files import check_writable, read, replace
-from kelp.cli.problem import Problem
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
+from kelp.errors import Problem
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.data.examples.bank_variants import Tried

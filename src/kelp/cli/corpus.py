@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from kelp.cli.problem import Problem
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
+from kelp.errors import Problem
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a corpus of functions to train on.")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a corpus.")]

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kelp.cli.files import check_writable, replace
-from kelp.cli.problem import Problem
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
+from kelp.errors import Problem
 
 if TYPE_CHECKING:
     from kelp.data.examples.inspect import View

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kelp.cli.problem import Problem, reason
+from kelp.errors import Problem, reason
 
 
 def doctor(

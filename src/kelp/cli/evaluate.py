@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kelp.cli.problem import Problem
 from kelp.cli.progress import counter, progress_bar
 from kelp.cli.repair import Strategy
+from kelp.errors import Problem
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.evaluation.case import Case
@@ -358,11 +358,11 @@ def _drawn(cases: "Sequence[Case]", request: Request) -> "list[Case]":
 
 def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, Any]) -> None:
     """Search every case with every arm, and tell what came of it. Raises Problem."""
-    from kelp.cli.model import find
     from kelp.cli.results import Results, digest, dump
     from kelp.cli.tables import print_comparisons, print_tables
     from kelp.evaluation.metrics import by_group, compare, groups_of
     from kelp.evaluation.run_cases import solve_all
+    from kelp.repair.models import find
     from kelp.search.task import Budget
     from kelp.web.report import render_report
 
@@ -423,9 +423,9 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
 
 def _arms(request: Request, folder: Path | None, budget: Any) -> "Arms":
     """What is compared: the model in each way of searching and seeing, then the baselines."""
-    from kelp.cli.model import kinds_of
     from kelp.evaluation.arms import BASELINES, Sight, no_model
     from kelp.evaluation.run_cases import Settings
+    from kelp.repair.models import kinds_of
 
     first, *others = [
         Settings(way, budget, request.seed, request.samples) for way in request.search or [Strategy.best_first]
@@ -442,9 +442,9 @@ def _arms(request: Request, folder: Path | None, budget: Any) -> "Arms":
 
 def load_model(folder: Path, sight: str = "all") -> "PolicyFor":
     """The model's proposals, for every case alike."""
-    from kelp.cli.model import load
     from kelp.cli.timing import Timings
     from kelp.evaluation.arms import Blinkered, Sight
+    from kelp.repair.models import load
 
     policy: Policy = Blinkered(load(folder, Timings()), Sight(sight))
 

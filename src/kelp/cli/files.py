@@ -8,7 +8,7 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
-from kelp.cli.problem import Problem, reason
+from kelp.errors import Problem, reason
 
 
 def read(path: Path) -> bytes:

@@ -11,10 +11,10 @@ import typer
 import kelp
 from kelp.cli import bank, corpus, data, evaluate, runs
 from kelp.cli.doctor import doctor
-from kelp.cli.problem import Problem, reason
 from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
+from kelp.errors import Problem, reason
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,

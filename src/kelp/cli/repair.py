@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kelp.cli import options
-from kelp.cli.problem import Problem, reason
 from kelp.cli.timing import Timings
+from kelp.errors import Problem, reason
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.execution import Limits, Observation, Sandbox, Suite
@@ -125,7 +125,7 @@ def repair(
             raise Problem("--diff, --write and --json exclude one another: give one of them.")
         code = _run(request, timings, write=write, as_json=as_json, trace=trace)
     except (Problem, KeyboardInterrupt) as error:
-        from kelp.cli.answer import blank
+        from kelp.cli.output import blank
 
         problem = error if isinstance(error, Problem) else Problem("Interrupted.", "interrupted")
         if as_json:
@@ -139,7 +139,8 @@ def repair(
 
 def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trace: Path | None) -> int:
     """Search, and hand out what was found. Raises Problem."""
-    from kelp.cli import answer, files
+    from kelp.cli import files
+    from kelp.cli import output as answer
 
     path = request.file
     if write:
@@ -175,9 +176,9 @@ def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trac
 def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     """Run the tests, find the functions at fault, search. Raises Problem."""
     with timings("import"):
-        from kelp.cli import model
         from kelp.cli.files import read_python
-        from kelp.cli.specification import specify
+        from kelp.repair import models as model
+        from kelp.repair.tests import specify
         from kelp.search import search as engine
         from kelp.search.policy import NoModel
         from kelp.search.task import Budget, Task
@@ -293,7 +294,7 @@ def _check(request: Request, found: list[Path], observation: "Observation") -> N
 
 def _priors(request: Request, windows: list[Any], observation: "Observation") -> dict[str, float]:
     """The functions to search with their log-probabilities. Raises Problem."""
-    from kelp.cli.localise import suspects
+    from kelp.repair.localise import suspects
 
     names = list(dict.fromkeys(request.functions))
     if names:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kelp.cli.files import read, replace
-from kelp.cli.problem import Problem, reason
+from kelp.errors import Problem, reason
 from kelp.evaluation.case import Case, Row, Step, read_cases
 
 Key = tuple[str, str]  # the arm and the case

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from kelp.cli.files import read
-from kelp.cli.problem import Problem
 from kelp.cli.tables import print_table
+from kelp.errors import Problem
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 32  # of a plot, in characters

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kelp.cli import options
-from kelp.cli.problem import Problem
+from kelp.errors import Problem
 from kelp.execution.explain import explain
 from kelp.execution.observation import Observation
 
@@ -43,7 +43,7 @@ def test(
     """
     from kelp.cli.files import read_python
     from kelp.cli.repair import check_tests_ran, print_out, start_sandbox
-    from kelp.cli.specification import specify
+    from kelp.repair.tests import specify
 
     if not max_seconds > 0:
         raise Problem(f"--max-seconds must be positive, not {max_seconds}.")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kelp.cli.problem import Problem
 from kelp.cli.progress import progress_bar
+from kelp.errors import Problem
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.training.config import Config
@@ -64,7 +64,7 @@ def train(
     except DataError as error:
         raise Problem(f"{str(error).rstrip('.')}.") from None
 
-    from kelp.cli.model import use_compilation_cache
+    from kelp.repair.models import use_compilation_cache
     from kelp.training.checkpoint import CheckpointError
     from kelp.training.export import ModelError
     from kelp.training.loop import TrainingError
@@ -112,7 +112,7 @@ def export(
       kelp export runs/further --average my-model --share 0.3 --out my-next-model
       kelp repair slugs.py --model my-model
     """
-    from kelp.cli.model import find
+    from kelp.repair.models import find
     from kelp.training.checkpoint import CheckpointError
     from kelp.training.export import ModelError, export_run
 

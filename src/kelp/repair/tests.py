@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kelp.cli.files import read
-from kelp.cli.problem import Problem
 from kelp.data.corpus.extract import first_sentence
+from kelp.errors import Problem
 from kelp.execution.command import root_of
 from kelp.execution.suite import Suite
 from kelp.execution.worker.candidate import ROOT_MARKS

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kelp.cli.files import diff
-from kelp.cli.problem import Problem
+from kelp.errors import Problem
 from kelp.execution.explain import failures
 from kelp.execution.observation import Observation, shorten
 from kelp.search.search import Node, Result

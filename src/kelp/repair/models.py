@@ -8,8 +8,8 @@ from pathlib import Path
 
 import kelp
 from kelp.cli.files import read
-from kelp.cli.problem import Problem
 from kelp.cli.timing import Timings
+from kelp.errors import Problem
 from kelp.search.policy import ModelPolicy
 
 SHIPPED = Path(kelp.__file__).parent / "models"
