@@ -14,11 +14,13 @@ demo: setup
 
 test: .venv/setup-dev-stamp
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/pytest
 
 lint: .venv/setup-dev-stamp
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 
 clean:

@@ -357,8 +357,6 @@ def test_a_command_without_tests_of_its_own_needs_a_function(kelp_here: Kelp, sh
         ("--test-command true", "All tests of shapes.py pass already (1 of 1)."),
     ],
 )  # fmt: skip
-def test_a_command_that_cannot_be_used_is_said(
-    kelp_here: Kelp, shapes: Path, options: str, said: str
-) -> None:
+def test_a_command_that_cannot_be_used_is_said(kelp_here: Kelp, shapes: Path, options: str, said: str) -> None:
     ran = kelp_here("repair", "shapes.py", *shlex.split(options), *NO_MODEL)
     assert (ran.code, ran.sentence) == (2, said)

@@ -40,7 +40,9 @@ def test_each_test_is_listed_and_failures_are_explained(kelp_here: Kelp, shapes:
     ran = kelp_here("test", "shapes.py", "--coverage")
     assert ran.code == 1, ran.err
     said = re.sub(r"[\d.]+ s\b", "T s", ran.out.decode())
-    assert said == """\
+    assert (
+        said
+        == """\
 FAIL       T s  test_shapes.py::test_area
 pass       T s  test_shapes.py::test_half
 ERROR      T s  test_shapes.py::test_none
@@ -63,6 +65,7 @@ Lines of shapes.py that tests ran (- only failing ones, + only passing ones):
 
 3 tests: 1 passed, 1 failed, 1 error (T s)
 """
+    )
 
 
 def test_passing_is_status_0(kelp_here: Kelp, shapes: Path) -> None:

@@ -103,9 +103,7 @@ def test_long_functions_are_left_out(tmp_path):
 def many(folder, modules=20):
     """Sources of functions that are no copies of one another."""
     text = "def f{n}_{m}(x):\n    return a{m}.b{n}(c{m} + d{n}[x])\n"
-    return tuple(
-        make(folder / f"p{n}", **{f"m{m}": text.format(n=n, m=m) for m in range(modules)}) for n in range(3)
-    )
+    return tuple(make(folder / f"p{n}", **{f"m{m}": text.format(n=n, m=m) for m in range(modules)}) for n in range(3))
 
 
 def test_the_bytes_do_not_depend_on_processes_and_shards_hold_all_in_order(tmp_path, monkeypatch):

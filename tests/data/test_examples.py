@@ -401,9 +401,7 @@ def test_what_reads_what_is_gone_since_is_shown_without_tests(tmp_path):
     record = Record("def f(x):\n    return x + 1\n", "f", context="", asserts=("assert f(1) == 2",))
     changed = [replace(record, before=f"def f(x):\n    return {text}\n") for text in ("x - 1", "plus(x)")]
     save(changed, tmp_path / "corpus/functions-00000.parquet")
-    config = DataConfig(
-        folder=tmp_path / "data", sources=(f"corpus:{tmp_path / 'corpus'}",), examples=1, changed=1.0
-    )
+    config = DataConfig(folder=tmp_path / "data", sources=(f"corpus:{tmp_path / 'corpus'}",), examples=1, changed=1.0)
     assert [len(r.asserts) for r in gather(config, 1, lambda *_: None)] == [1, 0]
 
 

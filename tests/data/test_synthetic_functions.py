@@ -77,5 +77,6 @@ def test_what_does_a_toy_task_is_no_composition(sandbox, monkeypatch):
     ids=["dead code", "a branch that is not reached", "one value alone", "another value at each call"],
 )
 def test_what_its_tests_cannot_pin_down_is_no_composition(sandbox, monkeypatch, body):
-    monkeypatch.setattr("kelp.data.specs.synthetic_functions.compose", lambda rng: Record(f"def f(x):\n    {body}\n", "f"))
+    made = Record(f"def f(x):\n    {body}\n", "f")
+    monkeypatch.setattr("kelp.data.specs.synthetic_functions.compose", lambda rng: made)
     assert composition(random.Random(0), sandbox) is None

@@ -267,9 +267,7 @@ def test_the_server_knows_nothing_of_jax(sandbox: Sandbox) -> None:
 
 
 def test_every_protection_is_named(sandbox: Sandbox) -> None:
-    assert set(sandbox.protections) == set(
-        "processes network ipc mounts resources privileges files calls".split()
-    )
+    assert set(sandbox.protections) == set("processes network ipc mounts resources privileges files calls".split())
 
 
 def test_several_sandboxes_serve_several_threads() -> None:

@@ -45,18 +45,18 @@ def kelp_command(
 ) -> None:
     """Program repair by diffusion on syntax trees.
 
-        \b
-        Examples:
-          kelp repair slugs.py --tests test_slugs.py
-          kelp test slugs.py
-          kelp corpus build --source stdlib --out corpus
-          kelp train configs/toy.toml
-          kelp export runs/toy --out my-model
-          kelp data inspect configs/toy.toml
-          kelp eval toy --model my-model
-          kelp runs
-          kelp bank build corpus --out bank.json.gz
-          kelp doctor
+    \b
+    Examples:
+      kelp repair slugs.py --tests test_slugs.py
+      kelp test slugs.py
+      kelp corpus build --source stdlib --out corpus
+      kelp train configs/toy.toml
+      kelp export runs/toy --out my-model
+      kelp data inspect configs/toy.toml
+      kelp eval toy --model my-model
+      kelp runs
+      kelp bank build corpus --out bank.json.gz
+      kelp doctor
     """
 
 

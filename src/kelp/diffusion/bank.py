@@ -1,9 +1,9 @@
 """The subtree bank: real fragments of code by category and size, to be put where others of their kind stood.
 
-A fragment is drawn by how often it was seen. It may have *variants*, made by `kelp.data.examples.bank_variants`: they change nothing
-in how often the fragment comes up, and one of them, each as likely as the others, comes in its stead with a
-probability that who draws may choose (`ForwardConfig.variants`). What is too rare to be kept by its text may be kept
-by its shape, as a *template*: `start - 1` and `width - 1` were seen once, a name less one a thousand times.
+A fragment is drawn by how often it was seen. It may have *variants*, made by `kelp.data.examples.bank_variants`: they
+change nothing in how often the fragment comes up, and one of them, each as likely as the others, comes in its stead
+with a probability that who draws may choose (`ForwardConfig.variants`). What is too rare to be kept by its text may be
+kept by its shape, as a *template*: `start - 1` and `width - 1` were seen once, a name less one a thousand times.
 """
 
 import gzip

@@ -311,16 +311,24 @@ def summary(folder: Path) -> dict[str, Any]:
     with _database(folder) as sql:
         files = sorted(str(path) for path in folder.glob("functions-*.parquet"))
         sql.execute(f"create view functions as select * from read_parquet({files!r})")
-        counts = sql.sql("""
+        counts = (
+            sql.sql("""
             select count(*) as functions, count(distinct project) as projects,
                 count(*) filter (split = 'train') as train, count(*) filter (docstring <> '') as with_docstring,
                 count(context) as can_run, count(*) filter (len(asserts) > 0) as with_spec,
                 avg(mutation_score) as mutation_score,
                 quantile_disc(len(source) - len(replace(source, chr(10), '')), [.1, .5, .9]) as lines
-            from functions""").to_arrow_table().to_pylist()[0]
+            from functions""")
+            .to_arrow_table()
+            .to_pylist()[0]
+        )
         licences = sql.execute("select licence, count(*) n from functions group by 1 order by n desc, 1").fetchall()
-        projects = sql.sql("""
+        projects = (
+            sql.sql("""
             select project, first(split) as split, count(*) as functions, count(context) as can_run,
                 count(*) filter (len(asserts) > 0) as with_spec, avg(mutation_score) as mutation_score
-            from functions group by 1 order by functions desc, 1""").to_arrow_table().to_pylist()
+            from functions group by 1 order by functions desc, 1""")
+            .to_arrow_table()
+            .to_pylist()
+        )
     return counts | {"licences": dict(licences), "by_project": projects}

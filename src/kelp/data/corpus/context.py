@@ -184,9 +184,7 @@ class Library:
             raise _Unusable
         return True
 
-    def _resolve(
-        self, module: Module, name: str, depth: int, spoken_of: frozenset[str]
-    ) -> tuple[Module, Code] | None:
+    def _resolve(self, module: Module, name: str, depth: int, spoken_of: frozenset[str]) -> tuple[Module, Code] | None:
         """The code a name stands for in a module, and the module that code is from."""
         names = self.names(module)
         if names is None or depth == 0:

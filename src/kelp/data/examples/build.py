@@ -39,9 +39,7 @@ OBSERVED = [
 ]  # fmt: skip
 
 
-def build(
-    config: DataConfig, *, jobs: int | None = None, progress: Progress = lambda *_: None
-) -> None:
+def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = lambda *_: None) -> None:
     """Fill `config.folder` with records, tokenizer, bank and shards, on all cores; what is there already is kept.
 
     `progress(what, done, total)` is called as the work goes on. Raises DataError where the folder holds other data.

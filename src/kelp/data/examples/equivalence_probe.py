@@ -59,6 +59,7 @@ def verdicts(how: str, origin: str, others: tuple[str, ...]) -> str:
 
     how: "value" compares values, "truth" their truth, "statement" what statements leave behind.
     """
+
     def ring(*_: object) -> None:
         raise Late
 

@@ -254,8 +254,9 @@ class _Uses:
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     self.alias(name, self.path(value))
-                case ast.For(target=ast.Name(id=name), iter=source) | ast.comprehension(
-                    target=ast.Name(id=name), iter=source
+                case (
+                    ast.For(target=ast.Name(id=name), iter=source)
+                    | ast.comprehension(target=ast.Name(id=name), iter=source)
                 ):
                     self.alias(name, (self.path(source) or "") + "[]" if self.path(source) else None)
         called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
@@ -416,5 +417,3 @@ def parsed(source: str) -> ast.Module:
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return ast.Module([], [])
-
-

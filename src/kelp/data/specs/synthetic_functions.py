@@ -346,13 +346,15 @@ def _search(rng: random.Random) -> Function:
     items, x = rng.choice(LISTS), rng.choice(["x", "item", "n"])
     others = rng.sample([n for n in NUMBERS if n != x], rng.choice((0, 1, 1, 2)))
     holds = _condition(rng, x, others)
-    found, missing, said, name = rng.choice([
-        (x, "None", "the first of the {} that is {}, or None", "first"),
-        (x, "0", "the first of the {} that is {}, or 0", "first"),
-        ("True", "False", "whether any of the {} is {}", "any"),
-        ("False", "True", "whether none of the {} is {}", "no"),
-        ("i", "-1", "the index of the first of the {} that is {}, or -1", "index"),
-    ])
+    found, missing, said, name = rng.choice(
+        [
+            (x, "None", "the first of the {} that is {}, or None", "first"),
+            (x, "0", "the first of the {} that is {}, or 0", "first"),
+            ("True", "False", "whether any of the {} is {}", "any"),
+            ("False", "True", "whether none of the {} is {}", "no"),
+            ("i", "-1", "the index of the first of the {} that is {}, or -1", "index"),
+        ]
+    )
     loop = f"for i, {x} in enumerate({items}):" if found == "i" else f"for {x} in {items}:"
     body = [*_block(loop, *_block(f"if {holds.code}:", f"return {found}")), f"return {missing}"]
     said = f"return {said.format(items, holds.words)}"

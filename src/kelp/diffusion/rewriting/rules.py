@@ -153,9 +153,7 @@ def comprehensions() -> Iterator[Rule]:
         yield Rule(f"{call} of list", f"{call}([e for v in x])", f"{call}(e for v in x)", "safe e")
     for call in ("sum", "min", "max", "sorted", "tuple", "set", "list", "''.join", "' '.join", "', '.join"):
         yield Rule(f"{call} of list", f"{call}([e for v in x])", f"{call}(e for v in x)", "pure e")
-        yield Rule(
-            f"{call} of filtered list", f"{call}([e for v in x if c])", f"{call}(e for v in x if c)", "pure e c"
-        )
+        yield Rule(f"{call} of filtered list", f"{call}([e for v in x if c])", f"{call}(e for v in x if c)", "pure e c")
     for before, after in (("set(", ")"), ("set([", "])")):
         yield Rule(f"{before}...{after}", f"{before}e for v in x{after}", "{e for v in x}")
         yield Rule(f"{before}...{after} filtered", f"{before}e for v in x if c{after}", "{e for v in x if c}")

@@ -1,4 +1,6 @@
-"""The warm fork server: `python -m kelp.execution.worker.server FD FOLDER`, started by a Sandbox and spoken to over that socket.
+"""The warm fork server: `python -m kelp.execution.worker.server FD FOLDER`, started by a Sandbox.
+
+The sandbox speaks to it over the socket FD.
 
 It is a process of its own, so that forking is safe (no threads, no JAX), with what tests need already imported.
 A launcher stays outside the process namespace; inside, the server is process 1, which nothing there can kill and
