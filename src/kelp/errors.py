@@ -1,4 +1,4 @@
-"""What a person can put right: one sentence on stderr and exit status 2."""
+"""Errors that a person can put right: one sentence, and a hint that says what to do."""
 
 from typing import TYPE_CHECKING
 
@@ -6,14 +6,30 @@ if TYPE_CHECKING:
     from kelp.execution import Observation
 
 
-class Problem(Exception):
-    """Bad usage or bad input. `status` is what `--json` calls it; `observation`: what the tests said, if they ran."""
+class KelpError(Exception):
+    """Bad input, a bad setting or a missing part. A kind of error gets a subclass only where somebody catches it.
 
-    def __init__(self, sentence: str, status: str = "bad input", observation: "Observation | None" = None) -> None:
-        super().__init__(sentence)
+    `hint` says what to do about it. `status` is the word for it in JSON, `observation` the run of the tests that led to
+    it, if any. `str()` gives message and hint as one sentence.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        hint: str | None = None,
+        *,
+        status: str = "bad input",
+        observation: "Observation | None" = None,
+    ) -> None:
+        super().__init__(message, hint)
+        self.message, self.hint = message.removesuffix("."), hint
         self.status, self.observation = status, observation
+
+    def __str__(self) -> str:
+        sentence = self.message if self.hint is None else f"{self.message}: {self.hint}"
+        return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 
 
 def reason(error: OSError) -> str:
-    """What the operating system says, in its own words."""
+    """The operating system's own words for an error."""
     return (error.strerror or str(error)).lower()

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kelp.cli.files import check_writable, read, replace
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
-from kelp.errors import Problem
+from kelp.errors import KelpError
+from kelp.files import check_writable, read, write
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.data.examples.bank_variants import Tried
@@ -63,11 +63,11 @@ def build(
     try:
         config = BankConfig(max_per_category=max_per_category, augmented=augmented, seed=seed)
     except ValueError as error:
-        raise Problem(f"{error}.") from None
+        raise KelpError(f"{error}.") from None
     try:
         found = list(sources(corpus))
     except DataError as error:
-        raise Problem(f"{error}.") from None
+        raise KelpError(f"{error}.") from None
     try:
         with progress_bar() as progress:
             bank, tried = run(found, config, jobs=jobs, allow_weak=allow_weak_sandbox, progress=progress)
@@ -75,10 +75,10 @@ def build(
         if (error.name or "").partition(".")[0] != "egglog":
             raise
         lacking = "Variants need egglog, which is not installed: pip install 'kelp[data]', or --augmented 0."
-        raise Problem(lacking) from None
+        raise KelpError(lacking) from None
     except WeakSandbox as weak:
-        raise Problem(f"{weak}: --allow-weak-sandbox runs it all the same.", "weak sandbox") from None
-    replace(out, bank.dumps())
+        raise KelpError(f"{weak}: --allow-weak-sandbox runs it all the same.", "weak sandbox") from None
+    write(out, bank.dumps())
     if as_json:
         print(json.dumps({"categories": figures(bank), "rules": rules(tried)}, indent=1))
         return
@@ -116,9 +116,9 @@ def inspect(
     try:
         bank = Bank.load(path)
     except ValueError as error:
-        raise Problem(f"{error}: kelp bank build writes one.") from None
+        raise KelpError(f"{error}: kelp bank build writes one.") from None
     if category is not None and category not in bank.shelves:
-        raise Problem(f"{path} has no category {category!r}: there are {', '.join(bank.shelves)}.")
+        raise KelpError(f"{path} has no category {category!r}: there are {', '.join(bank.shelves)}.")
     shown = {c: entries(bank, c, grep, limit) for c in bank.shelves if category in (None, c)}
     if as_json:
         print(json.dumps(shown, indent=1, ensure_ascii=False))

@@ -10,7 +10,7 @@ import typer
 
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
-from kelp.errors import Problem
+from kelp.errors import KelpError
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a corpus of functions to train on.")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a corpus.")]
@@ -75,7 +75,7 @@ def build(
         with progress_bar() as progress:
             report = corpus.build(settings, out, jobs=jobs, engine=engine.value, progress=progress)
     except DataError as error:
-        raise Problem(f"{error}.") from None
+        raise KelpError(f"{error}.") from None
     _show(out, report, plot, as_json)
     if not as_json:
         print(f"Next: kelp corpus specs {out}")
@@ -103,7 +103,7 @@ def specs(
         with progress_bar() as progress:
             report = corpus.specify(folder, seed=seed, jobs=jobs, progress=progress)
     except DataError as error:
-        raise Problem(f"{error}.") from None
+        raise KelpError(f"{error}.") from None
     _show(folder, report, None, as_json)
 
 
@@ -122,7 +122,7 @@ def show(
     """
     path = folder / "report.json"
     if not path.exists():
-        raise Problem(f"{folder} holds no finished corpus: make one with kelp corpus build --out {folder}.")
+        raise KelpError(f"{folder} holds no finished corpus: make one with kelp corpus build --out {folder}.")
     _show(folder, json.loads(path.read_text()), plot, as_json)
 
 
@@ -161,7 +161,7 @@ def _plot(folder: Path, report: dict[str, Any], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise Problem("--plot needs matplotlib: pip install 'kelp[data]'.") from None
+        raise KelpError("--plot needs matplotlib: pip install 'kelp[data]'.") from None
     from kelp.data.record import load
 
     lines = [record.source.count("\n") for record in load(folder)]

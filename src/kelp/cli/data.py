@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from kelp.cli.files import check_writable, replace
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
-from kelp.errors import Problem
+from kelp.errors import KelpError
+from kelp.files import check_writable, write
 
 if TYPE_CHECKING:
     from kelp.data.examples.inspect import View
@@ -63,7 +63,7 @@ def build(
         train, valid, *lengths = len(made.train), len(made.valid), *made.row_lengths
         waste = padding(made.buckets)[-1]["padding"]
     except DataError as error:
-        raise Problem(f"{str(error).rstrip('.')}.") from None
+        raise KelpError(f"{str(error).rstrip('.')}.") from None
     functions = made.meta["records"]
     print(f"{config.folder}: {train:,} training examples from {functions:,} functions, {valid:,} held-out ones")
     several = f"{len(lengths)} lengths" if len(lengths) > 1 else "1 length"
@@ -104,16 +104,16 @@ def look(
         check_writable(html)
     config = _recipe(source) if source.is_file() or source.suffix == ".toml" else _built(source)
     if index is not None and index >= config.examples:
-        raise Problem(f"--index {index}: the recipe has {config.examples} examples, counted from 0.")
+        raise KelpError(f"--index {index}: the recipe has {config.examples} examples, counted from 0.")
     if not all((config.folder / name).exists() for name in ("records.parquet", "tokenizer.json", "bank.json.gz")):
-        raise Problem(f"{config.folder} holds no functions yet: kelp data build {source} makes them.")
+        raise KelpError(f"{config.folder} holds no functions yet: kelp data build {source} makes them.")
     several = sorted(random.Random(seed).sample(range(config.examples), min(max(sample, count), config.examples)))
     numbers = several if index is None else [index]
     views = []
     try:
         maker = example_maker(config, "train")
     except DataError as error:
-        raise Problem(f"{str(error).rstrip('.')}.") from None
+        raise KelpError(f"{str(error).rstrip('.')}.") from None
     with closing(maker), progress_bar() as bar:
         for number in numbers:
             views.append(view(maker, number))
@@ -123,7 +123,7 @@ def look(
     if html is not None:
         from kelp.web.examples import render_examples
 
-        replace(html, render_examples(str(source), views, found).encode())
+        write(html, render_examples(str(source), views, found).encode())
     if as_json:
         print(json.dumps({"examples": [asdict(v) for v in shown], "tables": found}, indent=1))
         return
@@ -143,7 +143,7 @@ def _padding(config: "DataConfig") -> dict[str, Any]:
 
     try:
         return {"padding": padding(Shards(config.folder).buckets)} if _built(config.folder) == config else {}
-    except (DataError, Problem):
+    except (DataError, KelpError):
         return {}
 
 
@@ -153,11 +153,11 @@ def _recipe(path: Path) -> "DataConfig":
     try:
         return load_config(path).data
     except ConfigError as error:
-        raise Problem(str(error)) from None
+        raise KelpError(str(error)) from None
 
 
 def _built(folder: Path) -> "DataConfig":
-    """The configuration that a folder was built with. Raises Problem."""
+    """The configuration that a folder was built with. Raises KelpError."""
     from kelp.data.examples.make import DataConfig
     from kelp.data.examples.shards import Shards
     from kelp.data.record import DataError
@@ -165,9 +165,9 @@ def _built(folder: Path) -> "DataConfig":
     try:
         return DataConfig.model_validate({**Shards(folder).meta["config"], "folder": folder})
     except DataError as error:
-        raise Problem(f"{error}: give a recipe, or a folder that kelp data build has made.") from None
+        raise KelpError(f"{error}: give a recipe, or a folder that kelp data build has made.") from None
     except (ValueError, KeyError):
-        raise Problem(f"{folder}/meta.json is not what this version of Kelp writes: build the data again.") from None
+        raise KelpError(f"{folder}/meta.json is not what this version of Kelp writes: build the data again.") from None
 
 
 def _print_example(v: "View") -> None:

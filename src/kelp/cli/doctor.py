@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from kelp.errors import Problem, reason
+from kelp.errors import KelpError, reason
 
 
 def doctor(
@@ -25,9 +25,9 @@ def doctor(
     try:
         checks, means, missing = self_test()
     except OSError as error:
-        raise Problem(f"The sandbox cannot start: {error.filename or ''} {reason(error)}.") from None
+        raise KelpError(f"The sandbox cannot start: {error.filename or ''} {reason(error)}.") from None
     except RuntimeError as error:
-        raise Problem(f"{error}.") from None
+        raise KelpError(f"{error}.") from None
     absent = [part for part, how in means.items() if how == "none"]
     sound = all(check.holds for check in checks) and not absent and not missing
     if as_json:

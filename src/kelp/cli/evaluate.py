@@ -14,7 +14,7 @@ import typer
 
 from kelp.cli.progress import counter, progress_bar
 from kelp.cli.repair import Strategy
-from kelp.errors import Problem
+from kelp.errors import KelpError
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.evaluation.case import Case
@@ -228,7 +228,7 @@ def changes(
     files = [folder / name for name in ("records.parquet", "report.json")]
     record = next(filter(Path.exists, files), None)
     if record is None:
-        raise Problem(f"{folder} is no corpus: make one with kelp corpus build --source history:NAME --out {folder}")
+        raise KelpError(f"{folder} is no corpus: make one with kelp corpus build --source history:NAME --out {folder}")
     _run("changes", partial(_changed, folder, request), request, {"input": digest(record)})
 
 
@@ -291,7 +291,7 @@ def _run_broken(
 def _broken(
     load: Callable[[], Any], broken: list[Broken], trials: int, request: Request, advance: Callable[[], object]
 ) -> "tuple[list[Case], list[str]]":
-    """Cases made of correct programs. Raises Problem."""
+    """Cases made of correct programs. Raises KelpError."""
     from kelp.diffusion.bank import Bank
     from kelp.evaluation.corrupt import Corruption, bank_of, break_all
 
@@ -303,45 +303,45 @@ def _broken(
 
 
 def _changed(folder: Path, request: Request, advance: Callable[[], object]) -> "tuple[list[Case], list[str]]":
-    """The changes of a corpus that are bugs. Raises Problem."""
+    """The changes of a corpus that are bugs. Raises KelpError."""
     from kelp.evaluation.benchmarks import changes
     from kelp.evaluation.corrupt import only_bugs
 
     cases, skipped = _loaded(partial(changes, folder))
     if not cases:
-        raise Problem(f"{folder} holds out no changes with asserts: kelp corpus specs {folder} adds those.")
+        raise KelpError(f"{folder} holds out no changes with asserts: kelp corpus specs {folder} adds those.")
     bugs, others = only_bugs(cases, advance)
     return _drawn(bugs, request), [*skipped, f"{len(others)} changes that no visible assert tells"]
 
 
 def _loaded(load: Callable[[], Any]) -> "tuple[list[Case], list[str]]":
-    """The cases of a benchmark, and what is wrong with others. Raises Problem."""
+    """The cases of a benchmark, and what is wrong with others. Raises KelpError."""
     from kelp.data.record import DataError
     from kelp.evaluation.benchmarks import programs
 
     try:
         return programs(load())
     except ImportError as error:
-        raise Problem(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
+        raise KelpError(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
     except ConnectionError as error:
-        raise Problem(f"The benchmark cannot be fetched by name ({error}): give the file.") from None
+        raise KelpError(f"The benchmark cannot be fetched by name ({error}): give the file.") from None
     except DataError as error:
-        raise Problem(f"{str(error).rstrip('.')}.") from None
+        raise KelpError(f"{str(error).rstrip('.')}.") from None
     except (ValueError, KeyError, TypeError) as error:  # JSON and compression too
-        raise Problem(f"The benchmark cannot be read: {type(error).__name__}: {error}.") from None
+        raise KelpError(f"The benchmark cannot be read: {type(error).__name__}: {error}.") from None
 
 
 def _given(path: Path, request: Request, advance: Callable[[], object]) -> "tuple[list[Case], list[str]]":
-    """Cases from a file or a folder that are bugs indeed. Raises Problem."""
+    """Cases from a file or a folder that are bugs indeed. Raises KelpError."""
     from kelp.evaluation.case import BUGS, read_cases, read_folder
     from kelp.evaluation.corrupt import only_bugs
 
     try:
         cases, skipped = read_folder(path) if path.is_dir() else read_cases(path)
     except UnicodeDecodeError:
-        raise Problem(f"{path} is not UTF-8.") from None
+        raise KelpError(f"{path} is not UTF-8.") from None
     except ValueError as error:
-        raise Problem(f"{path / BUGS} is not TOML: {error}.") from None
+        raise KelpError(f"{path / BUGS} is not TOML: {error}.") from None
     bugs, more = only_bugs(_drawn(cases, request), advance)
     return bugs, [f"{path.name}, {said}" for said in skipped] + more
 
@@ -357,7 +357,7 @@ def _drawn(cases: "Sequence[Case]", request: Request) -> "list[Case]":
 
 
 def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, Any]) -> None:
-    """Search every case with every arm, and tell what came of it. Raises Problem."""
+    """Search every case with every arm, and tell what came of it. Raises KelpError."""
     from kelp.cli.results import Results, digest, dump
     from kelp.cli.tables import print_comparisons, print_tables
     from kelp.evaluation.metrics import by_group, compare, groups_of
@@ -370,7 +370,7 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
     try:
         budget = Budget(request.max_runs, request.max_seconds, request.max_edits, request.patches)
     except ValueError as error:
-        raise Problem(f"--max-{error}.") from None
+        raise KelpError(f"--max-{error}.") from None
     arms = _arms(request, folder, budget)
     settings = {
         "benchmark": benchmark,
@@ -387,7 +387,9 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
     with progress_bar() as progress:
         cases, skipped = results.cases(partial(make, counter(progress, "making cases")))
         if not cases:
-            raise Problem(f"There is no case in {benchmark} to search." + "".join(f" {said}." for said in skipped[:1]))
+            raise KelpError(
+                f"There is no case in {benchmark} to search." + "".join(f" {said}." for said in skipped[:1])
+            )
         left = {by: [case for case in cases if (by, case.id) not in results.rows] for by in arms}
         advance = counter(progress, "searching", sum(map(len, left.values())))
         for by, (policies, how) in arms.items():
@@ -442,9 +444,9 @@ def _arms(request: Request, folder: Path | None, budget: Any) -> "Arms":
 
 def load_model(folder: Path, sight: str = "all") -> "PolicyFor":
     """The model's proposals, for every case alike."""
-    from kelp.cli.timing import Timings
     from kelp.evaluation.arms import Blinkered, Sight
     from kelp.repair.models import load
+    from kelp.repair.timing import Timings
 
     policy: Policy = Blinkered(load(folder, Timings()), Sight(sight))
 

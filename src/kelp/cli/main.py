@@ -14,7 +14,7 @@ from kelp.cli.doctor import doctor
 from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
-from kelp.errors import Problem, reason
+from kelp.errors import KelpError, reason
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -88,7 +88,7 @@ def main() -> None:
         code = app(prog_name="kelp")
     except SystemExit as ended:
         code = ended.code
-    except Problem as problem:
+    except KelpError as problem:
         code = _end(str(problem), 2)
     except KeyboardInterrupt:
         code = _end("Interrupted.", 130)

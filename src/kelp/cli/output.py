@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from kelp.cli.files import diff
-from kelp.errors import Problem
+from kelp.errors import KelpError
 from kelp.execution.explain import failures
 from kelp.execution.observation import Observation, shorten
+from kelp.files import diff
 from kelp.search.search import Node, Result
 from kelp.search.task import Target, Task
 
 SHOWN_WHOLE = 6000  # bytes of a file up to which a trace shows all of it
 
 
-def blank(file: Path, problem: Problem) -> dict[str, Any]:
+def blank(file: Path, problem: KelpError) -> dict[str, Any]:
     """The JSON object of a command that did not get to search."""
     return {
         "status": problem.status, "error": str(problem), "file": str(file), "function": None, "functions": [],

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from kelp.cli import options
-from kelp.cli.timing import Timings
-from kelp.errors import Problem, reason
+from kelp.errors import KelpError, reason
+from kelp.repair.timing import Timings
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.execution import Limits, Observation, Sandbox, Suite
@@ -122,12 +122,12 @@ def repair(
     gc.disable()  # until the search begins: what is imported and traced stays anyway, and to look at it takes time
     try:
         if diff + write + as_json > 1:
-            raise Problem("--diff, --write and --json exclude one another: give one of them.")
+            raise KelpError("--diff, --write and --json exclude one another: give one of them.")
         code = _run(request, timings, write=write, as_json=as_json, trace=trace)
-    except (Problem, KeyboardInterrupt) as error:
+    except (KelpError, KeyboardInterrupt) as error:
         from kelp.cli.output import blank
 
-        problem = error if isinstance(error, Problem) else Problem("Interrupted.", "interrupted")
+        problem = error if isinstance(error, KelpError) else KelpError("Interrupted.", status="interrupted")
         if as_json:
             print_out(json.dumps(blank(file, problem), indent=1) + "\n")
         _say(str(problem))
@@ -138,8 +138,8 @@ def repair(
 
 
 def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trace: Path | None) -> int:
-    """Search, and hand out what was found. Raises Problem."""
-    from kelp.cli import files
+    """Search, and hand out what was found. Raises KelpError."""
+    from kelp import files
     from kelp.cli import output as answer
 
     path = request.file
@@ -155,7 +155,7 @@ def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trac
         print_out(json.dumps(said, indent=1) + "\n")
     elif write and result.patches and not interrupted:
         if files.read(path) != task.source:
-            raise Problem(f"{path} has changed since the search began and is left as it is.")
+            raise KelpError(f"{path} has changed since the search began and is left as it is.")
         _replace(path, result.patches[0].source)
     elif result.patches:
         print_out(said["patches"][0]["diff"])
@@ -167,16 +167,16 @@ def _run(request: Request, timings: Timings, *, write: bool, as_json: bool, trac
 
         try:
             _replace(trace, render_trace(answer.as_trace(path, task, result)).encode())
-        except Problem as problem:  # what was found is out already
+        except KelpError as problem:  # what was found is out already
             _say(str(problem))
             return 2
     return 130 if interrupted else 0 if result.patches else 1
 
 
 def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
-    """Run the tests, find the functions at fault, search. Raises Problem."""
+    """Run the tests, find the functions at fault, search. Raises KelpError."""
     with timings("import"):
-        from kelp.cli.files import read_python
+        from kelp.files import read_python
         from kelp.repair import models as model
         from kelp.repair.tests import specify
         from kelp.search import search as engine
@@ -195,14 +195,14 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     try:
         windows = functions(source)
     except SyntaxError:
-        raise Problem(f"{path} has syntax that Kelp's grammar does not know.") from None
+        raise KelpError(f"{path} has syntax that Kelp's grammar does not know.") from None
     if not windows:
-        raise Problem(f"{path} holds no function, and Kelp repairs functions.")
+        raise KelpError(f"{path} holds no function, and Kelp repairs functions.")
     _check_names(request, [window.qualname for window in windows])
     try:
         budget = Budget(request.max_runs, request.max_seconds, request.max_edits, request.patches)
     except ValueError as error:
-        raise Problem(f"--max-{error}.") from None
+        raise KelpError(f"--max-{error}.") from None
 
     folder = model.find(request.model)
     loading = model.Loading(folder, timings) if folder else None
@@ -238,7 +238,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
 
 
 def start_sandbox(suite: "Suite", path: Path, allow_weak: bool, seconds: float) -> "Sandbox":
-    """Raises Problem."""
+    """Raises KelpError."""
     from kelp.execution import Limits, Sandbox, WeakSandbox
     from kelp.execution.worker.protection import weakness
 
@@ -251,13 +251,13 @@ def start_sandbox(suite: "Suite", path: Path, allow_weak: bool, seconds: float) 
             _say(f"{weakness(sandbox.missing)}; running all the same.")
         return sandbox
     except WeakSandbox as weak:
-        raise Problem(f"{weak}: --allow-weak-sandbox runs it all the same.", "weak sandbox") from None
+        raise KelpError(f"{weak}: --allow-weak-sandbox runs it all the same.", status="weak sandbox") from None
     except OSError as error:
-        raise Problem(f"The sandbox cannot start: {error.filename or ''} {reason(error)}.") from None
+        raise KelpError(f"The sandbox cannot start: {error.filename or ''} {reason(error)}.") from None
     except ValueError as error:
-        raise Problem(f"--test-command {shlex.join(suite.command)!r}: {error}.") from None
+        raise KelpError(f"--test-command {shlex.join(suite.command)!r}: {error}.") from None
     except RuntimeError as error:
-        raise Problem(f"{error}.") from None
+        raise KelpError(f"{error}.") from None
 
 
 def _check_names(request: Request, known: list[str]) -> None:
@@ -266,34 +266,36 @@ def _check_names(request: Request, known: list[str]) -> None:
             close = difflib.get_close_matches(name, known, n=3)
             close += [other for other in known if other.endswith(f".{name}") and other not in close]
             hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known[:10])}."
-            raise Problem(f"{request.file} has no function {name}: {hint}")
+            raise KelpError(f"{request.file} has no function {name}: {hint}")
 
 
 def check_tests_ran(file: Path, tests: list[Path], command: str | None, observation: "Observation") -> None:
-    """Raises Problem where there were none."""
+    """Raises KelpError where there were none."""
     if observation.error != "no tests were found":
         return
     if command is not None:
-        raise Problem(f"--test-command {command!r} runs no test.")
+        raise KelpError(f"--test-command {command!r} runs no test.")
     if tests:
-        raise Problem(f"There is no test in {' and '.join(map(str, tests))}.")
-    raise Problem(f"There is no example in the docstrings of {file}.")
+        raise KelpError(f"There is no test in {' and '.join(map(str, tests))}.")
+    raise KelpError(f"There is no example in the docstrings of {file}.")
 
 
 def _check(request: Request, found: list[Path], observation: "Observation") -> None:
-    """Raises Problem where the first run leaves nothing to repair."""
+    """Raises KelpError where the first run leaves nothing to repair."""
     check_tests_ran(request.file, [*request.tests, *found], request.test_command, observation)
     if observation.error is not None and observation.error_line is None:
-        raise Problem(f"The tests cannot be run: {observation.error}.")
+        raise KelpError(f"The tests cannot be run: {observation.error}.")
     if observation.ok:
         counts = f"{observation.passed} of {observation.total}"
-        raise Problem(f"All tests of {request.file} pass already ({counts}).", "passes already", observation)
+        raise KelpError(
+            f"All tests of {request.file} pass already ({counts}).", status="passes already", observation=observation
+        )
     if observation.error is None and observation.first_failure is None:
-        raise Problem("All tests are skipped: nothing says what to repair.")
+        raise KelpError("All tests are skipped: nothing says what to repair.")
 
 
 def _priors(request: Request, windows: list[Any], observation: "Observation") -> dict[str, float]:
-    """The functions to search with their log-probabilities. Raises Problem."""
+    """The functions to search with their log-probabilities. Raises KelpError."""
     from kelp.repair.localise import suspects
 
     names = list(dict.fromkeys(request.functions))
@@ -303,15 +305,15 @@ def _priors(request: Request, windows: list[Any], observation: "Observation") ->
     if priors:
         return priors
     if observation.error is not None:
-        raise Problem(f"{request.file} cannot be imported, and not because of a function: {observation.error}.")
+        raise KelpError(f"{request.file} cannot be imported, and not because of a function: {observation.error}.")
     failure = observation.first_failure
     assert failure is not None
     if request.test_command:
-        raise Problem(
+        raise KelpError(
             f"Nothing says which function of {request.file} is at fault (no line of it is known to run in "
             f"{failure.name}): name the function with --function."
         )
-    raise Problem(
+    raise KelpError(
         f"The failing tests reach no function of {request.file} (the first is {failure.name}): "
         "name the function with --function."
     )
@@ -349,12 +351,12 @@ def _progress(budget: "Budget") -> Iterator[Callable[["Node"], None]]:
 
 
 def _replace(path: Path, data: bytes) -> None:
-    from kelp.cli.files import replace
+    from kelp import files
 
     try:
-        replace(path, data)
+        files.write(path, data)
     except OSError as error:
-        raise Problem(f"{path} cannot be written: {reason(error)}.") from None
+        raise KelpError(f"{path} cannot be written: {reason(error)}.") from None
 
 
 def print_out(text: str) -> None:
@@ -365,7 +367,7 @@ def print_out(text: str) -> None:
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would try again at its end
         if not isinstance(error, BrokenPipeError):  # whoever reads has enough
-            raise Problem(f"The output cannot be written: {reason(error)}.") from None
+            raise KelpError(f"The output cannot be written: {reason(error)}.") from None
 
 
 def _say(sentence: str) -> None:

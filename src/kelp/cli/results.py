@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from kelp.cli.files import read, replace
-from kelp.errors import Problem, reason
+from kelp.errors import KelpError, reason
 from kelp.evaluation.case import Case, Row, Step, read_cases
+from kelp.files import read, write
 
 Key = tuple[str, str]  # the arm and the case
 
@@ -18,7 +18,7 @@ class Results:
     """Rows by arm and case. Without a folder they are kept in memory alone.
 
     A folder holds `settings.json`, `cases.jsonl` (which `kelp eval cases` takes), `results.jsonl` (a line for each
-    arm and case, appended as it is done) and, at the end, `summary.json` and `report.html`. Raises Problem where the
+    arm and case, appended as it is done) and, at the end, `summary.json` and `report.html`. Raises KelpError where the
     folder holds an evaluation under other settings, or cannot be written.
     """
 
@@ -36,7 +36,7 @@ class Results:
             if self._file("results.jsonl").exists():
                 self._resume()
         except OSError as error:
-            raise Problem(f"{folder} cannot be written: {reason(error)}.") from None
+            raise KelpError(f"{folder} cannot be written: {reason(error)}.") from None
 
     def _file(self, name: str) -> Path:
         assert self.folder is not None
@@ -46,11 +46,11 @@ class Results:
         try:
             made = json.loads(read(self._file("settings.json")))
         except ValueError:
-            raise Problem(f"{self.folder} holds a settings.json that is not Kelp's: name another folder.") from None
+            raise KelpError(f"{self.folder} holds a settings.json that is not Kelp's: name another folder.") from None
         for name in [*settings, *made]:
             if made.get(name) != settings.get(name):
                 what = f"{name} is {made.get(name)!r} there, and {settings.get(name)!r} now"
-                raise Problem(f"{self.folder} holds another evaluation ({what}): name another folder.")
+                raise KelpError(f"{self.folder} holds another evaluation ({what}): name another folder.")
 
     def _resume(self) -> None:
         """Take over what is done; the last line of a killed run may be half a line."""
@@ -61,9 +61,11 @@ class Results:
                 by = fields.pop("by")
                 self.rows[by, fields["id"]] = Row(**{**fields, "path": tuple(Step(**step) for step in fields["path"])})
             except (ValueError, TypeError, KeyError):
-                raise Problem(f"{self._file('results.jsonl')} holds a line that is no result: {line[:60]!r}.") from None
+                raise KelpError(
+                    f"{self._file('results.jsonl')} holds a line that is no result: {line[:60]!r}."
+                ) from None
             kept.append(line + "\n")
-        replace(self._file("results.jsonl"), "".join(kept).encode())
+        write(self._file("results.jsonl"), "".join(kept).encode())
 
     def cases(self, make: Callable[[], tuple[list[Case], list[str]]]) -> tuple[list[Case], list[str]]:
         """Those of the folder, so that they are the same when a run goes on; made and kept where it has none."""
@@ -90,7 +92,7 @@ class Results:
     def write(self, name: str, text: str) -> None:
         """Write a file of the folder in one go."""
         if self.folder is not None:
-            replace(self._file(name), text.encode())
+            write(self._file(name), text.encode())
 
 
 def dump(value: Any, indent: int | None = None) -> str:

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from kelp.cli.files import read
 from kelp.cli.tables import print_table
-from kelp.errors import Problem
+from kelp.errors import KelpError
+from kelp.files import read
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 32  # of a plot, in characters
@@ -33,7 +33,7 @@ def runs(
         return
     found = sorted(path.parent for path in folder.glob("*/metrics.jsonl"))
     if not found:
-        raise Problem(f"{folder} holds no training run.")
+        raise KelpError(f"{folder} holds no training run.")
     lines = []
     for run in found:
         rows = read_metrics(run)
@@ -70,19 +70,19 @@ def compare(
             ends = [f"{curve[step]:.4g}" for step in (min(curve), max(curve))] if curve else ["-", "-"]
             lines.append([name, str(run), *ends, plot(curve, steps, min(values), max(values))])
     if not lines:
-        raise Problem(f"{first} and {second} hold no figures yet.")
+        raise KelpError(f"{first} and {second} hold no figures yet.")
     print_table(["figure", "run", "first", "last", f"step 0 to {steps}"], lines, section=2)
 
 
 def read_metrics(run: Path) -> Rows:
-    """The rows of a run; a last line that was cut short is left out. Raises Problem."""
+    """The rows of a run; a last line that was cut short is left out. Raises KelpError."""
     rows = []
     for line in read(run / "metrics.jsonl").decode("utf-8", "replace").split("\n")[:-1]:
         try:
             row = json.loads(line)
             rows.append(row | {"step": int(row["step"]), "kind": str(row["kind"])})
         except (ValueError, TypeError, KeyError):
-            raise Problem(f"{run / 'metrics.jsonl'} holds a line that is no row of metrics: {line[:60]!r}.") from None
+            raise KelpError(f"{run / 'metrics.jsonl'} holds a line that is no row of metrics: {line[:60]!r}.") from None
     return rows
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kelp.cli import options
-from kelp.errors import Problem
+from kelp.errors import KelpError
 from kelp.execution.explain import explain
 from kelp.execution.observation import Observation
 
@@ -41,12 +41,12 @@ def test(
       1  not all did
       2  bad usage or bad input
     """
-    from kelp.cli.files import read_python
     from kelp.cli.repair import check_tests_ran, print_out, start_sandbox
+    from kelp.files import read_python
     from kelp.repair.tests import specify
 
     if not max_seconds > 0:
-        raise Problem(f"--max-seconds must be positive, not {max_seconds}.")
+        raise KelpError(f"--max-seconds must be positive, not {max_seconds}.")
     source = read_python(file)
     specification, found = specify(
         file, tests or [], asserts or [], use_doctest=doctest, command=test_command, intent=None

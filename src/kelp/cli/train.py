@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kelp.cli.progress import progress_bar
-from kelp.errors import Problem
+from kelp.errors import KelpError
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.training.config import Config
@@ -47,7 +47,7 @@ def train(
     try:
         settings = load_config(config)
     except ConfigError as error:
-        raise Problem(str(error)) from None
+        raise KelpError(str(error)) from None
     if out is not None:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"out": out})})
     if print_config:
@@ -62,7 +62,7 @@ def train(
             build(settings.data, progress=progress)
         source = Shards(settings.data.folder)
     except DataError as error:
-        raise Problem(f"{str(error).rstrip('.')}.") from None
+        raise KelpError(f"{str(error).rstrip('.')}.") from None
 
     from kelp.repair.models import use_compilation_cache
     from kelp.training.checkpoint import CheckpointError
@@ -74,7 +74,7 @@ def train(
     try:
         outcome = run(settings, source, resume=resume, evaluate=_evaluate(settings))
     except (ConfigError, DataError, CheckpointError, ModelError, TrainingError) as error:
-        raise Problem(str(error)) from None
+        raise KelpError(str(error)) from None
     folder = settings.training.out
     figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
     ended = f"{outcome.reason.capitalize()} at step {outcome.step} after {outcome.seconds:.0f} s"
@@ -117,22 +117,22 @@ def export(
     from kelp.training.export import ModelError, export_run
 
     if not run.is_dir():
-        raise Problem(f"{run} is no folder: give that of a training run, or of one of its checkpoints.")
+        raise KelpError(f"{run} is no folder: give that of a training run, or of one of its checkpoints.")
     other = None if average is None else find(average)
     if other is None and (average, share) != (None, None):
-        raise Problem("There is nothing to take the mean with: name a model with --average.")
+        raise KelpError("There is nothing to take the mean with: name a model with --average.")
     step = None
     if run.name.isdigit() and run.parent.name == "checkpoints":
         run, step = run.parents[1], int(run.name)
     try:
         step = export_run(run, out, step=step, dtype=dtype.value, average=other, share=0.5 if share is None else share)
     except (CheckpointError, ModelError) as error:
-        raise Problem(str(error)) from None
+        raise KelpError(str(error)) from None
     print(f"{out}: step {step} of {run}, as {dtype.value}")
 
 
 def _check_best(best: str) -> None:
-    """Before hours of work: is there such a metric? Raises Problem."""
+    """Before hours of work: is there such a metric? Raises KelpError."""
     from kelp.evaluation.during_training import METRICS
     from kelp.model import denoiser
 
@@ -141,7 +141,7 @@ def _check_best(best: str) -> None:
     if metric not in known.get(kind, ()):
         repairs = f"toy_ or corpus_ with one of {', '.join(METRICS)}"
         losses = f"valid_ with one of {', '.join(denoiser.METRICS)}"
-        raise Problem(f"best = {best!r} in [training] is no metric: give {losses}; or {repairs}.")
+        raise KelpError(f"best = {best!r} in [training] is no metric: give {losses}; or {repairs}.")
 
 
 def _evaluate(settings: "Config") -> "Evaluate | None":
@@ -159,4 +159,4 @@ def _evaluate(settings: "Config") -> "Evaluate | None":
         clean, _ = programs(toy() if name == "toy" else corpus(settings.data.folder))
         return repair_metrics(name, clean, encoder)
     except ValueError as error:
-        raise Problem(f"best = {settings.training.best!r} in [training]: {error}.") from None
+        raise KelpError(f"best = {settings.training.best!r} in [training]: {error}.") from None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kelp.errors import KelpError
 from kelp.syntax.program import Program, parse
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-class DataError(RuntimeError):
+class DataError(KelpError):
     """The data cannot be used, or not be made; the message is one sentence."""
 
 

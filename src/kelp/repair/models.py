@@ -7,27 +7,27 @@ import warnings
 from pathlib import Path
 
 import kelp
-from kelp.cli.files import read
-from kelp.cli.timing import Timings
-from kelp.errors import Problem
+from kelp.errors import KelpError
+from kelp.files import read
+from kelp.repair.timing import Timings
 from kelp.search.policy import ModelPolicy
 
 SHIPPED = Path(kelp.__file__).parent / "models"
 
 
 def find(name: str) -> Path | None:
-    """The folder of a model given by name or path; None for `none`. Raises Problem."""
+    """The folder of a model given by name or path; None for `none`. Raises KelpError."""
     if name == "none":
         return None
     for folder in (SHIPPED / name, Path(name)) if os.sep not in name else (Path(name),):
         if (folder / "config.json").is_file():
             return folder
     if Path(name).is_dir():
-        raise Problem(f"{name} is no model folder: it holds no config.json.")
+        raise KelpError(f"{name} is no model folder: it holds no config.json.")
     if name == "default":
-        raise Problem("This installation comes without a default model: try --model none, or name a model folder.")
+        raise KelpError("This installation comes without a default model: try --model none, or name a model folder.")
     known = sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir())
-    raise Problem(f"There is no model {name!r}: give {', '.join([*known, 'none'])}, or a model folder.")
+    raise KelpError(f"There is no model {name!r}: give {', '.join([*known, 'none'])}, or a model folder.")
 
 
 def kinds_of(folder: Path) -> dict[str, float]:
@@ -56,7 +56,7 @@ class Loading:
             self.error = error
 
     def result(self) -> ModelPolicy:
-        """Wait for it. Raises Problem."""
+        """Wait for it. Raises KelpError."""
         self.thread.join()
         if self.error is not None:
             raise self.error
@@ -65,7 +65,7 @@ class Loading:
 
 
 def load(folder: Path, timings: Timings) -> ModelPolicy:
-    """The policy of a model folder. Raises Problem."""
+    """The policy of a model folder. Raises KelpError."""
     with timings("import_jax"):
         use_compilation_cache()
         from kelp.training.export import ModelError, load_model
@@ -76,7 +76,7 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
         try:
             denoiser, description = load_model(folder)
         except ModelError as error:
-            raise Problem(str(error)) from None
+            raise KelpError(str(error)) from None
         try:
             tokenizer = Tokenizer.load(folder / "tokenizer.json")
             encoding = EncodingConfig(**description["encoding"])
@@ -85,7 +85,7 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
                 if description["model"][key] != ours:
                     raise ValueError(f"{key} is {description['model'][key]} in config.json, but {ours} here")
         except Exception as error:  # tokenizers raises plain Exception
-            raise Problem(f"The model in {folder} cannot be used: {type(error).__name__}: {error}.") from None
+            raise KelpError(f"The model in {folder} cannot be used: {type(error).__name__}: {error}.") from None
         return ModelPolicy(denoiser, Encoder(tokenizer, encoding))
 
 

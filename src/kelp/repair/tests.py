@@ -5,12 +5,12 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from kelp.cli.files import read
 from kelp.data.corpus.extract import first_sentence
-from kelp.errors import Problem
+from kelp.errors import KelpError
 from kelp.execution.command import root_of
 from kelp.execution.suite import Suite
 from kelp.execution.worker.candidate import ROOT_MARKS
+from kelp.files import read
 from kelp.languages.python.test_files import asserts_about, doctest_asserts
 from kelp.search.task import Target
 from kelp.syntax.functions import Function
@@ -41,10 +41,10 @@ class Specification:
 def specify(
     file: Path, tests: list[Path], asserts: list[str], *, use_doctest: bool, command: str | None, intent: str | None
 ) -> tuple[Specification, list[Path]]:
-    """The specification, and the test files found beside the file where nothing was given. Raises Problem."""
+    """The specification, and the test files found beside the file where nothing was given. Raises KelpError."""
     if command is not None:
         if tests or asserts or use_doctest:
-            raise Problem("--test-command excludes --tests, --assert and --doctest: the command decides alone.")
+            raise KelpError("--test-command excludes --tests, --assert and --doctest: the command decides alone.")
         words = split(command)
         sources = tuple(read(path).decode("utf-8", "replace") for path in named_files(words, file) or find_tests(file))
         return Specification(Suite(command=words), sources, intent), []
@@ -52,7 +52,7 @@ def specify(
     if not (tests or asserts or use_doctest):
         found = find_tests(file)
         if not found:
-            raise Problem(
+            raise KelpError(
                 f"No tests are given, and there is no test_{file.stem}.py beside {file} or in tests/: "
                 "name tests with --tests, --assert or --doctest."
             )
@@ -64,35 +64,35 @@ def specify(
 
 
 def split(command: str) -> tuple[str, ...]:
-    """The words of a test command. Raises Problem."""
+    """The words of a test command. Raises KelpError."""
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise Problem(f"--test-command {command!r} cannot be split into words: {error}.") from None
+        raise KelpError(f"--test-command {command!r} cannot be split into words: {error}.") from None
     if not words:
-        raise Problem("--test-command is empty: give a program and its arguments, as in 'pytest -q tests'.")
+        raise KelpError("--test-command is empty: give a program and its arguments, as in 'pytest -q tests'.")
     return tuple(words)
 
 
 def named_files(words: tuple[str, ...], file: Path) -> list[Path]:
-    """The Python files that a test command names: what a model is shown of the tests. Raises Problem."""
+    """The Python files that a test command names: what a model is shown of the tests. Raises KelpError."""
     try:
         root = root_of(file.resolve())
     except ValueError as error:
-        raise Problem(f"{error}.") from None
+        raise KelpError(f"{error}.") from None
     paths = [Path(root, word.partition("::")[0]) for word in words[1:]]
     return [path for path in dict.fromkeys(paths) if path.suffix == ".py" and path.is_file() and path != file.resolve()]
 
 
 def check_assert(text: str) -> None:
-    """Raises Problem where the text is neither one expression nor one assert statement."""
+    """Raises KelpError where the text is neither one expression nor one assert statement."""
     try:
         statements = ast.parse(text.strip()).body
     except (SyntaxError, ValueError) as error:
         said = error.msg if isinstance(error, SyntaxError) else error
-        raise Problem(f"--assert {text!r} is no Python expression: {said}.") from None
+        raise KelpError(f"--assert {text!r} is no Python expression: {said}.") from None
     if len(statements) != 1 or not isinstance(statements[0], ast.Expr | ast.Assert):
-        raise Problem(f"--assert {text!r} is no Python expression: give one that must be true, as in 'f(1) == 2'.")
+        raise KelpError(f"--assert {text!r} is no Python expression: give one that must be true, as in 'f(1) == 2'.")
 
 
 def find_tests(file: Path) -> list[Path]:

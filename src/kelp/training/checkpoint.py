@@ -10,10 +10,11 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
+from kelp.errors import KelpError
 from kelp.training.step import TrainState, named_leaves, with_leaves
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(KelpError):
     """A checkpoint cannot be read or written; the message is one sentence that says what to do."""
 
 

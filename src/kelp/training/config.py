@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kelp.data.examples.make import DataConfig
+from kelp.errors import KelpError
 from kelp.model.transformer import ModelConfig
 from kelp.training.step import OptimizerConfig
 
@@ -24,7 +25,7 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 
 
-class ConfigError(ValueError):
+class ConfigError(KelpError):
     """The configuration cannot be used; the message is one sentence that says which key and why."""
 
 

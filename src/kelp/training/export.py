@@ -17,6 +17,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 import kelp
+from kelp.errors import KelpError
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
 from kelp.training.step import named_leaves, with_leaves
@@ -26,7 +27,7 @@ DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat
 CODES = {"F32": DTYPES["float32"], "BF16": DTYPES["bfloat16"]}  # safetensors' own names
 
 
-class ModelError(RuntimeError):
+class ModelError(KelpError):
     """A model folder cannot be read or written; the message is one sentence that says what to do."""
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from kelp.errors import KelpError
 from kelp.model.denoiser import Denoiser, loss
 from kelp.model.transformer import ModelConfig, partition_specs
 from kelp.training.checkpoint import Checkpoints
@@ -29,7 +30,7 @@ Evaluate = Callable[[Denoiser, int], dict[str, float]]
 Window = list[tuple[int, dict[str, Any]]]  # (examples, metrics) of each step since the last row logged
 
 
-class TrainingError(RuntimeError):
+class TrainingError(KelpError):
     """Training cannot start or go on; the message is one sentence that says what to do."""
 
 
