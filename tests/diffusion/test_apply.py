@@ -1,10 +1,11 @@
 import random
 
 import pytest
+from tests.programs import parse, parses
 
 from kelp.diffusion.rewriting.apply import rewrite, rewrites
 from kelp.diffusion.rewriting.rules import DIFFERENT
-from kelp.syntax.program import Program, parse, parses
+from kelp.syntax.program import Program
 
 
 def written(source: str, rule: str | None = None) -> set[str]:

@@ -4,14 +4,13 @@ import random
 
 import pytest
 from benchmarks.closed_loop import cost_of
-from tests.programs import HARD
+from tests.programs import HARD, parse
 
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import EDIT_COST, INDENT_COST, distance, edit_cost, next_edits, shortest_path
 from kelp.diffusion.forward import ForwardConfig, corrupt
 from kelp.languages.python.grammar import compiles
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import parse
 from kelp.syntax.sites import key, site_index
 
 

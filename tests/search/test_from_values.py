@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.programs import PYTHON, parse
 
 from kelp.encoding.encoder import Condition
 from kelp.execution.observation import CallResult, Observation
@@ -16,7 +17,7 @@ from kelp.search.search import STRATEGIES, Search, run
 from kelp.search.synthesis.from_values import filled, places
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit, apply_disjoint
-from kelp.syntax.program import Program, parse
+from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid, key, site_index
 
 PLACES = b"""\
@@ -67,7 +68,7 @@ ASSERTS = (
     "assert common([5, 8], [8, 5, 7]) == [5, 8]",
     "assert common([1], [4]) == []",
 )
-TASK = Task(BROKEN, (Target("common", "", ASSERTS),))
+TASK = Task(BROKEN, (Target("common", "", ASSERTS),), PYTHON)
 
 
 class Recorder:
@@ -293,7 +294,7 @@ class Sure(NoModel):
 
 def test_values_are_not_looked_at_while_something_likelier_is_run(sandbox: Sandbox) -> None:
     asserts = ("assert common([1, 2, 3], [3, 2, 9]) == [2, 3]", "assert common([5, 8], [8, 5, 7]) == [5, 8]")
-    task = Task(BROKEN, (Target("common", "", asserts),))
+    task = Task(BROKEN, (Target("common", "", asserts),), PYTHON)
     result = run(Search(task, Sure(0, "values"), Recorder(sandbox, asserts), Budget(patches=1)), "best-first")
     assert (result.runs, result.patches[0].run, result.patches[0].origin) == (2, 2, "model")
 
@@ -303,14 +304,14 @@ def test_nothing_is_looked_at_where_nothing_could_come_of_it(sandbox: Sandbox) -
     asserts = tuple(f"assert f({n}) is {n < 3}" for n in range(1, 4))
     tests = Recorder(sandbox, asserts)
     tests.evaluate = None  # type: ignore[assignment,method-assign]
-    run(Search(Task(source, (Target("f", "", asserts),)), NoModel(0, "values"), tests, Budget(runs=20)), "beam")
+    run(Search(Task(source, (Target("f", "", asserts),), PYTHON), NoModel(0, "values"), tests, Budget(runs=20)), "beam")
     assert tests.runs == 20
 
 
 def test_names_of_the_file_keep_their_meaning(sandbox: Sandbox) -> None:
     source = b"def max(x):\n    return 3\n\ndef f(xs):\n    return xs\n"
     asserts = ("assert f([1, 50, 30]) == 50", "assert f([4, 60]) == 60", "assert f([70, 7, 1]) == 70")
-    search = Search(Task(source, (Target("f", "", asserts),)), NoModel(0, "values"), Recorder(sandbox, asserts))
+    search = Search(Task(source, (Target("f", "", asserts),), PYTHON), NoModel(0, "values"), Recorder(sandbox, asserts))
     made = [node for node in search.step(search.start()) if node.origin == "values"]
     assert made and not any(b"max(" in (node.edit or made[0].edit).text for node in made)  # type: ignore[union-attr]
 

@@ -17,8 +17,12 @@ from kelp.cli.train import export, train
 from kelp.errors import KelpError, reason
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-)  # fmt: skip
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 120},
+)
 app.command()(repair)
 app.command()(test)
 app.add_typer(corpus.app, name="corpus")

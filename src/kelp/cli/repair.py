@@ -177,6 +177,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     """Run the tests, find the functions at fault, search. Raises KelpError."""
     with timings("import"):
         from kelp.files import read_python
+        from kelp.languages import registry
         from kelp.repair import models as model
         from kelp.repair.tests import specify
         from kelp.search import search as engine
@@ -185,6 +186,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
         from kelp.syntax.functions import functions
 
     path = request.file
+    language = registry.by_suffix(path) or registry.by_name("python")  # a script may have no suffix
     source = read_python(path)
     specification, found = specify(
         path, request.tests, request.asserts,
@@ -193,7 +195,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     for test_file in found:
         _say(f"Tests: {os.path.relpath(test_file)}")
     try:
-        windows = functions(source)
+        windows = functions(source, language)
     except SyntaxError:
         raise KelpError(f"{path} has syntax that Kelp's grammar does not know.") from None
     if not windows:
@@ -216,7 +218,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
         priors = _priors(request, windows, observation)
         by_name = {window.qualname: window for window in reversed(windows)}  # a property's getter has the docstring
         targets = tuple(specification.target(by_name[name], prior) for name, prior in priors.items())
-        task = Task(source, targets)
+        task = Task(source, targets, language)
         policy: Policy = NoModel(request.seed)
         if loading is not None:
             with timings("wait_for_model"):

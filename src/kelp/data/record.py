@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kelp.errors import KelpError
+from kelp.languages.registry import by_name
 from kelp.syntax.program import Program, parse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LANGUAGE = by_name("python")  # of every corpus there is
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -50,7 +52,7 @@ class Record:
 
 def parse_source(source: str) -> Program:
     """A record's source as a program, which ends where its function ends."""
-    return parse(source.rstrip().encode())
+    return parse(source.rstrip().encode(), LANGUAGE)
 
 
 def schema() -> "pa.Schema":

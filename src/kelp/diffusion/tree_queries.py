@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from kelp.syntax.edits import Edit
-from kelp.syntax.language import Binding, Families
-from kelp.syntax.program import Program
+from kelp.syntax.program import Binding, Families, Program
 from kelp.syntax.sites import element_span, elements, optional_span, tail
 
 

@@ -72,13 +72,14 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
     with timings("load_model"):
         from kelp.encoding.encoder import Encoder, EncodingConfig, kind_count
         from kelp.encoding.tokenizer import Tokenizer
+        from kelp.languages.registry import by_name
 
         try:
             denoiser, description = load_model(folder)
         except ModelError as error:
             raise KelpError(str(error)) from None
         try:
-            tokenizer = Tokenizer.load(folder / "tokenizer.json")
+            tokenizer = Tokenizer.load(folder / "tokenizer.json", by_name("python"))
             encoding = EncodingConfig(**description["encoding"])
             sizes = {"vocab_size": tokenizer.size, "site_kinds": kind_count(tokenizer.language)}
             for key, ours in sizes.items():

@@ -143,10 +143,10 @@ def _evidence(program: Program, names: frozenset[str] | None) -> tuple[Callable[
 
     `names` are those that are known around the program. Nothing is said of an illegal edit.
     """
-    free_names, oddities = program.language.free_names, program.language.oddities
+    free_names, lint = program.language.free_names, program.language.lint
     try:
         known = None if names is None else names | free_names(program.source)
-        odd = oddities(program.source)
+        odd = lint(program.source)
     except (SyntaxError, ValueError, RecursionError):
         return lambda edit: 0.0, 0.0
 
@@ -154,7 +154,7 @@ def _evidence(program: Program, names: frozenset[str] | None) -> tuple[Callable[
         result = edit.apply(program.source)
         try:
             undefined = known is not None and not free_names(result) <= known
-            return UNDEFINED * undefined + ODD * (oddities(result) - odd)
+            return UNDEFINED * undefined + ODD * (lint(result) - odd)
         except (SyntaxError, ValueError, RecursionError):
             return 0.0
 

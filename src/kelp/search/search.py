@@ -235,7 +235,7 @@ class Search:
             return False
         self.seen.add(node.source)
         self.states += 1
-        if not parses(node.source):
+        if not parses(node.source, self.task.language):
             return False
         self.valid_states += 1
         self._check_time()

@@ -4,10 +4,8 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.edits import Edit
-from kelp.syntax.language import Language
-from kelp.syntax.program import Program, parse
+from kelp.syntax.program import Language, Program, parse
 
 LINE = re.compile(rb"(\r?\n)([\t\f ]*)")  # a line end, with the indentation of the line after it
 TAB = b" " * 4  # what a tab of indentation is shown as
@@ -57,7 +55,7 @@ class Function:
         return Edit(self.offsets[edit.start], self.offsets[edit.end], text)
 
 
-def functions(file: bytes, language: Language = PYTHON) -> list[Function]:
+def functions(file: bytes, language: Language) -> list[Function]:
     """Functions and methods of a file in order; what is nested in a function belongs to that function.
 
     Raises SyntaxError where the file does not parse.

@@ -16,11 +16,10 @@ from pathlib import PurePosixPath
 from kelp.data.corpus.context import BUILTINS, Library, Module, dedented
 from kelp.data.corpus.decontaminate import fingerprint
 from kelp.data.corpus.extract import MAX_LINES, first_sentence, split_of
-from kelp.data.record import FunctionNode, Record
+from kelp.data.record import FunctionNode, Record, parse_source
 from kelp.diffusion.diff import distance
 from kelp.languages.python.grammar import bound_names, free_names
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import parse
 
 MAX_EDITS = 3  # of a change
 MAX_WORDS = 40  # words and signs that one of the two has more of than the other
@@ -144,7 +143,7 @@ def _change(before: _Place, after: _Place, library: Library, project: str) -> It
 
 def _edits(old: str, new: str) -> tuple[Edit, ...]:
     try:
-        return distance(parse(old.rstrip().encode()), parse(new.rstrip().encode()))[1]
+        return distance(parse_source(old), parse_source(new))[1]
     except (SyntaxError, RecursionError):
         return ()
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kelp.data.examples.equivalence import LIMITS, How, Question, verdicts
-from kelp.data.record import DataError, json_lines, load, parse_source
+from kelp.data.record import LANGUAGE, DataError, json_lines, load, parse_source
 from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_names
 from kelp.diffusion.expression_mutations import constant
 from kelp.diffusion.rewriting.apply import by_form, rewrites
@@ -26,7 +26,6 @@ from kelp.diffusion.rewriting.egraph import Equality
 from kelp.diffusion.rewriting.rules import DIFFERENT, EQUAL
 from kelp.diffusion.rewriting.terms import read, write
 from kelp.execution import Sandbox
-from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.program import Program, parse
 from kelp.syntax.sites import is_valid
 
@@ -149,7 +148,7 @@ def frequent_names(bank: Bank) -> tuple[list[bytes], list[int]]:
     """The names that stand alone as expressions, and how often; not those of builtins."""
     shelf = bank.shelves.get("expression", Shelf((), ()))
     alone = [(f.text, n) for f, n in zip(shelf.fragments, shelf.counts) if f.size == 1 and f.names]
-    pairs = [(text, n) for text, n in alone if PYTHON.free_names(text)]
+    pairs = [(text, n) for text, n in alone if LANGUAGE.free_names(text)]
     return [text for text, _ in pairs], [count for _, count in pairs]
 
 
@@ -157,7 +156,7 @@ def placed(category: str, text: bytes) -> tuple[Program, int] | None:
     """A program with the text in a place of its category, and its node there; None where it does not fit there."""
     place = PLACES.get(category, PLACE)
     try:
-        program = parse(place + text)
+        program = parse(place + text, LANGUAGE)
     except SyntaxError:
         return None
     nodes = (n for n, s in enumerate(program.start) if s == len(place) and program.end[n] == len(place + text))

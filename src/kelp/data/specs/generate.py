@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 from kelp.data.corpus.context import POSTPONED
-from kelp.data.record import Record
+from kelp.data.record import LANGUAGE, Record
 from kelp.data.specs import inputs
 from kelp.data.specs.infer_parameters import STAND_IN, Scope, is_method, parameters
 from kelp.diffusion.mutations import candidates
@@ -316,7 +316,7 @@ def _in_turns(results: Sequence[CallResult]) -> list[CallResult]:
 def _mutants(record: Record, rng: random.Random) -> list[str]:
     """Some near misses of the function."""
     try:
-        program = parse(record.source.encode())
+        program = parse(record.source.encode(), LANGUAGE)
     except SyntaxError:  # compiles, but is beyond the grammar
         return []
     edits = candidates(program)

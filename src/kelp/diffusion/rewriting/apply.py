@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from kelp.diffusion.rewriting.infer_types import PREDICATES, bound, kind_of
 from kelp.diffusion.rewriting.rules import EQUAL, Rule, directed
-from kelp.diffusion.rewriting.terms import TRUTH, Form, Term, bare, read
+from kelp.diffusion.rewriting.terms import LANGUAGE, TRUTH, Form, Term, bare, read
 from kelp.diffusion.tree_queries import editable, indentation
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
@@ -58,7 +58,7 @@ def compiled(rules: tuple[Rule, ...]) -> tuple[Rewrite, ...]:
 
 def pattern(text: str, tested: bool) -> tuple[Program, int, Term]:
     """A rule's text, in a place that asks for truth alone or not: the program, the node and its term."""
-    program = parse((b"assert " if tested else b"") + text.encode())
+    program = parse((b"assert " if tested else b"") + text.encode(), LANGUAGE)
     node = bare(program, 3 if tested else 2 if is_expression(text) else 1)  # inside of the statement
     term = read(program, node)
     assert term is not None
@@ -66,7 +66,7 @@ def pattern(text: str, tested: bool) -> tuple[Program, int, Term]:
 
 
 def is_expression(text: str) -> bool:
-    program = parse(text.encode())
+    program = parse(text.encode(), LANGUAGE)
     return program.kind[1] == "expression_statement" and program.kind[2] not in ("assignment", "augmented_assignment")
 
 

@@ -5,17 +5,13 @@ import re
 import symtable
 import warnings
 from functools import cache
-from typing import TYPE_CHECKING
 
 import tree_sitter
 import tree_sitter_python
 
-from kelp.languages.python.lint import oddities
+from kelp.languages.python.lint import lint
 from kelp.languages.python.mistakes import NEAR_MISS
-from kelp.syntax.language import Language, ListRule
-
-if TYPE_CHECKING:
-    from kelp.syntax.program import Program
+from kelp.syntax.program import Language, ListRule, Program
 
 OPERATORS = {
     "binary_operator": "binary operator",
@@ -125,7 +121,7 @@ def category(kind: str, field: str | None, parent: str, named: bool) -> str | No
     return None
 
 
-def may_drop(program: "Program", node: int) -> bool:
+def may_drop(program: Program, node: int) -> bool:
     """Is the program still valid when this list element or optional part is taken out?"""
     kind, parent = program.kind, program.parent[node]
     siblings = [c for c in program.children(parent) if program.named[c] and kind[c] not in COMMENTS]
@@ -163,7 +159,7 @@ def may_drop(program: "Program", node: int) -> bool:
     return True
 
 
-def _holds_nonlocal(program: "Program", node: int) -> bool:
+def _holds_nonlocal(program: Program, node: int) -> bool:
     """Does the subtree name a variable that a nonlocal statement elsewhere needs bound (perhaps right here)?"""
     kind, parent = program.kind, program.parent
     for statement in range(len(kind)):
@@ -179,7 +175,7 @@ def _holds_nonlocal(program: "Program", node: int) -> bool:
     return False
 
 
-def docstring(program: "Program") -> tuple[int, int] | None:
+def docstring(program: Program) -> tuple[int, int] | None:
     """Byte span of the function's docstring (a plain string; not one of an inner function)."""
     kind, node = program.kind, program.root
     if kind[node] == "decorated_definition":
@@ -329,6 +325,7 @@ def fits(category: str, text: bytes, place: str) -> bool:
 
 PYTHON = Language(
     name="python",
+    suffixes=(".py", ".pyi"),
     parser=tree_sitter.Parser(tree_sitter.Language(tree_sitter_python.language())),
     root_kinds=frozenset({"function_definition", "decorated_definition", "class_definition"}),
     atoms=frozenset({"string", "concatenated_string", "not in", "is not"}),
@@ -343,9 +340,11 @@ PYTHON = Language(
     docstring=docstring,
     compiles=compiles,
     free_names=free_names,
-    oddities=oddities,
+    lint=lint,
     bound_names=bound_names,
     lexer=LEXER,
+    opening=OPENING,
+    closing=CLOSING,
     default_gap=default_gap,
     fits=fits,
     near_miss=NEAR_MISS,

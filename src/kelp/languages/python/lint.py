@@ -15,7 +15,7 @@ POINTLESS = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.BitXor, ast.BitAnd, as
 VALUES = (ast.Compare, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple)
 
 
-def oddities(source: bytes) -> int:
+def lint(source: bytes) -> int:
     """How many there are. Raises SyntaxError, and RecursionError for what is nested too deeply."""
     with warnings.catch_warnings(action="ignore"):  # `2or` and its like, which an edit may leave
         tree = ast.parse(source)

@@ -3,12 +3,8 @@
 import re
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
 
-from kelp.syntax.language import Binding, Families, NearMiss
-
-if TYPE_CHECKING:
-    from kelp.syntax.program import Program
+from kelp.syntax.program import Binding, Families, NearMiss, Program
 
 
 def families(*lines: str) -> Families:
@@ -57,7 +53,7 @@ INERT = frozenset(
 )
 
 
-def inert(program: "Program", node: int) -> bool:
+def inert(program: Program, node: int) -> bool:
     """Types, decorators, imports, patterns and strings that stand alone (documentation)."""
     kind = program.kind
     if kind[node] == "expression_statement":
@@ -102,7 +98,7 @@ ARGUMENTS = {
 STRINGS = (["", " "], [",", ", "], ["", "\\n"], [" ", "\\n"], ["r", "w"], ["", "0"], ["(", ")"], ["[", "]"])
 
 
-def literals(program: "Program", node: int) -> list[bytes]:
+def literals(program: Program, node: int) -> list[bytes]:
     """Near values: one more, one less, 0, 1 and -1 of each other, the other sign, the other constants."""
     kind, text = program.kind[node], program.text(node)
     if kind in ("true", "false", "none"):
@@ -157,7 +153,7 @@ PATTERNS = frozenset(
 )
 
 
-def bindings(program: "Program") -> list[Binding]:
+def bindings(program: Program) -> list[Binding]:
     """Every name bound in the program, in preorder, with where it is visible: after its binding, in its scope."""
     found = []
     for node, kind in enumerate(program.kind):
@@ -166,7 +162,7 @@ def bindings(program: "Program") -> list[Binding]:
     return found
 
 
-def visible(program: "Program", node: int) -> tuple[int, int] | None:
+def visible(program: Program, node: int) -> tuple[int, int] | None:
     """First and one past the last node that see the name which this identifier binds; None where it binds none."""
     kind, field, parent, last = program.kind, program.field, program.parent, program.last
     top, place = node, parent[node]
@@ -194,7 +190,7 @@ def visible(program: "Program", node: int) -> tuple[int, int] | None:
     return None
 
 
-def scope_end(program: "Program", node: int) -> int:
+def scope_end(program: Program, node: int) -> int:
     while node > 0 and program.kind[node] not in ("function_definition", "lambda", "class_definition"):
         node = program.parent[node]
     return program.last[node]
@@ -213,21 +209,21 @@ PRIMARY = 16
 POSTFIX = frozenset([("attribute", "object"), ("call", "function"), ("subscript", "value")])
 
 
-def operator_level(program: "Program", node: int) -> int:
+def operator_level(program: Program, node: int) -> int:
     operator = program.last[node + 1]  # behind the left operand
     while program.kind[operator] in ("comment", "line_continuation"):
         operator += 1
     return BINARY_LEVELS.get(program.text(operator), 0)
 
 
-def strength(program: "Program", node: int) -> int:
+def strength(program: Program, node: int) -> int:
     kind = program.kind[node]
     if kind in ("binary_operator", "boolean_operator"):
         return operator_level(program, node)
     return LEVELS.get(kind, PRIMARY)
 
 
-def demand(program: "Program", node: int) -> int:
+def demand(program: Program, node: int) -> int:
     parent, field = program.parent[node], program.field[node]
     kind = program.kind[parent]
     if (kind, field) in POSTFIX:

@@ -28,8 +28,8 @@ from kelp.diffusion.tree_queries import (
     statements,
 )
 from kelp.execution.observation import CallResult
-from kelp.languages.python.grammar import PYTHON
 from kelp.languages.python.test_files import Wanted, literal
+from kelp.languages.registry import by_name
 from kelp.search.synthesis.components import ATOM, GUARD, MARK, TOLD, WITNESS, is_plain
 from kelp.search.synthesis.enumerate import Environment, are_evidence, conditions, expressions, information, partly
 from kelp.syntax.edits import Edit
@@ -97,7 +97,7 @@ def places(program: Program) -> list[Place]:
 
     None where a call gives something else first: a generator, a coroutine.
     """
-    if program.language is not PYTHON or {"yield", "async"} & set(program.kind):
+    if program.language is not by_name("python") or {"yield", "async"} & set(program.kind):
         return []  # the operations that are known are Python's
     inner = nodes(program, "function")[1:]
     at = {node: (block, i) for block in statements(program) for i, node in enumerate(block)}
