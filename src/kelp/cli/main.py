@@ -117,7 +117,7 @@ def _leave(code: int | str | None) -> NoReturn:
     Sandboxes are closed and files are written by now, so that only the streams are left to flush.
     """
     if threading.active_count() > 1 and _own_process():
-        from kelp.cli.model import Loading
+        from kelp.repair.models import Loading
 
         if any(isinstance(thread, Loading) for thread in threading.enumerate()):
             for stream in (sys.stdout, sys.stderr):
