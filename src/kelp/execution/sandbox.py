@@ -303,18 +303,19 @@ class _Server:
             raise
         self.owner = os.getpid()
         self.stop = weakref.finalize(self, _stop, self.process, self.socket, folder, self.owner)
-        hello = self.ask(config | {"scratch": scratch}, _START)
-        if hello is None:
-            said = Path(log).read_text("utf-8", "replace")[-500:].strip()
+        try:
+            hello = self.ask(config | {"scratch": scratch}, _START)
+            if hello is None:
+                said = Path(log).read_text("utf-8", "replace")[-500:].strip()
+                raise RuntimeError(f"the sandbox's server did not start: {said or 'it said nothing'}")
+            self.protections: dict[str, str] = hello["protections"]
+            if hello.get("error"):
+                raise RuntimeError(f"This machine cannot run a test command in a copy of the project: {hello['error']}")
+            if hello["refused"]:
+                raise WeakSandbox(weakness(missing(self.protections)))
+        except BaseException:  # Ctrl-C too
             self.stop()
-            raise RuntimeError(f"the sandbox's server did not start: {said or 'it said nothing'}")
-        self.protections: dict[str, str] = hello["protections"]
-        if hello.get("error"):
-            self.stop()
-            raise RuntimeError(f"This machine cannot run a test command in a copy of the project: {hello['error']}")
-        if hello["refused"]:
-            self.stop()
-            raise WeakSandbox(weakness(missing(self.protections)))
+            raise
 
     def alive(self) -> bool:
         """Whether it can be asked; not in a fork of its caller, which would answer to two."""

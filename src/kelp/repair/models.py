@@ -39,17 +39,21 @@ def kinds_of(folder: Path) -> dict[str, float]:
     return kinds
 
 
-class Loading:
-    """A policy being loaded in a thread of its own: importing JAX takes longer than the first test run."""
+class Loading(threading.Thread):
+    """A policy being loaded in a thread of its own: importing JAX takes longer than the first test run.
+
+    An interpreter waits for it at its end, since a thread that is stopped in XLA's code aborts the process; the
+    command does not (`kelp.cli.main`).
+    """
 
     def __init__(self, folder: Path, timings: Timings) -> None:
+        super().__init__()
         self.folder, self.timings = folder, timings
         self.policy: ModelPolicy | None = None
         self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._load, daemon=True)  # an early end of the command ends it too
-        self.thread.start()
+        self.start()
 
-    def _load(self) -> None:
+    def run(self) -> None:
         try:
             self.policy = load(self.folder, self.timings)
         except BaseException as error:
@@ -57,7 +61,7 @@ class Loading:
 
     def result(self) -> ModelPolicy:
         """Wait for it. Raises KelpError."""
-        self.thread.join()
+        self.join()
         if self.error is not None:
             raise self.error
         assert self.policy is not None
