@@ -31,7 +31,7 @@ from kelp.cli.timing import Timings
 from kelp.encoding.encoder import Condition
 from kelp.evaluation.arms import no_model
 from kelp.evaluation.benchmarks import corpus, programs
-from kelp.evaluation.case import Case, Row, read_cases
+from kelp.evaluation.case import Case, CaseResult, read_cases
 from kelp.evaluation.corrupt import Corruption, break_all
 from kelp.evaluation.metrics import Estimate, compare, summarise
 from kelp.evaluation.run_cases import PolicyFor, Settings, solve_all
@@ -209,7 +209,7 @@ def variant(name: str) -> PolicyFor:
 def repairs(arms: dict[str, Callable[[], PolicyFor]], cases: Sequence[Case], jobs: int) -> None:
     """What each arm repairs, beside the first."""
     settings = Settings(budget=Budget(runs=MAX_RUNS, seconds=600.0))
-    base: list[Row] = []
+    base: list[CaseResult] = []
     for name, make in arms.items():
         rows = list(solve_all(cases, make, settings, jobs=jobs))
         figures, base = summarise(rows, MAX_RUNS), base or rows

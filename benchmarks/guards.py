@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kelp.diffusion.tree_queries import bodies, jumps, plays, removals
 from kelp.evaluation.benchmarks import corpus, programs
-from kelp.evaluation.case import LANGUAGE, Case, Oracle, shared_sandbox
+from kelp.evaluation.case import LANGUAGE, Case, CaseRunner, shared_sandbox
 from kelp.syntax.functions import functions
 
 ASSERTS = 5
@@ -40,11 +40,11 @@ def broken(clean: Sequence[Case], seed: int) -> Iterator[Case]:
     with shared_sandbox() as sandbox:
         for case in clean:
             sources = list(without_guard(case)) if len(case.hidden_tests) >= ASSERTS else []
-            with Oracle(case, sandbox) as oracle:
-                if not sources or not oracle.passes(case.source):
+            with CaseRunner(case, sandbox) as runner:
+                if not sources or not runner.passes(case.source):
                     continue
                 for source in rng.sample(sources, len(sources)):
-                    if not oracle.run(source.encode()).ok:
+                    if not runner.run(source.encode()).ok:
                         yield replace(case, id=f"{case.id}/guard", group="guard", source=source, fixed=case.source)
                         break
 

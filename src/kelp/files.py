@@ -48,7 +48,7 @@ def check_python(source: bytes, name: str) -> None:
         raise KelpError(f"{name} does not parse ({error}): Kelp repairs programs that do.") from None
 
 
-def diff(path: Path, old: bytes, new: bytes) -> str:
+def diff(path: Path | str, old: bytes, new: bytes) -> str:
     """Return a unified diff that `patch -p1` and `git apply` accept, with the file's own line ends."""
     name = shown(path)
     lines = []
@@ -58,7 +58,7 @@ def diff(path: Path, old: bytes, new: bytes) -> str:
     return "".join(lines)
 
 
-def shown(path: Path) -> str:
+def shown(path: Path | str) -> str:
     """The path as a diff names it: relative to the current folder, or to the root for a file outside of it."""
     path = Path(os.path.abspath(path))
     with suppress(ValueError, FileNotFoundError):

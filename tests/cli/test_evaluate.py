@@ -21,10 +21,11 @@ from kelp.cli.evaluate import Baseline, Broken, Request, _arms
 from kelp.cli.repair import Strategy
 from kelp.data.record import Record, save
 from kelp.encoding.encoder import Condition
-from kelp.evaluation.arms import BASELINES, Blinkered, Sight
+from kelp.evaluation.arms import BASELINES, ConditionMask, MaskedCondition
 from kelp.evaluation.case import Case
 from kelp.evaluation.corrupt import Corruption
-from kelp.search.policy import NoModel, Policy, Proposal
+from kelp.search.baselines import NoModel
+from kelp.search.policy import Policy, Proposal
 from kelp.search.search import STRATEGIES
 from kelp.search.task import Budget
 from kelp.syntax.program import Program
@@ -182,15 +183,16 @@ def test_a_model_is_shown_less_and_searched_otherwise_beside_the_baselines(
     class Model(Policy):
         """Stands in for one: notes what it is shown first."""
 
-        def __init__(self, sight: str) -> None:
-            self.sight = sight
+        def __init__(self, mask: str) -> None:
+            self.mask = mask
 
         def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
-            seen.setdefault(self.sight, condition)
+            seen.setdefault(self.mask, condition)
             return NoModel(1).propose(program, condition)
 
     monkeypatch.setattr(
-        "kelp.cli.evaluate.load_model", lambda folder, sight="all": lambda case: Blinkered(Model(sight), Sight(sight))
+        "kelp.cli.evaluate.load_model",
+        lambda folder, mask="all": lambda case: MaskedCondition(Model(mask), ConditionMask(mask)),
     )
     write(tmp_path, {**BUG, "intent": "Area."})
     arguments = ("--ablate", "--search", "beam", "--search", "best-of-n", "--baseline", "none-frequency")
@@ -203,8 +205,8 @@ def test_a_model_is_shown_less_and_searched_otherwise_beside_the_baselines(
     assert ran.out.decode().count("against none-frequency on the same 1 cases: ") == 5
     spec, told = ("Area.", tuple(BUG["visible_tests"])), ("0/2 area(2, 3) got 5 want 6", (1.0, 1.0))
 
-    def shown(sight: str) -> tuple[object, ...]:
-        return (seen[sight].intent, seen[sight].asserts), (seen[sight].observation, seen[sight].suspicion)
+    def shown(mask: str) -> tuple[object, ...]:
+        return (seen[mask].intent, seen[mask].asserts), (seen[mask].observation, seen[mask].suspicion)
 
     nothing = "", ()
     assert shown("all") == (spec, told)

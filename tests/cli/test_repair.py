@@ -7,13 +7,14 @@ import signal
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Kelp, environment
 
-from kelp.search.search import STRATEGIES, Node, Search, best_first
+from kelp.search.node import Node
+from kelp.search.search import STRATEGIES, Search, best_first
 
 BROKEN = b"""\
 def area(width, height):
@@ -183,7 +184,7 @@ def test_methods_are_found_by_the_tests_that_reach_them(kelp_here: Kelp, tmp_pat
 
 
 def test_a_function_that_never_ends_is_found(kelp_here: Kelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kelp.cli.repair.FIRST_RUN", 2.0)
+    monkeypatch.setattr("kelp.repair.session.FIRST_RUN_SECONDS", 2.0)
     (tmp_path / "loop.py").write_text(
         "def count(n):\n    i = 0\n    while i < n:\n        i -= 1\n    return i\n\ndef other():\n    return 1\n"
     )
@@ -246,9 +247,11 @@ def test_a_trace_is_written_for_a_repair_and_for_a_failure(kelp_here: Kelp, shap
 def meddle(monkeypatch: pytest.MonkeyPatch, act: Callable[[Search], None]) -> None:
     """Have something happen in the middle of the search: in the first test run after a patch was found."""
 
-    def strategy(search: Search, start: Node) -> None:
-        search.watch = lambda node: act(search) if search.patches else None
-        best_first(search, start)
+    def strategy(search: Search, start: Node) -> Iterator[Node]:
+        for node in best_first(search, start):
+            if search.patches:
+                act(search)
+            yield node
 
     monkeypatch.setitem(STRATEGIES, "best-first", strategy)
 

@@ -6,8 +6,9 @@ from textwrap import dedent
 import pytest
 
 from kelp.data.corpus.context import Module
-from kelp.data.corpus.extract import Dropped, first_sentence, functions_of
+from kelp.data.corpus.extract import Dropped, functions_of
 from kelp.data.record import Record
+from kelp.languages.python.docstrings import first_sentence
 
 
 def found_in(**files):

@@ -11,7 +11,8 @@ from tests.programs import functions
 
 from kelp.data.corpus.decontaminate import Excluded, excluded_source, shipped
 from kelp.diffusion.diff import shortest_path
-from kelp.evaluation.case import BUGS, Case, read_folder
+from kelp.evaluation.case import Case
+from kelp.evaluation.case_files import BUGS, read_folder
 from kelp.execution import Limits, Sandbox, Suite
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -2,14 +2,21 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kelp.evaluation.case import Case, Oracle, read_cases, read_folder, shared_sandbox
-from kelp.search.task import Target
+from kelp.encoding.encoder import Condition
+from kelp.evaluation.case import Case
+from kelp.evaluation.case_files import read_cases, read_folder
+from kelp.evaluation.case_runner import CaseRunner, shared_sandbox
+from kelp.execution.sandbox import Sandbox
+from kelp.repair import Done
+from kelp.search.policy import Policy, Proposal
+from kelp.syntax.program import Program
 
 GOOD = {"id": "a", "source": "def f(x):\n    return x\n", "visible_tests": ["assert f(1) == 2"]}
 NEXT = {**GOOD, "id": "next"}
@@ -74,13 +81,29 @@ def test_a_bad_line_is_named_and_skipped(tmp_path: Path, line: Any, what: str) -
     assert said.startswith(f"line 2: {what}")
 
 
-def test_a_search_is_told_of_all_functions_unless_one_is_named() -> None:
-    source = "def f(x):\n    return g(x)\n\ndef g(x):\n    return x\n"
+def test_a_repair_is_of_the_function_named_or_of_the_functions_that_failing_tests_reach() -> None:
+    source = "def f(x):\n    return g(x)\n\ndef g(x):\n    return x\n\ndef h(x):\n    return x\n"
     tests = ("assert f(1) == 2",)
-    assert Case("a", source, tests, intent="Do.").task.targets == (Target("f", "Do.", tests), Target("g", "Do.", tests))
-    assert Case("a", source, tests, function="g").task.targets == (Target("g", "", tests),)
     code = "from program import f\n\ndef test_f():\n    assert f(1) == 2\n    assert f(2) == 3\n"
-    assert [t.asserts for t in Case("a", source, code).task.targets] == [("assert f(1) == 2", "assert f(2) == 3"), ()]
+
+    def searched(case: Case, sandbox: Sandbox) -> dict[str, tuple[str, ...]]:
+        seen = {}
+
+        class Curious(Policy):
+            def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
+                seen[program.source.decode()[4]] = condition.asserts
+                yield from ()
+
+        with CaseRunner(case, sandbox) as runner:
+            *_, done = runner.session(model=Curious()).run()
+        assert isinstance(done, Done)
+        assert [function.name for function in done.result.functions] == list(seen)
+        return seen
+
+    with shared_sandbox() as sandbox:
+        assert searched(Case("a", source, tests, intent="Do."), sandbox) == {"f": tests, "g": tests}
+        assert searched(Case("a", source, tests, function="g"), sandbox) == {"g": tests}
+        assert searched(Case("a", source, code), sandbox) == {"f": ("assert f(1) == 2", "assert f(2) == 3"), "g": ()}
 
 
 def bug_folder(folder: Path) -> Path:
@@ -105,9 +128,9 @@ def test_a_folder_of_bugs_is_read(tmp_path: Path) -> None:
     )
     [case], _ = read_folder(folder)
     assert case.fixed is not None
-    with shared_sandbox() as sandbox, Oracle(case, sandbox) as oracle:
-        assert not oracle.run(case.source.encode()).ok
-        assert oracle.passes(case.fixed)
+    with shared_sandbox() as sandbox, CaseRunner(case, sandbox) as runner:
+        assert not runner.run(case.source.encode()).ok
+        assert runner.passes(case.fixed)
 
 
 def test_a_bad_bug_of_a_folder_is_named_and_skipped(tmp_path: Path) -> None:

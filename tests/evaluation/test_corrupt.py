@@ -6,7 +6,8 @@ from tests.programs import parses
 
 from kelp.data import toy
 from kelp.evaluation import benchmarks
-from kelp.evaluation.case import Case, shared_sandbox
+from kelp.evaluation.case import Case
+from kelp.evaluation.case_runner import shared_sandbox
 from kelp.evaluation.corrupt import Corruption, bank_of, break_all, break_one, stub
 from kelp.evaluation.metrics import exact_match
 from kelp.execution.sandbox import Sandbox

@@ -3,7 +3,8 @@ from collections.abc import Iterator
 import pytest
 
 from kelp.encoding.encoder import Condition
-from kelp.evaluation.case import Case, shared_sandbox
+from kelp.evaluation.case import Case
+from kelp.evaluation.case_runner import shared_sandbox
 from kelp.evaluation.metrics import summarise
 from kelp.evaluation.pass_at_k import samples
 from kelp.evaluation.run_cases import Settings, solve

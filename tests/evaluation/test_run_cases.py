@@ -9,8 +9,10 @@ import pytest
 
 from kelp.encoding.encoder import Condition
 from kelp.evaluation.arms import no_model
-from kelp.evaluation.case import Case, Oracle, Row, shared_sandbox
+from kelp.evaluation.case import Case
+from kelp.evaluation.case_runner import CaseRunner, shared_sandbox
 from kelp.evaluation.metrics import Estimate, by_group, compare, summarise
+from kelp.evaluation.result import CaseResult
 from kelp.evaluation.run_cases import Settings, solve, solve_all
 from kelp.execution.sandbox import Sandbox
 from kelp.search.policy import Policy, Proposal
@@ -68,13 +70,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> list[CaseResult]:
     settings = Settings(budget=Budget(runs=16, seconds=600.0, edits=1))
     return list(solve_all(CASES, lambda: lambda case: Answers(ANSWERS[case.id]), settings))
 
 
-def test_every_row_says_what_became_of_its_case(rows: list[Row]) -> None:
-    def told(row: Row) -> tuple[object, ...]:
+def test_every_row_says_what_became_of_its_case(rows: list[CaseResult]) -> None:
+    def told(row: CaseResult) -> tuple[object, ...]:
         return row.id, row.repaired, row.correct, row.first_correct, row.exact, row.pass_rate, row.first_repair
 
     assert [told(row) for row in rows] == [
@@ -94,7 +96,9 @@ def test_every_row_says_what_became_of_its_case(rows: list[Row]) -> None:
     assert all((row.first_seconds is None) == (row.first_repair is None) for row in rows)
 
 
-def test_every_row_says_where_the_first_right_site_stood_and_whether_the_edit_there_was_right(rows: list[Row]) -> None:
+def test_every_row_says_where_the_first_right_site_stood_and_whether_the_edit_there_was_right(
+    rows: list[CaseResult],
+) -> None:
     # In b and d no more than the operator differs from that of `x + 1`, and all edits proposed are of the whole
     # expression; in the others that is the right site.
     assert [(row.site_rank, row.site_edit) for row in rows] == [
@@ -102,13 +106,15 @@ def test_every_row_says_where_the_first_right_site_stood_and_whether_the_edit_th
     ]  # fmt: skip
 
 
-def test_the_way_to_a_patch_is_told(rows: list[Row]) -> None:
+def test_the_way_to_a_patch_is_told(rows: list[CaseResult]) -> None:
     start, end = rows[1].path
-    assert (start.origin, start.run, start.passed, start.said) == ("start", 1, 0, "0/4 f(0) got 0 want 1")
-    assert (end.old, end.new, end.run, end.passed, end.total, end.log_prob) == ("x * 1", "x - -1", 3, 4, 4, -1.2)
+    assert (start.origin, start.run, start.edit) == ("start", 1, None)
+    assert (start.observation.passed, start.observation.render()) == (0, "0/4 f(0) got 0 want 1")
+    assert (end.edit.old, end.edit.new, end.run, end.log_prob) == ("x * 1", "x - -1", 3, -1.2)
+    assert (end.observation.passed, end.observation.total) == (4, 4)
 
 
-def test_the_figures_are_those_reckoned_by_hand(rows: list[Row]) -> None:
+def test_the_figures_are_those_reckoned_by_hand(rows: list[CaseResult]) -> None:
     timed = [
         replace(
             row, first_seconds=row.first_repair and row.first_repair / 10, seconds=seconds,
@@ -161,12 +167,12 @@ def test_the_figures_are_those_reckoned_by_hand(rows: list[Row]) -> None:
     assert total["pass_at_100"] is None
 
 
-def test_a_right_site_counts_from_its_place_among_those_proposed(rows: list[Row]) -> None:
+def test_a_right_site_counts_from_its_place_among_those_proposed(rows: list[CaseResult]) -> None:
     figures = summarise([replace(row, site_rank=rank) for row, rank in zip(rows, (1, 5, 6, 20, 21, 0))], 16)
     assert [figures[f"site_top_{k}"].mean for k in (1, 5, 20)] == [1 / 6, 2 / 6, 4 / 6]
 
 
-def test_two_arms_are_compared_on_the_same_cases(rows: list[Row]) -> None:
+def test_two_arms_are_compared_on_the_same_cases(rows: list[CaseResult]) -> None:
     other = [replace(row, correct=row.id in "ce") for row in rows]  # ours: a, b, d, f
     other[0] = replace(other[0], first_repair=5)  # ours: 2
     paired = compare(rows, other, 16)
@@ -200,7 +206,7 @@ def test_a_cheat_gets_no_credit(cheat: list[str], sandbox: Sandbox) -> None:
     no_credit(row)
 
 
-def no_credit(row: Row) -> None:
+def no_credit(row: CaseResult) -> None:
     figures = summarise([row], most_runs=16)
     for name in ("correct", "first_correct", "exact_match", "first_exact_match", "site_top_20"):
         assert figures[name].mean == 0, name
@@ -241,9 +247,9 @@ def test_hidden_tests_do_not_lie_beside_the_program_while_visible_ones_run(sandb
     case = replace(CHEATED, visible_tests=PYTEST, hidden_tests=HIDDEN_PYTEST)
     spy = "import os\nfound = [f for f in os.listdir(os.path.dirname(__file__)) if f.endswith('.py')]\n"
     spy += "text = ''.join(open(os.path.join(os.path.dirname(__file__), f)).read() for f in found)\n"
-    with Oracle(case, sandbox) as oracle:
-        assert oracle.run((spy + "assert 'test_f' in text\n" + FIXED).encode()).ok
-        assert not oracle.run((spy + "assert 'test_more' in text\n" + FIXED).encode()).ok
+    with CaseRunner(case, sandbox) as runner:
+        assert runner.run((spy + "assert 'test_f' in text\n" + FIXED).encode()).ok
+        assert not runner.run((spy + "assert 'test_more' in text\n" + FIXED).encode()).ok
 
 
 def test_without_hidden_tests_nothing_is_called_correct(sandbox: Sandbox) -> None:
@@ -268,14 +274,16 @@ def test_no_policy_sees_the_answer(sandbox: Sandbox) -> None:
 def test_two_processes_find_what_one_does() -> None:
     settings = Settings(budget=Budget(runs=12, seconds=600.0))
     alone, shared = (
-        [
-            replace(row, seconds=0, first_seconds=0)
-            for row in solve_all(CASES[:3], partial(no_model, 5), settings, jobs=jobs)
-        ]
+        sorted(solve_all(CASES[:3], partial(no_model, 5), settings, jobs=jobs), key=lambda row: row.id)
         for jobs in (1, 2)
     )
-    assert alone == sorted(shared, key=lambda row: row.id)
+    assert list(map(timeless, alone)) == list(map(timeless, shared))
     assert all(2 <= row.runs <= 12 for row in alone)
+
+
+def timeless(row: CaseResult) -> tuple[CaseResult, list[object]]:
+    path = [(state.id, state.edit, state.run, state.observation.render()) for state in row.path]
+    return replace(row, seconds=0, first_seconds=0, path=()), path
 
 
 def test_a_slow_case_holds_back_no_other() -> None:

@@ -9,10 +9,12 @@ import pytest
 
 from kelp.encoding.encoder import Condition
 from kelp.evaluation.benchmarks import programs, toy
-from kelp.evaluation.case import Oracle, shared_sandbox
+from kelp.evaluation.case_runner import CaseRunner, shared_sandbox
 from kelp.evaluation.corrupt import Corruption
 from kelp.evaluation.during_training import repair_metrics
-from kelp.search.policy import NoModel, Policy, Proposal
+from kelp.search.baselines import NoModel
+from kelp.search.model_policy import Model
+from kelp.search.policy import Policy, Proposal
 from kelp.syntax.program import Program
 
 
@@ -49,9 +51,9 @@ def test_visible_tests_learnt_by_heart_are_no_correct_repair() -> None:
             tests = [test.removeprefix(f"assert {case.function}(").rpartition(") == ") for test in case.visible_tests]
             heart = ", ".join(f"repr(({arguments},)): {value}" for arguments, _, value in tests)
             learnt = f"def {case.function}(*given):\n    return {{{heart}}}[repr(given)]\n"
-            with Oracle(case, sandbox) as oracle:
-                assert oracle.passes(case.source)
-                assert (oracle.run(learnt.encode()).ok, oracle.passes_hidden(learnt)) == (True, False)
+            with CaseRunner(case, sandbox) as runner:
+                assert runner.passes(case.source)
+                assert (runner.run(learnt.encode()).ok, runner.passes_hidden(learnt)) == (True, False)
 
 
 def test_the_command_finds_the_same_every_time() -> None:
@@ -68,8 +70,8 @@ def test_training_can_judge_its_weights_by_repairs(monkeypatch: pytest.MonkeyPat
     class ByWeights(Policy):
         """Stands in for a model: its weights are the seed of an order."""
 
-        def __init__(self, denoiser: Any, encoder: Any) -> None:
-            self.denoiser = denoiser
+        def __init__(self, model: Model) -> None:
+            self.denoiser = model.denoiser
 
         def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
             assert condition.intent and condition.asserts and condition.observation

@@ -12,7 +12,8 @@ from kelp.encoding.encoder import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.languages.python.test_files import wanted
-from kelp.search.policy import Bound, NoModel, Proposal
+from kelp.search.baselines import NoModel
+from kelp.search.policy import Bound, Proposal
 from kelp.search.search import STRATEGIES, Search, run
 from kelp.search.synthesis.from_values import filled, places
 from kelp.search.task import Budget, Target, Task
@@ -109,7 +110,7 @@ def test_a_search_repairs_with_what_values_say(strategy: str, sandbox: Sandbox) 
 class Patient(NoModel):
     """Values have their turn when some near misses have had theirs."""
 
-    patience = 4.0
+    threshold = -4.0
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         found = (each for each in super().propose(program, condition) if isinstance(each, Proposal))
@@ -277,13 +278,13 @@ def test_one_baseline_takes_what_is_made_from_values() -> None:
     edits = [Edit(21, 22, b"x + x"), Edit(21, 22, b"x +"), Edit(21, 22, b"x * 2")]
     judged = NoModel(0, "values").judge(program, replace(Condition(), intent="any"), edits)
     assert [proposal.edit for proposal in judged] == [edits[0], edits[2]]
-    assert [NoModel(0, order).patience for order in ("values", "random", "spectrum")] == [0.0, math.inf, math.inf]
+    assert [NoModel(0, order).threshold for order in ("values", "random", "spectrum")] == [0.0, -math.inf, -math.inf]
 
 
 class Sure(NoModel):
     """Proposes what is right at once, and then near misses."""
 
-    patience = 4.0
+    threshold = -4.0
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         at = program.source.find(b"left]") + 4

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from tests.programs import PYTHON
 from tests.search.test_search import Recorder, Swaps
 
-from kelp.data.specs.inputs import arguments_like
 from kelp.execution.sandbox import Sandbox
+from kelp.languages.python.call_variants import arguments_like
 from kelp.search.ranking import fresh_calls, ranked
 from kelp.search.search import Search, run
 from kelp.search.task import Budget, Target, Task

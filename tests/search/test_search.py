@@ -13,8 +13,10 @@ from tests.programs import PYTHON
 from kelp.encoding.encoder import Condition
 from kelp.execution.observation import CallResult, Observation, TestOutcome
 from kelp.execution.sandbox import Sandbox
-from kelp.search.policy import Bound, NoModel, Policy, Proposal
-from kelp.search.search import STRATEGIES, Node, Result, Search, Stop, run, solved
+from kelp.search.baselines import NoModel
+from kelp.search.node import Node, SearchResult
+from kelp.search.policy import Bound, Policy, Proposal
+from kelp.search.search import STRATEGIES, Search, explore, run
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -85,7 +87,9 @@ def tests(sandbox: Sandbox) -> Recorder:
     return Recorder(sandbox)
 
 
-def search(tests: Recorder, *swaps: tuple[str, str, float], strategy: str = "best-first", **budget: float) -> Result:
+def search(
+    tests: Recorder, *swaps: tuple[str, str, float], strategy: str = "best-first", **budget: float
+) -> SearchResult:
     return run(Search(TASK, Swaps(*swaps), tests, replace(Budget(), **budget)), strategy)
 
 
@@ -218,7 +222,7 @@ class Made(Policy):
         return []
 
 
-def one_after_the_other(search: Search, start: Node) -> None:
+def one_after_the_other(search: Search, start: Node) -> Iterator[Node]:
     """Best-first with nothing in the background."""
     queue: list[tuple[float, bool, int, Node, Iterator[Node]]] = []
 
@@ -233,12 +237,13 @@ def one_after_the_other(search: Search, start: Node) -> None:
         if node.observation is None:
             push(next(after, None), after)
             tested = search.test(node)
-            if tested is not None and not solved(tested):
-                push(tested, iter(()))
+            if tested is not None:
+                yield tested
+                if not tested.solved:
+                    push(tested, iter(()))
         else:
             children = search.step(node)
             push(next(children, None), children)
-    raise Stop("nothing left to try")
 
 
 def test_work_in_the_background_changes_no_run_and_goes_on_while_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +281,7 @@ def test_what_cannot_be_likely_enough_is_not_made_and_changes_no_run() -> None:
 
 
 def test_a_patch_whose_tests_run_when_time_is_up_is_found(sandbox: Sandbox) -> None:
-    clock = iter([0.0] * 7 + [9.0] * 99)  # time is up while the first child is run
+    clock = iter([0.0] * 8 + [9.0] * 99)  # time is up while the first child is run
     made = Recorder(sandbox)
     task = Task(FIXED.replace(b"a + b", b"a - b"), TASK.targets, PYTHON)
     policy = Swaps(GOOD[0], ("total = a", "total = b", -5.0))
@@ -370,8 +375,21 @@ def test_without_a_model_every_seed_has_its_order(sandbox: Sandbox) -> None:
     assert order(1) == order(1) != order(2)
 
 
-def test_every_node_run_is_shown_to_who_watches(tests: Recorder) -> None:
-    seen: list[Node] = []
-    result = run(Search(TASK, Swaps(*GOOD, *BAD), tests, watch=seen.append))
+def test_every_node_run_is_yielded(tests: Recorder) -> None:
+    search = Search(TASK, Swaps(*GOOD, *BAD), tests)
+    seen = list(explore(search))
+    result = search.result("")
     assert tuple(seen) == result.tried
+    assert [node.seconds for node in seen] == sorted(node.seconds for node in seen)
     assert [node.run for node in seen] == list(range(1, result.runs + 1))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_search_that_is_stopped_ends_with_what_it_has(strategy: str, tests: Recorder) -> None:
+    search = Search(TASK, Swaps(*GOOD, *BAD), tests)
+    exploring = explore(search, strategy)
+    first, second = next(exploring), next(exploring)
+    search.stopping.set()
+    assert list(exploring) == []
+    result = search.result("interrupted")
+    assert result.tried == (first, second)

@@ -2,7 +2,7 @@ import json
 import re
 import shutil
 import subprocess
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +11,28 @@ from tests.web.test_trace import HOSTILE, QUIET, Page
 
 from kelp.cli.evaluate import Baseline
 from kelp.cli.repair import Strategy
-from kelp.evaluation.arms import Sight
-from kelp.evaluation.case import Case, Row, Step
+from kelp.evaluation.arms import ConditionMask
+from kelp.evaluation.case import Case
 from kelp.evaluation.metrics import by_group, compare
+from kelp.evaluation.result import CaseResult
+from kelp.execution.observation import Observation, TestOutcome
+from kelp.repair.trajectory import State, TextEdit
 from kelp.web.report import render_report
 
 FIXED = 'def größe(x):\n    """Wie groß? 😀"""\n    return x + 1\n'
 CASE = Case("größe/1", FIXED.replace("+", "-"), ("größe(1) == 2",), ("größe(2) == 3",), group="1", fixed=FIXED)
 PLACE = CASE.source.encode().index(b"- 1")
 PATH = (
-    Step(0, 0, "", "", "start", 0.0, 1, 0, 1, "0/1 größe(1) got 0 want 2"),
-    Step(PLACE, PLACE + 1, "-", "+", "near-miss", -2.5, 4, 1, 1, "1/1"),
-)
-GOOD = Row(
+    State(
+        id=0, parent=None, edit=None, function="", origin="start", log_prob=0.0, run=1, seconds=0.1,
+        observation=Observation((TestOutcome("größe(1) == 2", "fail", call="größe(1)", got="0", expected="2"),)),
+    ),
+    State(
+        id=7, parent=0, edit=TextEdit(PLACE, PLACE + 1, "-", "+"), function="größe", origin="near-miss", log_prob=-2.5,
+        run=4, seconds=0.5, observation=Observation((TestOutcome("größe(1) == 2", "pass"),)),
+    ),
+)  # fmt: skip
+GOOD = CaseResult(
     id=CASE.id, group="1", repaired=True, correct=True, first_correct=True, exact=True, first_exact=True, pass_rate=1.0,
     first_repair=4, first_seconds=0.5, runs=4, seconds=0.5, states=4, valid_states=4, rejected=0, stopped="found",
     site_rank=2, site_edit=True, source=CASE.source, patch=FIXED, first_patch=FIXED, path=PATH,
@@ -55,7 +64,12 @@ def content(page: str) -> dict[str, Any]:
 def test_the_page_holds_the_figures_and_every_search() -> None:
     held = content(report())
     assert held["summary"]["results"]["model"]["all"]["correct"]["mean"] == 1
-    assert held["rows"]["model"][CASE.id]["path"] == [asdict(step) for step in PATH]
+    start, end = held["rows"]["model"][CASE.id]["path"]
+    assert (start["old"], start["observation"]) == ("", "0/1 größe(1) got 0 want 2")
+    assert end == {
+        "start": PLACE, "end": PLACE + 1, "old": "-", "new": "+", "origin": "near-miss", "log_prob": -2.5, "run": 4,
+        "observation": "1/1",
+    }  # fmt: skip
     assert held["rows"]["none-random"][CASE.id]["repaired"] is False
     assert held["cases"][0]["source"] == CASE.source
 
@@ -82,7 +96,7 @@ def test_hostile_text_stays_text() -> None:
 
 
 def test_all_arms_that_a_run_can_have_differ_in_colour() -> None:
-    most = len(Strategy) + len(list(Sight)[1:]) + len(Baseline)
+    most = len(Strategy) + len(list(ConditionMask)[1:]) + len(Baseline)
     page = report()
     light, dark = (re.findall(r"#\w+", theme) for theme in re.findall(r"{ (--arm-0: .*) }", page))
     assert len(set(light)) == len(set(dark)) == most

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kelp.cli import options
 from kelp.cli.progress import counter, progress_bar
 from kelp.cli.repair import Strategy
 from kelp.errors import KelpError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.evaluation.case import Case
     from kelp.evaluation.run_cases import PolicyFor, Settings
     from kelp.search.policy import Policy
+    from kelp.search.task import Budget
 
     Cases = Callable[[Callable[[], object]], tuple[list[Case], list[str]]]  # given what to call after each
     Arms = dict[str, tuple[Callable[[], PolicyFor], Settings]]
@@ -287,7 +289,7 @@ def cases(
       kelp eval cases runs/mbpp/cases.jsonl --max-runs 256 --out runs/more
     """
     from kelp.cli.results import digest
-    from kelp.evaluation.case import BUGS
+    from kelp.evaluation.case_files import BUGS
 
     files = [path / BUGS, *sorted(path.glob("*/*.py"))] if path.is_dir() else [path]
     _run("cases", partial(_given, path, request), request, {"input": digest(*files)})
@@ -354,7 +356,7 @@ def _loaded(load: Callable[[], Any]) -> "tuple[list[Case], list[str]]":
 
 def _given(path: Path, request: Request, advance: Callable[[], object]) -> "tuple[list[Case], list[str]]":
     """Cases from a file or a folder that are bugs indeed. Raises KelpError."""
-    from kelp.evaluation.case import BUGS, read_cases, read_folder
+    from kelp.evaluation.case_files import BUGS, read_cases, read_folder
     from kelp.evaluation.corrupt import only_bugs
 
     try:
@@ -384,14 +386,12 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
     from kelp.evaluation.metrics import by_group, compare, groups_of
     from kelp.evaluation.run_cases import solve_all
     from kelp.repair.models import find
-    from kelp.search.task import Budget
     from kelp.web.report import render_report
 
     folder = find(request.model)
-    try:
-        budget = Budget(request.max_runs, request.max_seconds, request.max_edits, request.patches)
-    except ValueError as error:
-        raise KelpError(f"--max-{error}.") from None
+    budget = options.budget(
+        runs=request.max_runs, seconds=request.max_seconds, edits=request.max_edits, patches=request.patches
+    )
     arms = _arms(request, folder, budget)
     settings = {
         "benchmark": benchmark,
@@ -444,34 +444,37 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
         print_comparisons({by: summary["compared"][by]["all"] for by in models}, baseline)
 
 
-def _arms(request: Request, folder: Path | None, budget: Any) -> "Arms":
-    """What is compared: the model in each way of searching and seeing, then the baselines."""
-    from kelp.evaluation.arms import BASELINES, Sight, no_model
+def _arms(request: Request, folder: Path | None, budget: "Budget") -> "Arms":
+    """Return the arms of the comparison: the model in each way of searching and masking, then the baselines."""
+    from kelp.evaluation.arms import BASELINES, ConditionMask, no_model
     from kelp.evaluation.run_cases import Settings
-    from kelp.repair.models import kinds_of
+    from kelp.repair.models import mutation_weights
 
     first, *others = [
-        Settings(way, budget, request.seed, request.samples) for way in request.search or [Strategy.best_first]
+        Settings(strategy=way, budget=budget, seed=request.seed, samples=request.samples)
+        for way in request.search or [Strategy.best_first]
     ]
     arms: Arms = {}
     if folder is not None:
         arms[request.model] = partial(load_model, folder), first
         arms |= {f"{request.model} ({way.strategy})": (partial(load_model, folder), way) for way in others}
-        for sight in list(Sight)[1:] if request.ablate else ():
-            arms[f"{request.model} ({sight})"] = partial(load_model, folder, sight), first
-    kinds = {} if folder is None else kinds_of(folder)  # as this model saw them
-    return arms | {name: (partial(no_model, request.seed, BASELINES[name], kinds), first) for name in request.baselines}
+        for mask in list(ConditionMask)[1:] if request.ablate else ():
+            arms[f"{request.model} ({mask})"] = partial(load_model, folder, mask), first
+    weights = {} if folder is None else mutation_weights(folder)  # as this model saw them
+    return arms | {
+        name: (partial(no_model, request.seed, BASELINES[name], weights), first) for name in request.baselines
+    }
 
 
-def load_model(folder: Path, sight: str = "all") -> "PolicyFor":
-    """The model's proposals, for every case alike."""
-    from kelp.evaluation.arms import Blinkered, Sight
+def load_model(folder: Path, mask: str = "all") -> "PolicyFor":
+    """Load a model and return its policy for each case, with a part of the condition masked. Raises KelpError."""
+    from kelp.evaluation.arms import ConditionMask, MaskedCondition
     from kelp.repair.models import load
-    from kelp.repair.timing import Timings
+    from kelp.search.model_policy import ModelPolicy
 
-    policy: Policy = Blinkered(load(folder, Timings()), Sight(sight))
+    model = load(folder)
 
     def policy_for(case: "Case") -> "Policy":
-        return policy
+        return MaskedCondition(ModelPolicy(model), ConditionMask(mask))
 
     return policy_for

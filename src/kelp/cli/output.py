@@ -1,81 +1,65 @@
-"""What a search found, as `--json` prints it, as the trace page shows it, and in a sentence."""
+"""Result of a repair as `--json` prints it, and in a sentence: views of its trajectory."""
 
-import math
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from kelp.errors import KelpError
 from kelp.execution.explain import failures
 from kelp.execution.observation import Observation, shorten
-from kelp.files import diff
-from kelp.search.search import Node, Result
-from kelp.search.task import Target, Task
-
-SHOWN_WHOLE = 6000  # bytes of a file up to which a trace shows all of it
+from kelp.repair import Patch, Result
+from kelp.repair.timing import Timings
 
 
 def blank(file: Path, problem: KelpError) -> dict[str, Any]:
-    """The JSON object of a command that did not get to search."""
+    """Return the JSON object of a command that did not get to search."""
     return {
         "status": problem.status, "error": str(problem), "file": str(file), "function": None, "functions": [],
-        "patches": [], "closest": None, "tests_before": _tests(problem.observation),
+        "patches": [], "closest": None, "tests_before": _counts(problem.observation),
         "runs": int(problem.observation is not None), "seconds": 0.0, "validity": 1.0, "stopped": None,
     }  # fmt: skip
 
 
-def status_of(result: Result) -> str:
-    if result.stopped == "interrupted":
-        return "interrupted"
-    return "repaired" if result.patches else "not repaired"
-
-
-def as_json(file: Path, task: Task, result: Result) -> dict[str, Any]:
-    """Offsets of edits are bytes of the file as it is when the edit is made, edits in the order of their making."""
-    best = result.patches[0].function if result.patches else task.targets[0].qualname
-    closest = result.closest
+def as_json(result: Result, timings: Timings) -> dict[str, Any]:
+    """Return the JSON object of a result. Offsets of edits are bytes of the file at the time of the edit."""
+    trajectory = result.trajectory
+    best = result.patches[0].state.function if result.patches else result.functions[0].name
     return {
-        "status": status_of(result),
-        "file": str(file),
+        "status": result.status,
+        "file": trajectory.file,
         "function": best,
-        "functions": [{"name": t.qualname, "log_prob": round(t.prior, 6), "intent": t.intent} for t in task.targets],
-        "patches": [_state(file, node) for node in result.patches],
-        "closest": None if result.patches or closest is result.start else _state(file, closest),
-        "tests_before": _tests(result.start.observation),
-        "runs": result.runs,
-        "seconds": round(result.seconds, 4),
-        "validity": result.validity,
-        "stopped": result.stopped,
+        "functions": [
+            {"name": each.name, "log_prob": round(each.log_prob, 6), "intent": each.intent} for each in result.functions
+        ],
+        "patches": [_patch(patch) for patch in result.patches],
+        "closest": None if result.patches or result.closest is None else _patch(result.closest),
+        "tests_before": _counts(trajectory.states[0].observation),
+        "runs": trajectory.runs,
+        "seconds": round(timings.total, 4),
+        "validity": trajectory.validity,
+        "stopped": trajectory.stopped,
+        "model": trajectory.model,
+        "search": trajectory.strategy,
+        "timings": timings.rounded(),
     }
 
 
-def _state(file: Path, node: Node) -> dict[str, Any]:
-    observation = node.observation
+def _patch(patch: Patch) -> dict[str, Any]:
+    observation = patch.state.observation
     assert observation is not None
-    edits = [edit for step in node.path() if (edit := _edit(step)) is not None]
     return {
-        "diff": diff(file, node.path()[0].source, node.source),
-        "source": node.source.decode(),
-        "edits": edits,
-        "functions": list(dict.fromkeys(step.function for step in node.path()[1:])),
-        "log_prob": node.log_prob if math.isfinite(node.log_prob) else None,
+        "diff": patch.diff,
+        "source": patch.source.decode(),
+        "edits": [vars(edit) for edit in patch.edits],
+        "functions": patch.functions,
+        "log_prob": patch.state.log_prob,
         "tests_passed": observation.passed,
         "tests_total": observation.total,
-        "run": node.run,
+        "run": patch.state.run,
     }
 
 
-def _edit(node: Node, cut: int = 0) -> dict[str, Any] | None:
-    """The edit that made a node, its offsets counted from byte `cut` of the file."""
-    if node.parent is None or node.edit is None:
-        return None
-    edit = node.edit
-    old = node.parent.source[edit.start : edit.end]
-    return {"start": edit.start - cut, "end": edit.end - cut, "old": old.decode(), "new": edit.text.decode()}
-
-
-def _tests(observation: Observation | None) -> dict[str, Any]:
+def _counts(observation: Observation | None) -> dict[str, Any]:
     if observation is None:
         return {"passed": 0, "total": 0, "failing": []}
     failing = [o.name for o in observation.outcomes if o.status not in ("pass", "skip")]
@@ -83,99 +67,36 @@ def _tests(observation: Observation | None) -> dict[str, Any]:
 
 
 def sentence(result: Result) -> str:
-    """How it went, in one line."""
-    before, cost = _tests(result.start.observation), f"{result.runs} test runs, {result.seconds:.1f} s"
+    """Return the result in one line."""
+    trajectory = result.trajectory
+    before = _counts(trajectory.states[0].observation)
+    status, cost = result.status.capitalize(), f"{trajectory.runs} test runs, {trajectory.seconds:.1f} s"
     if result.patches:
-        node = result.patches[0]
-        assert node.observation is not None
+        state = result.patches[0].state
+        assert state.observation is not None
         more = len(result.patches) - 1
         others = f"; {more} other {'patches pass' if more > 1 else 'patch passes'} too" if more else ""
-        counts = f"{before['passed']}/{before['total']} -> {node.observation.passed}/{node.observation.total}"
-        return f"{status_of(result).capitalize()}: {node.function}, tests {counts} ({cost}){others}."
-    closest = result.closest
-    assert closest.observation is not None
-    if closest.observation.passed > before["passed"]:
-        near = f"the closest edit passes {closest.observation.passed} of {closest.observation.total} tests"
+        counts = f"{before['passed']}/{before['total']} -> {state.observation.passed}/{state.observation.total}"
+        return f"{status}: {state.function}, tests {counts} ({cost}){others}."
+    closest = trajectory.closest.observation
+    assert closest is not None
+    if closest.passed > before["passed"]:
+        near = f"the closest edit passes {closest.passed} of {closest.total} tests"
         near += f", the file as it is {before['passed']}"
     else:
         near = f"no edit passes more tests than the file as it is ({before['passed']} of {before['total']})"
-    return f"{status_of(result).capitalize()}: {near} ({result.stopped}: {cost})."
+    return f"{status}: {near} ({trajectory.stopped}: {cost})."
 
 
-def still_failing(file: Path, result: Result) -> str:
-    """What the closest program still fails, in a few lines."""
-    closest, start = result.closest, result.start
-    assert closest.observation is not None and start.observation is not None
-    better = closest is not start and closest.observation.passed > start.observation.passed
-    node = closest if better else start
-    assert node.observation is not None
-    head = f"With the closest edit ({_edits(node)}), this fails:" if better else "This fails:"
-    return "\n\n".join([head, *failures(node.observation, node.source, os.path.relpath(file), most=3)])
-
-
-def _edits(node: Node) -> str:
-    edits = [edit for step in node.path() if (edit := _edit(step)) is not None]
-    said = [f"{shorten(edit['old'], 30)!r} to {shorten(edit['new'], 30)!r}" for edit in edits]
-    return ", ".join(said)
-
-
-def as_trace(file: Path, task: Task, result: Result) -> dict[str, Any]:
-    """What `kelp.web.trace.render_trace` takes: all of a small file, of a large one the functions searched."""
-    start, end = _window(task)
-    tail = len(task.source) - end
-
-    def show(node: Node) -> dict[str, Any]:
-        observation = node.observation
-        assert observation is not None
-        return {
-            "id": node.id,
-            "parent": None if node.parent is None else node.parent.id,
-            "depth": node.depth,
-            "source": node.source[start : len(node.source) - tail].decode(),
-            "first_line": task.source.count(b"\n", 0, start) + 1,
-            "edit": _edit(node, start),
-            "log_prob": node.log_prob,
-            "origin": node.origin,
-            "outcomes": [{"name": o.name, "status": o.status, "message": _message(o)} for o in observation.outcomes],
-            "run": node.run,
-        }
-
-    names = [outcome.name for node in result.tried if node.observation for outcome in node.observation.outcomes]
-    target = _shown_target(task.targets, result.patches)
-    return {
-        "title": f"kelp repair {file.name}",
-        "file": str(file),
-        "function": target.qualname,
-        "intent": target.intent,
-        "status": status_of(result),
-        "runs": result.runs,
-        "seconds": result.seconds,
-        "validity": result.validity,
-        "tests": list(dict.fromkeys(names)),
-        "nodes": [show(node) for node in result.tried],
-        "patches": [
-            {"node": node.id, "log_prob": node.log_prob, "diff": diff(file, task.source, node.source)}
-            for node in result.patches
-        ],
-    }
-
-
-def _window(task: Task) -> tuple[int, int]:
-    """Bytes of the file that hold all that is edited, from the start of a line."""
-    if len(task.source) <= SHOWN_WHOLE:
-        return 0, len(task.source)
-    windows = [window for _, window in task.windows(task.source)]
-    start = task.source.rfind(b"\n", 0, min(window.start for window in windows)) + 1
-    return start, max(window.end for window in windows)
-
-
-def _shown_target(targets: Sequence[Target], patches: Sequence[Node]) -> Target:
-    names = [patches[0].function] if patches else []
-    return next((target for target in targets if target.qualname in names), targets[0])
-
-
-def _message(outcome: Any) -> str | None:
-    if outcome.got is not None and outcome.expected is not None:
-        return f"{outcome.call or outcome.name} gave {outcome.got}, expected {outcome.expected}"
-    parts = [part for part in (outcome.exception, outcome.message) if part]
-    return ": ".join(parts) or None
+def still_failing(result: Result) -> str:
+    """Return the failures of the closest program in a few lines."""
+    trajectory, closest = result.trajectory, result.closest
+    start = trajectory.states[0].observation
+    assert start is not None
+    source, observation, head = trajectory.source.encode(), start, "This fails:"
+    near = None if closest is None else closest.state.observation
+    if closest is not None and near is not None and near.passed > start.passed:
+        source, observation = closest.source, near
+        edits = [f"{shorten(edit.old, 30)!r} to {shorten(edit.new, 30)!r}" for edit in closest.edits]
+        head = f"With the closest edit ({', '.join(edits)}), this fails:"
+    return "\n\n".join([head, *failures(observation, source, os.path.relpath(trajectory.file), most=3)])

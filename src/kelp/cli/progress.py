@@ -1,4 +1,4 @@
-"""A bar on stderr, in a terminal only."""
+"""Progress on stderr, in a terminal only: a bar for work that counts, a line for work that does not."""
 
 import itertools
 import sys
@@ -10,9 +10,9 @@ Progress = Callable[[str, int, int | None], None]
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Call what this gives with (what is being done, how many are done, how many there are)."""
+    """Give a function to call with (the work, how much is done, how much there is)."""
     if not sys.stderr.isatty():
-        yield lambda what, done, total: None
+        yield lambda work, done, total: None
         return
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
@@ -20,11 +20,23 @@ def progress_bar() -> Iterator[Progress]:
     columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
-        yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total)
+        yield lambda work, done, total: bar.update(task, description=work, completed=done, total=total)
 
 
-def counter(progress: Progress, what: str, total: int | None = None) -> Callable[[], None]:
-    """Call what this gives whenever one more is done."""
+def counter(progress: Progress, work: str, total: int | None = None) -> Callable[[], None]:
+    """Return a function to call whenever one more is done."""
     done = itertools.count(1)
-    progress(what, 0, total)
-    return lambda: progress(what, next(done), total)
+    progress(work, 0, total)
+    return lambda: progress(work, next(done), total)
+
+
+@contextmanager
+def status_line(first: str) -> Iterator[Callable[[str], None]]:
+    """Show a line, and give a function that replaces it."""
+    if not sys.stderr.isatty():
+        yield lambda line: None
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(first) as status:
+        yield status.update

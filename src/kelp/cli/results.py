@@ -1,4 +1,4 @@
-"""The folder of an evaluation: its cases, a row for each that is done, what they come to; a killed run goes on."""
+"""Folder of an evaluation: its cases, their results, the figures. A killed run resumes from it."""
 
 import hashlib
 import json
@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from kelp.errors import KelpError, reason
-from kelp.evaluation.case import Case, Row, Step, read_cases
+from kelp.evaluation.case import Case
+from kelp.evaluation.case_files import read_cases
+from kelp.evaluation.result import CaseResult
 from kelp.files import read, write
+from kelp.repair.trajectory import as_json
 
 Key = tuple[str, str]  # the arm and the case
 
 
 class Results:
-    """Rows by arm and case. Without a folder they are kept in memory alone.
+    """Results by arm and case. Without a folder they are kept in memory alone.
 
     A folder holds `settings.json`, `cases.jsonl` (which `kelp eval cases` takes), `results.jsonl` (a line for each
     arm and case, appended as it is done) and, at the end, `summary.json` and `report.html`. Raises KelpError where the
@@ -23,7 +26,7 @@ class Results:
     """
 
     def __init__(self, folder: Path | None, settings: Mapping[str, Any]) -> None:
-        self.folder, self.rows = folder, dict[Key, Row]()
+        self.folder, self.rows = folder, dict[Key, CaseResult]()
         if folder is None:
             return
         settings = json.loads(dump(settings))
@@ -53,13 +56,13 @@ class Results:
                 raise KelpError(f"{self.folder} holds another evaluation ({what}): name another folder.")
 
     def _resume(self) -> None:
-        """Take over what is done; the last line of a killed run may be half a line."""
+        """Read the results that are there; the last line of a killed run may be half a line."""
         kept = []
         for line in read(self._file("results.jsonl")).decode("utf-8", "replace").split("\n")[:-1]:
             try:
                 fields = json.loads(line)
                 by = fields.pop("by")
-                self.rows[by, fields["id"]] = Row(**{**fields, "path": tuple(Step(**step) for step in fields["path"])})
+                self.rows[by, fields["id"]] = CaseResult.of(fields)
             except (ValueError, TypeError, KeyError):
                 raise KelpError(
                     f"{self._file('results.jsonl')} holds a line that is no result: {line[:60]!r}."
@@ -68,7 +71,7 @@ class Results:
         write(self._file("results.jsonl"), "".join(kept).encode())
 
     def cases(self, make: Callable[[], tuple[list[Case], list[str]]]) -> tuple[list[Case], list[str]]:
-        """Those of the folder, so that they are the same when a run goes on; made and kept where it has none."""
+        """Return the cases of the folder, so that a resumed run has the same; make and keep them where it has none."""
         if self.folder is None:
             return make()
         if self._file("skipped.json").exists():
@@ -79,18 +82,18 @@ class Results:
         self.write("skipped.json", dump(skipped, 1) + "\n")
         return cases, skipped
 
-    def add(self, by: str, row: Row) -> None:
+    def add(self, by: str, row: CaseResult) -> None:
         self.rows[by, row.id] = row
         if self.folder is not None:
             with self._file("results.jsonl").open("a", encoding="utf-8") as file:
-                file.write(dump({"by": by} | asdict(row)) + "\n")
+                file.write(dump({"by": by} | as_json(row)) + "\n")
 
-    def of(self, by: str, cases: Sequence[Case]) -> list[Row]:
-        """The rows of an arm, in the order of the cases."""
+    def of(self, by: str, cases: Sequence[Case]) -> list[CaseResult]:
+        """Return the results of an arm, in the order of the cases."""
         return [self.rows[by, case.id] for case in cases]
 
     def write(self, name: str, text: str) -> None:
-        """Write a file of the folder in one go."""
+        """Write a file of the folder in one rename."""
         if self.folder is not None:
             write(self._file(name), text.encode())
 
@@ -100,5 +103,5 @@ def dump(value: Any, indent: int | None = None) -> str:
 
 
 def digest(*paths: Path) -> str:
-    """What tells a file, or several, from others."""
+    """First 16 hex digits of the SHA-256 of the files' contents."""
     return hashlib.sha256(b"".join(map(read, paths))).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""`kelp test`: what the tests say about a file, as `kelp repair` sees it."""
+"""`kelp test`: run the tests of a file once, as `kelp repair` does, and explain the failures."""
 
 import json
 import os
@@ -41,19 +41,22 @@ def test(
       1  not all did
       2  bad usage or bad input
     """
-    from kelp.cli.repair import check_tests_ran, print_out, start_sandbox
+    from kelp.cli.repair import print_out, say
+    from kelp.execution.worker.protection import weakness
     from kelp.files import read_python
-    from kelp.repair.tests import specify
+    from kelp.repair.tests import check_ran, found_tests, run_limits, start_sandbox
 
     if not max_seconds > 0:
-        raise KelpError(f"--max-seconds must be positive, not {max_seconds}.")
+        raise KelpError(f"--max-seconds must be positive, not {max_seconds}")
     source = read_python(file)
-    specification, found = specify(
-        file, tests or [], asserts or [], use_doctest=doctest, command=test_command, intent=None
-    )
-    with start_sandbox(specification.suite, file, allow_weak_sandbox, max_seconds) as sandbox:
-        observation = sandbox.run(source, trace=coverage or as_json)
-    check_tests_ran(file, [*(tests or []), *found], test_command, observation)
+    with options.in_options():
+        given = options.given_tests(tests, asserts, doctest, test_command) or found_tests(file)
+        limits = run_limits(given, max_seconds)
+        with start_sandbox(given, file, limits, allow_weak=allow_weak_sandbox) as sandbox:
+            if sandbox.missing:
+                say(f"{weakness(sandbox.missing)}; running all the same.")
+            observation = sandbox.run(source, trace=coverage or as_json)
+        check_ran(given, str(file), observation)
     if as_json:
         print_out(json.dumps(as_object(file, observation), indent=1) + "\n")
     else:
@@ -62,7 +65,9 @@ def test(
 
 
 def as_object(file: Path, observation: Observation) -> dict[str, Any]:
-    """All of an observation, for JSON."""
+    """Return the JSON object of an observation."""
+    from kelp.repair.trajectory import as_json
+
     return {
         "status": "passed" if observation.ok else "not passed",
         "file": str(file),
@@ -70,7 +75,7 @@ def as_object(file: Path, observation: Observation) -> dict[str, Any]:
         "total": observation.total,
         "error": observation.error,
         "error_line": observation.error_line,
-        "tests": [vars(outcome) | {"lines": sorted(outcome.lines)} for outcome in observation.outcomes],
+        "tests": as_json(observation)["outcomes"],
         "seconds": round(observation.seconds, 4),
         "output": observation.output,
     }

@@ -1,6 +1,6 @@
-"""What is compared: baselines without a model, and the model shown less than all there is to know."""
+"""Arms of a comparison: baselines without a model, and the model with a part of the condition masked."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -9,18 +9,19 @@ from typing import get_args
 from kelp.diffusion.forward import WEIGHTS
 from kelp.encoding.encoder import Condition
 from kelp.evaluation.run_cases import PolicyFor
-from kelp.search.policy import Bound, NoModel, Order, Policy, Proposal
+from kelp.search.baselines import NoModel, Order
+from kelp.search.policy import Bound, Policy, Proposal
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
 BASELINES: dict[str, Order] = {f"none-{order}": order for order in get_args(Order)}
 
 
-class Sight(StrEnum):
-    """How much of the condition a policy is shown.
+class ConditionMask(StrEnum):
+    """The part of the condition that a policy is shown.
 
-    spec: intent and visible tests. observation: what the tests said of a state, and how suspicious that makes its
-    lines. The program is shown always; so are, to the search that orders what is proposed, the tests' results.
+    spec: intent and visible tests. observation: the tests' results on a state, and the suspicion of its lines. The
+    program is shown always, and the search that orders proposals always sees the tests' results.
     """
 
     all = "all"
@@ -30,31 +31,34 @@ class Sight(StrEnum):
 
 
 @dataclass(frozen=True)
-class Blinkered(Policy):
-    """A policy that is shown a part of the condition."""
+class MaskedCondition(Policy):
+    """A policy with a part of the condition masked."""
 
     policy: Policy
-    sight: Sight
+    mask: ConditionMask
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
-        return self.policy.propose(program, self._seen(condition))
+        return self.policy.propose(program, self._masked(condition))
 
     @property
-    def patience(self) -> float:
-        return self.policy.patience
+    def threshold(self) -> float:
+        return self.policy.threshold
 
     def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
-        return self.policy.judge(program, self._seen(condition), edits)
+        return self.policy.judge(program, self._masked(condition), edits)
 
-    def _seen(self, condition: Condition) -> Condition:
-        if self.sight in (Sight.blind, Sight.observation):
+    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
+        self.policy.warm_up((program, self._masked(condition)) for program, condition in shown)
+
+    def _masked(self, condition: Condition) -> Condition:
+        if self.mask in (ConditionMask.blind, ConditionMask.observation):
             condition = replace(condition, intent="", asserts=())
-        if self.sight in (Sight.blind, Sight.spec):
+        if self.mask in (ConditionMask.blind, ConditionMask.spec):
             condition = replace(condition, observation="", suspicion=())
         return condition
 
 
-def no_model(seed: int = 0, order: Order = "random", kinds: Mapping[str, float] = MappingProxyType({})) -> PolicyFor:
-    """A baseline, with an order of its own for every case. `kinds`: weights that a training recipe has of its own."""
-    weights = {**WEIGHTS, **kinds}
+def no_model(seed: int = 0, order: Order = "random", weights: Mapping[str, float] = MappingProxyType({})) -> PolicyFor:
+    """Return a baseline with an order of its own for every case. `weights` of mutation kinds override the usual."""
+    weights = {**WEIGHTS, **weights}
     return lambda case: NoModel(f"{seed} {case.id}", order, weights)

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from kelp.data.corpus.decontaminate import MBPP_TRAIN
-from kelp.data.corpus.extract import first_sentence
 from kelp.data.corpus.history import reads_what_there_is
 from kelp.data.examples.build import split
 from kelp.data.record import Record, json_lines, load
 from kelp.data.toy import HIDDEN, TASKS
-from kelp.evaluation.case import Case, collect
+from kelp.evaluation.case import Case
+from kelp.evaluation.case_files import collect
+from kelp.languages.python.docstrings import first_sentence
 from kelp.languages.python.test_files import doctest_asserts
 
 MBPP_TEST = range(11, 511)

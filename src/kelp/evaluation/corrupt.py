@@ -1,4 +1,4 @@
-"""Correct programs broken at random, as long as a visible test says so: what passes all of them is no bug."""
+"""Inject random bugs into correct programs; keep a mutant only if a visible test fails."""
 
 import ast
 import random
@@ -8,17 +8,18 @@ from enum import StrEnum
 
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.forward import FROM_BANK, SWAPS, WEIGHTS, ForwardConfig, corrupt
-from kelp.evaluation.case import LANGUAGE, Case, Oracle, shared_sandbox
+from kelp.evaluation.case import LANGUAGE, Case
+from kelp.evaluation.case_runner import CaseRunner, shared_sandbox
 from kelp.execution.sandbox import Sandbox
 from kelp.syntax.functions import functions
 
-DRAWS = 100  # broken programs that are drawn before a program is given up
+DRAWS = 100  # broken programs drawn before a program is given up
 NEAR_MISSES = ForwardConfig(weights=dict.fromkeys(SWAPS, 0.0))
 SWAP_ALONE = ForwardConfig(weights=dict.fromkeys(WEIGHTS, 0.0) | {FROM_BANK: 1.0})
 
 
 class Corruption(StrEnum):
-    """How a program is broken: by this many near misses, by a subtree of another program, or to a stub."""
+    """Way to break a program: this many near misses, a subtree of another program, or a stub."""
 
     one = "1"
     two = "2"
@@ -35,7 +36,7 @@ def break_all(
     bank: Bank = Bank({}),
     advance: Callable[[], object] = lambda: None,
 ) -> tuple[list[Case], list[str]]:
-    """`trials` broken versions of every program for each corruption, and what became of those that there are not.
+    """Make `trials` broken versions of every program for each corruption; return them and why others are missing.
 
     A program that fails its own tests is left out. Swaps need a `bank_of` programs.
     """
@@ -43,8 +44,8 @@ def break_all(
     with shared_sandbox() as sandbox:
         good = []
         for program in programs:
-            with Oracle(program, sandbox) as oracle:
-                passes = oracle.passes(program.source)
+            with CaseRunner(program, sandbox) as runner:
+                passes = runner.passes(program.source)
             if passes:
                 good.append(program)
             else:
@@ -55,8 +56,8 @@ def break_all(
                     case = break_one(program, corruption, trial, seed, sandbox, bank)
                     if case is None:
                         drawn = 1 if corruption is Corruption.stub else DRAWS
-                        said = f"no way to break it ({corruption}), of {drawn} drawn, fails a visible test"
-                        skipped.append(f"{program.id}: {said}")
+                        fault = f"no way to break it ({corruption}), of {drawn} drawn, fails a visible test"
+                        skipped.append(f"{program.id}: {fault}")
                     else:
                         cases.append(case)
                     advance()
@@ -64,21 +65,21 @@ def break_all(
 
 
 def bank_of(programs: Sequence[Case]) -> Bank:
-    """The subtrees of all their functions."""
+    """Build the bank of the subtrees of all functions of the programs."""
     return Bank.build(f.program for program in programs for f in functions(program.source.encode(), LANGUAGE))
 
 
 def break_one(
     program: Case, corruption: Corruption, trial: int, seed: int, sandbox: Sandbox, bank: Bank = Bank({})
 ) -> Case | None:
-    """One broken version that fails a visible test; None where `DRAWS` of them pass all of those.
+    """Make a broken version that fails a visible test; None where `DRAWS` of them pass all of those.
 
     Deterministic, and each by itself: a function of the program, the name of the case and the seed.
     """
     name = f"{program.id}/{corruption}/{trial}"
-    with Oracle(program, sandbox) as oracle:
+    with CaseRunner(program, sandbox) as runner:
         for rejected, source in enumerate(_draws(program, corruption, random.Random(f"{seed} {name}"), bank)):
-            if not oracle.run(source.encode()).ok:
+            if not runner.run(source.encode()).ok:
                 fixed = program.source
                 return replace(program, id=name, group=str(corruption), source=source, fixed=fixed, rejected=rejected)
     return None
@@ -105,7 +106,7 @@ def _draws(program: Case, corruption: Corruption, rng: random.Random, bank: Bank
 
 
 def stub(source: str, function: str = "") -> str:
-    """The program with nothing but a docstring and `pass` in a function: in its last one, where none is named."""
+    """Return the program with a docstring and `pass` for the body of a function: of its last one, if none is named."""
     window = next(f for f in reversed(functions(source.encode(), LANGUAGE)) if function in ("", f.qualname))
     text = window.source.decode()
     node = ast.parse(text).body[0]
@@ -120,14 +121,14 @@ def stub(source: str, function: str = "") -> str:
 
 
 def only_bugs(cases: Sequence[Case], advance: Callable[[], object] = lambda: None) -> tuple[list[Case], list[str]]:
-    """Those that fail a visible test while the correct program, if known, fails none; and what is wrong with others."""
+    """Return the cases that fail a visible test while the correct program, if known, fails none; and others' faults."""
     bugs, skipped = [], []
     with shared_sandbox() as sandbox:
         for case in cases:
-            with Oracle(case, sandbox) as oracle:
-                if oracle.run(case.source.encode()).ok:
+            with CaseRunner(case, sandbox) as runner:
+                if runner.run(case.source.encode()).ok:
                     skipped.append(f"{case.id}: passes its visible tests")
-                elif case.fixed is not None and not oracle.passes(case.fixed):
+                elif case.fixed is not None and not runner.passes(case.fixed):
                     skipped.append(f"{case.id}: the correct program fails its own tests")
                 else:
                     bugs.append(case)

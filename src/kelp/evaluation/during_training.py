@@ -1,15 +1,17 @@
-"""How repairs go while a model is trained: a few cases, the same at every step, so that a run is judged by them."""
+"""Repair metrics during training: a few cases, the same at every step."""
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kelp.encoding.encoder import Encoder
-from kelp.evaluation.case import Case, shared_sandbox
+from kelp.evaluation.case import Case
+from kelp.evaluation.case_runner import shared_sandbox
 from kelp.evaluation.corrupt import Corruption, break_all
 from kelp.evaluation.metrics import Estimate, summarise
 from kelp.evaluation.run_cases import Settings, solve
-from kelp.search.policy import ModelPolicy
+from kelp.search.model_policy import Model, ModelPolicy
 from kelp.search.task import Budget
 
 PROGRAMS = 24
@@ -28,22 +30,23 @@ def repair_metrics(
     max_runs: int = 64,
     seed: int = 1,
 ) -> Callable[[Any, int], dict[str, float]]:
-    """The `evaluate` of a training run: metrics of `summarise`, called `name`_..., with a step's weights.
+    """Return the `evaluate` of a training run: metrics of `summarise`, called `name`_..., with a step's weights.
 
-    Of many programs `PROGRAMS` are drawn. The seed is not the benchmarks', whose cases must not choose a checkpoint.
+    At most `PROGRAMS` programs are drawn. The seed is not the benchmarks', whose cases must not choose a checkpoint.
     Raises ValueError where no program can be broken.
     """
     drawn = random.Random(seed).sample(programs, min(PROGRAMS, len(programs)))
     cases, _ = break_all(drawn, mutations, seed=seed)
     if not cases:
         raise ValueError("there is no program with tests to break")
-    policy = ModelPolicy(None, encoder)  # compiled once
+    model = Model(None, encoder)  # compiled once
     settings = Settings(budget=Budget(runs=max_runs, seconds=600.0, patches=1))
 
     def evaluate(denoiser: Any, step: int) -> dict[str, float]:
-        policy.denoiser = denoiser
+        weights = replace(model, denoiser=denoiser)
         with shared_sandbox() as sandbox:
-            figures = summarise([solve(case, policy, sandbox, settings) for case in cases], max_runs)
+            results = [solve(case, ModelPolicy(weights), sandbox, settings) for case in cases]
+        figures = summarise(results, max_runs)
         values = {metric: figures[metric] for metric in METRICS}
         means = {metric: value.mean if isinstance(value, Estimate) else value for metric, value in values.items()}
         return {f"{name}_{metric}": mean for metric, mean in means.items() if mean is not None}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kelp.evaluation.case import Row
+from kelp.evaluation.result import CaseResult
 
 DRAWS = 2000  # bootstrap resamples
 TOP = 1, 5, 20  # of the sites proposed
@@ -113,7 +113,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     return 1 - math.comb(n - correct, k) / math.comb(n, k)
 
 
-def summarise(rows: Sequence[Row], most_runs: int) -> dict[str, Any]:
+def summarise(rows: Sequence[CaseResult], most_runs: int) -> dict[str, Any]:
     """The figures of some rows; shares of cases with 95 % intervals, None where there is nothing to count.
 
     Runs and seconds up to the first repair are those of the cases that it solved, and the curve counts these.
@@ -151,11 +151,11 @@ def _percentiles(name: str, values: Sequence[float]) -> dict[str, Any]:
     return figures
 
 
-def _solved_at(row: Row) -> int | None:
+def _solved_at(row: CaseResult) -> int | None:
     return row.first_repair if row.solved else None
 
 
-def _area(row: Row, most_runs: int) -> float:
+def _area(row: CaseResult, most_runs: int) -> float:
     """Of one case: the mean over cases is the area under the curve of all."""
     return area(solved_versus_runs([_solved_at(row)], most_runs))
 
@@ -165,23 +165,23 @@ def _known(values: Sequence[bool | None]) -> Estimate | None:
     return estimate(known) if known else None
 
 
-def _passed(rows: Sequence[Row], k: int) -> Estimate | None:
+def _passed(rows: Sequence[CaseResult], k: int) -> Estimate | None:
     chances = [pass_at_k(row.samples, row.samples_correct, k) for row in rows if row.samples >= k]
     return estimate(chances) if chances else None
 
 
-def groups_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
+def groups_of(rows: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
     """The rows of each group, in order of appearance, and of all."""
     groups = {group: [row for row in rows if row.group == group] for group in dict.fromkeys(row.group for row in rows)}
     return {**groups, "all": list(rows)}
 
 
-def by_group(rows: Sequence[Row], most_runs: int) -> dict[str, dict[str, Any]]:
+def by_group(rows: Sequence[CaseResult], most_runs: int) -> dict[str, dict[str, Any]]:
     """The figures of each group and of all."""
     return {group: summarise(some, most_runs) for group, some in groups_of(rows).items()}
 
 
-def compare(ours: Sequence[Row], theirs: Sequence[Row], most_runs: int) -> dict[str, Any]:
+def compare(ours: Sequence[CaseResult], theirs: Sequence[CaseResult], most_runs: int) -> dict[str, Any]:
     """A paired test on the cases that both were given: is one of them correct more often, or sooner?
 
     Where a case has no hidden tests, it is whether it was repaired. Raises ValueError where they share no case.
@@ -199,5 +199,5 @@ def compare(ours: Sequence[Row], theirs: Sequence[Row], most_runs: int) -> dict[
     }
 
 
-def _good(row: Row) -> bool:
+def _good(row: CaseResult) -> bool:
     return row.repaired if row.correct is None else row.correct

@@ -3,20 +3,21 @@
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 
-from kelp.evaluation.case import Case, Oracle
+from kelp.evaluation.case import LANGUAGE, Case
+from kelp.evaluation.case_runner import CaseRunner
 from kelp.search.policy import Policy, Proposal, proposals
-from kelp.syntax.functions import Function
+from kelp.search.task import Target, Task
+from kelp.syntax.functions import Function, functions
 
-WIDEST = 64  # likeliest edits of a state that are drawn from
+WIDEST = 64  # likeliest edits of a state, one of which is drawn
 
 
 def samples(case: Case, policy: Policy, n: int, edits: int, seed: int) -> Iterator[str]:
-    """`n` programs, each after 1 to `edits` edits, any number as likely as the next.
+    """Yield `n` programs, each after 1 to `edits` edits, any number as likely as the next.
 
-    The policy is shown the intent and the program, and no test nor what one said.
+    The policy is shown the intent and the program, no test and no result of one.
     """
     rng, seen = random.Random(f"{seed} {case.id}"), dict[bytes, list[tuple[Function, Proposal]]]()
     for _ in range(n):
@@ -33,13 +34,15 @@ def samples(case: Case, policy: Policy, n: int, edits: int, seed: int) -> Iterat
 
 
 def _steps(case: Case, source: bytes, policy: Policy) -> Iterator[tuple[Function, Proposal]]:
-    task = case.task
+    names = [case.function] if case.function else [f.qualname for f in functions(case.source.encode(), LANGUAGE)]
+    targets = tuple(Target(name, case.intent) for name in dict.fromkeys(names))
+    task = Task(case.source.encode(), targets, LANGUAGE, case.setup.encode())
     for target, window in task.windows(source):
-        condition = replace(task.condition(target, ""), asserts=())
+        condition = task.condition(target, "")
         yield from ((window, proposal) for proposal in islice(proposals(policy, window.program, condition), WIDEST))
 
 
-def count_correct(case: Case, policy: Policy, oracle: Oracle, n: int, edits: int, seed: int) -> int:
-    """How many of the samples pass all tests, hidden ones too; each different program is run once."""
+def count_correct(case: Case, policy: Policy, runner: CaseRunner, n: int, edits: int, seed: int) -> int:
+    """Count the samples that pass all tests, hidden ones too; each different program is run once."""
     drawn = list(samples(case, policy, n, edits, seed))
-    return sum(drawn.count(text) for text in set(drawn) if oracle.passes(text))
+    return sum(drawn.count(text) for text in set(drawn) if runner.passes(text))

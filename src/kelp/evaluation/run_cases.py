@@ -1,23 +1,26 @@
-"""Searches for the repair of cases, and what came of each: the part that all benchmarks share."""
+"""Repairs cases and judges the patches: the part that all benchmarks share."""
 
-import math
 import multiprocessing
 import os
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kelp.diffusion.diff import next_edits
 from kelp.encoding.encoder import Condition
-from kelp.evaluation.case import LANGUAGE, Case, Oracle, Row, Step, shared_sandbox
+from kelp.errors import KelpError
+from kelp.evaluation.case import LANGUAGE, Case
+from kelp.evaluation.case_runner import CaseRunner, shared_sandbox
 from kelp.evaluation.metrics import exact_match
 from kelp.evaluation.pass_at_k import count_correct
+from kelp.evaluation.result import CaseResult
+from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.worker.protection import die_with_parent
+from kelp.repair import Done, TestsObserved, Trajectory
+from kelp.repair.trajectory import SCHEMA, State
 from kelp.search.policy import Bound, Policy, Proposal
-from kelp.search.search import Node, Result, Search, run, solved
 from kelp.search.task import Budget
 from kelp.syntax.edits import Edit
 from kelp.syntax.functions import functions
@@ -32,22 +35,22 @@ PolicyFor = Callable[[Case], Policy]
 
 @dataclass(frozen=True)
 class Settings:
-    """How every case is searched."""
+    """Settings of the repair of every case."""
 
     strategy: str = "best-first"
     budget: Budget = field(default_factory=lambda: Budget(runs=64, seconds=600.0))
     seed: int = 0
-    samples: int = 0  # programs drawn from the policy without tests, of each case, for pass@k
+    samples: int = 0  # programs of each case drawn from the policy without tests, for pass@k
 
 
 @dataclass
-class Watched(Policy):
-    """A policy, and what it proposed for one program the first time it saw it."""
+class RecordingPolicy(Policy):
+    """A policy, and its proposals for one program the first time it saw it."""
 
     policy: Policy
     source: bytes | None
     proposed: list[Proposal] = field(default_factory=list)
-    rest: Iterator[Proposal | Bound] | None = None  # what the search did not ask for
+    rest: Iterator[Proposal | Bound] | None = None  # proposals that the search did not ask for
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         found = self.policy.propose(program, condition)
@@ -57,11 +60,14 @@ class Watched(Policy):
         return self._noted(found)
 
     @property
-    def patience(self) -> float:
-        return self.policy.patience
+    def threshold(self) -> float:
+        return self.policy.threshold
 
     def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
         return self.policy.judge(program, condition, edits)
+
+    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
+        self.policy.warm_up(shown)
 
     def _noted(self, found: Iterator[Proposal | Bound]) -> Iterator[Proposal | Bound]:
         for each in found:
@@ -70,38 +76,60 @@ class Watched(Policy):
             yield each
 
     def all(self) -> Iterator[Proposal]:
+        """Yield all proposals for that program, in order."""
         yield from self.proposed
         yield from (each for each in self.rest or () if isinstance(each, Proposal))
 
 
-def solve(case: Case, policy: Policy, sandbox: Sandbox, settings: Settings = Settings()) -> Row:
-    """Search one case and judge what was found. `sandbox` is that of `case.shared_sandbox`."""
+def solve(case: Case, policy: Policy, sandbox: Sandbox, settings: Settings = Settings()) -> CaseResult:
+    """Repair one case and judge the patches. `sandbox` is that of `case_runner.shared_sandbox`."""
     truth = first_edits(case)
-    watched = Watched(policy, truth[0] if truth else None)
-    with Oracle(case, sandbox) as oracle:
-        repaired_at: list[float] = []
-        search = Search(case.task, watched, oracle, settings.budget, seed=settings.seed)
-        search.watch = lambda node: repaired_at.append(time.monotonic() - search.began) if solved(node) else None
-        result = run(search, settings.strategy)
-        rank, right = located(watched, truth[1]) if truth else (None, None)
-        row = judge(case, result, oracle, repaired_at[0] if repaired_at else None, rank, right)
+    recording = RecordingPolicy(policy, truth[0] if truth else None)
+    with CaseRunner(case, sandbox) as runner:
+        trajectory = _repair(case, runner, recording, settings)
+        rank, right = located(recording, truth[1]) if truth else (None, None)
+        result = judge(case, trajectory, runner, rank, right)
         if not settings.samples:
-            return row
+            return result
         budget = settings.budget
-        good = count_correct(case, policy, oracle, settings.samples, budget.edits, settings.seed)
-        return replace(row, samples=settings.samples, samples_correct=good)
+        good = count_correct(case, policy, runner, settings.samples, budget.edits, settings.seed)
+        return replace(result, samples=settings.samples, samples_correct=good)
 
 
-def judge(
-    case: Case, result: Result, oracle: Oracle, first_seconds: float | None, rank: int | None, right: bool | None
-) -> Row:
-    """What a search's result is worth."""
-    best = result.patches[0] if result.patches else result.closest
-    first = min(result.patches, key=lambda node: node.run or 0, default=None)
-    patch, first_patch = (node.source.decode() if node and result.patches else None for node in (best, first))
-    good = {text: oracle.passes_hidden(text) for text in {patch, first_patch} if text is not None}
+def _repair(case: Case, runner: CaseRunner, policy: Policy, settings: Settings) -> Trajectory:
+    """Run a session. One that is left with nothing to search ends with the broken program alone."""
+    session = runner.session(budget=settings.budget, model=policy, strategy=settings.strategy, seed=settings.seed)
+    observation = Observation(())
+    try:
+        for event in session.run():
+            match event:
+                case TestsObserved():
+                    observation = event.observation
+                case Done():
+                    return event.result.trajectory
+    except KelpError as error:
+        start = State(
+            id=0, parent=None, edit=None, function="", origin="start", log_prob=0.0, run=1,
+            seconds=observation.seconds, observation=observation,
+        )  # fmt: skip
+        return Trajectory(
+            schema=SCHEMA, file="", source=case.source, model="", strategy=settings.strategy, seed=settings.seed,
+            budget=settings.budget, functions=(), states=(start,), patches=(), runs=1, seconds=observation.seconds,
+            made=1, valid=1, stopped=str(error), timings={},
+        )  # fmt: skip
+    raise AssertionError("a session ends with Done")
+
+
+def judge(case: Case, trajectory: Trajectory, runner: CaseRunner, rank: int | None, right: bool | None) -> CaseResult:
+    """Judge the patches of a trajectory by the hidden tests and the correct program."""
+    states, start = trajectory.by_id, trajectory.states[0]
+    best = states[trajectory.patches[0]] if trajectory.patches else trajectory.closest
+    first = min((states[id] for id in trajectory.patches), key=lambda state: state.run or 0, default=None)
+    patch = trajectory.sources[best.id].decode() if trajectory.patches else None
+    first_patch = None if first is None else trajectory.sources[first.id].decode()
+    good = {text: runner.passes_hidden(text) for text in {patch, first_patch} if text is not None}
     missed = False if case.hidden_tests else None  # by a case that was not repaired
-    return Row(
+    return CaseResult(
         id=case.id,
         group=case.group,
         repaired=patch is not None,
@@ -109,48 +137,32 @@ def judge(
         first_correct=good.get(first_patch or "", missed),
         exact=None if case.fixed is None else patch is not None and exact_match(patch, case.fixed),
         first_exact=None if case.fixed is None else first_patch is not None and exact_match(first_patch, case.fixed),
-        pass_rate=_share_passed(best, result.start),
+        pass_rate=_share_passed(best, start),
         first_repair=None if first is None else first.run,
-        first_seconds=first_seconds,
-        runs=result.runs,
-        seconds=result.seconds,
-        states=result.states,
-        valid_states=result.valid_states,
+        first_seconds=None if first is None else first.seconds,
+        runs=trajectory.runs,
+        seconds=trajectory.seconds,
+        states=trajectory.made,
+        valid_states=trajectory.valid,
         rejected=case.rejected,
-        stopped=result.stopped,
+        stopped=trajectory.stopped,
         site_rank=rank,
         site_edit=right,
         source=case.source,
         patch=patch,
         first_patch=first_patch,
-        path=tuple(map(_step, best.path())),
+        path=trajectory.path(best.id),
     )
 
 
-def _share_passed(best: Node, start: Node) -> float:
-    """Of the tests that there are; a program that cannot be imported may not say how many that is."""
-    seen = [node.observation for node in (best, start) if node.observation is not None]
+def _share_passed(best: State, start: State) -> float:
+    """Share of the tests that pass; a program that cannot be imported may not say how many tests there are."""
+    seen = [state.observation for state in (best, start) if state.observation is not None]
     return (seen[0].passed if seen else 0) / max([1, *(observation.total for observation in seen)])
 
 
-def _step(node: Node) -> Step:
-    edit, seen = node.edit or Edit(0, 0, b""), node.observation
-    return Step(
-        start=edit.start,
-        end=edit.end,
-        old=node.parent.source[edit.start : edit.end].decode() if node.parent else "",
-        new=edit.text.decode(),
-        origin=node.origin,
-        log_prob=node.log_prob if math.isfinite(node.log_prob) else None,
-        run=node.run or 0,
-        passed=seen.passed if seen else 0,
-        total=seen.total if seen else 0,
-        said=seen.render() if seen else "",
-    )
-
-
 def first_edits(case: Case) -> tuple[bytes, list[Edit]] | None:
-    """The function that is broken, and every edit that begins a shortest way to the correct program.
+    """Return the function that is broken, and every edit that begins a shortest way to the correct program.
 
     None where that is not known, or not one function alone.
     """
@@ -166,16 +178,16 @@ def first_edits(case: Case) -> tuple[bytes, list[Edit]] | None:
     return broken.source, next_edits(broken.program, correct.program)
 
 
-def located(watched: Watched, right: Sequence[Edit]) -> tuple[int | None, bool | None]:
-    """The place, from 1, of the first right site among those proposed, and whether the first edit there is right.
+def located(recording: RecordingPolicy, right: Sequence[Edit]) -> tuple[int | None, bool | None]:
+    """Return the place, from 1, of the first right site proposed, and whether the first edit there is right.
 
-    0 and None where no right site is proposed at all; None and None where nothing was asked for.
+    0 and None where no right site is proposed at all; None and None where no proposal was asked for.
     """
-    if watched.rest is None:
+    if recording.rest is None:
         return None, None
     sites = {key(edit) for edit in right}
     seen = set()
-    for proposal in watched.all():
+    for proposal in recording.all():
         seen.add(key(proposal.edit))
         if key(proposal.edit) in sites:
             return len(seen), proposal.edit in right
@@ -184,8 +196,8 @@ def located(watched: Watched, right: Sequence[Edit]) -> tuple[int | None, bool |
 
 def solve_all(
     cases: Sequence[Case], policies: Callable[[], PolicyFor], settings: Settings = Settings(), *, jobs: int = 1
-) -> Iterator[Row]:
-    """Search all cases; rows as they are done. `policies` is called once a process; pickled where jobs > 1."""
+) -> Iterator[CaseResult]:
+    """Repair all cases; yield results as they are done. `policies` is called once a process; pickled where jobs > 1."""
     if jobs == 1:
         with shared_sandbox() as sandbox:
             policy_for = policies()
@@ -204,17 +216,17 @@ def solve_all(
             pool.shutdown(cancel_futures=True)
 
 
-_worker: dict[str, Any] = {}  # of a process of the pool
+_worker: dict[str, Any] = {}  # state of a process of the pool
 
 
 def _start(policies: Callable[[], PolicyFor], settings: Settings, shares: "SimpleQueue[tuple[int, int]]") -> None:
-    """Takes its share of the cores: matrix products on more threads than there are cores left cost a sixth more."""
-    die_with_parent()  # which may be killed, and could not tell it to stop
+    """Take a share of the cores: matrix products on more threads than there are cores left cost a sixth more."""
+    die_with_parent()  # a parent that is killed cannot tell it to stop
     number, jobs = shares.get()
     if hasattr(os, "sched_setaffinity") and len(cores := sorted(os.sched_getaffinity(0))) >= jobs:
         os.sched_setaffinity(0, cores[number::jobs])
     _worker.update(policy_for=policies(), sandbox=shared_sandbox(), settings=settings)
 
 
-def _solve(case: Case) -> Row:
+def _solve(case: Case) -> CaseResult:
     return solve(case, _worker["policy_for"](case), _worker["sandbox"], _worker["settings"])

@@ -1,4 +1,4 @@
-"""Which model proposes the edits, by name or folder, and how it gets ready while other things start."""
+"""Models by name or folder, loaded once and shared, in the background while other things start."""
 
 import json
 import os
@@ -10,37 +10,37 @@ import kelp
 from kelp.errors import KelpError
 from kelp.files import read
 from kelp.repair.timing import Timings
-from kelp.search.policy import ModelPolicy
+from kelp.search.model_policy import Model
 
 SHIPPED = Path(kelp.__file__).parent / "models"
 
 
 def find(name: str) -> Path | None:
-    """The folder of a model given by name or path; None for `none`. Raises KelpError."""
+    """Return the folder of a model given by name or path; None for `none`. Raises KelpError."""
     if name == "none":
         return None
     for folder in (SHIPPED / name, Path(name)) if os.sep not in name else (Path(name),):
         if (folder / "config.json").is_file():
             return folder
     if Path(name).is_dir():
-        raise KelpError(f"{name} is no model folder: it holds no config.json.")
+        raise KelpError(f"{name} is no model folder: it holds no config.json")
     if name == "default":
-        raise KelpError("This installation comes without a default model: try --model none, or name a model folder.")
+        raise KelpError("This installation comes without a default model: use the model none, or name a model folder")
     known = sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir())
-    raise KelpError(f"There is no model {name!r}: give {', '.join([*known, 'none'])}, or a model folder.")
+    raise KelpError(f"There is no model {name!r}: give {', '.join([*known, 'none'])}, or a model folder")
 
 
-def kinds_of(folder: Path) -> dict[str, float]:
-    """The weights of mutation kinds that a model was trained with, those that are not the usual ones."""
+def mutation_weights(folder: Path) -> dict[str, float]:
+    """Return the weights of mutation kinds in a model's training that differ from the usual ones."""
     try:
-        kinds: dict[str, float] = json.loads(read(folder / "config.json"))["run"]["data"]["kinds"]
-    except (ValueError, KeyError, TypeError):  # one that Kelp did not train
+        weights: dict[str, float] = json.loads(read(folder / "config.json"))["run"]["data"]["kinds"]
+    except (ValueError, KeyError, TypeError):  # a model that Kelp did not train
         return {}
-    return kinds
+    return weights
 
 
 class Loading(threading.Thread):
-    """A policy being loaded in a thread of its own: importing JAX takes longer than the first test run.
+    """A model being loaded in a thread of its own: importing JAX takes longer than the first test run.
 
     An interpreter waits for it at its end, since a thread that is stopped in XLA's code aborts the process; the
     command does not (`kelp.cli.main`).
@@ -49,39 +49,37 @@ class Loading(threading.Thread):
     def __init__(self, folder: Path, timings: Timings) -> None:
         super().__init__()
         self.folder, self.timings = folder, timings
-        self.policy: ModelPolicy | None = None
+        self.model: Model | None = None
         self.error: BaseException | None = None
         self.start()
 
     def run(self) -> None:
         try:
-            self.policy = load(self.folder, self.timings)
+            self.model = load(self.folder, self.timings)
         except BaseException as error:
             self.error = error
 
-    def result(self) -> ModelPolicy:
-        """Wait for it. Raises KelpError."""
+    def result(self) -> Model:
+        """Wait for the model. Raises KelpError."""
         self.join()
         if self.error is not None:
             raise self.error
-        assert self.policy is not None
-        return self.policy
+        assert self.model is not None
+        return self.model
 
 
-def load(folder: Path, timings: Timings) -> ModelPolicy:
-    """The policy of a model folder. Raises KelpError."""
+def load(folder: Path, timings: Timings | None = None) -> Model:
+    """Load the model of a folder, for any number of sessions. Raises KelpError."""
+    timings = timings or Timings()
     with timings("import_jax"):
         use_compilation_cache()
-        from kelp.training.export import ModelError, load_model
+        from kelp.training.export import load_model
     with timings("load_model"):
         from kelp.encoding.encoder import Encoder, EncodingConfig, kind_count
         from kelp.encoding.tokenizer import Tokenizer
         from kelp.languages.registry import by_name
 
-        try:
-            denoiser, description = load_model(folder)
-        except ModelError as error:
-            raise KelpError(str(error)) from None
+        denoiser, description = load_model(folder)
         try:
             tokenizer = Tokenizer.load(folder / "tokenizer.json", by_name("python"))
             encoding = EncodingConfig(**description["encoding"])
@@ -90,8 +88,8 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
                 if description["model"][key] != ours:
                     raise ValueError(f"{key} is {description['model'][key]} in config.json, but {ours} here")
         except Exception as error:  # tokenizers raises plain Exception
-            raise KelpError(f"The model in {folder} cannot be used: {type(error).__name__}: {error}.") from None
-        return ModelPolicy(denoiser, Encoder(tokenizer, encoding))
+            raise KelpError(f"The model in {folder} cannot be used: {type(error).__name__}: {error}") from None
+        return Model(denoiser, Encoder(tokenizer, encoding))
 
 
 def use_compilation_cache() -> None:

@@ -1,102 +1,105 @@
-"""What a person says a file should do: the tests to run, and what a model is shown of them for each function."""
+"""Tests of a program: given or found beside it, run in a sandbox, and shown to a model for each function."""
 
 import ast
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from kelp.data.corpus.extract import first_sentence
-from kelp.errors import KelpError
+from kelp.errors import KelpError, reason
 from kelp.execution.command import root_of
-from kelp.execution.suite import Suite
+from kelp.execution.observation import Observation
+from kelp.execution.sandbox import Sandbox, WeakSandbox
+from kelp.execution.suite import Limits, Suite
 from kelp.execution.worker.candidate import ROOT_MARKS
 from kelp.files import read
+from kelp.languages.python.docstrings import first_sentence
 from kelp.languages.python.test_files import asserts_about, doctest_asserts
 from kelp.search.task import Target
 from kelp.syntax.functions import Function
 
 
+class NoTests(KelpError):
+    """No tests are given, and none are found."""
+
+
+class CommandError(KelpError):
+    """A test command that cannot be used."""
+
+
 @dataclass(frozen=True)
-class Specification:
-    """The tests, checked to be there, and an intent that goes before the docstrings'."""
+class Tests:
+    """Tests of a program: asserts, pytest files and docstring examples, or instead of those a command.
 
-    suite: Suite
-    test_sources: tuple[str, ...]
-    intent: str | None = None
+    `asserts` are statements, or expressions that must be true; `setup` is code that runs before them. `command` is a
+    program with its arguments, run in a copy of the project. Raises KelpError where a file cannot be read, an assert
+    does not parse or a command is not alone.
+    """
 
-    def target(self, function: Function, prior: float) -> Target:
-        """What is known about one function."""
+    __test__ = False  # pytest must not collect it
+
+    asserts: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
+    doctest: bool = False
+    setup: str = ""
+    command: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.command and (self.asserts or self.files or self.doctest or self.setup):
+            raise CommandError("A test command excludes asserts, test files and doctests", "the command decides alone")
+        for text in self.asserts:
+            parse_assert(text)
+        for file in self.files:
+            read(file)
+
+    @property
+    def suite(self) -> Suite:
+        return Suite(
+            asserts=self.asserts, pytest_files=self.files, doctest=self.doctest, setup=self.setup, command=self.command
+        )
+
+    def sources(self, program: Path | None) -> tuple[str, ...]:
+        """Return the texts of the test files, for a model to read: with a command, the ones it names or else found."""
+        files = list(self.files)
+        if self.command and program is not None:
+            files = named_files(self.command, program) or find_tests(program)
+        return tuple(read(path).decode("utf-8", "replace") for path in files)
+
+    def target(self, function: Function, sources: tuple[str, ...], intent: str | None, prior: float) -> Target:
+        """Return the specification of one function; without an intent, that is its docstring's first sentence."""
         node = ast.parse(function.source).body[0]
         assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         docstring = ast.get_docstring(node) or ""
-        asserts = [text if text.startswith("assert ") else f"assert {text}" for text in self.suite.asserts]
-        if self.suite.doctest:
+        asserts = [f"assert {text}" if _is_expression(text) else text for text in self.asserts]
+        if self.doctest:
             asserts += doctest_asserts(docstring)
-        for source in self.test_sources:
+        for source in sources:
             asserts += asserts_about(source, function.qualname.rpartition(".")[2])
-        intent = first_sentence(docstring) if self.intent is None else self.intent
-        return Target(function.qualname, intent, tuple(dict.fromkeys(asserts)), prior)
+        return Target(
+            qualname=function.qualname,
+            intent=first_sentence(docstring) if intent is None else intent,
+            asserts=tuple(dict.fromkeys(asserts)),
+            prior=prior,
+        )
 
 
-def specify(
-    file: Path, tests: list[Path], asserts: list[str], *, use_doctest: bool, command: str | None, intent: str | None
-) -> tuple[Specification, list[Path]]:
-    """The specification, and the test files found beside the file where nothing was given. Raises KelpError."""
-    if command is not None:
-        if tests or asserts or use_doctest:
-            raise KelpError("--test-command excludes --tests, --assert and --doctest: the command decides alone.")
-        words = split(command)
-        sources = tuple(read(path).decode("utf-8", "replace") for path in named_files(words, file) or find_tests(file))
-        return Specification(Suite(command=words), sources, intent), []
-    found: list[Path] = []
-    if not (tests or asserts or use_doctest):
-        found = find_tests(file)
-        if not found:
-            raise KelpError(
-                f"No tests are given, and there is no test_{file.stem}.py beside {file} or in tests/: "
-                "name tests with --tests, --assert or --doctest."
-            )
-    sources = tuple(read(path).decode("utf-8", "replace") for path in [*tests, *found])
-    for text in asserts:
-        check_assert(text)
-    suite = Suite(asserts=tuple(asserts), pytest_files=tuple([*tests, *found]), doctest=use_doctest)
-    return Specification(suite, sources, intent), found
-
-
-def split(command: str) -> tuple[str, ...]:
-    """The words of a test command. Raises KelpError."""
+def parse_assert(text: str) -> list[ast.stmt]:
+    """Return the statements of an assert. Raises KelpError where it does not parse."""
     try:
-        words = shlex.split(command)
-    except ValueError as error:
-        raise KelpError(f"--test-command {command!r} cannot be split into words: {error}.") from None
-    if not words:
-        raise KelpError("--test-command is empty: give a program and its arguments, as in 'pytest -q tests'.")
-    return tuple(words)
+        return ast.parse(text.strip()).body
+    except (SyntaxError, ValueError, MemoryError) as error:  # the last where it is nested too deeply
+        message = error.msg if isinstance(error, SyntaxError) else error
+        raise KelpError(f"{text!r} is no Python expression: {message}") from None
 
 
-def named_files(words: tuple[str, ...], file: Path) -> list[Path]:
-    """The Python files that a test command names: what a model is shown of the tests. Raises KelpError."""
-    try:
-        root = root_of(file.resolve())
-    except ValueError as error:
-        raise KelpError(f"{error}.") from None
-    paths = [Path(root, word.partition("::")[0]) for word in words[1:]]
-    return [path for path in dict.fromkeys(paths) if path.suffix == ".py" and path.is_file() and path != file.resolve()]
-
-
-def check_assert(text: str) -> None:
-    """Raises KelpError where the text is neither one expression nor one assert statement."""
-    try:
-        statements = ast.parse(text.strip()).body
-    except (SyntaxError, ValueError) as error:
-        said = error.msg if isinstance(error, SyntaxError) else error
-        raise KelpError(f"--assert {text!r} is no Python expression: {said}.") from None
-    if len(statements) != 1 or not isinstance(statements[0], ast.Expr | ast.Assert):
-        raise KelpError(f"--assert {text!r} is no Python expression: give one that must be true, as in 'f(1) == 2'.")
+def _is_expression(text: str) -> bool:
+    match parse_assert(text):
+        case [ast.Expr()]:
+            return True
+    return False
 
 
 def find_tests(file: Path) -> list[Path]:
-    """test_NAME.py or NAME_test.py beside the file, or in a tests/ folder there or above it in the project."""
+    """Find test_NAME.py or NAME_test.py beside a file, or in a tests/ folder there or above it in the project."""
     names = (f"test_{file.stem}.py", f"{file.stem}_test.py")
     folder = file.absolute().parent
     places = [folder]
@@ -111,3 +114,54 @@ def find_tests(file: Path) -> list[Path]:
         if found:
             return found
     return []
+
+
+def found_tests(file: Path) -> Tests:
+    """Return the tests that `find_tests` finds. Raises NoTests."""
+    found = find_tests(file)
+    if not found:
+        message = f"No tests are given, and there is no test_{file.stem}.py beside {file} or in tests/"
+        raise NoTests(message, "name tests")
+    return Tests(files=tuple(found))
+
+
+def named_files(words: tuple[str, ...], file: Path) -> list[Path]:
+    """Return the Python files, other than `file`, that a test command names. Raises KelpError."""
+    try:
+        root = root_of(file.resolve())
+    except ValueError as error:
+        raise KelpError(str(error)) from None
+    paths = [Path(root, word.partition("::")[0]) for word in words[1:]]
+    return [path for path in dict.fromkeys(paths) if path.suffix == ".py" and path.is_file() and path != file.resolve()]
+
+
+def start_sandbox(tests: Tests, module: Path | None, limits: Limits, *, allow_weak: bool = False) -> Sandbox:
+    """Start the sandbox that runs the tests of a file, or of a bare program. Raises KelpError."""
+    try:
+        return Sandbox(tests.suite, module=module, limits=limits, allow_weak=allow_weak)
+    except WeakSandbox as weak:
+        raise KelpError(str(weak), "allow_weak runs it all the same", status="weak sandbox") from None
+    except OSError as error:
+        raise KelpError(f"The sandbox cannot start: {error.filename or ''} {reason(error)}") from None
+    except ValueError as error:
+        raise CommandError(f"The test command {shlex.join(tests.command)!r}: {error}") from None
+    except RuntimeError as error:
+        raise KelpError(str(error)) from None
+
+
+def run_limits(tests: Tests, seconds: float) -> Limits:
+    """Return the limits of a run of `seconds`; a command gets what a whole project needs."""
+    if tests.command:
+        return Limits(seconds=seconds, memory_mb=4096, file_mb=256, open_files=1024)
+    return Limits(seconds=seconds)
+
+
+def check_ran(tests: Tests, program: str, observation: Observation) -> None:
+    """Raise KelpError where there was no test to run."""
+    if observation.error != "no tests were found":
+        return
+    if tests.command:
+        raise CommandError(f"The test command {shlex.join(tests.command)!r} runs no test")
+    if tests.files:
+        raise KelpError(f"There is no test in {' and '.join(map(str, tests.files))}")
+    raise KelpError(f"There is no example in the docstrings of {program}")

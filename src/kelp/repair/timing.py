@@ -1,4 +1,4 @@
-"""Where the seconds of a command go."""
+"""Timings of the phases of a command or a session."""
 
 import time
 from collections.abc import Iterator
@@ -6,24 +6,24 @@ from contextlib import contextmanager
 
 
 class Timings:
-    """Seconds by name, in the order in which they began; parts that run side by side overlap."""
+    """Seconds by phase, in the order in which they began; phases that run side by side overlap."""
 
     def __init__(self) -> None:
         self.began = time.monotonic()
         self.seconds: dict[str, float] = {}
 
     @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
+    def __call__(self, phase: str) -> Iterator[None]:
         began = time.monotonic()
-        self.seconds.setdefault(name, 0.0)
+        self.seconds.setdefault(phase, 0.0)
         try:
             yield
         finally:
-            self.seconds[name] += time.monotonic() - began
+            self.seconds[phase] += time.monotonic() - began
 
     @property
     def total(self) -> float:
         return time.monotonic() - self.began
 
     def rounded(self) -> dict[str, float]:
-        return {name: round(seconds, 4) for name, seconds in [*self.seconds.items(), ("total", self.total)]}
+        return {phase: round(seconds, 4) for phase, seconds in [*self.seconds.items(), ("total", self.total)]}

@@ -1,8 +1,8 @@
-"""Which of several patches to show first: tests that all of them pass cannot say, but what they do elsewhere can.
+"""Ranking of patches that pass all tests, by their answers to calls that the tests do not make.
 
-Patches that give the same answers to calls the tests do not make are one opinion of what the function should do; the
-likeliest opinion wins, as in the consensus of sampled programs (Li et al. 2022, "Competition-level code generation
-with AlphaCode", section 4.6, and Chen et al. 2022, CodeT, arXiv 2207.10397).
+Patches that give the same answers are one opinion of the function's behavior; the likeliest opinion wins, as in the
+consensus of sampled programs (Li et al. 2022, "Competition-level code generation with AlphaCode", section 4.6, and Chen
+et al. 2022, CodeT, arXiv 2207.10397).
 """
 
 import random
@@ -12,13 +12,12 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from kelp.data.specs.inputs import arguments_like
+from kelp.languages.python.call_variants import arguments_like
 from kelp.search.task import Target
 
 CALLS = 24
 
-Answers = tuple[str | None, ...]  # what a program gives for each call: the value's repr, or the exception's name
-
+Answers = tuple[str | None, ...]  # of a program to each call: the value's repr, or the exception's name
 
 P = TypeVar("P", bound="Patch")
 
@@ -33,7 +32,7 @@ class Patch(Protocol):
 
 
 def fresh_calls(targets: Sequence[Target], seed: int) -> list[str]:
-    """Calls like those in the asserts about the targets; none where there are no such asserts."""
+    """Return calls like those in the asserts about the targets; none where there are no such asserts."""
     return [
         f"{target.qualname}({given})"
         for target in targets
@@ -42,9 +41,9 @@ def fresh_calls(targets: Sequence[Target], seed: int) -> list[str]:
 
 
 def ranked(patches: Sequence[P], answers: Mapping[int, Answers]) -> list[P]:
-    """Patches, best first: of the likeliest behaviour, then with the fewest edits, then the likeliest.
+    """Sort patches, best first: the likeliest behavior, then the fewest edits, then the likeliest patch.
 
-    `answers` are those of each patch by its id, or nothing where they are not known.
+    `answers` are those of each patch by its id, where they are known.
     """
     groups: dict[Answers, list[float]] = defaultdict(list)
     for patch in patches:

@@ -1,7 +1,7 @@
-"""Search: propose, run the tests, look, go on. Best-first, beam and best-of-N over one step.
+"""Search: propose, run the tests, observe, go on. Best-first, beam and best-of-N over one step.
 
 A node is a state of the file; `Search.step` gives a node's children without running them, `Search.test` runs
-one. The strategies differ only in what they run next. Budgets bind all of them, and each can be stopped at
+one. The strategies differ only in the order of the runs. Budgets bind all of them, and each can be stopped at
 any time with what it has found.
 """
 
@@ -10,15 +10,16 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from threading import Event
 from typing import Protocol
 
 from kelp.encoding.encoder import Condition
 from kelp.execution.observation import CallResult, Observation
+from kelp.search.node import Node, SearchResult
 from kelp.search.policy import Bound, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
@@ -28,65 +29,19 @@ from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.functions import Function
 from kelp.syntax.program import parses
 
-PASSED_WEIGHT = 8.0  # nats that passing all tests instead of none is worth to a state's rank
-FURTHER = 1.5  # nats that each edit after the first costs it: most bugs are one mistake
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One state of the file. `log_prob` is the sum over its trajectory, in nats; offsets are in the parent's source."""
-
-    id: int
-    parent: "Node | None"
-    depth: int
-    source: bytes
-    edit: Edit | None
-    function: str  # qualname of the function edited
-    log_prob: float
-    origin: str  # "start", "model", "near-miss" or "values"
-    observation: Observation | None = None  # None: not run
-    run: int | None = None  # which sandboxed run it was, from 1
-    hope: float = 0.0  # nats that the asserts it is known to pass are worth to its rank: for all of them, the most
-
-    @property
-    def promise(self) -> float:
-        """What it ranks by before it is run."""
-        return self.log_prob + self.hope
-
-    def path(self) -> list["Node"]:
-        """From the start to here."""
-        return [*(self.parent.path() if self.parent else []), self]
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a search found. `patches` are nodes whose tests all pass, best first."""
-
-    start: Node
-    patches: tuple[Node, ...]
-    tried: tuple[Node, ...]  # every node that was run, in order; the start first, be it run or not
-    runs: int
-    seconds: float
-    states: int  # states on the way ...
-    valid_states: int  # ... and how many of them compiled
-    stopped: str  # why it ended
-
-    @property
-    def validity(self) -> float:
-        return self.valid_states / self.states if self.states else 1.0
-
-    @property
-    def closest(self) -> Node:
-        """The node that passed the most tests; of equals the likeliest."""
-        return max(self.tried, key=lambda n: (n.observation.passed if n.observation else 0, n.log_prob))
+PASSED_WEIGHT = 8.0  # nats for passing all tests instead of none
+EDIT_PENALTY_NATS = 1.5  # for each edit after the first: most bugs are one mistake
+INTERRUPTED = "interrupted"  # reason for the end of a search that was stopped from outside
 
 
 class Stop(Exception):
-    """A budget is used up, or enough was found."""
+    """The end of a search: a budget is used up, enough was found, or it was stopped from outside."""
 
 
-class Tests(Protocol):
-    """What runs the tests: a sandbox, as a rule."""
+class TestRunner(Protocol):
+    """Runs the tests and calls: a sandbox, as a rule."""
+
+    __test__ = False  # pytest must not collect it
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation: ...
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]: ...
@@ -94,22 +49,22 @@ class Tests(Protocol):
 
 @dataclass
 class Search:
-    """The state that all strategies share. `clock` gives seconds; `watch` sees each node that was run."""
+    """The state that all strategies share. `clock` gives seconds; set `stopping`, from any thread, to end it."""
 
     task: Task
     policy: Policy
-    sandbox: Tests
+    tests: TestRunner
     budget: Budget = field(default_factory=Budget)
     clock: Callable[[], float] = time.monotonic
-    watch: Callable[[Node], None] = lambda node: None
     spent: float = 0.0  # seconds of the budget that were used before
     seed: int = 0
+    stopping: Event = field(default_factory=Event)
     seen: set[bytes] = field(default_factory=set)
     tried: list[Node] = field(default_factory=list)
     patches: list[Node] = field(default_factory=list)
     states: int = 0
     valid_states: int = 0
-    probes: int = 0  # runs that only looked at values
+    probes: int = 0  # runs that only evaluated calls
     last_failure: str | None = None
     running: tuple[Node, Future[Observation]] | None = None
 
@@ -119,10 +74,14 @@ class Search:
         self.background = ThreadPoolExecutor(1)
 
     def start(self, observation: Observation | None = None) -> Node:
-        """The unchanged file; given its observation, it is not run again. Raises Stop."""
-        node = self.first = Node(next(self.ids), None, 0, self.task.source, None, "", 0.0, "start")
+        """Return the unchanged file as a node; given its observation, it is not run again. Raises Stop."""
+        node = self.first = Node(
+            id=next(self.ids), parent=None, depth=0, source=self.task.source, edit=None, function="", log_prob=0.0,
+            origin="start",
+        )  # fmt: skip
         if observation is not None:
             self.seen.add(node.source)
+            self.states, self.valid_states = 1, 1
             return self._record(node, observation)
         tested = self.test(node)
         if tested is None:
@@ -130,43 +89,43 @@ class Search:
         return tested
 
     def step(self, node: Node) -> Iterator[Node]:
-        """The children of a node, likeliest first, not yet run, made as they are asked for.
+        """Yield the children of a node, likeliest first, not yet run, made as they are asked for.
 
         Programs seen before are left out.
         """
         return (child for child in self.unfold(node) if isinstance(child, Node))
 
     def unfold(self, node: Node) -> Iterator[Node | Bound]:
-        """As `step`; before what takes work to make, how likely it can be at most.
+        """As `step`, with a bound on the log-probability before each piece of work.
 
-        But for what is made from values, which is likelier than it seemed: its tests are known to pass.
+        The bound does not hold for children by value-guided synthesis, whose tests are known to pass.
         """
         self._check_time()
         if node.depth < self.budget.edits:
             windows = list(self.task.windows(node.source))
             latest = {target.qualname: (target, window) for target, window in windows}  # the one that the name means
             families = [self._children(node, *window) for window in windows]
-            families += [self._from_values(node, *window) for window in latest.values()]
-            for child in heapq.merge(*families, key=lambda child: -child.promise):
+            families += [self._synthesized(node, *window) for window in latest.values()]
+            for child in heapq.merge(*families, key=lambda child: -child.priority):
                 self._check_time()
                 if isinstance(child, Bound) or child.source not in self.seen:
                     yield child
 
     def _children(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
-        """Those by an edit of one function."""
+        """Yield the children by the policy's edits of one function."""
         for proposal in self.policy.propose(window.program, self._condition(node, target, window)):
             if isinstance(proposal, Bound):
                 yield Bound(node.log_prob + target.prior + proposal.log_prob)
             else:
                 yield self._child(node, target, window, proposal)
 
-    def _from_values(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
-        """Those by an edit after which calls are known to give what the tests want."""
-        patience, seen = self.policy.patience, node.observation
-        asserts = target.wanted if patience < math.inf else []
+    def _synthesized(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
+        """Yield the children by value-guided synthesis: edits after which calls are known to give the wanted values."""
+        threshold, seen = self.policy.threshold, node.observation
+        asserts = target.wanted if threshold > -math.inf else []
         if not asserts or seen is None or not seen.total:
             return
-        yield Bound(node.log_prob + target.prior - patience, runs=True)
+        yield Bound(node.log_prob + target.prior + threshold, runs=True)
 
         def evaluate(edits: Sequence[Edit], arguments: Sequence[str]) -> list[CallResult]:
             self._check_time()
@@ -175,8 +134,7 @@ class Search:
             self.probes += 1
             source = apply_disjoint(node.source, list(map(window.to_file, edits)))
             calls = [f"{target.qualname}({given})" for given in arguments]
-            seconds = self.began + self.budget.seconds - self.clock()
-            return self.sandbox.evaluate(source, calls, seconds=max(seconds, 0.01))
+            return self.tests.evaluate(source, calls, seconds=max(self.left, 0.01))
 
         share: dict[Edit, float] = {}
         for found in filled(window.program, asserts, evaluate, self.task.names):
@@ -184,26 +142,26 @@ class Search:
             share.update(found)
         if share:
             wrong = 1 - seen.passed / seen.total
-            hope = {edit: PASSED_WEIGHT * (1 if each == 1 else each * wrong) for edit, each in share.items()}
+            bonus = {edit: PASSED_WEIGHT * (1 if each == 1 else each * wrong) for edit, each in share.items()}
             judged = self.policy.judge(window.program, self._condition(node, target, window), [*share])
-            for proposal in sorted(judged, key=lambda p: -p.log_prob - hope[p.edit]):
-                yield replace(self._child(node, target, window, proposal), hope=hope[proposal.edit])
+            for proposal in sorted(judged, key=lambda p: -p.log_prob - bonus[p.edit]):
+                yield replace(self._child(node, target, window, proposal), progress_bonus=bonus[proposal.edit])
 
     def _condition(self, node: Node, target: Target, window: Function) -> Condition:
-        said = node.observation.render(window.first_line) if node.observation else ""
-        return replace(self.task.condition(target, said), suspicion=self._suspicion(node, window))
+        observation = node.observation.render(window.first_line) if node.observation else ""
+        return replace(self.task.condition(target, observation), suspicion=self._suspicion(node, window))
 
     def _child(self, node: Node, target: Target, window: Function, proposal: Proposal) -> Node:
         edit = window.to_file(proposal.edit)
         return Node(
-            next(self.ids), node, node.depth + 1, edit.apply(node.source), edit, target.qualname,
-            node.log_prob + target.prior + proposal.log_prob, proposal.origin,
+            id=next(self.ids), parent=node, depth=node.depth + 1, source=edit.apply(node.source), edit=edit,
+            function=target.qualname, log_prob=node.log_prob + target.prior + proposal.log_prob, origin=proposal.origin,
         )  # fmt: skip
 
     def _suspicion(self, node: Node, window: Function) -> tuple[float, ...]:
-        """Of the window's lines: that of the lines of the first state which they come from.
+        """Return the suspicion of each line of the window: that of the line of the first state which it comes from.
 
-        What stands before the first line executed (signature, defaults) is as suspicious as that line.
+        Lines before the first one executed (signature, defaults) are as suspicious as that line.
         """
         first, by_line = self.tried[0], self._by_line
         if not by_line:
@@ -223,7 +181,7 @@ class Search:
         return {} if first is None or first.error is not None else suspicion(first)
 
     def test(self, node: Node) -> Node | None:
-        """Run the tests on a node: the node with its observation, or None where `begin` does not."""
+        """Run the tests on a node and return it with its observation; None where `begin` refuses it. Raises Stop."""
         return self.end() if self.begin(node) else None
 
     def begin(self, node: Node) -> bool:
@@ -241,100 +199,112 @@ class Search:
         self._check_time()
         if self.runs >= self.budget.runs:
             raise Stop("test runs used up")
-        seconds = self.began + self.budget.seconds - self.clock()
         trace = node.parent is None  # once is enough to know which lines to suspect
-        run = partial(self.sandbox.run, node.source, first=self.last_failure, seconds=max(seconds, 0.01), trace=trace)
+        seconds = max(self.left, 0.01)
+        run = partial(self.tests.run, node.source, first=self.last_failure, seconds=seconds, trace=trace)
         self.running = node, self.background.submit(run)
         return True
 
     def end(self) -> Node:
-        """The node that is being run, with its observation. Raises Stop."""
+        """Wait for the run that `begin` started and return its node with the observation. Raises Stop."""
         assert self.running is not None
         node, run = self.running
-        observation = run.result()
+        wait([run])
         self.running = None
-        return self._record(node, observation)
+        self._check_stopping()  # a run that was cut short says nothing
+        return self._record(node, run.result())
 
     def _record(self, node: Node, observation: Observation) -> Node:
         if observation.first_failure is not None:
             self.last_failure = observation.first_failure.name
-        node = Node(
-            node.id, node.parent, node.depth, node.source, node.edit, node.function, node.log_prob, node.origin,
-            observation, self.runs + 1,
-        )  # fmt: skip
+        seconds = self.clock() - self.began
+        node = replace(node, observation=observation, run=self.runs + 1, seconds=seconds, progress_bonus=0.0)
         self.tried.append(node)
-        self.watch(node)
-        if solved(node):
+        if node.solved:
             self.patches.append(node)
-        if len(self.patches) >= self.budget.patches:
-            raise Stop("found enough patches")
-        if self.patches and self.runs >= (self.patches[0].run or 0) + self.budget.more_runs:
-            raise Stop("found a patch")
         return node
 
     @property
     def runs(self) -> int:
         return len(self.tried) + self.probes
 
+    @property
+    def left(self) -> float:
+        """Seconds of the budget that are left."""
+        return self.began + self.budget.seconds - self.clock()
+
     def _check_time(self) -> None:
-        if self.clock() - self.began >= self.budget.seconds:
+        self._check_stopping()
+        if self.left <= 0:
             raise Stop("out of time")
 
-    def rank(self, node: Node) -> float:
-        """How promising it is to run a node, or to look behind one that was run.
+    def _check_stopping(self) -> None:
+        if self.stopping.is_set():
+            raise Stop(INTERRUPTED)
 
-        Its likelihood, how many more tests pass than at the start, and how many edits there will be.
+    def check_found(self) -> None:
+        """Raise Stop where the patches found are enough."""
+        if len(self.patches) >= self.budget.patches:
+            raise Stop("found enough patches")
+        if self.patches and self.runs >= (self.patches[0].run or 0) + self.budget.more_runs:
+            raise Stop("found a patch")
+
+    def rank(self, node: Node) -> float:
+        """Rank of a node, to be run or to be expanded, in nats.
+
+        Its priority, the tests it passes beyond those at the start, and a penalty for the number of its edits.
         """
         latest = node if node.observation is not None or node.parent is None else node.parent
-        return self.rank_behind(latest, node.promise)
+        return self.child_priority(latest, node.priority)
 
-    def rank_behind(self, latest: Node, promise: float) -> float:
-        """The rank of what promises this, and was tested last where `latest` was."""
-        likely = promise - FURTHER * latest.depth
+    def child_priority(self, latest: Node, priority: float) -> float:
+        """Rank of a priority at or behind `latest`, the last node on its way that was tested."""
+        likely = priority - EDIT_PENALTY_NATS * latest.depth
         if latest.observation is None or not self.tried or self.tried[0].observation is None:
             return likely
         now, first = latest.observation, self.tried[0].observation
         return likely + PASSED_WEIGHT * (now.passed - first.passed) / max(first.total, now.total, 1)
 
     def _answers(self) -> dict[int, Answers]:
-        """What each patch gives for calls like those of the tests, as far as the budget goes for all of them."""
+        """Return each patch's answers to calls like those of the tests, if the budget suffices for all patches."""
         calls = fresh_calls(self.task.targets, self.seed) if len(self.patches) > 1 else []
         if not calls or self.runs + len(self.patches) > self.budget.runs:
             return {}
         answers = {}
         for done, patch in enumerate(self.patches):
-            left = self.began + self.budget.seconds - self.clock()
-            if left <= 0:
+            if self.left <= 0 or self.stopping.is_set():
                 return {}
-            results = self.sandbox.evaluate(patch.source, calls, seconds=left / (len(self.patches) - done))
+            results = self.tests.evaluate(patch.source, calls, seconds=self.left / (len(self.patches) - done))
             answers[patch.id] = tuple(r.repr if r.round_trips else r.exception for r in results)
         return answers
 
-    def result(self, stopped: str) -> Result:
-        # An interrupted sandbox may still hold the answer to what it was asked last.
-        if self.running is not None and stopped != "interrupted":
-            with suppress(Stop):
-                self.end()
+    def result(self, stopped: str) -> SearchResult:
+        """Return what was found so far, patches ranked. An interrupted search runs nothing more."""
         self.background.shutdown(wait=False)
-        patches = ranked(self.patches, {} if stopped == "interrupted" else self._answers())
         tried = self.tried or [self.first]  # where no run fitted into the budget
-        return Result(
-            tried[0], tuple(patches), tuple(tried), self.runs, self.clock() - self.began,
-            self.states, self.valid_states, stopped,
-        )  # fmt: skip
+        return SearchResult(
+            start=tried[0],
+            patches=tuple(ranked(self.patches, {} if stopped == INTERRUPTED else self._answers())),
+            tried=tuple(tried),
+            runs=self.runs,
+            seconds=self.clock() - self.began,
+            states=self.states,
+            valid_states=self.valid_states,
+            stopped=stopped,
+        )
 
 
-def best_first(search: Search, start: Node) -> None:
-    """Execution-guided best-first: always run, or look behind, what ranks highest.
+def best_first(search: Search, start: Node) -> Iterator[Node]:
+    """Execution-guided best-first: run, or expand, the node of highest rank. Yields the nodes that were run.
 
     A node that was run comes back into the queue to be expanded, at the rank that its tests gave it; no child
     can rank higher before it is run itself, so this is uniform-cost search over -rank. A child waits in the
-    queue with those after it, which are no likelier; so does a bound of theirs, until it is the highest, and what is
-    unlikely is never made. Of equal ranks, what is not yet run goes first. (What is made from values may promise more
-    than all that was before; to look at them is a run, which waits for the one that goes on.)
+    queue with those after it, which are no likelier; so does a bound of theirs, until it is the highest, and unlikely
+    children are never made. Of equal ranks, a node not yet run goes first. (Value-guided synthesis may yield a higher
+    rank than all before it: it takes a run, which waits for the one that goes on.)
 
-    While tests run, the policy works: at what comes after the child that is run, and at what ranks higher than all that
-    is not yet run. The order of the runs is that of doing one thing after the other.
+    While tests run, the policy works: at the siblings after the child that is run, and at whatever ranks higher than
+    every node not yet run. The order of the runs is that of doing one thing after the other.
     """
     numbers = itertools.count()
     queue: list[tuple[float, int, int, Node | Bound, Node, Iterator[Node | Bound]]] = []
@@ -344,13 +314,14 @@ def best_first(search: Search, start: Node) -> None:
             # Of equal ranks, bounds go first, so that what they stand for is in time, and in the place they had.
             ran = not isinstance(found, Bound) and found.observation is not None
             turn = 2 if ran else 0 if isinstance(found, Bound) and not found.runs else 1
-            heapq.heappush(queue, (-search.rank_behind(parent, found.promise), turn, number, found, parent, after))
+            heapq.heappush(queue, (-search.child_priority(parent, found.priority), turn, number, found, parent, after))
 
     push(start, start, iter(()), next(numbers))
     while queue or search.running:
         if search.running and (not queue or queue[0][1] == 1):
             tested = search.end()
-            if not solved(tested):
+            yield tested
+            if not tested.solved:
                 push(tested, tested, iter(()), next(numbers))
             continue
         *_, number, found, parent, after = heapq.heappop(queue)
@@ -361,23 +332,24 @@ def best_first(search: Search, start: Node) -> None:
             else:
                 parent, after = found, search.unfold(found)
         push(next(after, None), parent, after, number)
-    raise Stop("nothing left to try")
 
 
-def beam(search: Search, start: Node, width: int = 8, children: int = 16) -> None:
+def beam(search: Search, start: Node, width: int = 8, children: int = 16) -> Iterator[Node]:
     """Beam search: of each state's likeliest children, keep the best `width` of the level after running them."""
     level = [start]
     while level:
-        likeliest = (child for node in level for child in itertools.islice(search.step(node), children))
-        tested = [node for child in likeliest if (node := search.test(child)) is not None and not solved(node)]
+        tested = []
+        for child in (child for node in level for child in itertools.islice(search.step(node), children)):
+            if (node := search.test(child)) is not None:
+                yield node
+                tested += [] if node.solved else [node]
         level = sorted(tested, key=search.rank, reverse=True)[:width]
-    raise Stop("nothing left to try")
 
 
-def best_of_n(search: Search, start: Node) -> None:
-    """Walks from the start, each step drawn from the policy's own distribution; what was run is walked through.
+def best_of_n(search: Search, start: Node) -> Iterator[Node]:
+    """Best of N walks from the start, each step drawn from the policy's own distribution. N is the budget of runs.
 
-    The N is the budget of test runs.
+    A state that was run is not run again but walked through.
     """
     rng = random.Random(search.seed)
     children: dict[int, list[Node]] = {}  # of every node walked through, without those that lead nowhere new
@@ -385,29 +357,54 @@ def best_of_n(search: Search, start: Node) -> None:
         node = start
         while options := children[node.id] if node.id in children else list(search.step(node)):
             children[node.id] = options
-            weights = [math.exp(max(-50.0, option.promise - node.log_prob)) for option in options]
+            weights = [math.exp(max(-50.0, option.priority - node.log_prob)) for option in options]
             at = rng.choices(range(len(options)), weights)[0]
-            chosen = options[at] if options[at].observation is not None else search.test(options[at])
-            if chosen is None or solved(chosen) or children.get(chosen.id) == []:
+            chosen: Node | None = options[at]
+            if options[at].observation is None and (chosen := search.test(options[at])) is not None:
+                yield chosen
+            if chosen is None or chosen.solved or children.get(chosen.id) == []:
                 del options[at]
             else:
                 options[at] = node = chosen
         children[node.id] = []
-    raise Stop("nothing left to try")
 
 
-def solved(node: Node) -> bool:
-    return node.observation is not None and node.observation.ok
+STRATEGIES: dict[str, Callable[[Search, Node], Iterator[Node]]] = {
+    "best-first": best_first, "beam": beam, "best-of-n": best_of_n,
+}  # fmt: skip
 
 
-STRATEGIES: dict[str, Callable[[Search, Node], None]] = {"best-first": best_first, "beam": beam, "best-of-n": best_of_n}
+def explore(
+    search: Search, strategy: str = "best-first", observation: Observation | None = None
+) -> Generator[Node, None, SearchResult]:
+    """Search until a budget binds, enough patches are found or nothing is left: yield each node run, return the result.
 
-
-def run(search: Search, strategy: str = "best-first", observation: Observation | None = None) -> Result:
-    """Search until a budget binds, enough patches are found or nothing is left. Never raises for those."""
+    `observation` is that of the unchanged file, if its tests have run. Never raises for the end of a budget.
+    """
     try:
         start = search.start(observation)
-        STRATEGIES[strategy](search, start)
+        yield start
+        search.check_found()
+        for node in STRATEGIES[strategy](search, start):
+            yield node
+            search.check_found()
+        stopped = "nothing left to try"
     except Stop as stop:
-        return search.result(str(stop))
-    raise AssertionError("a strategy ends with Stop")
+        stopped = str(stop)
+    if search.running is not None and stopped != INTERRUPTED:  # the run that was going on when time was up
+        try:
+            yield search.end()
+        except Stop as stop:
+            stopped = str(stop)
+    return search.result(stopped)
+
+
+def run(search: Search, strategy: str = "best-first", observation: Observation | None = None) -> SearchResult:
+    """Search to the end and return the result."""
+    exploring = explore(search, strategy, observation)
+    while True:
+        try:
+            next(exploring)
+        except StopIteration as end:
+            result: SearchResult = end.value
+            return result

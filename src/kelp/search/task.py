@@ -1,4 +1,4 @@
-"""What is to be repaired: a file, the functions in it that may be edited, and what is known of each."""
+"""A task of repair: a file, the functions in it that may be edited, their specifications, and the budget."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,13 +21,13 @@ class Target:
 
     @cached_property
     def wanted(self) -> list[Wanted]:
-        """What the asserts say of its values; every state that is expanded asks for it."""
+        """Calls and the values that the asserts want of them; asked for by every state that is expanded."""
         return wanted(self.asserts, self.qualname)
 
 
 @dataclass(frozen=True)
 class Task:
-    """A file and its targets. Tests are the sandbox's business."""
+    """A file and its targets. The tests are with the sandbox."""
 
     source: bytes
     targets: tuple[Target, ...]
@@ -42,7 +42,7 @@ class Task:
 
     @cached_property
     def names(self) -> frozenset[str] | None:
-        """That are defined around the functions; None where that is not known."""
+        """Names that are defined around the functions; None where that is not known."""
         try:
             found = [self.language.bound_names(part) for part in (self.setup, self.source)]
         except (SyntaxError, ValueError):  # beyond what one of the parsers takes
@@ -50,7 +50,7 @@ class Task:
         return None if None in found else frozenset[str]().union(*filter(None, found))
 
     def windows(self, source: bytes) -> Iterable[tuple[Target, Function]]:
-        """The targets as they stand in a state of the file."""
+        """Yield each target with its function in a state of the file."""
         windows = functions(source, self.language)
         for target in self.targets:  # a name may be defined more than once: a property and its setter
             yield from ((target, window) for window in windows if window.qualname == target.qualname)

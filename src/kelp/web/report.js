@@ -188,7 +188,7 @@ function showSearch() {
   if (c.intent) $("verdict").append(make("br"), make("span", { className: "note" }, c.intent));
   const likely = edit.log_prob === null ? "" : `, log-probability ${edit.log_prob.toFixed(2)}`;
   $("step").append(make("b", {}, `${state.step} of ${path.length - 1} edits`),
-    ` · ${edit.said}`, state.step ? ` · ${edit.origin}, run ${edit.run}${likely}` : " · as it was broken");
+    ` · ${edit.observation}`, state.step ? ` · ${edit.origin}, run ${edit.run}${likely}` : " · as it was broken");
   showProgram(c, path);
   const tests = (some) => typeof some === "string" ? some : some.join("\n");
   $("tests").textContent = `${tests(c.visible)}\n\n# hidden\n${tests(c.hidden) || "# none"}`;

@@ -1,22 +1,24 @@
-"""An evaluation as one HTML file: figures, plots, and the way of every search to click through."""
+"""An evaluation as one HTML file: figures, plots, and the trajectory of every repair to click through."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from kelp.evaluation.case import Case, Row
+from kelp.evaluation.case import Case
+from kelp.evaluation.result import CaseResult
+from kelp.repair.trajectory import State
 from kelp.web.page import fill
 
-SHOWN = "repaired correct exact runs seconds first_repair site_rank stopped".split()  # of a row, besides its path
+SHOWN = "repaired correct exact runs seconds first_repair site_rank stopped".split()  # of a result, besides its path
 
 
 def render_report(
-    summary: Mapping[str, Any], rows: Mapping[str, Sequence[Row]], cases: Mapping[str, Case], most: int = 600
+    summary: Mapping[str, Any], rows: Mapping[str, Sequence[CaseResult]], cases: Mapping[str, Case], most: int = 600
 ) -> str:
-    """The HTML page of a summary; where there are more cases than `most`, with the searches of every so manyth.
+    """Return the HTML page of a summary; with more cases than `most`, it shows the repairs of evenly spaced ones.
 
-    Figures count all of them.
+    Figures count all cases.
     """
     kept = list(cases.values())[:: -(-len(cases) // most)]
     shown = {case.id for case in kept}
@@ -32,5 +34,17 @@ def render_report(
     return fill("report", f"kelp eval {summary['benchmark']}", content)
 
 
-def _shown(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in SHOWN} | {"path": [asdict(step) for step in row.path]}
+def _shown(result: CaseResult) -> dict[str, Any]:
+    return {name: getattr(result, name) for name in SHOWN} | {"path": [_state(state) for state in result.path]}
+
+
+def _state(state: State) -> dict[str, Any]:
+    """Return a state as the page reads it."""
+    seen = state.observation
+    edit = {"start": 0, "end": 0, "old": "", "new": ""} if state.edit is None else asdict(state.edit)
+    return edit | {
+        "origin": state.origin,
+        "log_prob": state.log_prob,
+        "run": state.run or 0,
+        "observation": "" if seen is None else seen.render(),
+    }

@@ -1,114 +1,96 @@
 """A repair as one HTML file that a person opens and steps through: no server, no request to anywhere."""
 
-import math
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from dataclasses import asdict
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, NonNegativeInt, model_validator
-
+from kelp.execution.observation import TestOutcome
+from kelp.files import diff
+from kelp.languages import registry
+from kelp.repair.trajectory import State, Trajectory
+from kelp.syntax.functions import functions
 from kelp.web.page import fill
 
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+SHOWN_WHOLE = 6000  # bytes of a file up to which the page shows all of it
 
 
-# JSON knows no infinity: the log-probability of what a model deems impossible is shown as unknown.
-LogProb = Annotated[float | None, BeforeValidator(_finite)]
+def render_trace(trajectory: Trajectory) -> str:
+    """Return the HTML page of a repair: all of a small file, of a large one the functions that were searched."""
+    page = _page(trajectory)
+    return fill("trace", page["title"], page)
 
 
-class Edit(BaseModel):
-    """Bytes `start` to `end` of the parent's source, which read `old`, became `new`."""
-
-    start: NonNegativeInt
-    end: NonNegativeInt
-    old: str
-    new: str
-
-
-class Outcome(BaseModel):
-    """What one test said of one program."""
-
-    name: str
-    status: Literal["pass", "fail", "error", "timeout", "skip"]
-    message: str | None = None
-
-
-class Node(BaseModel):
-    """One program tried: the start, or its parent after one edit. `run` counts test runs; None: never run."""
-
-    id: int
-    parent: int | None
-    depth: NonNegativeInt
-    source: str
-    first_line: int = Field(ge=1)
-    edit: Edit | None
-    log_prob: LogProb
-    origin: Literal["start", "model", "near-miss", "values"]
-    outcomes: list[Outcome] | None
-    run: int | None
+def _page(trajectory: Trajectory) -> dict[str, Any]:
+    source = trajectory.source.encode()
+    start, end = _window(trajectory)
+    first = next((f for f in trajectory.functions if f.name == _best(trajectory)), trajectory.functions[0])
+    observed = [state.observation for state in trajectory.states if state.observation is not None]
+    names = dict.fromkeys(outcome.name for observation in observed for outcome in observation.outcomes)
+    path = trajectory.file or "program.py"
+    return {
+        "title": f"kelp repair {path.rpartition('/')[2]}",
+        "file": path,
+        "function": first.name,
+        "intent": first.intent,
+        "status": trajectory.status,
+        "runs": trajectory.runs,
+        "seconds": trajectory.seconds,
+        "validity": trajectory.validity,
+        "tests": list(names),
+        "nodes": [_state(trajectory, state, start, end) for state in trajectory.states],
+        "patches": [
+            {
+                "node": id,
+                "log_prob": trajectory.by_id[id].log_prob,
+                "diff": diff(path, source, trajectory.sources[id]),
+            }
+            for id in trajectory.patches
+        ],
+    }
 
 
-class Patch(BaseModel):
-    """A program that passes all tests, by the id of its node; other keys are kept."""
-
-    model_config = ConfigDict(extra="allow")
-
-    node: int
-    log_prob: LogProb
-    diff: str
-
-
-class Trace(BaseModel):
-    """Everything the page shows. Patches come best first."""
-
-    title: str
-    file: str
-    function: str | None
-    intent: str
-    status: str
-    runs: NonNegativeInt
-    seconds: float = Field(ge=0, allow_inf_nan=False)
-    validity: float = Field(ge=0, le=1)
-    tests: list[str]
-    nodes: list[Node] = Field(min_length=1)
-    patches: list[Patch]
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        seen: dict[int, Node] = {}
-        for node in self.nodes:
-            if node.id in seen:
-                raise ValueError(f"two nodes have the id {node.id}")
-            if (node.parent is None) != (node.edit is None):
-                raise ValueError(f"node {node.id}: a parent and an edit go together")
-            if node.parent is not None and node.edit is not None:
-                if node.parent not in seen:
-                    raise ValueError(f"node {node.id}: its parent {node.parent} does not come before it")
-                _check_edit(seen[node.parent], node, node.edit)
-            for outcome in node.outcomes or ():
-                if outcome.name not in self.tests:
-                    raise ValueError(f"node {node.id}: {outcome.name!r} is not one of the tests")
-            seen[node.id] = node
-        for patch in self.patches:
-            if patch.node not in seen:
-                raise ValueError(f"a patch names node {patch.node}, which is not there")
-        return self
+def _state(trajectory: Trajectory, state: State, start: int, end: int) -> dict[str, Any]:
+    """Return a state as the page reads it, offsets counted from byte `start` of the file."""
+    source = trajectory.source.encode()
+    shown: dict[str, Any] = {
+        "id": state.id,
+        "parent": state.parent,
+        "depth": len(trajectory.path(state.id)) - 1,
+        "first_line": source.count(b"\n", 0, start) + 1,
+        "edit": None,
+        "log_prob": state.log_prob,
+        "origin": state.origin,
+        "outcomes": None,
+        "run": state.run,
+    }
+    if state.edit is None:  # the page makes the others again from their parents: a tenth of the size, or less
+        shown["source"] = source[start:end].decode()
+    else:
+        shown["edit"] = asdict(state.edit) | {"start": state.edit.start - start, "end": state.edit.end - start}
+    if state.observation is not None:
+        shown["outcomes"] = [
+            {"name": o.name, "status": o.status, "message": _message(o)} for o in state.observation.outcomes
+        ]
+    return shown
 
 
-def _check_edit(parent: Node, node: Node, edit: Edit) -> None:
-    before = parent.source.encode()
-    if before[edit.start : edit.end] != edit.old.encode():
-        raise ValueError(f"node {node.id}: bytes {edit.start} to {edit.end} of node {parent.id} are not {edit.old!r}")
-    if before[: edit.start] + edit.new.encode() + before[edit.end :] != node.source.encode():
-        raise ValueError(f"node {node.id}: its edit does not turn node {parent.id} into it")
+def _best(trajectory: Trajectory) -> str | None:
+    """The function that the best patch edits."""
+    return trajectory.by_id[trajectory.patches[0]].function if trajectory.patches else None
 
 
-def render_trace(trace: Mapping[str, Any]) -> str:
-    """The HTML page of a repair. Raises ValueError, which names each place, when the trace is malformed."""
-    checked = Trace.model_validate(trace)
-    content = checked.model_dump()
-    for node in content["nodes"]:
-        if node["edit"]:
-            del node["source"]  # the page makes it again from its parent's: a tenth of the size, or less
-    return fill("trace", checked.title, content)
+def _window(trajectory: Trajectory) -> tuple[int, int]:
+    """Bytes of the file that hold every function searched, from the start of a line."""
+    source = trajectory.source.encode()
+    if len(source) <= SHOWN_WHOLE:
+        return 0, len(source)
+    names = {function.name for function in trajectory.functions}
+    windows = [w for w in functions(source, registry.by_name("python")) if w.qualname in names]
+    start = source.rfind(b"\n", 0, min(window.start for window in windows)) + 1
+    return start, max(window.end for window in windows)
+
+
+def _message(outcome: TestOutcome) -> str | None:
+    if outcome.got is not None and outcome.expected is not None:
+        return f"{outcome.call or outcome.name} gave {outcome.got}, expected {outcome.expected}"
+    parts = [part for part in (outcome.exception, outcome.message) if part]
+    return ": ".join(parts) or None

@@ -21,6 +21,7 @@ from kelp.data.specs import inputs
 from kelp.data.specs.infer_parameters import STAND_IN, Scope, is_method, parameters
 from kelp.diffusion.mutations import candidates
 from kelp.execution import CallResult, Limits, Sandbox
+from kelp.languages.python.call_variants import redrawn
 from kelp.syntax.program import parse
 from kelp.syntax.sites import is_valid
 
@@ -200,7 +201,7 @@ def _tried(
     survivors = [i for i, killer in enumerate(killers) if killer == frozenset()]
     more: list[CallResult] = []
     if len(survivors) > SURVIVING * len(mutants):
-        fresh = dict.fromkeys(inputs.redrawn(r.call, rng) for r in [*results, *results][: 2 * RESULTS])
+        fresh = dict.fromkeys(redrawn(r.call, rng) for r in [*results, *results][: 2 * RESULTS])
         known = {r.call for r in results}
         answers = evaluate(sandbox, record, [call for call in fresh if call not in known])
         more = _in_turns([r for r in answers if _tells(r)])[:RESULTS]

@@ -19,21 +19,19 @@ from kelp.languages.python.grammar import free_names
 from kelp.languages.python.lint import lint
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
-from kelp.search.policy import (
-    BLIND,
-    LEAST,
-    MODEL,
-    NEAR_MISS,
-    ODD,
-    UNDEFINED,
-    Bound,
+from kelp.search.baselines import NoModel
+from kelp.search.model_policy import (
+    BLIND_SHARE,
+    LINT_PENALTY_NATS,
+    UNDEFINED_PENALTY_NATS,
     DecodeConfig,
+    Model,
     ModelPolicy,
-    NoModel,
-    Proposal,
-    _evidence,
+    evidence,
 )
+from kelp.search.policy import MODEL, NEAR_MISS, Bound, Proposal
 from kelp.search.policy import proposals as proposed
+from kelp.search.suspicion import SUSPICION_FLOOR
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid
@@ -48,7 +46,7 @@ LONG = parse(b"def f(x):\n    a = x\n    b = '" + b" ".join(b"%d" % (97 * i) for
 def one_length() -> Iterator[None]:
     """Compiles for one length of program, which takes most of the time here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kelp.search.policy.LENGTHS", [512, 1024])
+        patch.setattr("kelp.search.model_policy.LENGTHS", [512, 1024])
         yield
 
 
@@ -69,7 +67,8 @@ def make_denoiser(encoder: Encoder, seed: int) -> Denoiser:
 
 @pytest.fixture(scope="module")
 def policy(encoder: Encoder) -> ModelPolicy:
-    return ModelPolicy(make_denoiser(encoder, 0), encoder, DecodeConfig(sites=6, batch=2, beams=3, max_tokens=8))
+    config = DecodeConfig(sites=6, batch=2, beams=3, max_tokens=8)
+    return ModelPolicy(Model(make_denoiser(encoder, 0), encoder, config))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +112,7 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     prefix = np.tile(np.asarray(state.tokens, np.int32), (len(scored), 1))
     sites = np.tile(np.asarray(state.rows, np.int32), (len(scored), 1, 1))
     length = prefix.shape[1]
-    where, logits = eqx.filter_jit(policy.denoiser)(
+    where, logits = eqx.filter_jit(policy.model.denoiser)(
         np.concatenate([prefix, tokens], axis=1),
         np.concatenate([np.tile(np.arange(length), (len(scored), 1)), positions], axis=1),
         np.concatenate([np.ones_like(prefix), (tokens != 0) * 2], axis=1),
@@ -127,14 +126,14 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
         spanned = PROGRAM.source[: max(site.end, site.start + 1)].count(b"\n", site.start) + (site.op == "insert")
         first = PROGRAM.source[: site.start].count(b"\n")
         spanned -= site.end > site.start and PROGRAM.source[site.end - 1 : site.end] == b"\n"
-        weights[row] = np.log(max(LEAST, *suspicion[first : first + spanned + 1])) if suspicion else 0.0
+        weights[row] = np.log(max(SUSPICION_FLOOR, *suspicion[first : first + spanned + 1])) if suspicion else 0.0
     wrong = wrong + weights
-    wrong = wrong - np.logaddexp.reduce(wrong[0, 1:]) + np.log(1 - BLIND)
+    wrong = wrong - np.logaddexp.reduce(wrong[0, 1:]) + np.log(1 - BLIND_SHARE)
     plain = wrong[range(len(rows)), rows] + np.where(targets >= 0, each[..., 0], 0).sum(axis=1)
     near = [state.row_of(edit) for edit in candidates(PROGRAM)]
-    share = np.log(BLIND) + weights - np.logaddexp.reduce(weights[near])
+    share = np.log(BLIND_SHARE) + weights - np.logaddexp.reduce(weights[near])
     plain = np.logaddexp(plain, share[rows])
-    odd = {p.edit: ODD * (lint(p.edit.apply(PROGRAM.source)) - lint(PROGRAM.source)) for p in proposals}
+    odd = {p.edit: -LINT_PENALTY_NATS * (lint(p.edit.apply(PROGRAM.source)) - lint(PROGRAM.source)) for p in proposals}
     plain += [odd[proposal.edit] for proposal in scored]
     assert len(scored) > 20 and len(set(odd.values())) > 1
     np.testing.assert_allclose([proposal.log_prob for proposal in scored], plain, rtol=1e-4, atol=1e-4)
@@ -159,7 +158,7 @@ def test_edits_that_read_a_name_defined_nowhere_come_late_where_the_names_are_kn
         result = proposal.edit.apply(PROGRAM.source)
         lost = plain[result] - proposal.log_prob
         undefined = not free_names(result) <= {"limit"}
-        assert lost == pytest.approx(-UNDEFINED if undefined else 0.0, abs=1e-4), result.decode()
+        assert lost == pytest.approx(UNDEFINED_PENALTY_NATS if undefined else 0.0, abs=1e-4), result.decode()
         late += undefined
     assert 0 < late < len(found) / 2
 
@@ -168,21 +167,23 @@ def test_edits_that_leave_a_program_less_odd_come_earlier(policy: ModelPolicy, m
     program = parse(PROGRAM.source.replace(b"    return", b"    rest = 0\n    return"))
     found = list(policy.propose(program, CONDITION))
     assert [each.log_prob for each in found] == sorted((each.log_prob for each in found), reverse=True)
-    monkeypatch.setattr("kelp.search.policy.ODD", 0.0)
+    monkeypatch.setattr("kelp.search.model_policy.LINT_PENALTY_NATS", 0.0)
     plain = {p.edit: p.log_prob for p in proposed(policy, program, CONDITION)}
     changes = set()
     for proposal in found:
         if isinstance(proposal, Proposal):
             change = lint(proposal.edit.apply(program.source)) - lint(program.source)
-            assert proposal.log_prob == pytest.approx(min(0.0, plain[proposal.edit] + ODD * change), abs=1e-4)
+            assert proposal.log_prob == pytest.approx(
+                min(0.0, plain[proposal.edit] - LINT_PENALTY_NATS * change), abs=1e-4
+            )
             changes.add(change)
     assert {-1, 0, 1} <= changes
 
 
 def test_what_is_nested_too_deeply_is_not_judged_by_its_lint() -> None:
     deep = parse(b"def f(x):\n    return x" + b" + 1" * 3000)
-    evidence, most = _evidence(deep, frozenset())
-    assert (evidence(Edit(17, 18, b"y")), most) == (0.0, 0.0)
+    score, most = evidence(deep, frozenset())
+    assert (score(Edit(17, 18, b"y")), most) == (0.0, 0.0)
 
 
 def test_the_same_program_gets_the_same_proposals(policy: ModelPolicy, proposals: list[Proposal]) -> None:
@@ -208,12 +209,9 @@ def test_what_is_known_changes_the_order(policy: ModelPolicy, proposals: list[Pr
 
 
 def test_the_weights_can_be_changed(policy: ModelPolicy, encoder: Encoder, proposals: list[Proposal]) -> None:
-    before = policy.denoiser
-    try:
-        policy.denoiser = make_denoiser(encoder, 1)
-        assert list(proposed(policy, PROGRAM, CONDITION)) != proposals
-    finally:
-        policy.denoiser = before
+    other = ModelPolicy(replace(policy.model, denoiser=make_denoiser(encoder, 1)))
+    assert other.model.compiled is policy.model.compiled  # nothing is compiled again
+    assert list(proposed(other, PROGRAM, CONDITION)) != proposals
 
 
 def test_without_a_model_the_near_misses_are_proposed_and_nothing_else() -> None:

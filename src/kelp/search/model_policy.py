@@ -1,0 +1,288 @@
+"""The model as a policy: its own edits, and the near misses under its scores.
+
+`Model` holds what is loaded and compiled once, and is shared; `ModelPolicy` holds what one search changes.
+"""
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from kelp.diffusion.mutations import candidates
+from kelp.encoding.encoder import Condition, Encoder, State, kind_op, pad
+from kelp.encoding.vocabulary import EDIT, END, UNTIL
+from kelp.model.suffix_tree import NODES, SuffixTree
+from kelp.search.policy import MODEL, NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
+from kelp.search.suspicion import line_weights
+from kelp.syntax.edits import Edit
+from kelp.syntax.program import Program
+from kelp.syntax.sites import is_valid, key, site_index
+
+BLIND_SHARE = 0.1  # of the probability, spread over all near misses, whatever the model says
+UNDEFINED_PENALTY_NATS = math.log(100)  # for reading a name that is defined nowhere: a step on the way, at best
+LINT_PENALTY_NATS = 2.0  # for each lint finding that was not there before; each one that is gone gains as much
+LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that prefixes are padded to: each is compiled for
+
+Part = tuple[float, Callable[[], Iterable[Proposal]]]  # work to do, and a bound on the log-probability of its yield
+
+
+class Scored(NamedTuple):
+    """A near miss to be scored: the log-probabilities of its site and of its blind share, and its node in the tree."""
+
+    edit: Edit
+    site: float
+    share: float
+    node: int
+
+
+def evidence(program: Program, names: frozenset[str] | None) -> tuple[Callable[[Edit], float], float]:
+    """Return (score, bound): log-odds adjustment in nats for undefined names and lint in an edit's result, its maximum.
+
+    `names` are known around the program. The adjustment is 0 for an illegal edit.
+    """
+    free_names, lint = program.language.free_names, program.language.lint
+    try:
+        known = None if names is None else names | free_names(program.source)
+        before = lint(program.source)
+    except (SyntaxError, ValueError, RecursionError):
+        return lambda edit: 0.0, 0.0
+
+    def score(edit: Edit) -> float:
+        result = edit.apply(program.source)
+        try:
+            undefined = known is not None and not free_names(result) <= known
+            return -UNDEFINED_PENALTY_NATS * undefined - LINT_PENALTY_NATS * (lint(result) - before)
+        except (SyntaxError, ValueError, RecursionError):
+            return 0.0
+
+    return score, LINT_PENALTY_NATS * before
+
+
+@dataclass(frozen=True)
+class DecodeConfig:
+    """Sizes of the decoding of one program state."""
+
+    sites: int = 12  # likeliest sites that are decoded
+    batch: int = 4  # sites decoded at a time
+    beams: int = 4  # replacements for each
+    max_tokens: int = 24
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, not {value}")
+
+
+class Compiled:
+    """Jitted calls of a model of some sizes, whatever its weights. JAX is imported on first use."""
+
+    def __init__(self, encoder: Encoder, config: DecodeConfig) -> None:
+        self.encoder, self.config = encoder, config
+        self.lengths: set[int] = set()  # padded lengths that are compiled
+
+    @cached_property
+    def calls(self) -> "Calls":
+        import equinox as eqx
+        import jax
+        import jax.numpy as jnp
+
+        first, rest = map(jnp.asarray, self.encoder.allowed())
+        config = self.config
+
+        @eqx.filter_jit
+        def encode(model: Any, prefix: Any, rows: Any) -> Any:
+            hidden, cache = model.encode(prefix)
+            return model.site_log_probs(hidden, rows)[0], cache
+
+        @eqx.filter_jit
+        def score(model: Any, cache: Any, tokens: Any, positions: Any, parents: Any, scored: Any, mask: Any) -> Any:
+            """Log-probability [Q] of what every node's path writes, and of the end after it."""
+            prefix = jnp.broadcast_to(cache.valid, (NODES, cache.valid.shape[1]))
+            hidden, _ = model.transformer.with_cache(
+                tokens[None], positions[None], jnp.concatenate([prefix, mask], axis=1)[None], shared=cache.layers
+            )
+            logits = model.transformer.logits(hidden)[0]
+            total = jax.nn.logsumexp(logits, axis=-1)
+            own = jnp.where(scored, logits[parents, tokens] - total[parents], 0.0)
+            return jnp.where(mask, own, 0.0).sum(axis=1) + logits[:, END] - total
+
+        @eqx.filter_jit
+        def decode(model: Any, cache: Any, starts: Any, ends: Any, kinds: Any) -> Any:
+            return model.decode(
+                cache, starts, ends, kinds, first, rest, edit=EDIT, until=UNTIL, end=END,
+                beams=config.beams, max_tokens=config.max_tokens,
+            )  # fmt: skip
+
+        return Calls(encode, score, decode)
+
+
+class Calls(NamedTuple):
+    encode: Callable[..., Any]
+    score: Callable[..., Any]
+    decode: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights with their encoder, immutable: any number of searches, in any threads, may share one.
+
+    `replace(model, denoiser=...)` gives other weights of the same sizes, for which nothing is compiled again.
+    """
+
+    denoiser: Any
+    encoder: Encoder
+    config: DecodeConfig = DecodeConfig()
+    compiled: Compiled = field(default=None, repr=False)  # type: ignore[assignment]  # made of encoder and config
+
+    def __post_init__(self) -> None:
+        if self.compiled is None:
+            object.__setattr__(self, "compiled", Compiled(self.encoder, self.config))
+
+
+class ModelPolicy(Policy):
+    """The model's proposals in one search: its replacements at the likeliest sites, and all near misses by its scores.
+
+    The log-probability of a proposal is that of its site, given that something is still wrong, and of its tokens
+    and the end. A near miss has, mixed in, its part of `BLIND_SHARE`: a model that is sure and wrong costs some
+    test runs then, but puts none of them off for good. Both the sites' probabilities and these parts are weighted
+    by the suspicion of the lines of the site. Then the `evidence` of an edit's result is added.
+    """
+
+    threshold = -4.0
+
+    def __init__(self, model: Model) -> None:
+        self.model, self.encoder, self.config = model, model.encoder, model.config
+        self.shortest = LENGTHS[0]
+
+    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
+        """Compile for all of these programs at once: from now on shorter ones are padded like the longest."""
+        states = [self.encoder.state(*pair) for pair in shown]
+        self.shortest, at = max((self._length(state), i) for i, state in enumerate(states))
+        if self.shortest not in self.model.compiled.lengths:
+            where, cache = self._encode(states[at])
+            list(self._write(states[at], [1], where, cache))
+            self._score(SuffixTree(), [], cache)
+            self.model.compiled.lengths.add(self.shortest)
+
+    def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
+        return legal(program, self._ordered(program, condition))
+
+    def _ordered(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
+        """Yield proposals best first. No edit is likelier than its site, so unlikely sites wait for their turn."""
+        score, most = evidence(program, condition.names)
+        yield Bound(0.0)
+        state, where, weight, cache = self._look(program, condition)
+        parts = [
+            *self._to_write(state, where, cache),
+            *self._to_score(state, candidates(program), where, weight, cache),
+        ]
+        ready: list[tuple[float, int, Proposal, bool]] = []
+        number = itertools.count()
+
+        def pop() -> Iterator[Proposal]:
+            """Yield the likeliest if its result is scored; until then its place is a bound: score it, put it back."""
+            at, _, proposal, scored = heapq.heappop(ready)
+            if scored:
+                yield replace(proposal, log_prob=min(0.0, -at))
+            else:
+                log_prob = proposal.log_prob + score(proposal.edit)
+                heapq.heappush(ready, (-log_prob, next(number), proposal, True))
+
+        for bound, make in sorted(parts, key=lambda part: -part[0]):
+            while ready and -ready[0][0] >= bound + most:
+                yield from pop()
+            yield Bound(min(0.0, bound + most))
+            for proposal in make():
+                heapq.heappush(ready, (-proposal.log_prob - most, next(number), proposal, False))
+        while ready:
+            yield from pop()
+
+    def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
+        score, _ = evidence(program, condition.names)
+        state, where, weight, cache = self._look(program, condition)
+        edits = [edit for edit in edits if key(edit) in site_index(program) and is_valid(program, edit)]
+        made = [each for _, make in self._to_score(state, edits, where, weight, cache) for each in make()]
+        weighed = [replace(p, log_prob=min(0.0, p.log_prob + score(p.edit)), origin=VALUES) for p in made]
+        return sorted(weighed, key=lambda proposal: -proposal.log_prob)
+
+    def _look(self, program: Program, condition: Condition) -> tuple[State, np.ndarray, np.ndarray, Any]:
+        """Return the state, its sites' log-probabilities [R], the log of their suspicion [R], and the cache."""
+        state = self.encoder.state(program, condition)
+        of_lines = line_weights(program, condition.suspicion)
+        weight = np.asarray([0.0, *(of_lines(site.start, site.end) for site in state.sites)])
+        where, cache = self._encode(state)
+        where = where + weight
+        return state, where + math.log(1 - BLIND_SHARE) - np.logaddexp.reduce(where[1:]), weight, cache
+
+    def _length(self, state: State) -> int:
+        """Length that the arrays of a state are padded to."""
+        needed = max(self.shortest, len(state.tokens), len(state.rows))
+        return next(length for length in LENGTHS if length >= needed)
+
+    def _encode(self, state: State) -> tuple[np.ndarray, Any]:
+        """Return the log-probabilities of the sites [R] and the cache that decoding and scoring work with."""
+        length = self._length(state)
+        rows = np.zeros((1, length, 3), np.int32)
+        rows[0, : len(state.rows)] = state.rows
+        where, cache = self.model.compiled.calls.encode(self.model.denoiser, pad([state.tokens], length), rows)
+        return np.asarray(where, np.float64)[: len(state.rows)], cache
+
+    def _to_write(self, state: State, where: np.ndarray, cache: Any) -> Iterator[Part]:
+        """Yield the parts that decode the model's own edits at the likeliest sites."""
+        config, language = self.config, state.program.language
+        sites = np.argsort(-where[1:], kind="stable") + 1  # row 0 is stop
+        deletes = [row for row in sites if kind_op(state.rows[row][2], language) == "delete"][: config.sites]
+        writes = [row for row in sites if kind_op(state.rows[row][2], language) != "delete"][: config.sites]
+        for row in deletes:
+            site = state.sites[row - 1]
+            proposal = Proposal(Edit(site.start, site.end, b""), float(where[row]), MODEL)
+            yield where[row], partial(list, [proposal])
+        for i in range(0, len(writes), config.batch):
+            yield where[writes[i]], partial(self._write, state, writes[i : i + config.batch], where, cache)
+
+    def _write(self, state: State, rows: list[int], where: np.ndarray, cache: Any) -> Iterator[Proposal]:
+        padded = [*rows, *[rows[-1]] * (self.config.batch - len(rows))]
+        spans = np.asarray([state.span(row) for row in padded], np.int32)
+        kinds = np.asarray([state.rows[row][2] for row in padded], np.int32)
+        decoded = self.model.compiled.calls.decode(self.model.denoiser, cache, spans[:, 0], spans[:, 1], kinds)
+        tokens, lengths = np.asarray(decoded.tokens), np.asarray(decoded.lengths)
+        log_probs = np.asarray(decoded.model_log_probs, np.float64)
+        for i, row in enumerate(rows):
+            for beam in range(self.config.beams):
+                if np.isfinite(log_probs[i, beam]) and lengths[i, beam]:
+                    edit = self.encoder.edit(state, row, tokens[i, beam, : lengths[i, beam]].tolist())
+                    if edit is not None:
+                        yield Proposal(edit, float(where[row] + log_probs[i, beam]), MODEL)
+
+    def _to_score(
+        self, state: State, edits: Sequence[Edit], where: np.ndarray, weight: np.ndarray, cache: Any
+    ) -> Iterator[Part]:
+        """Yield the parts that score given edits, edits at the likeliest sites first."""
+        by_site = sorted(((state.row_of(edit), edit) for edit in edits), key=lambda pair: -where[pair[0]])
+        if not by_site:
+            return
+        shares = weight + math.log(BLIND_SHARE) - np.logaddexp.reduce(weight[[row for row, _ in by_site]])
+        most = shares.max()
+        tree, ends = SuffixTree(), list[Scored]()
+        for row, edit in by_site:
+            suffix = self.encoder.suffix(state, row, self.encoder.written(edit.text))
+            length = len(suffix[0])
+            if not edit.text or length > NODES:  # a deletion writes nothing; nothing this long was in training
+                log_prob = float(np.logaddexp(shares[row], where[row]) if not edit.text else shares[row])
+                yield log_prob, partial(list, [Proposal(edit, log_prob, NEAR_MISS)])
+                continue
+            if not tree.fits(length):
+                yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
+                tree, ends = SuffixTree(), list[Scored]()
+            ends.append(Scored(edit, where[row], shares[row], tree.add(*suffix)))
+        if ends:
+            yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
+
+    def _score(self, tree: SuffixTree, ends: list[Scored], cache: Any) -> list[Proposal]:
+        scores = np.asarray(self.model.compiled.calls.score(self.model.denoiser, cache, *tree.arrays()), np.float64)
+        return [Proposal(e.edit, float(np.logaddexp(e.share, e.site + scores[e.node])), NEAR_MISS) for e in ends]
