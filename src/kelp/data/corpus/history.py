@@ -29,7 +29,7 @@ SAME = 2  # occurrences of one change in a release; a more frequent change was m
 _WORD = re.compile(r"\w+|[^\w\s]")
 _METHODS = frozenset(name for kind in (str, bytes, list, dict, set, tuple, int, float) for name in dir(kind))
 
-# Node kinds that come or go with a change of style: formatted strings for `%`, comprehensions for calls, annotations ...
+# Node kinds that come or go with a change of style: f-strings for `%`, comprehensions for calls, annotations ...
 _STYLES = (
     ast.JoinedStr, ast.AnnAssign, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr, ast.Match,
     ast.YieldFrom,
