@@ -60,7 +60,7 @@ def build(
 
     Each function is kept once, and none that a benchmark holds.
 
-    Interrupt it and run it again: it goes on. What was dropped and why is in DIR/dropped.jsonl.
+    An interrupted run resumes when the command is given again. What was dropped and why is in DIR/dropped.jsonl.
 
     \b
     Examples:
@@ -97,18 +97,18 @@ def specs(
 
     Each function is run in the sandbox on many inputs; what it gives becomes asserts.
 
-    Interrupt it and run it again: it goes on.
+    An interrupted run resumes when the command is given again.
 
     \b
     Examples:
       kelp corpus specs corpus
     """
-    from kelp.data.corpus import build as corpus
     from kelp.data.record import DataError
+    from kelp.data.specs.specify import specify
 
     try:
         with progress_bar() as progress:
-            report = corpus.specify(folder, seed=seed, jobs=jobs, progress=progress)
+            report = specify(folder, seed=seed, jobs=jobs, progress=progress)
     except DataError as error:
         raise Problem(f"{error}.") from None
     _show(folder, report, None, as_json)

@@ -23,8 +23,7 @@ from kelp.data.corpus import decontaminate
 from kelp.data.corpus.decontaminate import Excluded, Fingerprint
 from kelp.data.corpus.extract import Dropped
 from kelp.data.corpus.sources import Columns, expand, read
-from kelp.data.record import DataError, Record, arrow, load, row, save_table, schema
-from kelp.data.specs import generate as specs
+from kelp.data.record import DataError, Record, arrow, row, save_table, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,12 +73,12 @@ def build(
             progress("functions", done, len(units))
     progress("copies", 0, 1)
     report = _merge(paths, out)
-    _write_report(report, out)
+    write_report(report, out)
     shutil.rmtree(parts)
     return report
 
 
-def _write_report(report: dict[str, Any], folder: Path) -> None:
+def write_report(report: dict[str, Any], folder: Path) -> None:
     part = folder / "report.part"
     part.write_text(json.dumps(report, indent=1) + "\n")
     part.replace(folder / "report.json")
@@ -181,38 +180,6 @@ def _workers(engine: Engine, jobs: int) -> Iterator[Callable[[Any, Sequence[Any]
             raise DataError("--engine ray needs Ray: pip install 'kelp[ray]'") from None
     with pools.Pool(jobs) as pool:
         yield lambda function, items: pool.imap_unordered(function, items, chunksize=1)
-
-
-# Specs
-
-
-def specify(folder: Path, *, seed: int = 0, jobs: int = 2, progress: Progress = lambda *_: None) -> dict[str, Any]:
-    """Add asserts to the functions of a corpus that have none, file by file; return the new report.
-
-    Files done with this seed are left alone, so an interrupted run resumes.
-    """
-    pa = arrow()
-    import pyarrow.parquet as pq
-
-    files = sorted(folder.glob("functions-*.parquet"))
-    if not (folder / "report.json").exists():
-        raise DataError(f"{folder} holds no finished corpus: make one with kelp corpus build --out {folder}")
-    mark = {b"specs": str(seed).encode()}
-    todo = [path for path in files if (pq.read_schema(path).metadata or {}).get(b"specs") != mark[b"specs"]]
-    for done, path in enumerate(todo, start=len(files) - len(todo)):
-        progress("specs", done, len(files))
-        records = specs.add_specs(load(path), seed, jobs)
-        table = pq.read_table(path)
-        columns = ("context", "asserts", "mutation_score")  # asserts may need more imports
-        new = {name: [getattr(r, name) for r in records] for name in columns}
-        for name, values in new.items():
-            at = table.schema.get_field_index(name)
-            table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
-        save_table(table.replace_schema_metadata(mark), path)
-    progress("specs", len(files), len(files))
-    report = json.loads((folder / "report.json").read_text()) | summary(folder)
-    _write_report(report, folder)
-    return report
 
 
 # The second pass
