@@ -8,7 +8,6 @@ import pytest
 import kelp
 
 PACKAGE = Path(kelp.__file__).parent
-TYPING_ONLY = "TYPE_CHECKING"
 
 # From the bottom up: a room may import from the rooms named beside it, all of which stand above it in this table.
 ROOMS: dict[str, set[str]] = {
@@ -26,7 +25,8 @@ ROOMS: dict[str, set[str]] = {
     "training": {"errors", "files", "model"},
     "data": {"errors", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search"},
     "evaluation": {
-        "errors", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search", "repair", "data",
+        "errors", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search", "repair",
+        "data",
     },
     "web": {"errors", "files", "repair", "evaluation", "data"},
 }  # fmt: skip

@@ -169,7 +169,7 @@ def test_specs_are_added_file_by_file_and_again_only_for_another_seed(tmp_path, 
     assert total.asserts and not later.asserts
     assert (total.source, later.source) == tuple(r.source for r in before)
     assert (report["with_spec"], report["functions"]) == (1, 2)
-    monkeypatch.setattr(corpus.specs, "add_specs", None)  # not called again
+    monkeypatch.setattr("kelp.data.specs.specify.add_specs", None)  # not called again
     assert specify(tmp_path / "out", jobs=1) == report
     with pytest.raises(TypeError):
         specify(tmp_path / "out", seed=1, jobs=1)
