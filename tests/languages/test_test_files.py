@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from kelp.languages.python.test_files import asserts_about, doctest_asserts, literal, wanted
+from kelp.languages.python.test_files import asserts_about, literal, wanted
 
 
 def test_the_asserts_about_a_function_are_those_that_call_it() -> None:
@@ -111,10 +111,6 @@ def test_what_is_not_plain_to_see_is_left_as_it_stands(tests: str) -> None:
 def test_every_assert_can_be_read_again() -> None:
     for line in asserts_about(PARAMETRISED, "f", limit=20):
         ast.parse(line)
-
-
-def test_doctests_are_asserts_too() -> None:
-    assert doctest_asserts(">>> f(1)\n2\n>>> x = 3\n>>> f(x)\n'a'\n") == ("assert f(1) == 2", "assert f(x) == 'a'")
 
 
 def test_what_asserts_say_in_so_many_words() -> None:

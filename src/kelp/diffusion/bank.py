@@ -19,7 +19,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
-from kelp.diffusion.tree_queries import editable, indentation, is_callee, is_use, plays
+from kelp.diffusion.tree_queries import editable, indentation, is_callee, is_use, kinds, plays
 from kelp.syntax.program import Program
 
 CATEGORIES = frozenset({"expression", "argument", "element", "condition", "statement"})
@@ -187,8 +187,7 @@ def templates(rare: Sequence[tuple[Fragment, int]], most: int) -> list[tuple[Fra
 def slots(program: Program, max_leaves: int) -> list[tuple[str, int]]:
     """The nodes that a fragment may replace, with its category; conditions are told from other expressions."""
     language, kind, field, parent = program.language, program.kind, program.field, program.parent
-    role = language.near_miss.roles
-    special = role["special argument"] | role["slice"]
+    special = kinds(program, "special argument") | kinds(program, "slice")
     found = []
     for of_kind, some in editable(program).items():
         if of_kind in special or of_kind == "operator":
@@ -211,8 +210,8 @@ def fragment(program: Program, node: int, category: str) -> Fragment | None:
     text = program.text(node)
     if b"\n" in text:
         indent = indentation(program, node)
-        plain = b'"""' not in text and b"'''" not in text and b"\\\n" not in text
-        if category != "statement" or not plain or indent is None:
+        fixed = program.language.near_miss.fixed.search(text)
+        if category != "statement" or fixed or indent is None:
             return None
         text = text.replace(b"\n" + indent, b"\n")
     names: list[tuple[int, int]] = []

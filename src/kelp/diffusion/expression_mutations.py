@@ -37,7 +37,7 @@ ORDERS = (b"<", b"<=", b">", b">=")
 def operators(category: str) -> Callable[[Program], Iterator[Edit]]:
     def edits(program: Program) -> Iterator[Edit]:
         language, kind, parent = program.language, program.kind, program.parent
-        families = language.near_miss.operators[category]
+        families = language.near_miss.operators.get(category, ())
         for node in editable(program)["operator"]:
             if language.category(kind[node], program.field[node], kind[parent[node]], False) == category:
                 first = parent[node] + 1
@@ -129,7 +129,7 @@ def constant(program: Program) -> Iterator[Edit]:
     near = program.language.near_miss
     for node in nodes(program, "literal"):
         for other in near.literals(program, node):
-            yield put(program, node, other, near.sign[1] if other.startswith(near.sign[0]) else near.sign[1] + 3)
+            yield put(program, node, other, near.sign[1] if other.startswith(near.sign[0]) else near.literal)
     texts = list(dict.fromkeys(program.text(n) for n in nodes(program, "string")))
     for node in nodes(program, "string"):
         text = program.text(node)

@@ -1,17 +1,18 @@
 """Python: its grammar, what may stand where, and how its text is spaced."""
 
-import builtins
 import re
-import symtable
 import warnings
 from functools import cache
 
 import tree_sitter
 import tree_sitter_python
 
+from kelp.languages.python.docstrings import docstring, doctest_asserts, first_sentence
 from kelp.languages.python.lint import lint
 from kelp.languages.python.mistakes import NEAR_MISS
-from kelp.syntax.program import Language, ListRule, Program
+from kelp.languages.python.names import bound_names, free_names
+from kelp.languages.python.test_files import asserts_about, wanted
+from kelp.syntax.program import Language, ListRule, Program, SpecReader
 
 OPERATORS = {
     "binary_operator": "binary operator",
@@ -175,20 +176,6 @@ def _holds_nonlocal(program: Program, node: int) -> bool:
     return False
 
 
-def docstring(program: Program) -> tuple[int, int] | None:
-    """Byte span of the function's docstring (a plain string; not one of an inner function)."""
-    kind, node = program.kind, program.root
-    if kind[node] == "decorated_definition":
-        node = program.children(node)[-1]
-    block = next((c for c in program.children(node) if program.field[c] == "body"), None)
-    if block is None:
-        return None
-    first = next((c for c in program.children(block) if kind[c] != "comment"), None)
-    if first is None or kind[first] != "expression_statement" or kind[first + 1] != "string":
-        return None
-    return program.start[first + 1], program.end[first + 1]
-
-
 def compiles(source: bytes) -> bool:
     """Does CPython compile it? Nothing runs. Tree-sitter lets some invalid Python pass; this does not."""
     try:
@@ -200,45 +187,6 @@ def compiles(source: bytes) -> bool:
     return True
 
 
-def free_names(source: bytes) -> frozenset[str]:
-    """Names that a program reads and binds nowhere itself, builtins left out. Raises SyntaxError."""
-    read, bound = _names(source)
-    return frozenset(read - BUILTIN - (bound or frozenset()))
-
-
-def bound_names(source: bytes) -> frozenset[str] | None:
-    """Names that a file defines for its functions, by `global` and in class bodies too. Raises SyntaxError.
-
-    None where there may be others: after `from x import *`, `globals()` or `exec()`.
-    """
-    return _names(source)[1]
-
-
-def _names(source: bytes) -> tuple[set[str], frozenset[str] | None]:
-    """The names that a file reads from its top or from outside, and `bound_names`, in one walk over its scopes."""
-    read, bound, seen = set[str](), set[str](), set[str]()
-    tables = [_symbols(source)]
-    while tables:
-        table = tables.pop()
-        tables += table.get_children()
-        top, outer = table.get_type() == "module", table.get_type() != "function"
-        for s in table.get_symbols():
-            seen.add(s.get_name())
-            if s.is_referenced() and (top or s.is_global()):
-                read.add(s.get_name())
-            if (outer or s.is_declared_global()) and (s.is_assigned() or s.is_imported() or s.is_namespace()):
-                bound.add(s.get_name())
-    star = re.search(rb"\bimport[\s\\(]*\*", source)
-    return read, None if star or seen & {"globals", "exec"} else frozenset(bound)
-
-
-def _symbols(source: bytes) -> symtable.SymbolTable:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return symtable.symtable(source.decode("utf-8-sig", "replace"), "<program>", "exec")
-
-
-BUILTIN = frozenset(dir(builtins)) | {"__file__", "__path__", "__builtins__", "__annotations__", "__class__"}
 LEXER = re.compile(
     rb"""
       [\t\f ]*(?:\\?\r?\n[\t\f ]*)+                        # line ends, with the next line's indentation
@@ -327,25 +275,28 @@ PYTHON = Language(
     name="python",
     suffixes=(".py", ".pyi"),
     parser=tree_sitter.Parser(tree_sitter.Language(tree_sitter_python.language())),
-    root_kinds=frozenset({"function_definition", "decorated_definition", "class_definition"}),
-    atoms=frozenset({"string", "concatenated_string", "not in", "is not"}),
-    comments=COMMENTS,
     categories=CATEGORIES,
     category=category,
     lists=LISTS,
+    lexer=LEXER,
+    default_gap=default_gap,
+    opening=OPENING,
+    closing=CLOSING,
+    near_miss=NEAR_MISS,
+    specs=SpecReader(asserts_about, doctest_asserts, first_sentence, wanted),
+    functions=frozenset({"function_definition"}),
+    classes=frozenset({"class_definition"}),
+    wrappers=frozenset({"decorated_definition"}),
+    atoms=frozenset({"string", "concatenated_string", "not in", "is not"}),
+    comments=COMMENTS,
     conditions=CONDITIONS,
     results=RESULTS,
     optional=CLAUSES - {"case_clause"} | COMPREHENSION_CLAUSES,
     may_drop=may_drop,
-    docstring=docstring,
-    compiles=compiles,
-    free_names=free_names,
-    lint=lint,
-    bound_names=bound_names,
-    lexer=LEXER,
-    opening=OPENING,
-    closing=CLOSING,
-    default_gap=default_gap,
     fits=fits,
-    near_miss=NEAR_MISS,
+    compiles=compiles,
+    docstring=docstring,
+    free_names=free_names,
+    bound_names=bound_names,
+    lint=lint,
 )

@@ -2,17 +2,17 @@
 
 import ast
 import copy
-import doctest
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
+from kelp.syntax.program import Wanted
+
 LONGEST = 160  # characters of an assert
 ROWS = 12  # of one test that is parametrised, or of one loop in it
 
-Wanted = tuple[str, Any]  # the arguments of a call, and the value that an assert says it gives
 Names = Mapping[str, ast.expr]  # what they stand for
 UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)  # raised for what is no literal
 UNITTEST = {"assertEqual": ast.Eq, "assertIs": ast.Is, "assertIn": ast.In}
@@ -130,24 +130,6 @@ class _WrittenOut(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return self.names.get(node.id, node) if isinstance(node.ctx, ast.Load) else node
-
-
-def doctest_asserts(docstring: str) -> tuple[str, ...]:
-    """The one-line examples of a docstring as asserts."""
-    try:
-        examples = doctest.DocTestParser().get_examples(docstring)
-    except ValueError:  # malformed: the run of the tests says so
-        return ()
-    lines = []
-    for example in examples:
-        line = f"assert {example.source.strip()} == {example.want.strip()}"
-        try:
-            statements = ast.parse(line).body
-        except SyntaxError:
-            continue
-        if example.want.strip() and "\n" not in line and len(statements) == 1:
-            lines.append(line)
-    return tuple(lines)
 
 
 def wanted(asserts: Sequence[str], name: str) -> list[Wanted]:
