@@ -4,7 +4,7 @@ import pytest
 from tests.programs import parse, parses
 
 from kelp.diffusion.rewriting.apply import rewrite, rewrites
-from kelp.diffusion.rewriting.rules import DIFFERENT
+from kelp.languages.python.rewrite_rules import DIFFERENT
 from kelp.syntax.program import Program
 
 

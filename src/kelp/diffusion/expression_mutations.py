@@ -29,12 +29,14 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import elements, tail
 
-NAMES_PER_USE = 6  # other names tried for one use of a name: the nearest ones
-LONGEST_STRING = 24  # bytes of the strings that are taken for one another
+NAMES_PER_USE = 6  # other names tried for one use of a name, nearest first
+LONGEST_STRING = 24  # bytes of strings that replace one another
 ORDERS = (b"<", b"<=", b">", b">=")
 
 
 def operators(category: str) -> Callable[[Program], Iterator[Edit]]:
+    """The mutation that replaces an operator of this category by others of its family."""
+
     def edits(program: Program) -> Iterator[Edit]:
         language, kind, parent = program.language, program.kind, program.parent
         families = language.near_miss.operators.get(category, ())
@@ -42,7 +44,7 @@ def operators(category: str) -> Callable[[Program], Iterator[Edit]]:
             if language.category(kind[node], program.field[node], kind[parent[node]], False) == category:
                 first = parent[node] + 1
                 if category == "binary operator" and plays(program, first, "string"):
-                    continue  # formatting
+                    continue  # % formats
                 for other in others(families, program.text(node)):
                     yield replace(program, node, other)
 
@@ -50,19 +52,19 @@ def operators(category: str) -> Callable[[Program], Iterator[Edit]]:
 
 
 def negation(program: Program) -> Iterator[Edit]:
-    """`not x` for `x` and back, where a truth value is wanted or given."""
+    """`not x` for `x` and back, where `x` is or may be a truth value."""
     near = program.language.near_miss
     for node in nodes(program, "not"):
         yield lift(program, node, operands(program, node)[-1])
     for node in truths(program):
         if not (plays(program, node, "not") or plays(program, node, "literal") or plays(program, node, "string")):
             if plays(program, node, "comparison") and len(operands(program, node)) == 2:
-                continue  # its operator has an opposite
+                continue  # the kind "comparison" has the opposite operator
             yield prefixed(program, node, near.negation)
 
 
 def truths(program: Program) -> Iterator[int]:
-    """Expressions used as truth values, and results that may be ones."""
+    """Expressions used as truth values, and results that may be truth values."""
     near = program.language.near_miss
     for node in nodes(program, "tested"):
         condition = child(program, node, "condition") or operands(program, node)[0]
@@ -83,7 +85,7 @@ def truths(program: Program) -> Iterator[int]:
 
 
 def sign(program: Program) -> Iterator[Edit]:
-    """`-x` for `x` and back; of plain numbers the constants speak."""
+    """`-x` for `x` and back; number literals are left to `constant`."""
     near = program.language.near_miss
     for node in nodes(program, "sign"):
         if operator(program, node) == near.sign[0] and not plays(program, operands(program, node)[0], "number"):
@@ -101,7 +103,7 @@ def sign(program: Program) -> Iterator[Edit]:
 
 
 def variable(program: Program) -> Iterator[Edit]:
-    """Another name in scope where one is read, or where one of several assignments writes it."""
+    """Another name in scope, where a name is read or where one of several assignments writes it."""
     called = {program.text(n) for n in nodes(program, "name") if is_callee(program, n)}
     bound = Counter(b.name for b in bindings(program))
     assigned = {b.name for b in bindings(program) if program.field[b.node] == "left"}
@@ -125,7 +127,7 @@ def variable(program: Program) -> Iterator[Edit]:
 
 
 def constant(program: Program) -> Iterator[Edit]:
-    """Off-by-one numbers, other signs and truth values, other short strings."""
+    """Numbers off by one, other signs and truth values, other short strings."""
     near = program.language.near_miss
     for node in nodes(program, "literal"):
         for other in near.literals(program, node):
@@ -143,7 +145,7 @@ def constant(program: Program) -> Iterator[Edit]:
 
 
 def call(program: Program) -> Iterator[Edit]:
-    """A function or method of the same family; no call at all."""
+    """A function or method of the same family; the argument or the object without the call."""
     near = program.language.near_miss
     bound = {b.name for b in bindings(program)}
     for node in nodes(program, "name"):
@@ -169,7 +171,7 @@ def call(program: Program) -> Iterator[Edit]:
 
 
 def attribute(program: Program) -> Iterator[Edit]:
-    """Another attribute that the function reads from the same object, or one of the same family."""
+    """Another attribute that the program reads from the same object, or one of the same family."""
     near = program.language.near_miss
     seen: dict[tuple[bytes, bool], dict[bytes, None]] = {}
     found = []
@@ -187,7 +189,7 @@ def attribute(program: Program) -> Iterator[Edit]:
 
 
 def order(program: Program) -> Iterator[Edit]:
-    """Neighbours exchanged: arguments, elements, operands."""
+    """Neighbors exchanged: arguments, elements, operands."""
     for role, most in (("arguments", 8), ("sequence", 4)):
         for node in nodes(program, role):
             parts = elements(program, node)
@@ -204,7 +206,7 @@ def order(program: Program) -> Iterator[Edit]:
                 demands = [near.demand(program, p) for p in parts]
                 numbers = any(plays(program, p, "number") or is_number(program, p) for p in parts)
                 if between in ORDERS or (between == b"+" and numbers):
-                    continue  # the operator's own kind has it; no difference
+                    continue  # a kind of its own mutates comparisons; sums are equal
                 if near.strength(program, parts[0]) >= demands[1] and near.strength(program, parts[1]) >= demands[0]:
                     yield swap(program, *parts)
 
@@ -221,7 +223,7 @@ def missing_element(program: Program) -> Iterator[Edit]:
 
 
 def extra_argument(program: Program) -> Iterator[Edit]:
-    """What the callee often takes, or a name in scope, at the end."""
+    """An argument that the callee often takes, or a name in scope at the end."""
     near = program.language.near_miss
     for node in nodes(program, "call"):
         callee, arguments = operands(program, node)[:2]
@@ -295,7 +297,7 @@ def is_number(program: Program, node: int) -> bool:
 
 
 def operand(program: Program) -> Iterator[Edit]:
-    """Half of a sum or product, one arm of a choice, the thing instead of its part."""
+    """One operand alone, one arm of a choice, the object instead of its item."""
     for node in nodes(program, "binary"):
         for part in operands(program, node)[:2]:
             yield lift(program, node, part)
@@ -309,7 +311,7 @@ def operand(program: Program) -> Iterator[Edit]:
 
 
 def slices(program: Program) -> Iterator[Edit]:
-    """Slice bounds dropped and added."""
+    """Slice bounds deleted and inserted."""
     for node in nodes(program, "slice"):
         bounds: list[bytes] = [b""]
         for part in program.children(node):
@@ -338,7 +340,7 @@ def missing_condition(program: Program) -> Iterator[Edit]:
 
 
 def extra_condition(program: Program) -> Iterator[Edit]:
-    """A further condition: one that stands elsewhere in the function, or a name."""
+    """A further condition: the nearest other one of the function, or a name."""
     language = program.language
     places = [
         node
