@@ -9,7 +9,7 @@ from kelp.syntax.program import Program
 
 
 def written(source: str, rule: str | None = None) -> set[str]:
-    """What the rules (or one of them) make of a function's source."""
+    """Sources that the rules (or one of them) make of a function."""
     program = parse(source.encode())
     return {e.apply(program.source).decode() for r, e in rewrites(program) if rule in (None, r.name)}
 

@@ -1,4 +1,4 @@
-"""Which names a program needs from outside, against what happens when it runs."""
+"""Names that a program needs from outside, checked against running it."""
 
 import builtins
 

@@ -1,4 +1,4 @@
-"""What tests say of a function, as single asserts."""
+"""Asserts about a function, read from test files."""
 
 import ast
 
@@ -23,7 +23,7 @@ class TestMore:
     assert asserts_about("def broken(:", "f") == ()
 
 
-PARAMETRISED = """
+PARAMETRIZED = """
 import pytest
 from pytest import mark
 LIMIT = 10
@@ -58,7 +58,7 @@ def test_shadowed(LIMIT):
 
 
 def test_parameters_loops_and_constants_are_written_out() -> None:
-    assert asserts_about(PARAMETRISED, "f", limit=20) == (
+    assert asserts_about(PARAMETRIZED, "f", limit=20) == (
         "assert f(1, 10) == 2",
         "assert f(3, 10) == 4",
         "assert f(Decimal('5'), 10) == 6",
@@ -109,7 +109,7 @@ def test_what_is_not_plain_to_see_is_left_as_it_stands(tests: str) -> None:
 
 
 def test_every_assert_can_be_read_again() -> None:
-    for line in asserts_about(PARAMETRISED, "f", limit=20):
+    for line in asserts_about(PARAMETRIZED, "f", limit=20):
         ast.parse(line)
 
 

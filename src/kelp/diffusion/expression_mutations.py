@@ -163,10 +163,10 @@ def call(program: Program) -> Iterator[Edit]:
         callee, arguments = operands(program, node)[:2]
         if not plays(program, arguments, "arguments"):
             continue
-        given = elements(program, arguments)
-        if len(given) == 1 and plays(program, callee, "name") and not plays(program, given[0], "special argument"):
-            yield lift(program, node, given[0])
-        elif not given and plays(program, callee, "attribute"):
+        passed = elements(program, arguments)
+        if len(passed) == 1 and plays(program, callee, "name") and not plays(program, passed[0], "special argument"):
+            yield lift(program, node, passed[0])
+        elif not passed and plays(program, callee, "attribute"):
             yield lift(program, node, callee + 1)
 
 
@@ -174,14 +174,14 @@ def attribute(program: Program) -> Iterator[Edit]:
     """Another attribute that the program reads from the same object, or one of the same family."""
     near = program.language.near_miss
     seen: dict[tuple[bytes, bool], dict[bytes, None]] = {}
-    found = []
+    attributes = []
     for node in nodes(program, "attribute"):
         name = child(program, node, "attribute")
         if name is not None:
             key = (program.text(node + 1), is_callee(program, node))
             seen.setdefault(key, {})[program.text(name)] = None
-            found.append((name, key))
-    for name, key in found:
+            attributes.append((name, key))
+    for name, key in attributes:
         text = program.text(name)
         family = [] if key[1] else others(near.names, text)
         for other in dict.fromkeys([t for t in seen[key] if t != text][:NAMES_PER_USE] + family):
@@ -212,11 +212,13 @@ def order(program: Program) -> Iterator[Edit]:
 
 
 def missing_argument(program: Program) -> Iterator[Edit]:
+    """An argument deleted."""
     for _, edit in removals(program, "argument"):
         yield edit
 
 
 def missing_element(program: Program) -> Iterator[Edit]:
+    """An element of a list, or a pair of a dictionary, deleted."""
     for category in ("element", "pair"):
         for _, edit in removals(program, category):
             yield edit
@@ -229,23 +231,23 @@ def extra_argument(program: Program) -> Iterator[Edit]:
         callee, arguments = operands(program, node)[:2]
         if not plays(program, arguments, "arguments"):
             continue
-        given = elements(program, arguments)
-        texts = {program.text(part) for part in given}
+        passed = elements(program, arguments)
+        texts = {program.text(part) for part in passed}
         usual = near.arguments.get(program.text(program.last[callee] - 1), ())
         extra = [(False, name) for name in names_at(program, node) if name not in texts][:2]
         for first, text in dict.fromkeys([*usual, *extra]):
-            if not given:
+            if not passed:
                 at = program.end[arguments] - 1
                 yield Edit(at, at, text)
             elif first:
-                yield Edit(program.start[given[0]], program.start[given[0]], text + b", ")
-            elif not plays(program, given[-1], "special argument"):
-                end = tail(program, given[-1])
+                yield Edit(program.start[passed[0]], program.start[passed[0]], text + b", ")
+            elif not plays(program, passed[-1], "special argument"):
+                end = tail(program, passed[-1])
                 yield Edit(end, end, b", " + text)
 
 
 def offset(program: Program) -> Iterator[Edit]:
-    """One more or one less than a number that is no literal, and back."""
+    """`x + 1` and `x - 1` for a number `x` that is no literal, and back."""
     near = program.language.near_miss
     for node in nodes(program, "binary"):
         left, right = operands(program, node)[:2]
@@ -253,7 +255,7 @@ def offset(program: Program) -> Iterator[Edit]:
             yield lift(program, node, left)
     for node in dict.fromkeys(countables(program)):
         if plays(program, node, "binary") and plays(program, operands(program, node)[1], "number"):
-            continue  # its constant has it
+            continue  # left to `constant`
         text = program.text(node)
         if near.strength(program, node) < near.sum:
             text = b"(" + text + b")"
@@ -262,7 +264,7 @@ def offset(program: Program) -> Iterator[Edit]:
 
 
 def countables(program: Program) -> Iterator[int]:
-    """Expressions that are numbers, as far as one can see, where one more or less is an easy slip."""
+    """Expressions that seem to be numbers, in places where mistakes by one are common."""
     for node in nodes(program, "subscript"):
         for index in program.children(node):
             if program.field[index] == "subscript":
@@ -286,6 +288,7 @@ def countables(program: Program) -> Iterator[int]:
 
 
 def is_number(program: Program, node: int) -> bool:
+    """Does the form of an expression suggest that it is a number, as of `a + b` or `len(x)`?"""
     if plays(program, node, "binary"):
         parts = operands(program, node)
         return operator(program, node) in (b"+", b"-", b"*", b"//") and not any(
@@ -332,6 +335,7 @@ def slices(program: Program) -> Iterator[Edit]:
 
 
 def missing_condition(program: Program) -> Iterator[Edit]:
+    """One side of `and` or `or`, or the condition of a comprehension, deleted."""
     for node in nodes(program, "boolean"):
         left, right = operands(program, node)[:2]
         yield Edit(program.end[left], program.end[right], b"")
@@ -361,6 +365,7 @@ def extra_condition(program: Program) -> Iterator[Edit]:
 
 
 def initial_value(program: Program) -> Iterator[Edit]:
+    """Another initial value of the same family, in an assignment or a default."""
     near = program.language.near_miss
     places = [child(program, node, "right") for node in nodes(program, "assignment")]
     places += [child(program, node, "value") for node in nodes(program, "default")]

@@ -77,7 +77,7 @@ class ForwardConfig:
 
     @cached_property
     def kinds(self) -> dict[str, float]:
-        """Positive weights by kind."""
+        """Kinds with a positive weight, and the weights."""
         return {kind: weight for kind, weight in {**WEIGHTS, **self.weights}.items() if weight > 0}
 
 
@@ -86,14 +86,14 @@ def mutate(program: Program, rng: random.Random, config: ForwardConfig, bank: Ba
 
     None where no kind finds one, as in a program that is nearly empty.
     """
-    left = config.kinds
-    while left:
-        kind = rng.choices(list(left), list(left.values()))[0]
+    weights = config.kinds
+    while weights:
+        kind = rng.choices(list(weights), list(weights.values()))[0]
         for edit in draws(program, kind, rng, config, bank):
             if edit is not None and is_valid(program, edit):
                 return Mutation(kind, edit)
         # Only another near miss replaces one without a place: swaps fit nearly anywhere and would take over.
-        left = {k: weight for k, weight in left.items() if k != kind and (k not in SWAPS or kind in SWAPS)}
+        weights = {k: weight for k, weight in weights.items() if k != kind and (k not in SWAPS or kind in SWAPS)}
     return None
 
 

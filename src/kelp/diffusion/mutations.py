@@ -66,12 +66,12 @@ def candidates(program: Program) -> list[Edit]:
 
 def near_misses(program: Program) -> list[Mutation]:
     """Every valid near miss, one per resulting source (of the first kind that makes it)."""
-    seen, found = {program.source}, []
+    seen, mutations = {program.source}, []
     for kind, of_kind in CANDIDATES.items():
         for edit in of_kind(program):
             result = edit.apply(program.source)
             if result not in seen:
                 seen.add(result)
                 if is_valid(program, edit):
-                    found.append(Mutation(kind, edit))
-    return found
+                    mutations.append(Mutation(kind, edit))
+    return mutations

@@ -128,7 +128,7 @@ def indent(program: Program) -> Iterator[Edit]:
                 continue
             lines, blanks = glue[: glue.rindex(b"\n") + 1], len(glue) - glue.rindex(b"\n") - 1
             widths: dict[bytes | None, None] = {}
-            for deeper in statements(program):  # blocks that end where the statement before ends
+            for deeper in statements(program):  # blocks that end with the statement before
                 if before < deeper[0] and program.last[deeper[-1]] == program.last[before]:
                     widths[indentation(program, deeper[0])] = None
             if node == block[-1]:

@@ -11,7 +11,7 @@ from kelp.syntax.sites import element_span, elements, optional_span, tail
 @lru_cache(maxsize=16)
 def editable(program: Program) -> dict[str, list[int]]:
     """Nodes that may be mutated, in preorder, by kind; operators under "operator"."""
-    found: dict[str, list[int]] = {"operator": []}
+    by_kind: dict[str, list[int]] = {"operator": []}
     inert, kind, field, last = program.language.near_miss.inert, program.kind, program.field, program.last
     named = program.named
     node = 1
@@ -19,11 +19,11 @@ def editable(program: Program) -> dict[str, list[int]]:
         if named[node] and inert(program, node):
             node = last[node]
             continue
-        found.setdefault(kind[node], []).append(node)
+        by_kind.setdefault(kind[node], []).append(node)
         if field[node] in ("operator", "operators"):
-            found["operator"].append(node)
+            by_kind["operator"].append(node)
         node += 1
-    return found
+    return by_kind
 
 
 @lru_cache(maxsize=16)
@@ -32,13 +32,14 @@ def bindings(program: Program) -> list[Binding]:
 
 
 def kinds(program: Program, role: str) -> frozenset[str]:
+    """Node kinds that play this role."""
     return program.language.near_miss.roles.get(role, frozenset())
 
 
 def nodes(program: Program, role: str) -> list[int]:
     """Editable nodes that play this role, in preorder."""
-    found = editable(program)
-    lists = [found[kind] for kind in kinds(program, role) if kind in found]
+    by_kind = editable(program)
+    lists = [by_kind[kind] for kind in kinds(program, role) if kind in by_kind]
     return lists[0] if len(lists) == 1 else sorted(node for some in lists for node in some)
 
 
@@ -56,15 +57,15 @@ def operands(program: Program, node: int) -> list[int]:
 
 
 def operator(program: Program, node: int) -> bytes:
-    found = child(program, node, "operator")
-    return b"" if found is None else program.text(found)
+    sign = child(program, node, "operator")
+    return b"" if sign is None else program.text(sign)
 
 
 def names_at(program: Program, node: int) -> list[bytes]:
     """Names in scope at a node, nearest binding first."""
-    seen = [b for b in bindings(program) if b.first <= node < b.stop]
-    seen.sort(key=lambda b: abs(b.node - node))
-    return list(dict.fromkeys(b.name for b in seen if b.name not in program.language.near_miss.receivers))
+    visible = [b for b in bindings(program) if b.first <= node < b.stop]
+    visible.sort(key=lambda b: abs(b.node - node))
+    return list(dict.fromkeys(b.name for b in visible if b.name not in program.language.near_miss.receivers))
 
 
 def is_use(program: Program, node: int) -> bool:
@@ -110,7 +111,7 @@ def jumps(program: Program, block: int) -> bool:
 
 
 def results(program: Program) -> Iterator[int]:
-    """Values returned and values assigned."""
+    """Returned values and assigned values."""
     for node in nodes(program, "return"):
         yield from operands(program, node)[:1]
     for role in ("assignment", "update"):
@@ -132,7 +133,7 @@ def put(program: Program, place: int, text: bytes, strength: int) -> Edit:
 
 
 def lift(program: Program, place: int, node: int) -> Edit:
-    """Replace an expression by another of the program."""
+    """Replace an expression by another one of the program."""
     return put(program, place, program.text(node), program.language.near_miss.strength(program, node))
 
 

@@ -114,7 +114,7 @@ def _indented_by_tabs(tree: Program, node: int, margin: bytes) -> bool:
 def _window(tree: Program, node: int, qualname: str) -> Function:
     """The function at a node of a file, dedented, with the file offset of each byte."""
     file, start, end = tree.source, tree.start[node], tree.end[node]
-    end -= file[start:end].endswith(b"\r")  # the grammar counts the first half of CRLF to a comment before it
+    end -= file[start:end].endswith(b"\r")  # the grammar includes the \r of CRLF in a comment
     before = file[file.rfind(b"\n", 0, start) + 1 : start]
     margin = before if not before.strip() else b""
     raw = file[start:end]

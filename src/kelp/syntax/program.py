@@ -68,7 +68,7 @@ class NearMiss:
     leave: bytes = b""  # statement that leaves a loop
     otherwise: bytes = b""  # beginning of an else clause
     chained: tuple[bytes, bytes] = (b"", b"")  # beginning of a further branch (elif), and of a first one (if)
-    fixed: re.Pattern[bytes] = NEVER  # in a text of several lines: it cannot be indented anew (multi-line strings)
+    fixed: re.Pattern[bytes] = NEVER  # text that forbids a new indentation of its lines (multi-line strings)
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Language:
     functions: frozenset[str] = frozenset()  # kinds of function definitions; the field "name" holds their name
     classes: frozenset[str] = frozenset()  # kinds whose name qualifies the functions inside
     wrappers: frozenset[str] = frozenset()  # kinds around a definition (decorators)
-    atoms: frozenset[str] = frozenset()  # kinds without editable inside (strings)
+    atoms: frozenset[str] = frozenset()  # kinds whose inside is not edited (strings)
     comments: frozenset[str] = frozenset()
     conditions: frozenset[tuple[str, str]] = frozenset()  # (parent kind, field) of operands that take more conditions
     results: frozenset[tuple[str, str | None]] = frozenset()  # the same, for values that are often conditions

@@ -46,7 +46,7 @@ class Rewrite:
 
 def compiled(rules: tuple[Rule, ...]) -> tuple[Rewrite, ...]:
     """The rules in every direction in which the matched side has all letters of the written one."""
-    found = []
+    rewrites = []
     for rule in directed(rules):
         for tested in (False, True) if is_expression(rule.left) and is_expression(rule.right) else (False,):
             left, right = (pattern(text, tested) for text in (rule.left, rule.right))
@@ -55,8 +55,8 @@ def compiled(rules: tuple[Rule, ...]) -> tuple[Rewrite, ...]:
             if tested and not rule.truth and not {b"and", b"or"} & {*inner(left[2]).form, *inner(right[2]).form}:
                 continue  # the plain rule applies inside the condition too
             words = {t for term in (left[2], right[2]) for t in leaves(term) if WORD.fullmatch(t)}
-            found.append(Rewrite(rule, left[2], right[2], right[0], right[1], frozenset(words)))
-    return tuple(found)
+            rewrites.append(Rewrite(rule, left[2], right[2], right[0], right[1], frozenset(words)))
+    return tuple(rewrites)
 
 
 def pattern(text: str, tested: bool) -> tuple[Program, int, Term]:
@@ -98,11 +98,11 @@ def letters(term: Term) -> set[bytes]:
 @lru_cache(maxsize=4)
 def by_form(rules: tuple[Rule, ...]) -> dict[Form, list[Rewrite]]:
     """Rewrites by the form of their left side; those that match any form under ()."""
-    found: dict[Form, list[Rewrite]] = defaultdict(list)
+    by_first_form: dict[Form, list[Rewrite]] = defaultdict(list)
     for rewrite in compiled(rules):
         top = inner(rewrite.left)
-        found[() if letter(top) else top.form].append(rewrite)
-    return found
+        by_first_form[() if letter(top) else top.form].append(rewrite)
+    return by_first_form
 
 
 def match(rule: Term, term: Term, found: dict[bytes, Term]) -> bool:
@@ -170,7 +170,7 @@ def holds(program: Program, nodes: Bound, terms: Mapping[bytes, Term], rewrite: 
     if any(bound(program, name) for name in rewrite.builtins):
         return False
     for predicate, asked in rewrite.where:
-        if predicate == "apart":  # the first, a variable, is none of the second
+        if predicate == "apart":  # the first letter, a variable, does not occur in the second
             if not set(leaves(terms[asked[0]])).isdisjoint(leaves(terms[asked[1]])):
                 return False
         elif predicate == "alike":
@@ -196,14 +196,14 @@ def written(program: Program, place: int, nodes: Bound, rewrite: Rewrite) -> byt
         name = right.text(node)
         if not right.is_leaf(node) or name not in nodes:
             continue
-        given = nodes[name]
-        text = program.text(given)
+        replacement = nodes[name]
+        text = program.text(replacement)
         if name.isupper():  # a block keeps its column
-            if indent is None or indentation(program, given) != indent + INDENT:
+            if indent is None or indentation(program, replacement) != indent + INDENT:
                 return None
         elif b"\n" in text:
             return None
-        elif near.strength(program, given) < near.demand(right, node):
+        elif near.strength(program, replacement) < near.demand(right, node):
             text = b"(" + text + b")"
         pieces += [right.source[at : right.start[node]].replace(b"\n", b"\n" + (indent or b"")), text]
         at = right.end[node]

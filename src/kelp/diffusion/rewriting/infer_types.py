@@ -110,11 +110,11 @@ def type_of_name(program: Program, node: int, assumed: Assumed) -> str | None:
     name = program.text(node)
     if name in assumed or len(assumed) == LONGEST_CHAIN:
         return assumed.get(name)
-    found = [b.node for b in bindings(program) if b.name == name]
-    if not found or name in declared(program):
+    targets = [b.node for b in bindings(program) if b.name == name]
+    if not targets or name in declared(program):
         return None
-    first = bound_type(program, found[0], {**assumed, name: None})
-    if first is None or any(bound_type(program, other, {**assumed, name: first}) != first for other in found[1:]):
+    first = bound_type(program, targets[0], {**assumed, name: None})
+    if first is None or any(bound_type(program, other, {**assumed, name: first}) != first for other in targets[1:]):
         return None
     return first
 
@@ -134,8 +134,8 @@ def bound_type(program: Program, target: int, assumed: Assumed) -> str | None:
         return None if right is None or kind == "pattern_list" else type_of(program, right, assumed)
     if plays(program, above, "update"):
         right = child(program, above, "right")
-        given = None if right is None else type_of(program, right, assumed)
-        return type_of_binary(operator(program, above)[:-1], assumed.get(program.text(target)), given)
+        operand = None if right is None else type_of(program, right, assumed)
+        return type_of_binary(operator(program, above)[:-1], assumed.get(program.text(target)), operand)
     if kind == "typed_parameter":
         annotation = child(program, above, "type")
         name = "" if annotation is None else program.text(annotation).decode().partition("[")[0]

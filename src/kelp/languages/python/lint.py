@@ -46,10 +46,10 @@ def _findings(node: ast.AST) -> int:
 
 def _unused(function: Function) -> set[str]:
     """Parameters and variables that nothing reads but assignments to themselves."""
-    own, arguments = list(_own(function)), function.args
+    nodes, arguments = list(_own_nodes(function)), function.args
     bound = {parameter.arg for parameter in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
-    bound |= {node.id for node in own if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    bound -= {name for node in own if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
+    bound |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound -= {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
     return {name for name in bound - {"self", "cls", *_read(function, frozenset())} if not name.startswith("_")}
 
 
@@ -64,23 +64,23 @@ def _read(node: ast.AST, setting: frozenset[str]) -> Iterator[str]:
         yield from _read(child, setting)
 
 
-def _own(function: ast.AST) -> Iterator[ast.AST]:
+def _own_nodes(function: ast.AST) -> Iterator[ast.AST]:
     """Nodes inside a function, without the insides of functions and classes in it."""
     for child in ast.iter_child_nodes(function):
         yield child
         if not isinstance(child, SCOPES):
-            yield from _own(child)
+            yield from _own_nodes(child)
 
 
 def _loses_result(function: Function) -> bool:
     """Does the function return a value on some ways out only, or never return or raise at all?"""
-    own = list(_own(function))
-    if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in own):
+    nodes = list(_own_nodes(function))
+    if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in nodes):
         return False
-    returned = [node for node in own if isinstance(node, ast.Return)]
+    returned = [node for node in nodes if isinstance(node, ast.Return)]
     if any(node.value is not None for node in returned):
         return _goes_on(function.body) or any(node.value is None for node in returned)
-    return not any(isinstance(node, ast.Raise) for node in own)
+    return not any(isinstance(node, ast.Raise) for node in nodes)
 
 
 def _goes_on(body: Sequence[ast.stmt]) -> bool:

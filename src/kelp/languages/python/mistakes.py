@@ -140,10 +140,10 @@ def near_numbers(text: bytes, *, negative: bool) -> list[bytes]:
 
 def strings(text: bytes) -> list[bytes]:
     """Values near a plain string of up to two characters, in its own quotes."""
-    found = re.fullmatch(rb"(['\"])(.{0,2})\1", text)
-    if not found:
+    match = re.fullmatch(rb"(['\"])(.{0,2})\1", text)
+    if not match:
         return []
-    quote, inside = found[1], found[2].decode()
+    quote, inside = match[1], match[2].decode()
     return [quote + other.encode() + quote for pair in STRINGS if inside in pair for other in pair if other != inside]
 
 
@@ -155,11 +155,11 @@ PATTERNS = frozenset(
 
 def bindings(program: Program) -> list[Binding]:
     """Every name bound in the program, in preorder; it is visible behind its binding, in its scope."""
-    found = []
+    binders = []
     for node, kind in enumerate(program.kind):
         if kind == "identifier" and (seen := visible(program, node)):
-            found.append(Binding(program.text(node), node, *seen))
-    return found
+            binders.append(Binding(program.text(node), node, *seen))
+    return binders
 
 
 def visible(program: Program, node: int) -> tuple[int, int] | None:

@@ -1,11 +1,11 @@
-"""Names that Python source reads from outside of its scopes, and names that it defines, by the symbol tables."""
+"""Names that Python source reads and names that it defines, from the compiler's symbol tables."""
 
 import builtins
 import re
 import symtable
 import warnings
 
-# With the names that every module has.
+# Builtins, and names that every module has.
 BUILTIN = frozenset(dir(builtins)) | {"__file__", "__path__", "__builtins__", "__annotations__", "__class__"}
 STAR_IMPORT = re.compile(rb"\bimport[\s\\(]*\*")
 

@@ -35,14 +35,14 @@ def asserts_about(test_source: str, name: str, limit: int = 12) -> tuple[str, ..
         tree = ast.parse(test_source)
     except SyntaxError:
         return ()
-    found: dict[str, None] = {}
+    asserts: dict[str, None] = {}
     for test, names in _tests(tree, _constants(tree.body)):
         calls = (node for node in ast.walk(test) if isinstance(node, ast.Call))
         if any(_called(call.func) == name for call in calls):
             line = "assert " + ast.unparse(_Substitute(names).visit(copy.deepcopy(test)))
             if len(line) <= LONGEST and "\n" not in line:
-                found.setdefault(line)
-    return tuple(found)[:limit]
+                asserts.setdefault(line)
+    return tuple(asserts)[:limit]
 
 
 def _tests(node: ast.AST, names: Names) -> Iterator[tuple[ast.expr, Names]]:
@@ -63,8 +63,8 @@ def _tests(node: ast.AST, names: Names) -> Iterator[tuple[ast.expr, Names]]:
     rows: list[Names] = [{}]
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
-            own = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
-            outside = {name: value for name, value in names.items() if name not in own}
+            parameters = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+            outside = {name: value for name, value in names.items() if name not in parameters}
             names = {**outside, **_constants(node.body)}
             rows = _parameters(node.decorator_list)
         case ast.For(target=target, iter=ast.List(elts=items) | ast.Tuple(elts=items)):
@@ -80,14 +80,14 @@ def _constants(body: Sequence[ast.stmt]) -> Names:
     stored = Counter(node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load))
     changed = {node.value.id for node in nodes
                if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.value, ast.Name)}  # fmt: skip
-    found = {}
+    constants = {}
     for statement in body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if stored[name] == 1 and name not in changed:
                 with suppress(*UNREADABLE):
                     ast.literal_eval(value)
-                    found[name] = value
-    return found
+                    constants[name] = value
+    return constants
 
 
 def _parameters(decorators: Sequence[ast.expr]) -> list[Names]:
@@ -134,7 +134,7 @@ class _Substitute(ast.NodeTransformer):
 
 def wanted(asserts: Sequence[str], name: str) -> list[Wanted]:
     """(arguments, value) of asserts that compare a call of this function with a literal."""
-    found = []
+    calls = []
     for line in asserts:
         with suppress(*UNREADABLE), warnings.catch_warnings(action="ignore"):
             match ast.parse(line).body:
@@ -148,8 +148,8 @@ def wanted(asserts: Sequence[str], name: str) -> list[Wanted]:
                     continue
             if _called(call.func) == name:
                 arguments = (*map(ast.unparse, call.args), *(ast.unparse(keyword) for keyword in call.keywords))
-                found.append((", ".join(arguments), value))
-    return found
+                calls.append((", ".join(arguments), value))
+    return calls
 
 
 def _called(function: ast.expr) -> str:
