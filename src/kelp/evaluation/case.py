@@ -15,7 +15,6 @@ from typing import Any
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits, Suite
-from kelp.languages.python.test_files import asserts_about
 from kelp.languages.registry import by_name
 from kelp.search.task import Target, Task
 from kelp.syntax.functions import functions
@@ -89,10 +88,9 @@ class Case:
         """What a search is given."""
         names = [self.function] if self.function else [f.qualname for f in functions(self.source.encode(), LANGUAGE)]
         tests = self.visible_tests
+        about = LANGUAGE.specs.asserts_about
         targets = tuple(
-            Target(
-                name, self.intent, asserts_about(tests, name.rpartition(".")[2]) if isinstance(tests, str) else tests
-            )
+            Target(name, self.intent, about(tests, name.rpartition(".")[2]) if isinstance(tests, str) else tests)
             for name in dict.fromkeys(names)
         )
         return Task(self.source.encode(), targets, LANGUAGE, self.setup.encode())

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kelp.cli.files import read
-from kelp.data.corpus.extract import first_sentence
 from kelp.errors import Problem
 from kelp.execution.command import root_of
 from kelp.execution.suite import Suite
 from kelp.execution.worker.candidate import ROOT_MARKS
-from kelp.languages.python.test_files import asserts_about, doctest_asserts
 from kelp.search.task import Target
 from kelp.syntax.functions import Function
 
@@ -26,15 +24,16 @@ class Specification:
 
     def target(self, function: Function, prior: float) -> Target:
         """What is known about one function."""
+        specs = function.language.specs
         node = ast.parse(function.source).body[0]
         assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         docstring = ast.get_docstring(node) or ""
         asserts = [text if text.startswith("assert ") else f"assert {text}" for text in self.suite.asserts]
         if self.suite.doctest:
-            asserts += doctest_asserts(docstring)
+            asserts += list(specs.examples(docstring))
         for source in self.test_sources:
-            asserts += asserts_about(source, function.qualname.rpartition(".")[2])
-        intent = first_sentence(docstring) if self.intent is None else self.intent
+            asserts += specs.asserts_about(source, function.qualname.rpartition(".")[2])
+        intent = specs.intent(docstring) if self.intent is None else self.intent
         return Target(function.qualname, intent, tuple(dict.fromkeys(asserts)), prior)
 
 

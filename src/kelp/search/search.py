@@ -163,7 +163,7 @@ class Search:
     def _from_values(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
         """Those by an edit after which calls are known to give what the tests want."""
         patience, seen = self.policy.patience, node.observation
-        asserts = target.wanted if patience < math.inf else []
+        asserts = self.task.wanted[target] if patience < math.inf else []
         if not asserts or seen is None or not seen.total:
             return
         yield Bound(node.log_prob + target.prior - patience, runs=True)

@@ -10,7 +10,6 @@ import builtins
 import copy
 import io
 import re
-import symtable
 import sys
 import textwrap
 import tokenize
@@ -21,6 +20,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 
 from kelp.data.record import FunctionNode, body_without_docstring
+from kelp.languages.python.names import read_names
 
 POSTPONED = "from __future__ import annotations\n"  # begins a context with annotations: they need no names
 MAX_CONTEXT = 6000  # characters
@@ -226,16 +226,7 @@ class Library:
 @lru_cache(maxsize=20_000)
 def global_names(source: str) -> frozenset[str]:
     """Names read as globals, including those that the source defines, without builtins. Raises SyntaxError."""
-    free = set()
-    tables = [symtable.symtable(source, "<function>", "exec")]
-    while tables:
-        table = tables.pop()
-        outermost = table.get_type() == "module"
-        for symbol in table.get_symbols():
-            if symbol.is_referenced() and (outermost or symbol.is_global()):
-                free.add(symbol.get_name())
-        tables.extend(table.get_children())
-    return frozenset(free - BUILTINS)
+    return read_names(source.encode()) - BUILTINS
 
 
 @lru_cache(maxsize=20_000)

@@ -4,17 +4,15 @@ Nothing is imported or executed.
 """
 
 import ast
-import re
-import textwrap
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kelp.data.corpus.context import Library, Module, dedented
 from kelp.data.record import FunctionNode, Record, body_without_docstring
+from kelp.languages.python.docstrings import first_sentence
 
 MAX_LINES = 200
-MAX_INTENT = 200  # characters
 VALID = 20  # one project in this many is held out whole
 
 
@@ -87,12 +85,3 @@ def _is_stub(node: FunctionNode) -> bool:
         case [ast.Return(value=None | ast.Constant() | ast.Name() | ast.Attribute(value=ast.Name()))]:
             return True
     return False
-
-
-def first_sentence(docstring: str) -> str:
-    """The first sentence of the first paragraph, on one line, cut at a word when it is long."""
-    paragraph = " ".join(re.split(r"\n\s*\n", docstring.strip())[0].split())
-    sentence = re.split(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!cf\.)(?<!vs\.)\s+(?=[A-Z`*'\"(])", paragraph)[0]
-    if sentence.startswith((">>>", "..", ":")):
-        return ""
-    return textwrap.shorten(sentence, MAX_INTENT, placeholder=" ...") if len(sentence) > MAX_INTENT else sentence

@@ -15,10 +15,11 @@ from pathlib import PurePosixPath
 
 from kelp.data.corpus.context import BUILTINS, Library, Module, dedented
 from kelp.data.corpus.decontaminate import fingerprint
-from kelp.data.corpus.extract import MAX_LINES, first_sentence, split_of
+from kelp.data.corpus.extract import MAX_LINES, split_of
 from kelp.data.record import FunctionNode, Record, parse_source
 from kelp.diffusion.diff import distance
-from kelp.languages.python.grammar import bound_names, free_names
+from kelp.languages.python.docstrings import first_sentence
+from kelp.languages.python.names import bound_names, free_names
 from kelp.syntax.edits import Edit
 
 MAX_EDITS = 3  # per change

@@ -22,9 +22,9 @@ from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_n
 from kelp.diffusion.expression_mutations import constant
 from kelp.diffusion.rewriting.apply import by_form, rewrites
 from kelp.diffusion.rewriting.egraph import Equality
-from kelp.diffusion.rewriting.rules import DIFFERENT, EQUAL
 from kelp.diffusion.rewriting.terms import read, write
 from kelp.execution import Sandbox
+from kelp.languages.python.rewrite_rules import DIFFERENT, EQUAL
 from kelp.syntax.program import Program, parse
 from kelp.syntax.sites import is_valid
 
