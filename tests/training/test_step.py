@@ -8,6 +8,7 @@ import pytest
 from tests.training.fake import FakeSource, config
 
 from kelp.model.denoiser import Denoiser
+from kelp.model.leaves import named_leaves
 from kelp.training.config import make_model_config
 from kelp.training.step import (
     OptimizerConfig,
@@ -16,8 +17,6 @@ from kelp.training.step import (
     make_optimizer,
     make_schedule,
     make_train_step,
-    named_leaves,
-    with_leaves,
 )
 
 SHAPE = make_model_config(config(), vocab_size=FakeSource.vocab_size, site_kinds=FakeSource.site_kinds)
@@ -103,12 +102,6 @@ def test_the_rate_rises_to_the_peak_and_falls_to_zero_by_the_last_step(schedule)
 def test_the_schedule_counts_updates_and_fits_short_runs():
     assert make_schedule(OptimizerConfig(learning_rate=1.0, warmup=5, accumulation=4), 40)(10) == 0
     assert make_schedule(OptimizerConfig(learning_rate=1.0, warmup=100), 3)(2) == 1.0
-
-
-def test_named_leaves_put_a_tree_back_together():
-    again = with_leaves(jax.eval_shape(model), named_leaves(model()))
-    assert jax.tree.structure(again) == jax.tree.structure(model())
-    assert all(a is b for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(model())))
 
 
 def test_the_step_needs_nothing_but_jax_equinox_and_optax():
