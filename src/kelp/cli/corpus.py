@@ -11,6 +11,7 @@ import typer
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import Problem
+from kelp.extras import install
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a corpus of functions to train on.")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a corpus.")]
@@ -161,7 +162,7 @@ def _plot(folder: Path, report: dict[str, Any], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise Problem("--plot needs matplotlib: pip install 'kelp[data]'.") from None
+        raise Problem(f"--plot needs matplotlib: {install('data')}.") from None
     from kelp.data.record import load
 
     lines = [record.source.count("\n") for record in load(folder)]

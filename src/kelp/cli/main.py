@@ -15,6 +15,7 @@ from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
 from kelp.errors import Problem, reason
+from kelp.extras import missing
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
@@ -94,9 +95,12 @@ def main() -> None:
         code = _end("Interrupted.", 130)
     except OSError as error:
         code = _end(f"{error.filename or 'The output'}: {reason(error)}.", 2)
-    except Exception:
-        traceback.print_exc()
-        code = _end("This is a bug in Kelp, not in your program.", 70)
+    except Exception as error:
+        if isinstance(error, ImportError) and (sentence := missing(error)):
+            code = _end(sentence, 2)
+        else:
+            traceback.print_exc()
+            code = _end("This is a bug in Kelp, not in your program.", 70)
     sys.exit(143 if terminated and code == 130 else code)
 
 
