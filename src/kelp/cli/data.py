@@ -148,10 +148,11 @@ def _padding(config: "DataConfig") -> dict[str, Any]:
 
 
 def _recipe(path: Path) -> "DataConfig":
-    from kelp.training.config import ConfigError, load_config
+    from kelp.data.examples.recipe import find_recipe, load_recipe
+    from kelp.training.config import ConfigError
 
     try:
-        return load_config(path).data
+        return load_recipe(find_recipe(str(path))).data
     except ConfigError as error:
         raise Problem(str(error)) from None
 
