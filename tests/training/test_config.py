@@ -59,11 +59,15 @@ def test_a_bad_file_gets_one_sentence_that_names_the_key():
     assert message(MINIMAL.replace("steps", "seed")) == "run.toml: [training] lacks 'steps'."
     assert "'steps' in [training] is 'many' of type str" in message(MINIMAL.replace("100", '"many"'))
     assert "'preset' in [model] is 'huge' of type str" in message(MINIMAL.replace('"toy"', '"huge"'))
-    assert message(MINIMAL + "[optimizer]\nema_decay = 2.0") == "run.toml: [optimizer] ema_decay = 2.0 must lie in [0, 1)."
+    assert (
+        message(MINIMAL + "[optimizer]\nema_decay = 2.0") == "run.toml: [optimizer] ema_decay = 2.0 must lie in [0, 1)."
+    )
     unknown = message(MINIMAL + '[data.kinds]\n"missing semicolon" = 1.0\n')
     assert unknown.startswith("run.toml: [data.kinds] ") and "missing semicolon" in unknown
     assert message(MINIMAL.replace("examples", "steps = [0.0]\nexamples")).startswith("run.toml: 'steps' in [data]: ")
-    assert message(MINIMAL.replace("examples", "stop = 1.0\nexamples")).startswith("run.toml: [data] random_program and")
+    assert message(MINIMAL.replace("examples", "stop = 1.0\nexamples")).startswith(
+        "run.toml: [data] random_program and"
+    )
     assert "run.toml is not valid TOML" in message("steps = ")
 
 

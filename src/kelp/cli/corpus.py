@@ -11,7 +11,7 @@ import typer
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import Problem
-from kelp.extras import install
+from kelp.extras import install, require
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a corpus of functions to train on.")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a corpus.")]
@@ -66,6 +66,7 @@ def build(
       kelp corpus build --source 'files:gs://bucket/python/*.parquet' --text-column text --out corpus
       kelp corpus build --source hf:HuggingFaceTB/stack-edu/Python --engine ray --jobs 200 --out corpus
     """
+    require("data", "kelp corpus build")
     from kelp.data.corpus import build as corpus
     from kelp.data.corpus.sources import Columns
     from kelp.data.record import DataError
@@ -97,6 +98,7 @@ def specs(
     Examples:
       kelp corpus specs corpus
     """
+    require("data", "kelp corpus specs")
     from kelp.data.corpus import build as corpus
     from kelp.data.record import DataError
 

@@ -14,6 +14,7 @@ from kelp.cli.files import check_writable, replace
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import Problem
+from kelp.extras import require
 
 if TYPE_CHECKING:
     from kelp.data.examples.inspect import View
@@ -50,6 +51,7 @@ def build(
       kelp data build configs/toy.toml
       kelp data build configs/laptop.toml --jobs 16
     """
+    require("data", "kelp data build")
     from kelp.data.examples.build import build
     from kelp.data.examples.inspect import padding
     from kelp.data.examples.shards import Shards
@@ -94,6 +96,7 @@ def look(
       kelp data inspect runs/data/toy --index 17
       kelp data inspect configs/toy.toml --html examples.html
     """
+    require("data", "kelp data inspect")
     import random
 
     from kelp.data.examples.build import example_maker
