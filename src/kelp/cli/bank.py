@@ -12,6 +12,7 @@ from kelp.cli.files import check_writable, read, replace
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import Problem
+from kelp.extras import install
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.data.examples.bank_variants import Tried
@@ -74,7 +75,7 @@ def build(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "egglog":
             raise
-        lacking = "Variants need egglog, which is not installed: pip install 'kelp[data]', or --augmented 0."
+        lacking = f"Variants need egglog, which is not installed: {install('data')}, or --augmented 0."
         raise Problem(lacking) from None
     except WeakSandbox as weak:
         raise Problem(f"{weak}: --allow-weak-sandbox runs it all the same.", "weak sandbox") from None

@@ -11,6 +11,7 @@ import typer
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import Problem
+from kelp.extras import install, require
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a corpus of functions to train on.")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Corpus folder.")]
@@ -70,6 +71,7 @@ def build(
       kelp corpus build --source 'files:gs://bucket/python/*.parquet' --text-column text --out corpus
       kelp corpus build --source hf:HuggingFaceTB/stack-edu/Python --engine ray --jobs 200 --out corpus
     """
+    require("data", "kelp corpus build")
     from kelp.data.corpus import build as corpus
     from kelp.data.corpus.sources import Columns
     from kelp.data.record import DataError
@@ -103,6 +105,7 @@ def specs(
     Examples:
       kelp corpus specs corpus
     """
+    require("data", "kelp corpus specs")
     from kelp.data.record import DataError
     from kelp.data.specs.specify import specify
 
@@ -170,7 +173,7 @@ def _plot(folder: Path, report: dict[str, Any], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise Problem("--plot needs matplotlib: pip install 'kelp[data]'.") from None
+        raise Problem(f"--plot needs matplotlib: {install('data')}.") from None
     from kelp.data.record import load
 
     lines = [record.source.count("\n") for record in load(folder)]

@@ -15,6 +15,7 @@ import typer
 from kelp.cli.progress import counter, progress_bar
 from kelp.cli.repair import Strategy
 from kelp.errors import Problem
+from kelp.extras import install
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.evaluation.case import Case
@@ -343,7 +344,7 @@ def _loaded(load: Callable[[], Any]) -> "tuple[list[Case], list[str]]":
     try:
         return programs(load())
     except ImportError as error:
-        raise Problem(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
+        raise Problem(f"There is no library {error.name}: {install('eval')}, or give the file.") from None
     except ConnectionError as error:
         raise Problem(f"The benchmark cannot be fetched by name ({error}): give the file.") from None
     except DataError as error:

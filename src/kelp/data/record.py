@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kelp.extras import install
 from kelp.languages.registry import by_name
 from kelp.syntax.program import Program, parse
 
@@ -118,7 +119,7 @@ def arrow() -> Any:
     try:
         import pyarrow
     except ImportError:
-        raise DataError("corpora are Parquet files, which need pyarrow: pip install 'kelp[data]'") from None
+        raise DataError(f"corpora are Parquet files, which need pyarrow: {install('data')}") from None
     return pyarrow
 
 

@@ -72,7 +72,7 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
     """The policy of a model folder. Raises Problem."""
     with timings("import_jax"):
         use_compilation_cache()
-        from kelp.training.export import ModelError, load_model
+        from kelp.model.folder import ModelError, load_model
     with timings("load_model"):
         from kelp.encoding.encoder import Encoder, EncodingConfig, kind_count
         from kelp.encoding.tokenizer import Tokenizer

@@ -24,6 +24,7 @@ from kelp.data.corpus.decontaminate import Excluded, Fingerprint
 from kelp.data.corpus.extract import Dropped
 from kelp.data.corpus.sources import Columns, expand, read
 from kelp.data.record import DataError, Record, arrow, row, save_table, schema
+from kelp.extras import install
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -148,7 +149,7 @@ def _empty_sketch() -> Any:
     try:
         from datasketch import MinHash
     except ImportError:
-        raise DataError("finding near copies needs datasketch: pip install 'kelp[data]'") from None
+        raise DataError(f"finding near copies needs datasketch: {install('data')}") from None
     return MinHash(num_perm=PERMUTATIONS, hashfunc=int)
 
 
@@ -177,7 +178,7 @@ def _workers(engine: Engine, jobs: int) -> Iterator[Callable[[Any, Sequence[Any]
         try:
             import ray.util.multiprocessing as pools
         except ImportError:
-            raise DataError("--engine ray needs Ray: pip install 'kelp[ray]'") from None
+            raise DataError(f"--engine ray needs Ray: {install('ray')}") from None
     with pools.Pool(jobs) as pool:
         yield lambda function, items: pool.imap_unordered(function, items, chunksize=1)
 
@@ -236,7 +237,7 @@ def _database(out: Path, memory: str = "2GB") -> Iterator[Any]:
     try:
         import duckdb
     except ImportError:
-        raise DataError("finding copies needs duckdb: pip install 'kelp[data]'") from None
+        raise DataError(f"finding copies needs duckdb: {install('data')}") from None
     spill = out / "spill"
     with duckdb.connect() as sql:
         sql.execute(f"set memory_limit = '{memory}'; set temp_directory = {str(spill)!r}; set threads = 2")

@@ -35,6 +35,7 @@ from kelp.data.corpus.context import Module, read_module
 from kelp.data.corpus.extract import Dropped, functions_of
 from kelp.data.corpus.history import changes
 from kelp.data.record import DataError, Record, arrow, json_lines
+from kelp.extras import install
 
 PACKAGES = Path.home() / ".cache/kelp/packages"  # download cache
 INDEX = "https://pypi.org/simple"
@@ -432,7 +433,7 @@ def _dataset(name: str) -> Any:
     try:
         import datasets
     except ImportError:
-        raise DataError(f"hf:{name} needs the package datasets: pip install 'kelp[data]'") from None
+        raise DataError(f"hf:{name} needs the package datasets: {install('data')}") from None
     parts = name.split("/")
     path, config = (name, "") if Path(name).is_dir() else ("/".join(parts[:2]), "/".join(parts[2:]))
     try:
