@@ -10,7 +10,7 @@ from kelp.cli.problem import Problem
 from kelp.data.corpus.functions import first_sentence
 from kelp.execution.candidate import ROOT_MARKS
 from kelp.execution.command import root_of
-from kelp.execution.suite import Suite
+from kelp.execution.suite import Suite, absolute
 from kelp.search.asserts import asserts_about, doctest_asserts
 from kelp.search.task import Target
 from kelp.syntax.functions import Function
@@ -98,7 +98,7 @@ def check_assert(text: str) -> None:
 def find_tests(file: Path) -> list[Path]:
     """test_NAME.py or NAME_test.py beside the file, or in a tests/ folder there or above it in the project."""
     names = (f"test_{file.stem}.py", f"{file.stem}_test.py")
-    folder = file.absolute().parent
+    folder = absolute(file).parent
     places = [folder]
     for above in (folder, *folder.parents):
         places.append(above / "tests")
