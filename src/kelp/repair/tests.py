@@ -8,7 +8,7 @@ from pathlib import Path
 from kelp.cli.files import read
 from kelp.errors import Problem
 from kelp.execution.command import root_of
-from kelp.execution.suite import Suite
+from kelp.execution.suite import Suite, absolute
 from kelp.execution.worker.candidate import ROOT_MARKS
 from kelp.search.task import Target
 from kelp.syntax.functions import Function
@@ -97,7 +97,7 @@ def check_assert(text: str) -> None:
 def find_tests(file: Path) -> list[Path]:
     """test_NAME.py or NAME_test.py beside the file, or in a tests/ folder there or above it in the project."""
     names = (f"test_{file.stem}.py", f"{file.stem}_test.py")
-    folder = file.absolute().parent
+    folder = absolute(file).parent
     places = [folder]
     for above in (folder, *folder.parents):
         places.append(above / "tests")
