@@ -164,7 +164,7 @@ def leaves(program: Program, start: int, end: int) -> int:
 def some_condition(program: Program, rng: random.Random) -> Condition:
     """What might be known of it: the text matters to no check."""
     calls = [f"assert f({rng.randrange(100)}, 'a b') == {[rng.randrange(9)] * rng.randrange(12)}" for _ in range(3)]
-    doc = PYTHON.docstring(program)
+    doc = program.language.docstring(program)
     return Condition(
         program.source[doc[0] : doc[1]].decode().strip("'\" \n").split("\n")[0] if doc else "",
         tuple(calls[: rng.randrange(4)]),
@@ -174,7 +174,7 @@ def some_condition(program: Program, rng: random.Random) -> Condition:
 
 def broken(source: bytes, loop: Loop, bank: Bank, rng: random.Random) -> Score:
     """Break a function by 1 to 5 mutations, where it can be broken, and restore it."""
-    score, clean = Score(), parse(source, PYTHON)
+    score, clean = Score(), parse(source, loop.encoder.language)
     mutations, state = corrupt(clean, rng, rng.randint(1, 5), ForwardConfig(), bank)
     if not mutations:
         return score
@@ -201,7 +201,7 @@ def broken(source: bytes, loop: Loop, bank: Bank, rng: random.Random) -> Score:
 def unrelated(sources: tuple[bytes, bytes], loop: Loop, rng: random.Random) -> Score:
     """Turn one function into another that has nothing to do with it."""
     score = Score()
-    start, goal = (parse(source, PYTHON) for source in sources)
+    start, goal = (parse(source, loop.encoder.language) for source in sources)
     score.seen["unrelated pairs"] += 1
     path, _ = loop.restore(start, goal, some_condition(goal, rng), score)
     score.seen["unrelated steps"] += len(path)

@@ -48,6 +48,12 @@ KINDS: dict[str, tuple[tuple[str, ...], int]] = {  # arguments, exit status
 SIGNALS = {"Ctrl-C": signal.SIGINT, "SIGTERM": signal.SIGTERM}
 
 
+def write_files(folder: Path) -> None:
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+
+
 def run(kind: str, folder: Path, as_json: bool, rng: random.Random) -> tuple[int, str | None, bool]:
     """One run: its exit status, complaint about its output if any, whether it left temporary files behind."""
     arguments, expected = KINDS[kind]
@@ -93,9 +99,7 @@ def main() -> None:
     try:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            for file, text in FILES.items():
-                (folder / file).parent.mkdir(exist_ok=True)
-                (folder / file).write_text(text)
+            write_files(folder)
             for kind in given.kinds:
                 statuses, took, bad_output, left = Counter[int](), [], 0, 0
                 for number in range(given.runs):

@@ -1,16 +1,13 @@
 """Errors that a person can put right: one sentence, and a hint that says what to do."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from kelp.execution import Observation
+from typing import Any
 
 
 class KelpError(Exception):
     """Bad input, a bad setting or a missing part. A kind of error gets a subclass only where somebody catches it.
 
-    `hint` says what to do about it. `status` is the word for it in JSON, `observation` the run of the tests that led to
-    it, if any. `str()` gives message and hint as one sentence.
+    `hint` says what to do about it. `status` is the word for it in JSON, `observation` the `execution.Observation` that
+    led to it, if any. `str()` gives message and hint as one sentence.
     """
 
     def __init__(
@@ -19,7 +16,7 @@ class KelpError(Exception):
         hint: str | None = None,
         *,
         status: str = "bad input",
-        observation: "Observation | None" = None,
+        observation: Any = None,
     ) -> None:
         super().__init__(message, hint)
         self.message, self.hint = message.removesuffix("."), hint

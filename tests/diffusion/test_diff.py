@@ -1,4 +1,4 @@
-"""Tree diff: the cheapest path of legal edits, and every one that may come first."""
+"""Tree diff: the cheapest path of edits at sites, and every edit that may begin it."""
 
 import random
 
@@ -15,7 +15,7 @@ from kelp.syntax.sites import key, site_index
 
 
 def texts(old: str, new: str) -> list[tuple[str, str]]:
-    """What each edit of the path takes out and puts in, after checking the path."""
+    """(deleted text, inserted text) of each edit of the path, after checking the path."""
     program, path = parse(old.encode()), []
     for edit in shortest_path(program, parse(new.encode())):
         assert key(edit) in site_index(program)

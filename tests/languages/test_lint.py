@@ -1,4 +1,4 @@
-"""What finished Python seldom has."""
+"""Lint: patterns that finished Python seldom has."""
 
 from textwrap import dedent
 

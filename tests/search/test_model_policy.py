@@ -15,8 +15,8 @@ from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, candidates, near_misses
 from kelp.encoding.encoder import Condition, Encoder, kind_count, pad
 from kelp.encoding.tokenizer import Tokenizer
-from kelp.languages.python.grammar import free_names
 from kelp.languages.python.lint import lint
+from kelp.languages.python.names import free_names
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
 from kelp.search.baselines import NoModel

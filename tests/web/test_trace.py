@@ -16,6 +16,7 @@ from kelp.web import render_trace
 
 START = 'def größe(x, y):\n    """Wie groß? 😀"""\n    return x - y\n'
 SOURCE = "# no\n" * 2000 + START
+PLACE = len(SOURCE.encode()) - len(START.encode()), len(SOURCE.encode()) - 1
 HOSTILE = "</script><script>alert('boo')</script><!-- & \u2028 {{data}}"
 
 
@@ -44,7 +45,7 @@ def a_trajectory(name: str = "adds", replaced: str = "-") -> Trajectory:
         strategy="best-first",
         seed=0,
         budget=Budget(),
-        functions=(Candidate(name="größe", log_prob=0.0, intent="Wie groß? 😀"),),
+        functions=(Candidate("größe", 0.0, "Wie groß? 😀", *PLACE),),
         states=(
             state(0, None, "fail"), state(1, edit("x - y", "y - x"), "fail"), state(2, edit(replaced, "+"), "pass")
         ),

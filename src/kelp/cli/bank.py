@@ -11,6 +11,7 @@ import typer
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import KelpError
+from kelp.extras import install
 from kelp.files import check_writable, read, write
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
@@ -74,10 +75,10 @@ def build(
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "egglog":
             raise
-        lacking = "Variants need egglog, which is not installed: pip install 'kelp[data]', or --augmented 0."
+        lacking = f"Variants need egglog, which is not installed: {install('data')}, or --augmented 0."
         raise KelpError(lacking) from None
     except WeakSandbox as weak:
-        raise KelpError(f"{weak}: --allow-weak-sandbox runs it all the same.", "weak sandbox") from None
+        raise KelpError(f"{weak}: --allow-weak-sandbox runs it all the same.", status="weak sandbox") from None
     write(out, bank.dumps())
     if as_json:
         print(json.dumps({"categories": figures(bank), "rules": rules(tried)}, indent=1))

@@ -11,6 +11,7 @@ import typer
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import KelpError
+from kelp.extras import install, require
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a corpus of functions to train on.")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Corpus folder.")]
@@ -60,7 +61,7 @@ def build(
 
     Each function is kept once, and none that a benchmark holds.
 
-    Interrupt it and run it again: it goes on. What was dropped and why is in DIR/dropped.jsonl.
+    An interrupted run resumes when the command is given again. What was dropped and why is in DIR/dropped.jsonl.
 
     \b
     Examples:
@@ -70,6 +71,7 @@ def build(
       kelp corpus build --source 'files:gs://bucket/python/*.parquet' --text-column text --out corpus
       kelp corpus build --source hf:HuggingFaceTB/stack-edu/Python --engine ray --jobs 200 --out corpus
     """
+    require("data", "kelp corpus build")
     from kelp.data.corpus import build as corpus
     from kelp.data.corpus.sources import Columns
     from kelp.data.record import DataError
@@ -97,18 +99,19 @@ def specs(
 
     Each function is run in the sandbox on many inputs; what it gives becomes asserts.
 
-    Interrupt it and run it again: it goes on.
+    An interrupted run resumes when the command is given again.
 
     \b
     Examples:
       kelp corpus specs corpus
     """
-    from kelp.data.corpus import build as corpus
+    require("data", "kelp corpus specs")
     from kelp.data.record import DataError
+    from kelp.data.specs.specify import specify
 
     try:
         with progress_bar() as progress:
-            report = corpus.specify(folder, seed=seed, jobs=jobs, progress=progress)
+            report = specify(folder, seed=seed, jobs=jobs, progress=progress)
     except DataError as error:
         raise KelpError(f"{error}.") from None
     _show(folder, report, None, as_json)
@@ -170,7 +173,7 @@ def _plot(folder: Path, report: dict[str, Any], path: Path) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise KelpError("--plot needs matplotlib: pip install 'kelp[data]'.") from None
+        raise KelpError(f"--plot needs matplotlib: {install('data')}.") from None
     from kelp.data.record import load
 
     lines = [record.source.count("\n") for record in load(folder)]

@@ -13,6 +13,7 @@ import typer
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import KelpError
+from kelp.extras import require
 from kelp.files import check_writable, write
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def build(
       kelp data build configs/toy.toml
       kelp data build configs/laptop.toml --jobs 16
     """
+    require("data", "kelp data build")
     from kelp.data.examples.build import build
     from kelp.data.examples.inspect import padding
     from kelp.data.examples.shards import Shards
@@ -94,6 +96,7 @@ def look(
       kelp data inspect runs/data/toy --index 17
       kelp data inspect configs/toy.toml --html examples.html
     """
+    require("data", "kelp data inspect")
     import random
 
     from kelp.data.examples.build import example_maker
@@ -148,10 +151,11 @@ def _padding(config: "DataConfig") -> dict[str, Any]:
 
 
 def _recipe(path: Path) -> "DataConfig":
-    from kelp.training.config import ConfigError, load_config
+    from kelp.data.examples.recipe import find_recipe, load_recipe
+    from kelp.training.config import ConfigError
 
     try:
-        return load_config(path).data
+        return load_recipe(find_recipe(str(path))).data
     except ConfigError as error:
         raise KelpError(str(error)) from None
 

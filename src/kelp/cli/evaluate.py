@@ -16,6 +16,7 @@ from kelp.cli import options
 from kelp.cli.progress import counter, progress_bar
 from kelp.cli.repair import Strategy
 from kelp.errors import KelpError
+from kelp.extras import install
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.evaluation.case import Case
@@ -345,7 +346,7 @@ def _loaded(load: Callable[[], Any]) -> "tuple[list[Case], list[str]]":
     try:
         return programs(load())
     except ImportError as error:
-        raise KelpError(f"There is no library {error.name}: pip install 'kelp[eval]', or give the file.") from None
+        raise KelpError(f"There is no library {error.name}: {install('eval')}, or give the file.") from None
     except ConnectionError as error:
         raise KelpError(f"The benchmark cannot be fetched by name ({error}): give the file.") from None
     except DataError as error:

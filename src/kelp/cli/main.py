@@ -17,6 +17,7 @@ from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
 from kelp.errors import KelpError, reason
+from kelp.extras import missing
 
 app = typer.Typer(
     add_completion=False,
@@ -104,9 +105,12 @@ def main() -> NoReturn:
         code = _end("Interrupted.", 130)
     except OSError as error:
         code = _end(f"{error.filename or 'The output'}: {reason(error)}.", 2)
-    except Exception:
-        traceback.print_exc()
-        code = _end("This is a bug in Kelp, not in your program.", 70)
+    except Exception as error:
+        if isinstance(error, ImportError) and (sentence := missing(error)):
+            code = _end(sentence, 2)
+        else:
+            traceback.print_exc()
+            code = _end("This is a bug in Kelp, not in your program.", 70)
     _leave(143 if terminated and code == 130 else code)
 
 

@@ -18,8 +18,7 @@ from kelp.data.record import Record, json_lines, load
 from kelp.data.toy import HIDDEN, TASKS
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_files import collect
-from kelp.languages.python.docstrings import first_sentence
-from kelp.languages.python.test_files import doctest_asserts
+from kelp.languages.python.docstrings import doctest_asserts, first_sentence
 
 MBPP_TEST = range(11, 511)
 MBPP_HUB = "google-research-datasets/mbpp"

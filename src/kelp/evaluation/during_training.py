@@ -1,7 +1,7 @@
 """Repair metrics during training: a few cases, the same at every step."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +13,14 @@ from kelp.evaluation.metrics import Estimate, summarise
 from kelp.evaluation.run_cases import Settings, solve
 from kelp.search.model_policy import Model, ModelPolicy
 from kelp.search.task import Budget
+from kelp.training.objective import Evaluation
 
 PROGRAMS = 24
-METRICS = (
-    "validity repaired correct first_correct exact_match first_exact_match pass_rate area median_runs p90_runs "
-    "median_first_seconds median_seconds site_top_1 site_top_5 site_top_20 site_edit"
-).split()
+METRICS = {  # whether more is better
+    **dict.fromkeys("validity repaired correct first_correct exact_match first_exact_match".split(), True),
+    **dict.fromkeys("pass_rate area site_top_1 site_top_5 site_top_20 site_edit".split(), True),
+    **dict.fromkeys("median_runs p90_runs median_first_seconds median_seconds".split(), False),
+}
 
 
 def repair_metrics(
@@ -29,8 +31,8 @@ def repair_metrics(
     mutations: Sequence[Corruption] = (Corruption.one, Corruption.three),
     max_runs: int = 64,
     seed: int = 1,
-) -> Callable[[Any, int], dict[str, float]]:
-    """Return the `evaluate` of a training run: metrics of `summarise`, called `name`_..., with a step's weights.
+) -> Evaluation:
+    """Return the evaluation of a training run: metrics of `summarise`, called `name`_..., with a step's weights.
 
     At most `PROGRAMS` programs are drawn. The seed is not the benchmarks', whose cases must not choose a checkpoint.
     Raises ValueError where no program can be broken.
@@ -42,7 +44,7 @@ def repair_metrics(
     model = Model(None, encoder)  # compiled once
     settings = Settings(budget=Budget(runs=max_runs, seconds=600.0, patches=1))
 
-    def evaluate(denoiser: Any, step: int) -> dict[str, float]:
+    def measure(denoiser: Any, step: int) -> dict[str, float]:
         weights = replace(model, denoiser=denoiser)
         with shared_sandbox() as sandbox:
             results = [solve(case, ModelPolicy(weights), sandbox, settings) for case in cases]
@@ -51,4 +53,4 @@ def repair_metrics(
         means = {metric: value.mean if isinstance(value, Estimate) else value for metric, value in values.items()}
         return {f"{name}_{metric}": mean for metric, mean in means.items() if mean is not None}
 
-    return evaluate
+    return Evaluation({f"{name}_{metric}": more for metric, more in METRICS.items()}, measure)

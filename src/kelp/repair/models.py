@@ -73,13 +73,16 @@ def load(folder: Path, timings: Timings | None = None) -> Model:
     timings = timings or Timings()
     with timings("import_jax"):
         use_compilation_cache()
-        from kelp.training.export import load_model
+        from kelp.model.folder import ModelError, load_model
     with timings("load_model"):
         from kelp.encoding.encoder import Encoder, EncodingConfig, kind_count
         from kelp.encoding.tokenizer import Tokenizer
         from kelp.languages.registry import by_name
 
-        denoiser, description = load_model(folder)
+        try:
+            denoiser, description = load_model(folder)
+        except ModelError as error:
+            raise KelpError(str(error)) from None
         try:
             tokenizer = Tokenizer.load(folder / "tokenizer.json", by_name("python"))
             encoding = EncodingConfig(**description["encoding"])

@@ -33,7 +33,7 @@ from kelp.search.model_policy import Model, ModelPolicy
 from kelp.search.node import Node, SearchResult
 from kelp.search.policy import Policy
 from kelp.search.search import INTERRUPTED, STRATEGIES, Search, Stop, explore
-from kelp.search.task import Budget, Task
+from kelp.search.task import Budget, Target, Task
 from kelp.syntax.functions import Function, functions
 
 UNNAMED = "program.py"  # in the diffs of a program that is no file
@@ -262,9 +262,7 @@ class Session:
             yield TestsObserved(observation)
             self._check(observation)
             task = self._task(observation)
-            self._candidates = tuple(
-                Candidate(name=target.qualname, log_prob=target.prior, intent=target.intent) for target in task.targets
-            )
+            self._candidates = tuple(self._candidate(target) for target in task.targets)
             yield FunctionsChosen(self._candidates)
             with timings("wait_for_model"):
                 policy = self._policy(loading)
@@ -375,6 +373,16 @@ class Session:
             for name, prior in self._priors(observation).items()
         )
         return Task(self.source, targets, self.language, self.tests.setup.encode())
+
+    def _candidate(self, target: Target) -> Candidate:
+        windows = [window for window in self.windows if window.qualname == target.qualname]
+        return Candidate(
+            name=target.qualname,
+            log_prob=target.prior,
+            intent=target.intent,
+            start=min(window.start for window in windows),
+            end=max(window.end for window in windows),
+        )
 
     def _priors(self, observation: Observation) -> dict[str, float]:
         """Return the functions to search with their log-probabilities. Raises KelpError."""

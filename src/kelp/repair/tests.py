@@ -9,11 +9,9 @@ from kelp.errors import KelpError, reason
 from kelp.execution.command import root_of
 from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox, WeakSandbox
-from kelp.execution.suite import Limits, Suite
+from kelp.execution.suite import Limits, Suite, absolute
 from kelp.execution.worker.candidate import ROOT_MARKS
 from kelp.files import read
-from kelp.languages.python.docstrings import first_sentence
-from kelp.languages.python.test_files import asserts_about, doctest_asserts
 from kelp.search.task import Target
 from kelp.syntax.functions import Function
 
@@ -66,17 +64,18 @@ class Tests:
 
     def target(self, function: Function, sources: tuple[str, ...], intent: str | None, prior: float) -> Target:
         """Return the specification of one function; without an intent, that is its docstring's first sentence."""
+        specs = function.language.specs
         node = ast.parse(function.source).body[0]
         assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         docstring = ast.get_docstring(node) or ""
         asserts = [f"assert {text}" if _is_expression(text) else text for text in self.asserts]
         if self.doctest:
-            asserts += doctest_asserts(docstring)
+            asserts += specs.examples(docstring)
         for source in sources:
-            asserts += asserts_about(source, function.qualname.rpartition(".")[2])
+            asserts += specs.asserts_about(source, function.qualname.rpartition(".")[2])
         return Target(
             qualname=function.qualname,
-            intent=first_sentence(docstring) if intent is None else intent,
+            intent=specs.intent(docstring) if intent is None else intent,
             asserts=tuple(dict.fromkeys(asserts)),
             prior=prior,
         )
@@ -101,7 +100,7 @@ def _is_expression(text: str) -> bool:
 def find_tests(file: Path) -> list[Path]:
     """Find test_NAME.py or NAME_test.py beside a file, or in a tests/ folder there or above it in the project."""
     names = (f"test_{file.stem}.py", f"{file.stem}_test.py")
-    folder = file.absolute().parent
+    folder = absolute(file).parent
     places = [folder]
     for above in (folder, *folder.parents):
         places.append(above / "tests")

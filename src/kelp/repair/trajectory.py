@@ -49,11 +49,13 @@ class State:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A function that is searched, with the log-probability (nats) that the fault is in it."""
+    """A function that is searched: bytes `start` to `end` of the file, and its log-probability (nats) of the fault."""
 
     name: str
     log_prob: float
     intent: str
+    start: int
+    end: int  # of its last definition, where a name has several: a property and its setter
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ class Search:
     def _synthesized(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
         """Yield the children by value-guided synthesis: edits after which calls are known to give the wanted values."""
         threshold, seen = self.policy.threshold, node.observation
-        asserts = target.wanted if threshold > -math.inf else []
+        asserts = self.task.wanted[target] if threshold > -math.inf else []
         if not asserts or seen is None or not seen.total:
             return
         yield Bound(node.log_prob + target.prior + threshold, runs=True)

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kelp.encoding.encoder import Condition
-from kelp.languages.python.test_files import Wanted, wanted
 from kelp.syntax.functions import Function, functions
-from kelp.syntax.program import Language
+from kelp.syntax.program import Language, Wanted
 
 
 @dataclass(frozen=True)
@@ -18,11 +17,6 @@ class Target:
     intent: str = ""
     asserts: tuple[str, ...] = ()
     prior: float = 0.0
-
-    @cached_property
-    def wanted(self) -> list[Wanted]:
-        """Calls and the values that the asserts want of them; asked for by every state that is expanded."""
-        return wanted(self.asserts, self.qualname)
 
 
 @dataclass(frozen=True)
@@ -48,6 +42,11 @@ class Task:
         except (SyntaxError, ValueError):  # beyond what one of the parsers takes
             return None
         return None if None in found else frozenset[str]().union(*filter(None, found))
+
+    @cached_property
+    def wanted(self) -> dict[Target, list[Wanted]]:
+        """Values that the asserts of each target expect of its calls."""
+        return {target: self.language.specs.wanted(target.asserts, target.qualname) for target in self.targets}
 
     def windows(self, source: bytes) -> Iterable[tuple[Target, Function]]:
         """Yield each target with its function in a state of the file."""

@@ -5,9 +5,7 @@ from typing import Any
 
 from kelp.execution.observation import TestOutcome
 from kelp.files import diff
-from kelp.languages import registry
 from kelp.repair.trajectory import State, Trajectory
-from kelp.syntax.functions import functions
 from kelp.web.page import fill
 
 SHOWN_WHOLE = 6000  # bytes of a file up to which the page shows all of it
@@ -83,10 +81,8 @@ def _window(trajectory: Trajectory) -> tuple[int, int]:
     source = trajectory.source.encode()
     if len(source) <= SHOWN_WHOLE:
         return 0, len(source)
-    names = {function.name for function in trajectory.functions}
-    windows = [w for w in functions(source, registry.by_name("python")) if w.qualname in names]
-    start = source.rfind(b"\n", 0, min(window.start for window in windows)) + 1
-    return start, max(window.end for window in windows)
+    start = source.rfind(b"\n", 0, min(function.start for function in trajectory.functions)) + 1
+    return start, max(function.end for function in trajectory.functions)
 
 
 def _message(outcome: TestOutcome) -> str | None:

@@ -1,6 +1,6 @@
-"""From the text of modules to Records: each function with its intent and what it needs to run.
+"""Extract Records from the text of modules: each function with its intent and its context.
 
-Nothing found here is imported or executed at this step.
+Nothing is imported or executed.
 """
 
 import ast
@@ -18,15 +18,15 @@ VALID = 20  # one project in this many is held out whole
 
 @dataclass(frozen=True)
 class Dropped:
-    """A function, or a module, that does not become a Record."""
+    """Function or module that does not become a Record."""
 
     where: str  # "package-version/path:name"
     reason: str
-    of: str = ""  # what it is a copy of
+    of: str = ""  # original of a copy
 
 
 def functions_of(modules: Iterable[Module], project: str) -> Iterator[Record | Dropped]:
-    """The functions and methods of the modules of one project, in order."""
+    """Functions and methods of the modules of one project, in order."""
     modules = list(modules)
     library = Library(modules)
     part = split_of(project)
@@ -40,12 +40,12 @@ def functions_of(modules: Iterable[Module], project: str) -> Iterator[Record | D
 
 
 def split_of(project: str) -> str:
-    """Projects are held out whole: what one function of a project teaches about another would flatter the figures."""
+    """Split of a project. Projects are held out whole: one function of a project reveals others."""
     return "valid" if zlib.crc32(project.lower().encode()) % VALID == 0 else "train"
 
 
 def _functions(tree: ast.Module) -> Iterator[FunctionNode]:
-    """Functions and methods, in order; not those inside other functions, which may use their variables."""
+    """Functions and methods, in order, without nested functions, which may use outer variables."""
     stack: list[ast.AST] = list(reversed(tree.body))
     while stack:
         node = stack.pop()
@@ -73,7 +73,7 @@ def _record(module: Module, library: Library, node: FunctionNode, project: str, 
 
 
 def _is_stub(node: FunctionNode) -> bool:
-    """Nothing in it to repair: no statement, or one that only passes, raises or hands something back as it is."""
+    """Whether there is nothing to repair: no statement, or one that only passes, raises or returns a name."""
     decorators = " ".join(ast.unparse(d) for d in node.decorator_list)
     if "overload" in decorators or "abstractmethod" in decorators:
         return True

@@ -16,6 +16,7 @@ from kelp.data.examples import bank_variants as bank
 from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import save_shard
 from kelp.data.record import LANGUAGE, DataError, Record, load, parse_source, save
+from kelp.data.specs.specify import specify
 from kelp.data.specs.synthetic_functions import compositions
 from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder, kind_count
@@ -121,7 +122,7 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
         settings = corpus.Settings(sources, max_bytes=config.max_bytes)
         corpus.build(settings, corpora[-1], jobs=jobs, progress=progress)
         if config.specs == "generated":
-            corpus.specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
+            specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
     records = [r for folder in corpora for r in load(folder)]
     if unknown := config.repeat.keys() - {r.project for r in records}:
         raise DataError(f"repeat in [data] names what is no project of the sources: {', '.join(sorted(unknown))}")

@@ -8,7 +8,7 @@ import resource
 import sys
 import sysconfig
 from _thread import get_ident, start_new_thread
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import CodeType
@@ -19,6 +19,7 @@ from kelp.execution.worker import protection
 from kelp.execution.worker.bare_asserts import Test, report_raised, report_unmet, run_calls
 from kelp.execution.worker.candidate import (
     BARE_MODULE,
+    SITES,
     Candidate,
     describe,
     dotted_name,
@@ -31,7 +32,11 @@ from kelp.execution.worker.events import Report
 from kelp.execution.worker.stage import Stage, places
 
 _SAY, _PLACES = places()
-LIBRARIES = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+_INSTALLED = [path for path in sys.path if os.path.basename(path) in SITES]  # the user's, and others' by a .pth file
+LIBRARIES = tuple(
+    os.path.join(path, "")
+    for path in dict.fromkeys([*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), *_INSTALLED])
+)
 _encode = json.JSONEncoder().encode
 _KELP = os.path.join(os.path.dirname(kelp.__file__), "")
 
@@ -59,6 +64,7 @@ class Run:
     say: CodeType
     places: dict[tuple[int, int], str]
     program: str  # the file that the program stands for
+    scratch: str  # how the files begin that it may have written
     tests: dict[int, CodeType]  # by its id, the code of the tests and the project but for the program
     trusted: tuple[str, ...]  # how the files begin whose code may be below a test on the stack
     skips: tuple[type, ...]  # the exceptions that skip a test
@@ -153,6 +159,12 @@ def project_folders(config: dict[str, Any]) -> tuple[list[str], list[str]]:
     return [folder for folder in folders if folder not in listed] + inside, listed
 
 
+def trusted(readable: Iterable[str]) -> tuple[str, ...]:
+    """How the files begin that a run may read, under the names that they are given and under their own."""
+    names = dict.fromkeys(name for path in readable for name in (path, os.path.realpath(path)))
+    return tuple(name if name.endswith(".py") else os.path.join(name, "") for name in names)
+
+
 def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], report: Report, stage: Stage) -> Run:
     own = request["asserts"] is None
     path = config["module"] if own else None
@@ -212,15 +224,18 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
 
     def flush() -> None:
         if kind == "rehearsal":
-            report.modules({name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())})
+            modules = list(sys.modules.items())
+            loaders = {name: type(getattr(module, "__loader__", None)).__name__ for name, module in modules}
+            rewritten = [name for name, loader in loaders.items() if loader == "AssertionRewritingHook"]
+            report.modules({name: getattr(module, "__file__", None) for name, module in modules}, rewritten)
         _flush()
 
     return Run(
         asserts, first, request["stop_on_failure"], kind == "rehearsal", load,
         partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
         examples, run_files, begin, partial(report_unmet, report), partial(report_raised, report, candidate), ended,
-        flush, get_ident(), _SAY, _PLACES, candidate.filename, tests,
-        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths(), *PROJECT.paths()), skips, runs, inner_test, words,
+        flush, get_ident(), _SAY, _PLACES, candidate.filename, os.path.join(config["scratch"], ""), tests,
+        (_KELP, "<frozen", *config["trusted"]), skips, runs, inner_test, words,
     )  # fmt: skip
 
 

@@ -49,8 +49,9 @@ class Report:
     def call(self, call: str, **facts: object) -> None:
         self._send("call", call=call, **facts)
 
-    def modules(self, files: dict[str, str | None]) -> None:
-        self._send("modules", files=files)
+    def modules(self, files: dict[str, str | None], rewritten: list[str]) -> None:
+        """Report the imported modules' files, and the names of those whose asserts pytest has rewritten."""
+        self._send("modules", files=files, rewritten=rewritten)
 
     def error(self, sentence: str, line: int | None = None) -> None:
         self._send("error", sentence=sentence, line=line)

@@ -9,7 +9,7 @@ import sys
 import time
 import unittest
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -52,6 +52,11 @@ def prepare(files: list[str]) -> None:
     function.repr_failure = lambda item, excinfo, style=None: safe_message(excinfo.value)  # nobody sees more
     _skim_plugins()
     _watch_unittest()
+
+
+def add(files: Iterable[str]) -> None:
+    """In the server: compile more files whose asserts pytest rewrites, once."""
+    TESTS.add((path for path in files if path not in TESTS.paths()), _compile_file)
 
 
 def _skim_plugins() -> None:

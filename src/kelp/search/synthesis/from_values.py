@@ -28,12 +28,11 @@ from kelp.diffusion.tree_queries import (
     statements,
 )
 from kelp.execution.observation import CallResult
-from kelp.languages.python.test_files import Wanted, literal
-from kelp.languages.registry import by_name
+from kelp.languages.python.test_files import literal
 from kelp.search.synthesis.components import ATOM, GUARD, MARK, TOLD, WITNESS, is_plain
 from kelp.search.synthesis.enumerate import Environment, are_evidence, conditions, expressions, information, partly
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import Program
+from kelp.syntax.program import Program, Wanted
 from kelp.syntax.sites import elements
 
 PLAIN = (0, 1, 2, " ")  # constants that any expression may have
@@ -97,7 +96,7 @@ def places(program: Program) -> list[Place]:
 
     None where a call gives something else first: a generator, a coroutine.
     """
-    if program.language is not by_name("python") or {"yield", "async"} & set(program.kind):
+    if program.language.name != "python" or {"yield", "async"} & set(program.kind):
         return []  # the operations that are known are Python's
     inner = nodes(program, "function")[1:]
     at = {node: (block, i) for block in statements(program) for i, node in enumerate(block)}
