@@ -164,9 +164,7 @@ def test_edits_that_read_a_name_defined_nowhere_come_late_where_the_names_are_kn
     assert 0 < late < len(found) / 2
 
 
-def test_edits_that_leave_a_program_less_odd_come_earlier(
-    policy: ModelPolicy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_edits_that_leave_a_program_less_odd_come_earlier(policy: ModelPolicy, monkeypatch: pytest.MonkeyPatch) -> None:
     program = parse(PROGRAM.source.replace(b"    return", b"    rest = 0\n    return"))
     found = list(policy.propose(program, CONDITION))
     assert [each.log_prob for each in found] == sorted((each.log_prob for each in found), reverse=True)

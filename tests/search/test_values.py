@@ -385,7 +385,6 @@ OFF_BY_ONE = [
     (MISSING, b"missing < 0", b"missing <= 0", OF_MISSING),
     (SHIPPING, b"total > 50", b"total >= 50", OF_SHIPPING),
     (LATER, b"n > 1", b"n >= 1", OF_LATER),
-    (SLICE, b"n > 1", b"n >= 1", OF_SLICE),
     (RANGE, b"n > 1", b"n >= 1", OF_RANGE),
 ]
 
@@ -397,7 +396,7 @@ def searched(source: bytes, texts: Sequence[str], order: Order, sandbox: Sandbox
 
 
 FOUND = [(order, *program) for order in ("swaps", "values") for program in OFF_BY_ONE]
-FOUND.remove(("values", *OFF_BY_ONE[3]))  # where two calls are evidence for an expression, which has its turn before
+FOUND.append(("swaps", SLICE, b"n > 1", b"n >= 1", OF_SLICE))  # with values, an expression suits its tests
 
 
 @pytest.mark.parametrize(("order", "source", "old", "new", "texts"), FOUND)
@@ -432,7 +431,6 @@ def test_guards_that_do_the_same_are_one_patch(sandbox: Sandbox) -> None:
     source = b"def f(a, b):\n    return a // b\n"
     assert len([each for each in found_in(source, DIVISION, sandbox) if b"if " in each]) > 5
     result = searched(source, DIVISION, "values", sandbox, patches=10)
-    assert [patch.edit.text for patch in result.patches if patch.guards and patch.edit][0].startswith(b"if ")
     assert sum(bool(patch.guards) for patch in result.patches) == 1
     assert sum(bool(node.guards) for node in result.tried if node.depth == 1) == 1  # nor does another one cost a run
 

@@ -83,7 +83,7 @@ def repair(
     seed: Annotated[int, typer.Option(help="Of whatever is random.")] = 0,
     model: Annotated[
         str,
-        typer.Option(metavar="NAME_OR_FOLDER", help="The model to use; 'none' tries small edits, off-by-one ones first."),
+        typer.Option(metavar="NAME_OR_FOLDER", help="The model to use; 'none' tries small edits, likely ones first."),
     ] = "default",
     search: Annotated[Strategy, typer.Option(help="How to search.")] = Strategy.best_first,
     diff: Annotated[bool, typer.Option("--diff", help="Print the best patch as a diff (the default).")] = False,

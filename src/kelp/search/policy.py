@@ -81,8 +81,9 @@ SWAPS = ("comparison", "constant", "offset", "binary operator", "boolean operato
 
 
 def swaps(program: Program, suspicion: tuple[float, ...]) -> list[Edit]:
-    """Near misses of one operator or constant on lines that failing tests execute, the most suspicious lines first;
-    but before all others `<` for `<=`, `>` for `>=` and back.
+    """Near misses of one operator or constant on lines that failing tests execute.
+
+    Comparisons off by one come first, then the most suspicious lines.
     """
     weight = _line_weights(program, suspicion)
     found = dict.fromkeys(edit for kind in SWAPS for edit in CANDIDATES[kind](program))

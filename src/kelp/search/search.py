@@ -32,7 +32,7 @@ from kelp.syntax.program import parses
 PASSED_WEIGHT = 8.0  # nats that passing all tests instead of none is worth to a state's rank
 FURTHER = 1.5  # nats that each edit after the first costs it: most bugs are one mistake
 
-Guards = frozenset[tuple[str, frozenset[int]]]  # a function and the asserts of it: what does the same for them is one
+Guards = frozenset[tuple[str, frozenset[int]]]  # each: the function, and the asserts whose calls it returns from
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class Node:
 
     @cached_property
     def guards(self) -> Guards:
-        """Of its edits, those that are guards made from values."""
+        """Its edits that are guards made from values; states whose guards are equal here do the same for the asserts."""
         return frozenset((node.function, node.guard) for node in self.path() if node.guard)
 
     def path(self) -> list["Node"]:
@@ -114,7 +114,7 @@ class Search:
     spent: float = 0.0  # seconds of the budget that were used before
     seed: int = 0
     seen: set[bytes] = field(default_factory=set)
-    guarded: set[Guards] = field(default_factory=set)  # those of the patches
+    guarded: set[Guards] = field(default_factory=set)  # the guards of each patch
     tried: list[Node] = field(default_factory=list)
     patches: list[Node] = field(default_factory=list)
     states: int = 0
@@ -207,9 +207,9 @@ class Search:
 
     @cached_property
     def _swaps(self) -> list[Node]:
-        """Near misses of the file as it was that are tried before any guard, whatever state that is made for.
+        """Near misses of the unchanged file that are tried before any guard of any state.
 
-        Of almost any program with an operator off by one, some condition holds for the failing calls alone.
+        For almost every program with an operator off by one, some condition holds for the failing calls alone.
         """
         start = self.tried[0]
         found: list[tuple[bool, Node]] = []
@@ -343,7 +343,7 @@ class Search:
         return answers
 
     def _doubtful(self) -> set[int]:
-        """The patches with a guard made from values, where one near miss passes the same tests."""
+        """Ids of the patches with a guard made from values, where a single near miss passes the same tests."""
         guarded = {patch.id for patch in self.patches if patch.guards}
         if not guarded:
             return guarded

@@ -1,20 +1,22 @@
-"""Names that are bound on every way to a statement: definite assignment, as in the Java Language Specification, chapter 16.
+"""Names that are bound on every path to a statement: definite assignment (Java Language Specification, chapter 16).
 
-What a loop's body, one branch or a block under `with` alone assigns may be unbound behind it (what is managed may end the
-block early and hide why). A name that is deleted anywhere, or that an `except` clause gives up at its end, counts as unbound.
+A name that only a loop's body, one branch or the block of a `with` assigns may be unbound behind it: a context manager
+may suppress the exception that ended its block. A name counts as unbound where it is deleted anywhere, is bound by an
+`except` clause, which deletes it at its end, or is bound within an expression.
 """
 
 import ast
 from collections.abc import Iterable, Sequence
 
-END = -1  # the place behind the last statement of a function
+END = -1  # the offset that stands for the end of a function
 
 Names = frozenset[str]
 
 
 def bound_before(source: bytes) -> dict[int, Names]:
-    """For the offset of each statement of a function, and `END`: the names bound before it; no entry where it cannot
-    be reached. Raises SyntaxError, and RecursionError for what is nested too deeply.
+    """The names bound before each statement of a function, by its offset, and before its `END`.
+
+    A statement that cannot be reached has no entry. Raises SyntaxError, and RecursionError for deeply nested code.
     """
     function = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
     lines = [0]
@@ -32,9 +34,9 @@ def bound_before(source: bytes) -> dict[int, Names]:
 def _behind(
     body: Sequence[ast.stmt], names: Names | None, before: dict[ast.stmt, Names], breaks: list[Names]
 ) -> Names | None:
-    """The names bound behind these statements, None where that is not reached; notes those before each of them.
+    """The names bound behind these statements, None where that is not reached.
 
-    `breaks` takes the names bound at each `break` that leaves the loop around them.
+    Adds to `before` the names bound before each statement, and to `breaks` those at each `break` of the loop around.
     """
     for statement in body:
         if names is None:
@@ -64,8 +66,9 @@ def _after(statement: ast.stmt, names: Names, before: dict[ast.stmt, Names], bre
         case ast.With(items=[first, *rest], body=body):
             _behind(body, names.union(*map(_stored, [first, *rest])), before, breaks)
             return names | _stored(first)
-        case ast.Try(body=body, handlers=handlers, orelse=otherwise, finalbody=final) | ast.TryStar(
-            body=body, handlers=handlers, orelse=otherwise, finalbody=final
+        case (
+            ast.Try(body=body, handlers=handlers, orelse=otherwise, finalbody=final)
+            | ast.TryStar(body=body, handlers=handlers, orelse=otherwise, finalbody=final)
         ):
             tried = _behind(otherwise, _behind(body, names, before, breaks), before, breaks)
             end = _common([tried, *(_behind(handler.body, names, before, breaks) for handler in handlers)])
@@ -89,7 +92,7 @@ def _after(statement: ast.stmt, names: Names, before: dict[ast.stmt, Names], bre
 
 
 def _common(states: Iterable[Names | None]) -> Names | None:
-    """The names bound in all that are reached."""
+    """The names bound in all states that are reached."""
     reached = [state for state in states if state is not None]
     return frozenset.intersection(*reached) if reached else None
 
