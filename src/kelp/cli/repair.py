@@ -83,7 +83,7 @@ def repair(
     seed: Annotated[int, typer.Option(help="Of whatever is random.")] = 0,
     model: Annotated[
         str,
-        typer.Option(metavar="NAME_OR_FOLDER", help="The model to use; 'none' tries small edits in random order."),
+        typer.Option(metavar="NAME_OR_FOLDER", help="The model to use; 'none' tries small edits, likely ones first."),
     ] = "default",
     search: Annotated[Strategy, typer.Option(help="How to search.")] = Strategy.best_first,
     diff: Annotated[bool, typer.Option("--diff", help="Print the best patch as a diff (the default).")] = False,
@@ -219,7 +219,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
         by_name = {window.qualname: window for window in reversed(windows)}  # a property's getter has the docstring
         targets = tuple(specification.target(by_name[name], prior) for name, prior in priors.items())
         task = Task(source, targets, language)
-        policy: Policy = NoModel(request.seed)
+        policy: Policy = NoModel(request.seed, "swaps")
         if loading is not None:
             with timings("wait_for_model"):
                 policy = loading.result()

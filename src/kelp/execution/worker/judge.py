@@ -21,7 +21,7 @@ import os
 import sys
 import time
 import types
-from _functools import partial
+from _functools import partial  # type: ignore[import-not-found]
 from _json import encode_basestring_ascii
 from typing import Any
 
