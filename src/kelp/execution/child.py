@@ -16,7 +16,7 @@ from typing import Any
 
 import kelp
 from kelp.execution import protection
-from kelp.execution.asserts import Test, report_raised, report_unmet, run_calls
+from kelp.execution.asserts import Named, Test, call_of, report_raised, report_unmet, run_calls
 from kelp.execution.candidate import (
     BARE_MODULE,
     Candidate,
@@ -49,7 +49,7 @@ class Run:
     calls: Callable[[dict[str, Any]], None] | None  # where calls are to be evaluated, and no tests to be run
     examples: Callable[[], list[tuple[str, Callable[[], dict[str, Any]]]]]  # the docstrings with examples
     files: Callable[[bool, bool], bool] | None  # run pytest (collect only?, is it the last?); whether to stop
-    begin: Callable[[str, str | None], None]
+    begin: Callable[[str, tuple[Named, ...], dict[str, Any] | None], None]
     unmet: Callable[..., None]
     raised: Callable[..., None]
     ended: Callable[[str, float, dict[str, Any]], None]
@@ -183,8 +183,8 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
 
         return find_doctests(sys.modules[BARE_MODULE if path is None else dotted_name(path)], candidate)
 
-    def begin(name: str, call: str | None) -> None:
-        candidate.record(report.begin(name, call))
+    def begin(name: str, sides: tuple[Named, ...], namespace: dict[str, Any] | None) -> None:
+        candidate.record(report.begin(name, call_of(sides, namespace, candidate.filename)))
 
     def ended(name: str, seconds: float, facts: dict[str, Any]) -> None:
         report.outcome(name, seconds=seconds, **({"status": "pass"} | facts))
@@ -218,8 +218,8 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
     return Run(
         asserts, first, request["stop_on_failure"], kind == "rehearsal", load,
         partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
-        examples, run_files, begin, partial(report_unmet, report), partial(report_raised, report, candidate), ended,
-        flush, get_ident(), _SAY, _PLACES, candidate.filename, tests,
+        examples, run_files, begin, partial(report_unmet, report, candidate), partial(report_raised, report, candidate),
+        ended, flush, get_ident(), _SAY, _PLACES, candidate.filename, tests,
         (*LIBRARIES, _KELP, "<frozen", *TESTS.paths(), *PROJECT.paths()), skips, runs, inner_test, words,
     )  # fmt: skip
 

@@ -13,7 +13,8 @@ NEWLY_SKIPPED = "it was skipped, and was not with the file as it is"
 class TestOutcome:
     """One test: *fail* is an assertion that did not hold, *error* any other exception or a process that died.
 
-    `call`, `got` and `expected` are the first comparison that did not hold, as source and shortened reprs.
+    `call`, `got` and `expected` are the first comparison that did not hold, as source and shortened reprs: `got` is
+    the side that the program computes, on whichever side it stands, and the left one where that cannot be told.
     `line` is the innermost line of the program file (1-based) on the exception's traceback; `lines`, filled by
     traced runs only, are all those that the test executed.
     """

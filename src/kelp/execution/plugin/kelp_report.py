@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import json
-import linecache
 import os
 import sys
 import threading
@@ -17,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kelp_sides import computed, statements_around, uses  # type: ignore[import-not-found]  # beside this file
 
 _LIMIT = 400  # characters kept of a repr or a message
 
@@ -129,17 +129,26 @@ class _Reporter:
         failed = isinstance(error, (AssertionError, pytest.fail.Exception)) and when == "call" and not innermost
         facts: dict[str, Any] = {"status": "fail" if failed else "error", "line": line}
         facts.update(exception=type(error).__name__, message=_text(str, error))
-        traceback, statement = error.__traceback__, None
+        traceback, frame, number = error.__traceback__, None, 0
         while traceback is not None:
             if traceback.tb_frame.f_code.co_filename == test_file:
-                statement = linecache.getline(test_file, traceback.tb_lineno).strip()
+                frame, number = traceback.tb_frame, traceback.tb_lineno
             traceback = traceback.tb_next
-        sides = _sides(statement or "")
-        if sides:
-            facts["call"] = next((side for side in sides if "(" in side), sides[0])
+        around = statements_around(test_file, number)
+        sides = _sides(around[-1]) if around else []
+        if frame is None or not sides:
+            return facts
+        scope = [part for part in around if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))][-1:]
+        variables = {**frame.f_globals, **frame.f_locals}
+        ranks = [computed(uses(side, scope, number), variables, self.program.path, test_file) for side in sides]
         if failed and len(sides) == 2 and self.compared and self.compared[0] == "==":
             values = self.compared[1:]
-            facts["got"], facts["expected"] = values if facts["call"] == sides[0] else values[::-1]
+            at = int(ranks[1] > ranks[0])
+            facts["got"], facts["expected"] = values[at], values[1 - at]
+        else:
+            calls = [any(isinstance(part, ast.Call) for part in ast.walk(side)) for side in sides]
+            at = max(range(len(sides)), key=lambda at: (ranks[at], calls[at]))
+        facts["call"] = ast.unparse(sides[at])
         return facts
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -167,14 +176,12 @@ class _Reporter:
         self.tell(event="finished")
 
 
-def _sides(statement: str) -> list[str]:
-    """The source of an assert's expression, or of both sides where it compares."""
-    try:
-        test = vars(ast.parse(statement).body[0])["test"]
-    except (SyntaxError, ValueError, IndexError, KeyError):
+def _sides(statement: ast.stmt) -> list[ast.expr]:
+    """An assert's expression, or both sides where it compares."""
+    if not isinstance(statement, ast.Assert):
         return []
-    parts = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
-    return [ast.get_source_segment(statement, part) or "" for part in parts]
+    test = statement.test
+    return [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
 
 
 def _connect() -> tuple[Callable[..., None], str, bool] | None:
