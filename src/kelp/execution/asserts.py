@@ -112,7 +112,7 @@ def report_raised(
     call = call_of(sides, namespace, candidate.filename)
     report.outcome(
         text, status="error", seconds=seconds, call=call, exception=type(error).__name__,
-        message=safe_message(error), line=candidate.line_of(error),
+        message=safe_message(error), line=candidate.line_of(error), needs=report.needs.of(error),
     )  # fmt: skip
 
 

@@ -27,6 +27,7 @@ from kelp.execution.candidate import (
     project_root,
 )
 from kelp.execution.compiled import PROJECT, TESTS
+from kelp.execution.plugin.kelp_needs import Needs
 from kelp.execution.report import Report
 from kelp.execution.stage import Stage, places
 
@@ -95,7 +96,8 @@ def be_child(
         os._exit(0)
     random.seed(0)  # the same program gives the same observation
     sys.path[:] = _import_path(config, request)
-    report, stage = Report(pipe, stop_on_failure=request["stop_on_failure"]), Stage()
+    needs = Needs(config["scratch"], _work_folders(config))
+    report, stage = Report(pipe, needs, stop_on_failure=request["stop_on_failure"]), Stage()
     start_new_thread(
         sealed["judge"], (secret, pipe, stage, _plan(config, request, asserts, report, stage), sealed["before"])
     )
@@ -133,6 +135,17 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
         folder, root = os.path.dirname(file), project_root(file)
         back += [folder, root, os.path.join(root, "src")]
     return list(dict.fromkeys([*front, *config["pythonpath"], *sys.path, *back]))
+
+
+def _work_folders(config: dict[str, Any]) -> list[str]:
+    """Folders in which a person may run the tests: where Kelp runs, and from the project's root down to the files."""
+    found = [config["folder"]]
+    for file in [*config["pytest_files"], *([config["module"]] if config["module"] else [])]:
+        folder, root = os.path.dirname(file), project_root(file)
+        while folder.startswith(root) and folder != os.path.dirname(folder):
+            found.insert(1, folder)
+            folder = os.path.dirname(folder)
+    return list(dict.fromkeys(found))
 
 
 def project_folders(config: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -173,7 +186,7 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
             return candidate.load(setup) if wants_module else {}
         except BaseException as error:
             line = candidate.line_of(error)
-            report.error(f"{describe(error, line)} (while loading {name})", line)
+            report.error(f"{describe(error, line)} (while loading {name})", line, report.needs.of(error))
             return None
 
     def examples() -> list[Any]:
@@ -181,7 +194,8 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
             return []
         from kelp.execution.doctests import find_doctests
 
-        return find_doctests(sys.modules[BARE_MODULE if path is None else dotted_name(path)], candidate)
+        module = sys.modules[BARE_MODULE if path is None else dotted_name(path)]
+        return find_doctests(module, candidate, report.needs)
 
     def begin(name: str, sides: tuple[Named, ...], namespace: dict[str, Any] | None) -> None:
         candidate.record(report.begin(name, call_of(sides, namespace, candidate.filename)))

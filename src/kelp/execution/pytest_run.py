@@ -286,7 +286,7 @@ class _Plugin:
     def fail_session(self, what: str, error: BaseException) -> None:
         if not self.broken:
             line = self.candidate.line_of(error)
-            self.report.error(f"{describe(error, line)} (while {what})", line)
+            self.report.error(f"{describe(error, line)} (while {what})", line, self.report.needs.of(error))
         self.broken = True
 
     # Loading and collecting
@@ -381,6 +381,7 @@ class _Plugin:
                 self.facts = {"status": "error", "exception": type(error).__name__, "message": "cannot be explained"}
             if call.when != "call":
                 self.facts["status"] = "error"
+            self.facts["needs"] = self.report.needs.of(error)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, call: Any) -> Generator[None, Any, Any]:

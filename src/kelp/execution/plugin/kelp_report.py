@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kelp_sides import computed, statements_around, uses  # type: ignore[import-not-found]  # beside this file
+from kelp_needs import NETWORK, Needs  # type: ignore[import-not-found]  # beside this file
+from kelp_sides import computed, statements_around, uses  # type: ignore[import-not-found]
 
 _LIMIT = 400  # characters kept of a repr or a message
 
@@ -86,6 +87,7 @@ class _Reporter:
         self.status: dict[str, str] = {}
         self.facts: dict[str, dict[str, Any]] = {}
         self.compared: tuple[str, str, str] | None = None
+        self.needs = Needs(os.getcwd(), (), refused=(NETWORK,))  # processes may be started
 
     # Collecting
 
@@ -99,12 +101,12 @@ class _Reporter:
             line = self.program.line_of(error)[0]
             at = "" if line is None else f" line {line}"
             sentence = f"{type(error).__name__}{at}: {_text(str, error)} (while importing {node.nodeid or 'the tests'})"
-            self.tell(event="error", sentence=sentence, line=line)
+            self.tell(event="error", sentence=sentence, line=line, needs=self.needs.of(error))
 
     # Running
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.began[nodeid], self.compared = time.perf_counter(), None
+        self.began[nodeid], self.compared, self.needs.attempted = time.perf_counter(), None, None
         self.tell(event="begin", name=nodeid)
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -122,7 +124,9 @@ class _Reporter:
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Iterator[None]:
         yield
         if call.excinfo is not None and item.nodeid not in self.facts:
+            self.needs.folders = tuple(str(path) for path in item.path.parents if str(path).startswith(self.needs.home))
             self.facts[item.nodeid] = self.explain(call.excinfo.value, call.when, str(item.path))
+            self.facts[item.nodeid]["needs"] = self.needs.of(call.excinfo.value)
 
     def explain(self, error: BaseException, when: str, test_file: str) -> dict[str, Any]:
         line, innermost = self.program.line_of(error)
@@ -169,6 +173,7 @@ class _Reporter:
         if status in ("pass", "skip"):
             facts = {}
         facts = dict({"status": status}, **facts)
+        facts["needs"] = facts.get("needs") or self.needs.attempted
         self.tell(event="outcome", name=nodeid, seconds=time.perf_counter() - self.began.get(nodeid, 0), **facts)
 
     @pytest.hookimpl(trylast=True)
