@@ -59,7 +59,7 @@ class Node:
 
     @cached_property
     def guards(self) -> Guards:
-        """Edits on the way that are guards made from values; states with equal guards give the asserts equal results."""
+        """Edits so far that are guards made from values; equal guards give the asserts equal results."""
         return frozenset((node.function, node.guard) for node in self.path() if node.guard)
 
     def path(self) -> list["Node"]:
