@@ -32,6 +32,7 @@ from kelp.search.model_policy import (
 from kelp.search.policy import MODEL, NEAR_MISS, Bound, Proposal
 from kelp.search.policy import proposals as proposed
 from kelp.search.suspicion import SUSPICION_FLOOR
+from kelp.search.swaps import swaps
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid
@@ -232,6 +233,20 @@ def test_without_a_model_suspicious_lines_can_come_first() -> None:
     line = range(start, PROGRAM.source.index(b"\n", start) + 1)
     first, last = by_line[0][:10], by_line[0][-10:]
     assert sum(p.edit.start in line for p in first) > 7 > 3 > sum(p.edit.start in line for p in last)
+
+
+def test_without_a_model_operators_and_constants_can_come_first() -> None:
+    condition = replace(CONDITION, suspicion=(0.0, 0.3, 1.0, 0.5, 0.5, 0.0))
+    found = list(proposed(NoModel(3, "swaps"), PROGRAM, condition))
+    assert set(results(PROGRAM, found)) == set(results(PROGRAM, proposed(NoModel(), PROGRAM, CONDITION)))
+    changed = [(PROGRAM.source[p.edit.start : p.edit.end], p.edit.text) for p in found]
+    at = [PROGRAM.source[: p.edit.start].count(b"\n") for p in found]
+    assert sorted(changed[:2]) == [(b"<", b"<="), (b">", b">=")]
+    likely = [edit for edit in swaps(PROGRAM, condition.suspicion) if is_valid(PROGRAM, edit)]
+    assert {p.edit for p in found[: len(likely)]} == set(likely) and 5 < len(likely) < len(found) / 2
+    assert {1, 2, 3, 4} >= {*at[: len(likely)]}  # what no failing test executes comes later
+    everywhere = swaps(PROGRAM, ())
+    assert set(likely) < set(everywhere)
 
 
 def test_without_a_model_frequent_mistakes_can_come_first() -> None:

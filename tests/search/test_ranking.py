@@ -26,6 +26,7 @@ def test_patches_that_agree_are_worth_as_much_as_all_of_them():
     answers = {1: ("0", "4"), 2: ("1", "4"), 3: ("1", "4")}
     assert [p.id for p in ranked(patches, answers)] == [3, 2, 1]
     assert [p.id for p in ranked(patches, answers | {2: ("2", "4")})] == [1, 2, 3]
+    assert [p.id for p in ranked(patches, answers, {3})] == [2, 1, 3]
 
 
 ASSERTS = ("assert f(2) == 4", "assert f(2, [1, 2]) == 4")

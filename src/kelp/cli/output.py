@@ -1,6 +1,7 @@
 """Result of a repair as `--json` prints it, and in a sentence: views of its trajectory."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,14 @@ def blank(file: Path, problem: KelpError) -> dict[str, Any]:
     return {
         "status": problem.status, "error": str(problem), "file": str(file), "function": None, "functions": [],
         "patches": [], "closest": None, "tests_before": _counts(problem.observation),
+        "set_aside": _aside(problem.observation.unmet if problem.observation else {}),
         "runs": int(problem.observation is not None), "seconds": 0.0, "validity": 1.0, "stopped": None,
     }  # fmt: skip
 
 
 def as_json(result: Result, timings: Timings) -> dict[str, Any]:
     """Return the JSON object of a result. Offsets of edits are bytes of the file at the time of the edit."""
-    trajectory = result.trajectory
+    trajectory, start = result.trajectory, result.trajectory.states[0].observation
     best = result.patches[0].state.function if result.patches else result.functions[0].name
     return {
         "status": result.status,
@@ -33,7 +35,8 @@ def as_json(result: Result, timings: Timings) -> dict[str, Any]:
         ],
         "patches": [_patch(patch) for patch in result.patches],
         "closest": None if result.patches or result.closest is None else _patch(result.closest),
-        "tests_before": _counts(trajectory.states[0].observation),
+        "tests_before": _counts(start),
+        "set_aside": _aside({o.name: o.needs or "" for o in start.aside} if start else {}),
         "runs": trajectory.runs,
         "seconds": round(timings.total, 4),
         "validity": trajectory.validity,
@@ -64,6 +67,10 @@ def _counts(observation: Observation | None) -> dict[str, Any]:
         return {"passed": 0, "total": 0, "failing": []}
     failing = [o.name for o in observation.outcomes if o.status not in ("pass", "skip")]
     return {"passed": observation.passed, "total": observation.total, "failing": failing}
+
+
+def _aside(needs: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "needs": what} for name, what in needs.items()]
 
 
 def sentence(result: Result) -> str:

@@ -24,7 +24,7 @@ class Strategy(StrEnum):
 
 
 def repair(
-    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The Python file to repair.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="Python file to repair.")],
     tests: options.Tests = None,
     asserts: options.Asserts = None,
     doctest: options.Doctest = False,
@@ -39,21 +39,23 @@ def repair(
     ] = None,
     intent: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="What the function is for. Without it: its docstring's first sentence."),
+        typer.Option(metavar="TEXT", help="Purpose of the function. Without it: its docstring's first sentence."),
     ] = None,
-    max_seconds: Annotated[float, typer.Option(help="Seconds to search, from the first run of the tests on.")] = 60.0,
-    max_runs: Annotated[int, typer.Option(min=1, help="Test runs, the first one included.")] = 256,
-    max_edits: Annotated[int, typer.Option(min=1, help="Edits that a patch may be made of.")] = 3,
-    patches: Annotated[int, typer.Option(min=1, help="Stop when this many patches pass all tests.")] = 3,
-    seed: Annotated[int, typer.Option(help="Of whatever is random.")] = 0,
+    max_seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds to search, from the first run of the tests on.")
+    ] = 60.0,
+    max_runs: Annotated[int, typer.Option(min=1, metavar="N", help="Test runs, the first one included.")] = 256,
+    max_edits: Annotated[int, typer.Option(min=1, metavar="N", help="Edits in a patch, at most.")] = 3,
+    patches: Annotated[int, typer.Option(min=1, metavar="N", help="Patches that are enough to stop.")] = 3,
+    seed: Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")] = 0,
     model: Annotated[
         str,
-        typer.Option(metavar="NAME_OR_FOLDER", help="The model to use; 'none' tries small edits in random order."),
+        typer.Option(metavar="NAME_OR_FOLDER", help="Model to use; 'none' tries small edits, likely ones first."),
     ] = "default",
-    search: Annotated[Strategy, typer.Option(help="How to search.")] = Strategy.best_first,
+    search: Annotated[Strategy, typer.Option(help="Search strategy.")] = Strategy.best_first,
     diff: Annotated[bool, typer.Option("--diff", help="Print the best patch as a diff (the default).")] = False,
     write: Annotated[bool, typer.Option("--write", help="Replace FILE.py by the best patch.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that was found as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as one JSON object.")] = False,
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
     ] = None,
@@ -123,8 +125,9 @@ def repair(
 def _run(session: "Session") -> "Result":
     """Run a session to its end, or until Ctrl-C, and show how it goes. Raises KelpError and KeyboardInterrupt."""
     from kelp.cli.progress import status_line
+    from kelp.execution.explain import needs_of
     from kelp.execution.worker.protection import weakness
-    from kelp.repair import Done, ModelReady, SandboxStarted, StateTested
+    from kelp.repair import Done, ModelReady, SandboxStarted, StateTested, TestsSetAside
 
     best = 0
     try:
@@ -133,6 +136,8 @@ def _run(session: "Session") -> "Result":
                 match event:
                     case SandboxStarted(missing=missing) if missing:
                         say(f"{weakness(missing)}; running all the same.")
+                    case TestsSetAside(needs=needs):
+                        say(f"Set aside, as no fault of the program: {needs_of(needs)}.")
                     case ModelReady():
                         gc.freeze()
                         gc.enable()

@@ -75,6 +75,7 @@ def as_object(file: Path, observation: Observation) -> dict[str, Any]:
         "total": observation.total,
         "error": observation.error,
         "error_line": observation.error_line,
+        "needs": observation.needs,
         "tests": as_json(observation)["outcomes"],
         "seconds": round(observation.seconds, 4),
         "output": observation.output,

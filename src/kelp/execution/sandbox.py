@@ -231,6 +231,7 @@ class Sandbox:
             "limits": asdict(self.limits),
             "allow_weak": self.allow_weak,
             "home": str(Path.home()),
+            "folder": os.getcwd(),
             "command": self.suite.command,
         }
         return _Server(config | self._command)
@@ -393,6 +394,7 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
     lines: set[int] = set()  # that it has executed
     error: str | None = None
     error_line: int | None = None
+    needs: str | None = None
     for event in reply["events"]:
         kind = event.get("event")
         if kind == "begin":
@@ -420,11 +422,13 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
                     message=as_text(event.get("message")),
                     line=None if event.get("line") is None else int(event["line"]),
                     lines=frozenset(lines),
+                    needs=as_text(event.get("needs")),
                 )
             )
         elif kind == "error" and error is None:
             error = as_text(event["sentence"])
             error_line = None if event["line"] is None else int(event["line"])
+            needs = as_text(event.get("needs"))
     if begun is not None:
         name, call = begun
         message = f"the process {how}"
@@ -445,6 +449,7 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
         outcomes=tuple(outcomes),
         error=error,
         error_line=error_line,
+        needs=needs,
         not_run=max(missing.total(), len(gone)),
         seconds=float(reply["seconds"]),
         output=reply["output"],

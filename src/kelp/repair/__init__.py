@@ -14,6 +14,7 @@ from kelp.repair.session import (
     Session,
     StateTested,
     TestsObserved,
+    TestsSetAside,
 )
 from kelp.repair.tests import CommandError, NoTests, Tests, find_tests
 from kelp.repair.trajectory import Trajectory
@@ -36,6 +37,7 @@ __all__ = [
     "StateTested",
     "Tests",
     "TestsObserved",
+    "TestsSetAside",
     "Trajectory",
     "find_tests",
     "load",

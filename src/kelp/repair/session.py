@@ -10,14 +10,15 @@ The command line, evaluation and whatever else repairs a program run this.
 
 import difflib
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Event as Flag
 
 from kelp.errors import KelpError
+from kelp.execution.explain import need, needs_of
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
@@ -25,7 +26,7 @@ from kelp.files import check_python, diff, read
 from kelp.languages import registry
 from kelp.repair import models
 from kelp.repair.localise import suspects
-from kelp.repair.tests import Tests, check_ran, found_tests, run_limits, start_sandbox
+from kelp.repair.tests import Specification, Tests, check_ran, found_tests, run_limits, start_sandbox
 from kelp.repair.timing import Timings
 from kelp.repair.trajectory import SCHEMA, Candidate, State, TextEdit, Trajectory, edits_of, state_of
 from kelp.search.baselines import NoModel
@@ -60,6 +61,15 @@ class TestsObserved:
     __test__ = False  # pytest must not collect it
 
     observation: Observation
+
+
+@dataclass(frozen=True)
+class TestsSetAside:
+    """Tests that failed for want of something that no run gives them: what each needs, by name. They are no goal."""
+
+    __test__ = False  # pytest must not collect it
+
+    needs: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -159,7 +169,7 @@ class Done:
     result: Result
 
 
-Event = SandboxStarted | TestsObserved | FunctionsChosen | ModelReady | StateTested | PatchFound | Done
+Event = SandboxStarted | TestsObserved | TestsSetAside | FunctionsChosen | ModelReady | StateTested | PatchFound | Done
 
 
 @dataclass(frozen=True)
@@ -170,13 +180,15 @@ class _Runner:
     tests: Tests
     shared: bool
     stopping: Flag
+    aside: Mapping[str, str] = field(default_factory=dict)  # tests that are no goal, and what they need
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
         with self._until_stopped():
-            if not self.shared:
-                return self.sandbox.run(source, first=first, seconds=seconds, trace=trace)
-            asserts, setup = self.tests.asserts, self.tests.setup
-            return self.sandbox.run(source, first=first, seconds=seconds, trace=trace, asserts=asserts, setup=setup)
+            asserts, setup = (self.tests.asserts, self.tests.setup) if self.shared else (None, None)
+            observation = self.sandbox.run(
+                source, first=first, seconds=seconds, trace=trace, asserts=asserts, setup=setup
+            )
+        return observation.set_aside(self.aside) if self.aside else observation
 
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
         with self._until_stopped():
@@ -261,7 +273,14 @@ class Session:
                 observation = self._first_run(runner)
             yield TestsObserved(observation)
             self._check(observation)
-            task = self._task(observation)
+            limits = self._candidate_limits(sandbox.limits, observation)
+            specification = self.tests.specification(self.path, self.intent)
+            if needs := observation.unmet:
+                yield TestsSetAside(needs)
+                observation = observation.set_aside(needs)
+                specification = specification.without(needs, (outcome.name for outcome in observation.outcomes))
+                runner = replace(runner, aside=needs)
+            task = self._task(observation, specification)
             self._candidates = tuple(self._candidate(target) for target in task.targets)
             yield FunctionsChosen(self._candidates)
             with timings("wait_for_model"):
@@ -273,7 +292,7 @@ class Session:
                 )
             yield ModelReady()
             with timings("search"):
-                sandbox.limits = self._candidate_limits(sandbox.limits, observation)
+                sandbox.limits = limits
                 search = Search(
                     task, policy, runner, self.budget, spent=observation.seconds, seed=self.seed,
                     stopping=self._stopping,
@@ -353,8 +372,12 @@ class Session:
     def _check(self, observation: Observation) -> None:
         """Raise KelpError where the first run leaves nothing to repair."""
         check_ran(self.tests, self.name, observation)
-        if observation.error is not None and observation.error_line is None:
-            raise KelpError(f"The tests cannot be run: {observation.error}")
+        if observation.error is not None and (observation.error_line is None or observation.needs is not None):
+            needs = "" if observation.needs is None else f"; they need {need(observation.needs)}"
+            raise KelpError(f"The tests cannot be run: {observation.error}{needs}")
+        if observation.unmet and observation.set_aside(observation.unmet).first_failure is None:
+            message = f"No test fails by a fault of {self.name}: {needs_of(observation.unmet)}"
+            raise KelpError(message, observation=observation)
         if observation.ok:
             counts = f"{observation.passed} of {observation.total}"
             message = f"All tests of {self.name} pass already ({counts})"
@@ -362,16 +385,13 @@ class Session:
         if observation.error is None and observation.first_failure is None:
             raise KelpError("All tests are skipped: nothing says what to repair")
 
-    def _task(self, observation: Observation) -> Task:
+    def _task(self, observation: Observation, specification: Specification) -> Task:
         """Return the functions to search, with what is known of each. Raises KelpError."""
         by_name = {
             window.qualname: window for window in reversed(self.windows)
         }  # a property's getter has the docstring
-        sources = self.tests.sources(self.path)
-        targets = tuple(
-            self.tests.target(by_name[name], sources, self.intent, prior)
-            for name, prior in self._priors(observation).items()
-        )
+        priors = self._priors(observation)
+        targets = tuple(specification.target(by_name[name], prior) for name, prior in priors.items())
         return Task(self.source, targets, self.language, self.tests.setup.encode())
 
     def _candidate(self, target: Target) -> Candidate:
@@ -406,7 +426,7 @@ class Session:
             return ModelPolicy(loading.result())
         if isinstance(self.model, Model):
             return ModelPolicy(self.model)
-        return NoModel(self.seed) if isinstance(self.model, str | Path) else self.model
+        return NoModel(self.seed, "swaps") if isinstance(self.model, str | Path) else self.model
 
     def _candidate_limits(self, limits: Limits, observation: Observation) -> Limits:
         """Return the limits of the tests on a candidate, by the time that they took on the program as it is.

@@ -2,7 +2,8 @@
 
 import ast
 import shlex
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kelp.errors import KelpError, reason
@@ -11,6 +12,7 @@ from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox, WeakSandbox
 from kelp.execution.suite import Limits, Suite, absolute
 from kelp.execution.worker.candidate import ROOT_MARKS
+from kelp.execution.worker.protocol import function_of
 from kelp.files import read
 from kelp.search.task import Target
 from kelp.syntax.functions import Function
@@ -55,30 +57,68 @@ class Tests:
             asserts=self.asserts, pytest_files=self.files, doctest=self.doctest, setup=self.setup, command=self.command
         )
 
-    def sources(self, program: Path | None) -> tuple[str, ...]:
-        """Return the texts of the test files, for a model to read: with a command, the ones it names or else found."""
+    def specification(self, program: Path | None, intent: str | None) -> "Specification":
+        """Return what a model is shown of the tests of a program."""
         files = list(self.files)
         if self.command and program is not None:
             files = named_files(self.command, program) or find_tests(program)
-        return tuple(read(path).decode("utf-8", "replace") for path in files)
+        sources = tuple(read(path).decode("utf-8", "replace") for path in files)
+        return Specification(tests=self, sources=sources, intent=intent)
 
-    def target(self, function: Function, sources: tuple[str, ...], intent: str | None, prior: float) -> Target:
-        """Return the specification of one function; without an intent, that is its docstring's first sentence."""
+
+@dataclass(frozen=True)
+class Specification:
+    """The texts of tests that a model is shown, and an intent in place of the docstrings'.
+
+    The `sources` are those of the test files; with a command, of the ones that it names or else of the ones found.
+    """
+
+    tests: Tests
+    sources: tuple[str, ...]
+    intent: str | None = None
+    hidden: frozenset[str] = frozenset()  # tests, and test functions, of which a model is shown nothing
+
+    def target(self, function: Function, prior: float) -> Target:
+        """Return the specification of one function."""
         specs = function.language.specs
         node = ast.parse(function.source).body[0]
         assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         docstring = ast.get_docstring(node) or ""
-        asserts = [f"assert {text}" if _is_expression(text) else text for text in self.asserts]
-        if self.doctest:
+        asserts = [text for text in self.tests.asserts if text not in self.hidden]
+        asserts = [f"assert {text}" if _is_expression(text) else text for text in asserts]
+        if self.tests.doctest and not any(name.endswith(f".{function.qualname}") for name in self.hidden):
             asserts += specs.examples(docstring)
-        for source in sources:
-            asserts += specs.asserts_about(source, function.qualname.rpartition(".")[2])
+        for source in self.sources:
+            shown = _without_functions(source, self.hidden)
+            asserts += specs.asserts_about(shown, function.qualname.rpartition(".")[2])
         return Target(
             qualname=function.qualname,
-            intent=specs.intent(docstring) if intent is None else intent,
+            intent=specs.intent(docstring) if self.intent is None else self.intent,
             asserts=tuple(dict.fromkeys(asserts)),
             prior=prior,
         )
+
+    def without(self, tests: Iterable[str], others: Iterable[str]) -> "Specification":
+        """Return one that shows a model nothing of the tests of these names, where they are not among the others."""
+        apart = {_function(name) for name in tests} - {_function(name) for name in others}
+        return replace(self, hidden=frozenset((*tests, *apart)))
+
+
+def _function(name: str) -> str:
+    """The test function in a test's name."""
+    return function_of(name.rpartition("::")[2])
+
+
+def _without_functions(source: str, names: frozenset[str]) -> str:
+    """Return the source with empty bodies in the functions of these names."""
+    try:
+        tree = ast.parse(source if names else "")
+    except SyntaxError:
+        return source
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in names:
+            node.body, node.decorator_list = [ast.Pass()], []
+    return ast.unparse(tree) if names else source
 
 
 def parse_assert(text: str) -> list[ast.stmt]:

@@ -10,18 +10,20 @@ from kelp.diffusion.mutations import CANDIDATES, candidates
 from kelp.encoding.encoder import Condition
 from kelp.search.policy import NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
 from kelp.search.suspicion import line_weights
+from kelp.search.swaps import swaps
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import key, site_index
 
-Order = Literal["random", "frequency", "spectrum", "values"]
+Order = Literal["random", "frequency", "spectrum", "swaps", "values"]
 
 
 class NoModel(Policy):
-    """Every single near miss, each as likely as the next, in one of four orders.
+    """Every single near miss, each as likely as the next, in one of five orders.
 
     random: shuffled. frequency: near misses of the mutation kinds with the greatest weight in training first. spectrum:
-    near misses on the most suspicious lines first. values: value-guided synthesis first, then shuffled.
+    near misses on the most suspicious lines first. swaps: the same, but the near misses of one operator or constant
+    before all others. values: value-guided synthesis first, then shuffled.
     """
 
     def __init__(self, seed: int | str = 0, order: Order = "random", weights: Mapping[str, float] = WEIGHTS) -> None:
@@ -36,9 +38,11 @@ class NoModel(Policy):
                 for edit in of_kind(program):
                     often[edit] = max(often.get(edit, 0.0), self.weights[kind])
             edits.sort(key=lambda e: -often[e])
-        elif self.order == "spectrum":
+        elif self.order in ("spectrum", "swaps"):
             weight = line_weights(program, condition.suspicion)
             edits.sort(key=lambda e: -weight(e.start, e.end))
+            if self.order == "swaps":
+                edits = list(dict.fromkeys([*swaps(program, condition.suspicion), *edits]))
         log_prob = -math.log(max(1, len(edits)))
         return legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
 

@@ -1,9 +1,12 @@
 """A state of the file in a search, and the result of a search."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from kelp.execution.observation import Observation
 from kelp.syntax.edits import Edit
+
+Guards = frozenset[tuple[str, frozenset[int]]]  # each: the function, and the asserts whose calls it returns from
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +25,7 @@ class Node:
     run: int | None = None  # number of the sandboxed run, from 1
     seconds: float = 0.0  # of the budget, used up when its run ended
     progress_bonus: float = 0.0  # nats for the asserts that it is known to pass: for all of them, PASSED_WEIGHT
+    guard: frozenset[int] = frozenset()  # the asserts whose calls the edit returns from, where it is a guard
 
     @property
     def priority(self) -> float:
@@ -31,6 +35,11 @@ class Node:
     @property
     def solved(self) -> bool:
         return self.observation is not None and self.observation.ok
+
+    @cached_property
+    def guards(self) -> Guards:
+        """The guards of value-guided synthesis on the way; equal guards give the asserts equal results."""
+        return frozenset((node.function, node.guard) for node in self.path() if node.guard)
 
     def path(self) -> list["Node"]:
         """The trajectory from the start to this node."""

@@ -17,13 +17,15 @@ from functools import cached_property, partial
 from threading import Event
 from typing import Protocol
 
+from kelp.diffusion.mutations import candidates
 from kelp.encoding.encoder import Condition
 from kelp.execution.observation import CallResult, Observation
-from kelp.search.node import Node, SearchResult
-from kelp.search.policy import Bound, Policy, Proposal
+from kelp.search.node import Guards, Node, SearchResult
+from kelp.search.policy import NEAR_MISS, Bound, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
-from kelp.search.synthesis.from_values import filled
+from kelp.search.swaps import is_off_by_one, swaps
+from kelp.search.synthesis.from_values import Found, filled
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.functions import Function
@@ -60,6 +62,7 @@ class Search:
     seed: int = 0
     stopping: Event = field(default_factory=Event)
     seen: set[bytes] = field(default_factory=set)
+    guarded: set[Guards] = field(default_factory=set)  # the guards of each patch
     tried: list[Node] = field(default_factory=list)
     patches: list[Node] = field(default_factory=list)
     states: int = 0
@@ -136,16 +139,38 @@ class Search:
             calls = [f"{target.qualname}({given})" for given in arguments]
             return self.tests.evaluate(source, calls, seconds=max(self.left, 0.01))
 
-        share: dict[Edit, float] = {}
-        for found in filled(window.program, asserts, evaluate, self.task.names):
+        found: dict[Edit, Found] = {}
+        for of_place in filled(window.program, asserts, evaluate, self.task.names):
             self._check_time()
-            share.update(found)
-        if share:
+            found.update({each.edit: each for each in of_place})
+        if found:
             wrong = 1 - seen.passed / seen.total
-            bonus = {edit: PASSED_WEIGHT * (1 if each == 1 else each * wrong) for edit, each in share.items()}
-            judged = self.policy.judge(window.program, self._condition(node, target, window), [*share])
+            bonus = {e.edit: PASSED_WEIGHT * (1 if e.share == 1 else e.share * wrong) for e in found.values()}
+            judged = self.policy.judge(window.program, self._condition(node, target, window), [*found])
+            guarded = False
             for proposal in sorted(judged, key=lambda p: -p.log_prob - bonus[p.edit]):
-                yield replace(self._child(node, target, window, proposal), progress_bonus=bonus[proposal.edit])
+                child = self._child(node, target, window, proposal)
+                child = replace(child, progress_bonus=bonus[proposal.edit], guard=found[proposal.edit].guard)
+                if child.guard and not guarded:
+                    for swap in self._swaps:
+                        yield replace(swap, progress_bonus=child.priority - swap.log_prob)
+                    guarded = True
+                yield child
+
+    @cached_property
+    def _swaps(self) -> list[Node]:
+        """Swaps in the unchanged file, which are tried before any guard of any state.
+
+        For almost every program with an operator off by one, some condition holds for the failing calls alone.
+        """
+        start = self.tried[0]
+        found: list[tuple[bool, Node]] = []
+        for target, window in self.task.windows(start.source):
+            condition, program = self._condition(start, target, window), window.program
+            for proposal in self.policy.judge(program, condition, swaps(program, condition.suspicion)):
+                child = self._child(start, target, window, replace(proposal, origin=NEAR_MISS))
+                found.append((is_off_by_one(program, proposal.edit), child))
+        return [node for _, node in sorted(found, key=lambda pair: (not pair[0], -pair[1].log_prob))]
 
     def _condition(self, node: Node, target: Target, window: Function) -> Condition:
         observation = node.observation.render(window.first_line) if node.observation else ""
@@ -189,7 +214,7 @@ class Search:
 
         One run goes on at a time: `end` waits for it.
         """
-        if node.parent is not None and node.source in self.seen:
+        if node.parent is not None and (node.source in self.seen or (node.guards and node.guards in self.guarded)):
             return False
         self.seen.add(node.source)
         self.states += 1
@@ -222,6 +247,7 @@ class Search:
         self.tried.append(node)
         if node.solved:
             self.patches.append(node)
+            self.guarded.add(node.guards)
         return node
 
     @property
@@ -278,13 +304,24 @@ class Search:
             answers[patch.id] = tuple(r.repr if r.round_trips else r.exception for r in results)
         return answers
 
+    def _doubtful(self) -> set[int]:
+        """Return the ids of the patches with a guard, where a single near miss passes the same tests."""
+        guarded = {patch.id for patch in self.patches if patch.guards}
+        if not guarded:
+            return guarded
+        windows = list(self.task.windows(self.first.source))
+        near = ((window, edit) for _, window in windows for edit in candidates(window.program))
+        sources = {window.to_file(edit).apply(self.first.source) for window, edit in near}
+        return guarded if any(patch.source in sources for patch in self.patches) else set()
+
     def result(self, stopped: str) -> SearchResult:
         """Return what was found so far, patches ranked. An interrupted search runs nothing more."""
         self.background.shutdown(wait=False)
+        answers = {} if stopped == INTERRUPTED else self._answers()
         tried = self.tried or [self.first]  # where no run fitted into the budget
         return SearchResult(
             start=tried[0],
-            patches=tuple(ranked(self.patches, {} if stopped == INTERRUPTED else self._answers())),
+            patches=tuple(ranked(self.patches, answers, last=self._doubtful())),
             tried=tuple(tried),
             runs=self.runs,
             seconds=self.clock() - self.began,

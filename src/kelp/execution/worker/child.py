@@ -15,8 +15,9 @@ from types import CodeType
 from typing import Any
 
 import kelp
+from kelp.execution.plugin.kelp_needs import Needs
 from kelp.execution.worker import protection
-from kelp.execution.worker.bare_asserts import Test, report_raised, report_unmet, run_calls
+from kelp.execution.worker.bare_asserts import Named, Test, call_of, report_raised, report_unmet, run_calls
 from kelp.execution.worker.candidate import (
     BARE_MODULE,
     SITES,
@@ -54,7 +55,7 @@ class Run:
     calls: Callable[[dict[str, Any]], None] | None  # where calls are to be evaluated, and no tests to be run
     examples: Callable[[], list[tuple[str, Callable[[], dict[str, Any]]]]]  # the docstrings with examples
     files: Callable[[bool, bool], bool] | None  # run pytest (collect only?, is it the last?); whether to stop
-    begin: Callable[[str, str | None], None]
+    begin: Callable[[str, tuple[Named, ...], dict[str, Any] | None], None]
     unmet: Callable[..., None]
     raised: Callable[..., None]
     ended: Callable[[str, float, dict[str, Any]], None]
@@ -101,7 +102,8 @@ def be_child(
         os._exit(0)
     random.seed(0)  # the same program gives the same observation
     sys.path[:] = _import_path(config, request)
-    report, stage = Report(pipe, stop_on_failure=request["stop_on_failure"]), Stage()
+    needs = Needs(config["scratch"], _work_folders(config))
+    report, stage = Report(pipe, needs, stop_on_failure=request["stop_on_failure"]), Stage()
     start_new_thread(
         sealed["judge"], (secret, pipe, stage, _plan(config, request, asserts, report, stage), sealed["before"])
     )
@@ -139,6 +141,17 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
         folder, root = os.path.dirname(file), project_root(file)
         back += [folder, root, os.path.join(root, "src")]
     return list(dict.fromkeys([*front, *config["pythonpath"], *sys.path, *back]))
+
+
+def _work_folders(config: dict[str, Any]) -> list[str]:
+    """Folders in which a person may run the tests: where Kelp runs, and from the project's root down to the files."""
+    found = [config["folder"]]
+    for file in [*config["pytest_files"], *([config["module"]] if config["module"] else [])]:
+        folder, root = os.path.dirname(file), project_root(file)
+        while folder.startswith(root) and folder != os.path.dirname(folder):
+            found.insert(1, folder)
+            folder = os.path.dirname(folder)
+    return list(dict.fromkeys(found))
 
 
 def project_folders(config: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -185,7 +198,7 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
             return candidate.load(setup) if wants_module else {}
         except BaseException as error:
             line = candidate.line_of(error)
-            report.error(f"{describe(error, line)} (while loading {name})", line)
+            report.error(f"{describe(error, line)} (while loading {name})", line, report.needs.of(error))
             return None
 
     def examples() -> list[Any]:
@@ -193,10 +206,11 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
             return []
         from kelp.execution.worker.doctests import find_doctests
 
-        return find_doctests(sys.modules[BARE_MODULE if path is None else dotted_name(path)], candidate)
+        module = sys.modules[BARE_MODULE if path is None else dotted_name(path)]
+        return find_doctests(module, candidate, report.needs)
 
-    def begin(name: str, call: str | None) -> None:
-        candidate.record(report.begin(name, call))
+    def begin(name: str, sides: tuple[Named, ...], namespace: dict[str, Any] | None) -> None:
+        candidate.record(report.begin(name, call_of(sides, namespace, candidate.filename)))
 
     def ended(name: str, seconds: float, facts: dict[str, Any]) -> None:
         report.outcome(name, seconds=seconds, **({"status": "pass"} | facts))
@@ -233,8 +247,8 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
     return Run(
         asserts, first, request["stop_on_failure"], kind == "rehearsal", load,
         partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
-        examples, run_files, begin, partial(report_unmet, report), partial(report_raised, report, candidate), ended,
-        flush, get_ident(), _SAY, _PLACES, candidate.filename, os.path.join(config["scratch"], ""), tests,
+        examples, run_files, begin, partial(report_unmet, report, candidate), partial(report_raised, report, candidate),
+        ended, flush, get_ident(), _SAY, _PLACES, candidate.filename, os.path.join(config["scratch"], ""), tests,
         (_KELP, "<frozen", *config["trusted"]), skips, runs, inner_test, words,
     )  # fmt: skip
 

@@ -21,7 +21,7 @@ import os
 import sys
 import time
 import types
-from _functools import partial
+from _functools import partial  # type: ignore[import-not-found]
 from _json import encode_basestring_ascii
 from typing import Any
 
@@ -60,7 +60,7 @@ class _Foreign(Exception):
 
 
 class _Unmet(Exception):
-    """An assertion that does not hold: the expression's source, what it gave, how that should compare, and to what."""
+    """An assertion that does not hold: left side, its value, how it compares to what, right side or None."""
 
 
 def plain(value: Any, depth: int = 0) -> bool:
@@ -321,7 +321,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
 
     def run_test(test: Any, namespace: Any) -> bool:
         """Run one bare assert (an `asserts.Test`) and say how it went; whether it held."""
-        perform(run.begin, test.text, test.call)
+        perform(run.begin, test.text, test.sides, namespace)
         began, note = _now(), None
         try:
             for kind, what, step_note in test.steps:
@@ -334,7 +334,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             perform(run.unmet, test.text, _now() - began, note, namespace, *unmet.args)
             return False
         except _Raised as raised:
-            perform(run.raised, test.text, _now() - began, test.call, raised.args[0])
+            perform(run.raised, test.text, _now() - began, test.sides, namespace, raised.args[0])
             return False
         send("verdict", name=test.text, status="pass")
         perform(run.ended, test.text, _now() - began, {})
@@ -352,9 +352,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             for word, right_side in rest:
                 right = value_of(right_side, namespace)
                 if not compare(word, left, right, left_side, right_side):
-                    if word == "==" and not left_side.calls and right_side.calls:
-                        raise _Unmet(right_side.source, right, "==", left)
-                    raise _Unmet(left_side.source, left, word, right)
+                    raise _Unmet(left_side.names, left, word, right, right_side.names)
                 left_side, left = right_side, right
         elif kind == "close":
             function, got_side, expected_side, rest, options = parts
@@ -363,11 +361,11 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             named = {name: perform(_eval, code, namespace) for name, code in options}
             predicate = perform(_eval, function, namespace)
             if not true(perform(predicate, got, expected, *others, **named)):
-                raise _Unmet(got_side.source, got, "about", expected)
+                raise _Unmet(got_side.names, got, "about", expected, expected_side.names)
         else:
             value = value_of(parts[0], namespace)
             if true(value) != (kind == "true"):
-                raise _Unmet(parts[0].source, value, "is", kind == "true")
+                raise _Unmet(parts[0].names, value, "is", kind == "true", None)
 
     def value_of(side: Any, namespace: Any) -> Any:
         return _eval(side.code, {}) if side.literal else perform(_eval, side.code, namespace)
@@ -407,12 +405,12 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
 
     def run_example(test: str, function: Any) -> bool:
         """Run the examples of one docstring; whether they held."""
-        perform(run.begin, test, None)
+        perform(run.begin, test, (), None)
         began = _now()
         try:
             facts = perform(function)
         except _Raised as raised:
-            perform(run.raised, test, _now() - began, None, raised.args[0])
+            perform(run.raised, test, _now() - began, (), None, raised.args[0])
             return False
         passed = type(facts) is dict and not facts
         if passed:
