@@ -28,7 +28,7 @@ import numpy as np
 
 import kelp.search.policy
 from kelp.cli.timing import Timings
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.arms import no_model
 from kelp.evaluation.benchmarks import corpus, programs
 from kelp.evaluation.case import Case, Row, read_cases

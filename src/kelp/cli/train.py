@@ -64,6 +64,7 @@ def train(
     except DataError as error:
         raise Problem(f"{str(error).rstrip('.')}.") from None
 
+    from kelp.encoding.vocabulary import EncodingError
     from kelp.repair.models import use_compilation_cache
     from kelp.training.checkpoint import CheckpointError
     from kelp.training.export import ModelError
@@ -73,7 +74,7 @@ def train(
     use_compilation_cache()
     try:
         outcome = run(settings, source, resume=resume, evaluate=_evaluate(settings))
-    except (ConfigError, DataError, CheckpointError, ModelError, TrainingError) as error:
+    except (ConfigError, DataError, CheckpointError, EncodingError, ModelError, TrainingError) as error:
         raise Problem(str(error)) from None
     folder = settings.training.out
     figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
@@ -112,6 +113,7 @@ def export(
       kelp export runs/further --average my-model --share 0.3 --out my-next-model
       kelp repair slugs.py --model my-model
     """
+    from kelp.encoding.vocabulary import EncodingError
     from kelp.repair.models import find
     from kelp.training.checkpoint import CheckpointError
     from kelp.training.export import ModelError, export_run
@@ -126,7 +128,7 @@ def export(
         run, step = run.parents[1], int(run.name)
     try:
         step = export_run(run, out, step=step, dtype=dtype.value, average=other, share=0.5 if share is None else share)
-    except (CheckpointError, ModelError) as error:
+    except (CheckpointError, EncodingError, ModelError) as error:
         raise Problem(str(error)) from None
     print(f"{out}: step {step} of {run}, as {dtype.value}")
 
@@ -149,12 +151,11 @@ def _evaluate(settings: "Config") -> "Evaluate | None":
     name = settings.training.best.partition("_")[0]
     if name == "valid":
         return None
-    from kelp.encoding.encoder import Encoder
-    from kelp.encoding.tokenizer import Tokenizer
+    from kelp.encoding.folder import load_encoding
     from kelp.evaluation.benchmarks import corpus, programs, toy
     from kelp.evaluation.during_training import repair_metrics
 
-    encoder = Encoder(Tokenizer.load(settings.data.folder / "tokenizer.json"), settings.data.encoding)
+    encoder = load_encoding(settings.data.folder, settings.data.encoding)
     try:
         clean, _ = programs(toy() if name == "toy" else corpus(settings.data.folder))
         return repair_metrics(name, clean, encoder)

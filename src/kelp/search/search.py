@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Protocol
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.search.policy import Bound, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked

@@ -95,3 +95,4 @@ class Language:
     default_gap: Callable[[bytes, bytes, bytes, bool], bytes]  # usual space between two pieces, see python.py
     fits: Callable[[str, bytes, str], bool]  # may these bytes stand in a text of this category, see python.py
     near_miss: NearMiss
+    free: frozenset[str] = frozenset()  # categories for which `fits` is always true: their masks need no call of it

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save
 
 import kelp
+from kelp.encoding.folder import FILES, same_encoding
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
 from kelp.training.step import named_leaves, with_leaves
@@ -77,7 +78,7 @@ def _mean(
     other, description = load_model(average)
     if ModelConfig(**description["model"]) != ModelConfig(**config):
         raise ModelError(f"{average} is of other sizes than this run: only equal models have a mean.")
-    if (average / "tokenizer.json").read_bytes() != tokenizer.read_bytes():
+    if not same_encoding(average, tokenizer.parent):
         raise ModelError(f"{average} has another tokenizer than this run: only models of one have a mean.")
     leaves = named_leaves(other)
     mean = {name: (1 - share) * own + share * np.asarray(leaves[name]) for name, own in weights.items()}
@@ -99,8 +100,9 @@ def save_model(
 
     Weights are stored as `dtype` under their readable names. Raises ModelError.
     """
-    if not tokenizer.is_file():
-        raise ModelError(f"{tokenizer} is missing: a model folder needs the tokenizer that its data was made with.")
+    for name in FILES:
+        if not (path := tokenizer.with_name(name)).is_file():
+            raise ModelError(f"{path} is missing: a model folder needs the encoding that its data was made with.")
     if out.exists() and not (out / "config.json").is_file() and any(out.iterdir()):
         raise ModelError(f"{out} is not empty and holds no model: choose another folder.")
     leaves = weights if isinstance(weights, dict) else named_leaves(weights)
@@ -121,7 +123,8 @@ def save_model(
         new.mkdir()
         (new / "model.safetensors").write_bytes(data)
         (new / "config.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        shutil.copyfile(tokenizer, new / "tokenizer.json")
+        for name in FILES:
+            shutil.copyfile(tokenizer.with_name(name), new / name)
         if out.exists():
             for kept in out.iterdir():
                 if not (new / kept.name).exists():

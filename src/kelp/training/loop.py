@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from kelp.encoding.folder import FILES, same_encoding
 from kelp.model.denoiser import Denoiser, loss
 from kelp.model.transformer import ModelConfig, partition_specs
 from kelp.training.checkpoint import Checkpoints
@@ -37,7 +38,7 @@ class Source(Protocol):
     """Training data. `batch` is a pure function of its arguments: to resume is to start at a later step."""
 
     @property
-    def folder(self) -> Path: ...  # with the tokenizer.json that the examples were made with
+    def folder(self) -> Path: ...  # with the encoding's two files
 
     @property
     def vocab_size(self) -> int: ...
@@ -45,7 +46,7 @@ class Source(Protocol):
     @property
     def site_kinds(self) -> int: ...
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int, infill: float) -> Any: ...
+    def batch(self, step: int, *, seed: int, tokens_per_batch: int, span_masking: float) -> Any: ...
 
     def valid_batches(self) -> Iterable[Any]: ...
 
@@ -94,7 +95,8 @@ def train(
     newest, examples, window, metrics = checkpoints.newest(), 0, Window(), dict[str, float]()
     try:
         if newest is None:
-            shutil.copyfile(source.folder / "tokenizer.json", out / "tokenizer.json")  # to export without the data
+            for name in FILES:  # to export without the data
+                shutil.copyfile(source.folder / name, out / name)
             state = init(jax.random.key(settings.seed))
             if settings.initial is not None:
                 state = _begin_with(settings.initial, state, shape, source)
@@ -117,7 +119,7 @@ def train(
             state, figures = train_step(state, place_batch(batch, mesh))
             if window:  # the host runs at most one step ahead of the devices
                 jax.block_until_ready(window[-1])
-            size = int((batch.tokens[:, 0] != 0).sum())
+            size = int((batch.segments[:, 0] == 1).sum())
             window.append((size, figures))
             examples += size
 
@@ -173,7 +175,7 @@ def _begin_with(folder: Path, state: TrainState, shape: ModelConfig, source: Sou
     if ours != theirs:
         key = next(key for key in ours if ours[key] != theirs[key])
         raise TrainingError(f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes.")
-    if (folder / "tokenizer.json").read_bytes() != (source.folder / "tokenizer.json").read_bytes():
+    if not same_encoding(folder, source.folder):
         raise TrainingError(
             f"{source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "
             "and make the data in another folder."
@@ -193,7 +195,7 @@ def batches(config: Config, source: Source, *, start: int) -> Iterator[tuple[int
 
     def numbered(index: int) -> tuple[int, Any]:
         batch = source.batch(
-            index, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, infill=settings.infill
+            index, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, span_masking=settings.infill
         )
         return index + 1, batch
 
@@ -210,7 +212,7 @@ def held_out(model: Denoiser, source: Source, mesh: Mesh) -> dict[str, float]:
     """Metrics over the held-out batches, each name with `valid_` before it."""
     window: Window = []
     for batch in source.valid_batches():
-        size = int((batch.tokens[:, 0] != 0).sum())
+        size = int((batch.segments[:, 0] == 1).sum())
         window.append((size, _valid_metrics(model, place_batch(batch, mesh))))
     return {f"valid_{name}": value for name, value in mean(to_floats(window)).items()} if window else {}
 

@@ -349,4 +349,5 @@ PYTHON = Language(
     default_gap=default_gap,
     fits=fits,
     near_miss=NEAR_MISS,
+    free=frozenset(CATEGORIES) - {"indent", "name", *ONE_OF, *BEGINS_WITH},
 )
