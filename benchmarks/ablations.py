@@ -104,7 +104,7 @@ def held_out(names: Sequence[str], folder: Path | None) -> None:
     from kelp.training.export import load_model
 
     batches = list(Shards(folder or load_config(RECIPE).data.folder).valid_batches())
-    sizes = np.asarray([int((batch.tokens[:, 0] != 0).sum()) for batch in batches])
+    sizes = np.asarray([int((batch.segments[:, 0] == 1).sum()) for batch in batches])
     metrics = ("site_accuracy", "replacement_accuracy", "replacement_exact", "site_loss", "replacement_loss")
     measure = jax.jit(lambda denoiser, batch: loss(denoiser, batch)[1])
     base: dict[str, np.ndarray] = {}

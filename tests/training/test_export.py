@@ -1,5 +1,7 @@
 import json
+import shutil
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 from tests.training.fake import STEPS, FakeSource, config
 
+from kelp.encoding.folder import FILES
 from kelp.model.denoiser import Denoiser
 from kelp.training.config import make_model_config
 from kelp.training.export import ModelError, export_run, load_model, save_model
@@ -18,9 +21,9 @@ SHAPE = make_model_config(config(), vocab_size=FakeSource.vocab_size, site_kinds
 
 @pytest.fixture
 def tokenizer(tmp_path):
-    path = tmp_path / "tokenizer.json"
-    path.write_text('{"version": "1.0"}')
-    return path
+    for name in FILES:
+        shutil.copy(Path(__file__).parent / name, tmp_path)
+    return tmp_path / "tokenizer.json"
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def test_a_model_folder_gives_the_same_model_back(folder, tokenizer):
     assert jax.tree.structure(model) == jax.tree.structure(original)
     assert all(bool((a == b).all()) for a, b in zip(jax.tree.leaves(model), jax.tree.leaves(original)))
     assert description["model"]["dim"] == SHAPE.dim
-    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "config.json", "tokenizer.json"}
+    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "config.json", *FILES}
     assert (folder / "tokenizer.json").read_text() == tokenizer.read_text()
 
 
@@ -140,5 +143,5 @@ def test_a_folder_that_holds_something_else_is_not_overwritten(tmp_path, tokeniz
     (tmp_path / "thesis" / "thesis.tex").write_text("")
     with pytest.raises(ModelError, match="holds no model"):
         save_model(tmp_path / "thesis", {}, SHAPE, tokenizer=tokenizer)
-    with pytest.raises(ModelError, match="is missing: a model folder needs the tokenizer"):
-        save_model(tmp_path / "model", {}, SHAPE, tokenizer=tmp_path / "nowhere")
+    with pytest.raises(ModelError, match="is missing: a model folder needs the encoding"):
+        save_model(tmp_path / "model", {}, SHAPE, tokenizer=tmp_path / "nowhere/tokenizer.json")
