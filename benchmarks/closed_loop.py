@@ -2,7 +2,7 @@
 
     python benchmarks/closed_loop.py --mbpp mbpp.jsonl          # 20,000 broken functions, 2,000 unrelated pairs, MBPP
     python benchmarks/closed_loop.py --pairs 0 --unrelated 0 --all   # sites and edits, over the whole standard library
-    python benchmarks/closed_loop.py --tokenizer tokenizer.json      # a pretrained model's, in place of one trained here
+    python benchmarks/closed_loop.py --tokenizer tokenizer.json      # a pretrained model's; else one is trained here
 
 Functions of up to 200 lines of the standard library are broken by 1 to 5 mutations, or paired with one that has
 nothing to do with them; MBPP's test functions (tasks 11 to 510) are broken inside their files. The tree diff gives

@@ -19,6 +19,7 @@ from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import pack
 from kelp.data.record import Record, load
 from kelp.diffusion.bank import Bank
+from kelp.encoding.encoder import Encoder
 from kelp.encoding.folder import load_encoding
 
 WARM = 200  # examples made before the clock starts: pieces are tokenised once

@@ -464,5 +464,5 @@ def test_only_projects_that_there_are_can_be_repeated(tmp_path):
     config = DataConfig(
         folder=tmp_path / "data", sources=(f"corpus:{tmp_path / 'corpus'}",), examples=1, repeat={"here": 2, "mbbp": 3}
     )
-    with pytest.raises(DataError, match="what is no project of the sources: mbbp"):
+    with pytest.raises(DataError, match="projects that the sources lack: mbbp"):
         gather(config, 1, lambda *_: None)

@@ -26,7 +26,7 @@ def byte_level(texts: Iterable[bytes], size: int = 1000, special: Iterable[str] 
 
 
 def byte_fallback(texts: Iterable[bytes], size: int = 1000) -> str:
-    """The tokenizer.json of a BPE over characters that falls back to bytes, in the manner of SentencePiece and Llama 2."""
+    """The tokenizer.json of a BPE over characters with byte fallback, in the manner of SentencePiece and Llama 2."""
     bpe = tokenizers.Tokenizer(BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     bpe.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
     bpe.decoder = decoders.Sequence(

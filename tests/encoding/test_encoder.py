@@ -135,7 +135,7 @@ def test_a_text_is_written_as_it_would_stand_in_the_program(encoder: Encoder) ->
     for old, new in ((b"a < b", b"b < a"), (b"return b", b"return a")):
         at = SOURCE.index(old)
         row = state.row_of(Edit(at, at + len(old), new))
-        first, last, _ = state.rows[row]
+        first = state.rows[row][0]
         after = encoder.state(parse(SOURCE.replace(old, new)))
         text = encoder.text_tokens(state, row, new)
         assert text == after.tokens[first : first + len(text)]

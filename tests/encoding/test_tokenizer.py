@@ -21,7 +21,9 @@ TOKENIZERS = {
     "byte-level": lexical(TEXTS),
     "byte fallback": LexicalTokenizer(byte_fallback(TEXTS)),
 }
-WORDS = r"""a bc _1 0.5 ( ) [ ] { } , : ; . = == -> ** - + \ # '' " """ + '""" \' ▁ ␣ é <doc> <|endoftext|> <0x41> if not'
+WORDS = (
+    r"""a bc _1 0.5 ( ) [ ] { } , : ; . = == -> ** - + \ # '' " """ + '""" \' ▁ ␣ é <doc> if not <|endoftext|> <0x41>'
+)
 SPACES = [" ", "  ", "\t", "\f", "\n", "\r\n", "\\\n", "\n    ", "\n\n        "]
 CODE = st.lists(st.sampled_from([*WORDS.split(), *SPACES]), max_size=30).map(lambda words: "".join(words).encode())
 each = pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)

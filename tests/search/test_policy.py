@@ -107,7 +107,9 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     state = encoder.state(PROGRAM, CONDITION)
     scored = [proposal for proposal in proposals if proposal.origin == NEAR_MISS and proposal.edit.text]
     rows = [state.row_of(proposal.edit) for proposal in scored]
-    suffixes = [encoder.suffix(state, row, encoder.text_tokens(state, row, p.edit.text)) for row, p in zip(rows, scored)]
+    suffixes = [
+        encoder.suffix(state, row, encoder.text_tokens(state, row, p.edit.text)) for row, p in zip(rows, scored)
+    ]
     longest = max(len(tokens) for tokens, _, _ in suffixes)
     tokens, positions, targets = (pad([s[i] for s in suffixes], longest, fill) for i, fill in enumerate((0, 0, -1)))
     prefix = np.tile(np.asarray(state.tokens, np.int32), (len(scored), 1))

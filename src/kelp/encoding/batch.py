@@ -110,7 +110,10 @@ def mask_spans(
     candidates = np.flatnonzero(node & (length <= MAX_SPAN))
     # Drawn in proportion to their length, without replacement (Efraimidis and Spirakis 2006).
     candidates = candidates[np.argsort(-(rng.random(len(candidates)) ** (1 / length[candidates])), kind="stable")]
-    suffix, left = min(MAX_MASKED, MAX_SUFFIX - example.suffix), int(MAX_MASKED_SHARE * (len(example.tokens) - first[0]))
+    suffix, left = (
+        min(MAX_MASKED, MAX_SUFFIX - example.suffix),
+        int(MAX_MASKED_SHARE * (len(example.tokens) - first[0])),
+    )
     spans: list[tuple[int, int]] = []
     for row in candidates:
         a, b, n = int(first[row]), int(last[row]), int(length[row])

@@ -62,7 +62,9 @@ def read_encoding(folder: Path) -> StoredEncoding:
         raise EncodingError(f"{path} cannot be read ({error}): fetch or make the folder again.") from None
     if not isinstance(stored, dict) or stored.get("schema") != SCHEMA:
         schema = stored.get("schema") if isinstance(stored, dict) else None
-        raise EncodingError(f"{path} has schema {schema!r} and this Kelp reads {SCHEMA}: install the Kelp that made it.")
+        raise EncodingError(
+            f"{path} has schema {schema!r} and this Kelp reads {SCHEMA}: install the Kelp that made it."
+        )
     try:
         found = StoredEncoding(
             tokenizer=stored["tokenizer"],

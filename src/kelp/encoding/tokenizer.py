@@ -362,7 +362,9 @@ def _neutral(description: dict[str, Any]) -> dict[str, Any]:
 
     steps = {name: stripped(description[name]) for name in ("normalizer", "pre_tokenizer")}
     nothing = dict.fromkeys(("post_processor", "truncation", "padding"))
-    return description | steps | nothing | {"added_tokens": [t for t in description["added_tokens"] if not t["special"]]}
+    return (
+        description | steps | nothing | {"added_tokens": [t for t in description["added_tokens"] if not t["special"]]}
+    )
 
 
 def _assign(special: Mapping[str, int], added: Mapping[str, int], base: int) -> SpecialTokens:

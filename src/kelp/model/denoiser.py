@@ -80,9 +80,7 @@ class Denoiser(eqx.Module):
         written = jnp.take_along_axis(hidden, suffix[..., None], axis=1)
         return self.pointer(hidden, sites), self.transformer.logits(written)
 
-    def encode(
-        self, prefix: Int[Array, "B P"], valid: Bool[Array, "B P"]
-    ) -> tuple[Float[Array, "B P D"], PrefixCache]:
+    def encode(self, prefix: Int[Array, "B P"], valid: Bool[Array, "B P"]) -> tuple[Float[Array, "B P D"], PrefixCache]:
         """The one prefix pass of each program: its states, and the cache that all of its edits share."""
         hidden, layers = self.transformer.with_cache(prefix, _prefix_positions(prefix), masks.bidirectional(valid))
         return hidden, PrefixCache(valid, layers)

@@ -82,7 +82,9 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
             sizes = {"vocab_size": encoder.tokenizer.size, "site_kinds": len(encoder.kinds)}
             for key, ours in sizes.items():
                 if description["model"][key] != ours:
-                    raise EncodingError(f"{key} is {description['model'][key]} in config.json and {ours} in encoding.json")
+                    raise EncodingError(
+                        f"{key} is {description['model'][key]} in config.json and {ours} in encoding.json"
+                    )
         except EncodingError as error:
             raise Problem(f"The model in {folder} cannot be used: {str(error).rstrip('.')}.") from None
         return ModelPolicy(denoiser, encoder)

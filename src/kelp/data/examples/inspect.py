@@ -207,8 +207,12 @@ def padding(buckets: Sequence[Bucket]) -> Rows:
     total = sum(len(bucket.members) for bucket in buckets)
     tokens = sum(len(bucket.members) * bucket.length for bucket in buckets)
     rows = [
-        {"row tokens": str(b.length), "examples": len(b.members), "share": len(b.members) / total,
-         "padding": b.padding_share}
+        {
+            "row tokens": str(b.length),
+            "examples": len(b.members),
+            "share": len(b.members) / total,
+            "padding": b.padding_share,
+        }
         for b in buckets
     ]
     padded = sum(len(bucket.members) * bucket.length * bucket.padding_share for bucket in buckets)

@@ -130,7 +130,9 @@ class Shards:
         except EncodingError as error:
             raise DataError(str(error).rstrip(".")) from None
         if self.meta.get("numbers") != NUMBERS.str:
-            raise DataError(f"{folder} stores numbers as {self.meta.get('numbers')!r}, not {NUMBERS.str!r}; make it again")
+            raise DataError(
+                f"{folder} stores numbers as {self.meta.get('numbers')!r}, not {NUMBERS.str!r}; make it again"
+            )
         self.special, self.vocab_size, self.site_kinds = encoding.special, encoding.vocabulary, len(encoding.kinds)
         self._replaceable = replaceable(encoding.kinds)
         self._epoch = lru_cache(2)(self._plan)
