@@ -1,5 +1,6 @@
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,7 @@ def test_a_model_of_other_sizes_or_another_tokenizer_is_no_beginning(whole_run, 
     source = FakeSource()
     source.folder = tmp_path
     (tmp_path / "tokenizer.json").write_text("{}")
+    shutil.copy(Path(__file__).parent / "encoding.json", tmp_path)
     with pytest.raises(TrainingError, match=r"another tokenizer .* put tokenizer = .* in \[data\]"):
         train(config(init_from=tmp_path / "model"), edit_objective(source), out=tmp_path / "run")
 

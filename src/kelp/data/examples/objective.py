@@ -11,6 +11,7 @@ import numpy as np
 
 from kelp.data.examples.recipe import Recipe, make_model_config
 from kelp.encoding.batch import Batch
+from kelp.encoding.folder import FILES, same_encoding
 from kelp.model.denoiser import METRICS, Denoiser, loss
 from kelp.model.folder import load_model, save_model
 from kelp.model.transformer import ModelConfig
@@ -21,7 +22,7 @@ class Source(Protocol):
     """Examples in batches, such as `kelp.data.examples.shards.Shards`. `batch` is a pure function of its arguments."""
 
     @property
-    def folder(self) -> Path: ...  # with the tokenizer.json that the examples were made with
+    def folder(self) -> Path: ...  # with the two files of the encoding
 
     @property
     def vocab_size(self) -> int: ...
@@ -29,7 +30,7 @@ class Source(Protocol):
     @property
     def site_kinds(self) -> int: ...
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int, infill: float) -> Batch: ...
+    def batch(self, step: int, *, seed: int, tokens_per_batch: int, span_masking: float) -> Batch: ...
 
     def valid_batches(self) -> Iterable[Batch]: ...
 
@@ -74,7 +75,7 @@ class EditObjective:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return (self.source.folder / "tokenizer.json",)
+        return tuple(self.source.folder / name for name in FILES)
 
     def init(self, key: jax.Array) -> Denoiser:
         return Denoiser.init(self.model_config, key=key)
@@ -89,7 +90,7 @@ class EditObjective:
             raise TrainingError(
                 f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
             )
-        if (folder / "tokenizer.json").read_bytes() != (self.source.folder / "tokenizer.json").read_bytes():
+        if not same_encoding(folder, self.source.folder):
             raise TrainingError(
                 f"{self.source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "
                 "and make the data in another folder."
@@ -97,7 +98,6 @@ class EditObjective:
         return model
 
     def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: Dtype, origin: dict[str, Any]) -> None:
-        origin = {"encoding": asdict(self.recipe.data.encoding)} | origin
         save_model(out, weights, self.model_config, files=self.files, dtype=dtype, origin=origin)
 
     def loss(self, model: Denoiser, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
@@ -107,7 +107,7 @@ class EditObjective:
     def batch(self, step: int) -> Batch:
         settings, span_masking = self.recipe.training, self.recipe.objective.span_masking
         return self.source.batch(
-            step, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, infill=span_masking
+            step, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, span_masking=span_masking
         )
 
     def valid_batches(self) -> Iterable[Batch]:
@@ -122,4 +122,4 @@ class EditObjective:
         return empty
 
     def weight(self, batch: Batch) -> int:
-        return int((batch.tokens[:, 0] != 0).sum())
+        return int((batch.segments[:, 0] == 1).sum())
