@@ -50,7 +50,7 @@ NO_MODEL = "none-random"
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "base": {},
     "single-step": {"data": {"steps": [1.0], "examples": 40_000, "folder": "runs/data/single-step"}},
-    "no-infill": {"training": {"infill": 0.0}},
+    "no-span-masking": {"objective": {"span_masking": 0.0}},
     "data-40k": {"data": {"examples": 40_000, "folder": "runs/data/40k"}},
     "data-10k": {"data": {"examples": 10_000, "folder": "runs/data/10k"}},
     "small": {"model": {"dim": 128, "layers": 4, "heads": 4, "kv_heads": 2, "mlp_dim": 352, "pointer_dim": 64}},
@@ -69,13 +69,14 @@ WITHOUT: dict[str, dict[str, Any]] = {
 
 def recipe(name: str) -> str:
     """The TOML of a variant."""
-    from kelp.training.config import Config, render_config
+    from kelp.data.examples.recipe import Recipe
+    from kelp.training.config import render_config
 
     config = tomllib.loads(RECIPE.read_text())
     for section, changes in VARIANTS[name].items():
         config[section] |= changes
     config["training"]["out"] = str(RUNS / name)
-    return render_config(Config.model_validate(config))
+    return render_config(Recipe.model_validate(config))
 
 
 def model(name: str) -> Path:
@@ -98,12 +99,12 @@ def held_out(names: Sequence[str], folder: Path | None) -> None:
     """Losses and accuracies on the held-out examples of the base recipe, or of a data folder, and the differences."""
     import jax
 
+    from kelp.data.examples.recipe import load_recipe
     from kelp.data.examples.shards import Shards
     from kelp.model.denoiser import loss
-    from kelp.training.config import load_config
-    from kelp.training.export import load_model
+    from kelp.model.folder import load_model
 
-    batches = list(Shards(folder or load_config(RECIPE).data.folder).valid_batches())
+    batches = list(Shards(folder or load_recipe(RECIPE).data.folder).valid_batches())
     sizes = np.asarray([int((batch.segments[:, 0] == 1).sum()) for batch in batches])
     metrics = ("site_accuracy", "replacement_accuracy", "replacement_exact", "site_loss", "replacement_loss")
     measure = jax.jit(lambda denoiser, batch: loss(denoiser, batch)[1])
@@ -135,11 +136,12 @@ def plot(out: Path) -> None:
     from matplotlib.figure import Figure
     from matplotlib.ticker import FixedLocator, NullLocator
 
+    from kelp.data.examples.recipe import Recipe, load_recipe
     from kelp.data.examples.shards import Shards
-    from kelp.training.config import load_config, parse_config
+    from kelp.training.config import parse_config
 
     rcParams |= {"svg.hashsalt": "kelp", "svg.fonttype": "none"}  # the same small file from the same figures
-    tokens = load_config(RECIPE).training.tokens_per_batch
+    tokens = load_recipe(RECIPE).training.tokens_per_batch
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     by_size, by_data = figure.subplots(1, 2, sharey=True)
     for name in dict.fromkeys(BY_SIZE + BY_DATA):
@@ -150,7 +152,7 @@ def plot(out: Path) -> None:
             compute = [6 * size * tokens * step / 1e12 for step in steps]
             by_size.plot(compute, losses, "o-", label=f"{size / 1e6:.1f} M parameters")
         if name in BY_DATA:
-            examples = len(Shards(parse_config(recipe(name)).data.folder).train)
+            examples = len(Shards(parse_config(recipe(name), Recipe).data.folder).train)
             by_data.plot(steps, losses, "o-", label=f"{examples:,} examples")
     by_size.set(xscale="log", xlabel="training compute, TFLOP (6 x parameters x tokens)", ylabel="held-out loss, nats")
     by_size.xaxis.set_major_locator(FixedLocator([10, 20, 50, 100, 200, 500]))
@@ -229,9 +231,9 @@ def _plain(estimate: Estimate) -> str:
 
 def held_out_cases() -> list[Case]:
     """Functions of the held-out projects, each broken by one near miss."""
-    from kelp.training.config import load_config
+    from kelp.data.examples.recipe import load_recipe
 
-    clean, _ = programs(corpus(load_config(RECIPE).data.folder))
+    clean, _ = programs(corpus(load_recipe(RECIPE).data.folder))
     drawn = random.Random(0).sample(clean, min(PROGRAMS, len(clean)))
     return break_all(drawn, [Corruption.one])[0]
 

@@ -20,12 +20,11 @@ from benchmarks.closed_loop import (
     within_file,
 )  # fmt: skip
 from tests.encoding.hugging_face import lexical
-from tests.programs import HARD
+from tests.programs import HARD, PYTHON, parse
 
 from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, Tokenizer
-from kelp.syntax.program import parse
 
 FILES = [p for p in library_files() if "test" not in p.parts and p.stat().st_size < 20_000][::12]
 SOURCES = list(library_functions(FILES))
@@ -34,7 +33,7 @@ SOURCES = list(library_functions(FILES))
 @pytest.fixture(scope="module", params=["ours", "lexical"])
 def loop(request: pytest.FixtureRequest) -> Loop:
     texts = [*SOURCES[::4], *HARD]
-    tokenizer: Tokenizer = ImpliedSpaceTokenizer.train(texts, 1000) if request.param == "ours" else lexical(texts)
+    tokenizer: Tokenizer = ImpliedSpaceTokenizer.train(texts, 1000, PYTHON) if request.param == "ours" else lexical(texts)
     return Loop(Encoder(tokenizer))
 
 

@@ -14,7 +14,7 @@ def write(run: Path, losses: list[float], cut: str = "") -> None:
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + cut)
 
 
-def test_runs_are_listed_with_their_last_figures(kelp_here: Kelp, tmp_path: Path) -> None:
+def test_runs_are_listed_with_their_last_metrics(kelp_here: Kelp, tmp_path: Path) -> None:
     write(tmp_path / "runs/a", [4, 2, 1])
     write(tmp_path / "runs/b", [3, 2], cut='{"step": 30, "ki')
     (tmp_path / "runs/data").mkdir()
@@ -27,13 +27,23 @@ def test_runs_are_listed_with_their_last_figures(kelp_here: Kelp, tmp_path: Path
     ]
 
 
+def test_a_run_is_as_far_as_its_last_checkpoint(kelp_here: Kelp, tmp_path: Path) -> None:
+    (tmp_path / "runs/chain/1/checkpoints/5").mkdir(parents=True)  # stopped before its first row
+    (tmp_path / "runs/chain/1/checkpoints/6.orbax-checkpoint-tmp").mkdir()
+    (tmp_path / "runs/chain/1/metrics.jsonl").write_text("")
+    write(tmp_path / "runs/a", [4])
+    (tmp_path / "runs/a/checkpoints/10").mkdir(parents=True)
+    lines = kelp_here("runs").out.decode().splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [["runs/a", "10"], ["runs/chain/1", "5"]]
+
+
 def test_two_runs_are_plotted_on_one_scale(kelp_here: Kelp, tmp_path: Path) -> None:
     write(tmp_path / "a", [4, 2, 1, 1])
     write(tmp_path / "b", [3, 2])
     ran = kelp_here("runs", "compare", "a", "b")
     assert (ran.code, ran.err) == (0, "")
     head, a, b, *rest = ran.out.decode().splitlines()
-    assert head.split() == ["figure", "run", "first", "last", "step", "0", "to", "40"]
+    assert head.split() == ["metric", "run", "first", "last", "step", "0", "to", "40"]
     assert a.split() == ["loss", "a", "4", "1", "█" * 8 + "▃" * 8 + "▁" * 9]
     assert b.split() == ["loss", "b", "3", "2", "▆" * 8 + "▃" * 2]
     assert [line.split()[:2] for line in rest] == [
@@ -53,7 +63,7 @@ def test_a_plot_shows_the_last_figure_up_to_each_place() -> None:
         (("runs",), "runs holds no training run."),
         (("runs", "compare", "a", "nowhere"), "nowhere/metrics.jsonl does not exist."),
         (("runs", "compare", "a", "odd"), "odd/metrics.jsonl holds a line that is no row of metrics: '[]'."),
-        (("runs", "compare", "new", "new"), "new and new hold no figures yet."),
+        (("runs", "compare", "new", "new"), "new and new hold no metrics yet."),
     ],
 )
 def test_each_mistake_has_its_sentence(

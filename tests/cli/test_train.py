@@ -1,12 +1,17 @@
-"""From a recipe to a patch: train, export, repair with what came out."""
+"""From a recipe to a patch: train, export, repair with the model that came out."""
 
 import json
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Kelp
+
+from kelp.data.examples.recipe import Recipe
+from kelp.training.config import render_config
 
 RECIPE = """
 [model]
@@ -72,10 +77,10 @@ def test_a_trained_model_repairs(kelp: Kelp, tmp_path: Path) -> None:
 
 
 def test_only_data_that_holds_functions_out_can_be_judged_by_their_repair(kelp: Kelp, tmp_path: Path) -> None:
-    (tmp_path / "tiny.toml").write_text(RECIPE + 'best = "corpus_correct"\n')
+    (tmp_path / "tiny.toml").write_text(RECIPE + 'best_by = "corpus_correct"\n')
     ran = kelp("train", "tiny.toml")
     assert (ran.code, ran.sentence) == (
-        2, "best = 'corpus_correct' in [training]: data holds no project out, so there is nothing to measure on.",
+        2, "best_by = 'corpus_correct' in [training]: data holds no project out, so there is nothing to measure on.",
     )  # fmt: skip
 
 
@@ -93,12 +98,18 @@ def test_the_whole_configuration_is_printed_as_a_recipe(kelp_here: Kelp, tmp_pat
     "arguments, sentence",
     [
         (("train", "nowhere.toml"), "nowhere.toml cannot be read: No such file or directory."),
+        (("train", "fame"), "There is no recipe 'fame': give a file, or one of "),
+        (("train", "empty"), "empty holds no recipe."),
+        (
+            ("train", "empty", "--out", "m"),
+            "empty is a folder of recipes: --out and --print-config take one recipe.",
+        ),
         (("train", "bad.toml"), "bad.toml: unknown key 'stepz' in [training]."),
-        (("train", "fame.toml"), "best = 'toy_fame' in [training] is no metric: give valid_ with one of loss, "),
-        (("train", "loss.toml"), "best = 'valid_los' in [training] is no metric: give valid_ with one of loss, "),
+        (("train", "fame.toml"), "best_by = 'toy_fame' in [training] is no metric: give valid_ with one of loss, "),
+        (("train", "loss.toml"), "best_by = 'valid_los' in [training] is no metric: give valid_ with one of loss, "),
         (("export", "nowhere", "--out", "m"), "nowhere is no folder: give that of a training run, or of one of its"),
         (("export", ".", "--out", "m", "--share", "0.2"), "There is nothing to take the mean with: name a model with"),
-        (("export", ".", "--out", "m", "--average", "nothing"), "There is no model 'nothing': give default, none"),
+        (("export", ".", "--out", "m", "--merge", "nothing"), "There is no model 'nothing': give default, none"),
         (("export", ".", "--out", "m"), "checkpoints holds no checkpoints: give the folder of a training run."),
     ],
 )
@@ -106,8 +117,81 @@ def test_each_mistake_has_its_sentence(
     kelp_here: Kelp, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     (tmp_path / "bad.toml").write_text(RECIPE + "stepz = 3\n")
-    (tmp_path / "fame.toml").write_text(RECIPE + 'best = "toy_fame"\n')
-    (tmp_path / "loss.toml").write_text(RECIPE + 'best = "valid_los"\n')
+    (tmp_path / "fame.toml").write_text(RECIPE + 'best_by = "toy_fame"\n')
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "loss.toml").write_text(RECIPE + 'best_by = "valid_los"\n')
     ran = kelp_here(*arguments)
     assert (ran.code, ran.out) == (2, b"")
     assert ran.sentence.startswith(sentence)
+
+
+def test_the_recipes_of_a_folder_are_a_chain_that_goes_on_where_it_was(kelp: Kelp, tmp_path: Path) -> None:
+    (tmp_path / "chain").mkdir()
+    second = RECIPE.replace("[data]", '[data]\ntokenizer = "one/model"').replace('"data"', '"more"')
+    second = second.replace('out = "run"', 'out = "two"\ninit_from = "one/model"')
+    (tmp_path / "chain/1-first.toml").write_text(RECIPE.replace('out = "run"', 'out = "one"\nmax_minutes = 1e-9'))
+    (tmp_path / "chain/2-second.toml").write_text(second + '[export]\nmerge = "one/model"\nshare = 1.0\n')
+    stopped = kelp("train", "chain")
+    assert stopped.code == 0, stopped.err
+    assert b"Time is up at step 1" in stopped.out and stopped.out.endswith(b"Next: kelp train chain\n")
+    assert not (tmp_path / "one/model").exists()
+
+    (tmp_path / "chain/1-first.toml").write_text(RECIPE.replace('out = "run"', 'out = "one"'))
+    done = kelp("train", "chain")
+    assert done.code == 0, done.err
+    assert b"one/model: step 2 of one\n" in done.out and done.out.endswith(b"--model two/model\n")
+    one, two = ((tmp_path / name / "model/model.safetensors").read_bytes() for name in ("one", "two"))
+    assert one == two  # the mean, all of it the first model's share
+    again = kelp("train", "chain")
+    assert [line for line in again.out.decode().splitlines() if "done" in line] == [
+        "chain/1-first.toml: done, one/model",
+        "chain/2-second.toml: done, two/model",
+    ]
+
+
+def test_the_tiny_recipe_runs_from_data_to_evaluation(kelp: Kelp, tmp_path: Path) -> None:
+    trained = kelp("train", "tiny", "--print-config")
+    recipe = tomllib.loads(trained.out.decode())
+    recipe["data"] |= {"examples": 40, "valid_examples": 8}
+    recipe["training"] |= {"steps": 2, "tokens_per_batch": 256}
+    text = render_config(Recipe.model_validate(recipe))
+    (tmp_path / "tiny").write_text(text)  # a path wins over a name
+    trained = kelp("train", "tiny")
+    assert trained.code == 0, trained.err
+    exported = kelp("export", "runs/tiny", "--out", "runs/tiny/model")
+    assert exported.code == 0, exported.err
+    arguments = ("--mutations", "1", "--trials", "1", "--max-runs", "4")
+    evaluated = kelp("eval", "toy", "--model", "runs/tiny/model", *arguments)
+    assert evaluated.code == 0, evaluated.err
+    assert b"runs/tiny/model" in evaluated.out
+
+
+@pytest.mark.parametrize(
+    ("library", "arguments", "sentence"),
+    [
+        ("optax", "train tiny", "kelp train needs optax, which is not installed: pip install 'kelp[train]'."),
+        ("grain", "train tiny", "kelp train needs grain, which is not installed: pip install 'kelp[train]'."),
+        ("orbax", "export . --out m", "kelp export needs orbax, which is not installed: pip install 'kelp[train]'."),
+        ("array_record", "data build tiny", "kelp data build needs array_record, which is not installed: pip install"),
+        ("pyarrow", "data inspect x.toml", "kelp data inspect needs pyarrow, which is not installed: pip install"),
+        ("duckdb", "corpus build --source stdlib --out c", "kelp corpus build needs duckdb, which is not installed: "),
+    ],
+)
+def test_a_missing_extra_is_one_sentence(tmp_path: Path, library: str, arguments: str, sentence: str) -> None:
+    hidden = f"import sys; sys.modules[{library!r}] = None; sys.argv[1:] = {arguments.split()}"
+    command = [sys.executable, "-c", f"{hidden}; from kelp.cli.main import main; main()"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(sentence) and ran.stderr.count("\n") == 1 and "pip install 'kelp[" in ran.stderr
+
+
+def test_a_library_that_is_missed_later_on_is_one_sentence_too(
+    kelp_here: Kelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def build(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'egglog'", name="egglog")
+
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    monkeypatch.setattr("kelp.data.examples.build.build", build)
+    ran = kelp_here("train", "tiny.toml")
+    assert (ran.code, ran.sentence) == (2, "This needs egglog, which is not installed: pip install 'kelp[data]'.")

@@ -8,6 +8,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
 from kelp.encoding.tokenizer import LexicalTokenizer
+from kelp.languages.python.grammar import PYTHON
 
 
 def byte_level(texts: Iterable[bytes], size: int = 1000, special: Iterable[str] = ("<|endoftext|>",)) -> str:
@@ -39,4 +40,4 @@ def byte_fallback(texts: Iterable[bytes], size: int = 1000) -> str:
 
 
 def lexical(texts: Iterable[bytes], size: int = 1000) -> LexicalTokenizer:
-    return LexicalTokenizer(byte_level(texts, size))
+    return LexicalTokenizer(byte_level(texts, size), PYTHON)

@@ -3,19 +3,17 @@
 import numpy as np
 import pytest
 from tests.encoding.hugging_face import lexical
-from tests.programs import HARD
+from tests.programs import HARD, PYTHON, parse
 
 from kelp.encoding.condition import Condition, EncodingConfig
 from kelp.encoding.encoder import Encoder, pad
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
 from kelp.encoding.vocabulary import OPERATIONS, PADDING, STOP, site_kinds
-from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import parse
 from kelp.syntax.sites import Site, sites
 
 ENCODERS = {
-    "ours": Encoder(ImpliedSpaceTokenizer.train(HARD * 2, 500)),
+    "ours": Encoder(ImpliedSpaceTokenizer.train(HARD * 2, 500, PYTHON)),
     "lexical": Encoder(lexical(HARD)),
 }
 PROGRAM = parse(b'def f(a, b):\n    """Smaller of two."""\n    if a < b:\n        return a\n    return b')

@@ -8,18 +8,17 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.encoding.hugging_face import byte_fallback, byte_level, lexical
-from tests.programs import HARD
+from tests.programs import HARD, PYTHON
 
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, LexicalTokenizer, Tokenizer, read_tokenizer
 from kelp.encoding.vocabulary import NAMES, EncodingError
-from kelp.languages.python.grammar import PYTHON
 
 TEXTS = [*HARD, b"f(1) == [2, 3]", b"Return the sum."] * 2
-OURS = ImpliedSpaceTokenizer.train(TEXTS, 500)
+OURS = ImpliedSpaceTokenizer.train(TEXTS, 500, PYTHON)
 TOKENIZERS = {
     "ours": OURS,
     "byte-level": lexical(TEXTS),
-    "byte fallback": LexicalTokenizer(byte_fallback(TEXTS)),
+    "byte fallback": LexicalTokenizer(byte_fallback(TEXTS), PYTHON),
 }
 WORDS = (
     r"""a bc _1 0.5 ( ) [ ] { } , : ; . = == -> ** - + \ # '' " """ + '""" \' ▁ ␣ é <doc> if not <|endoftext|> <0x41>'
@@ -84,7 +83,7 @@ def test_special_tokens_write_nothing(tokenizer: Tokenizer) -> None:
 
 def test_special_tokens_take_the_reserved_ones_of_a_vocabulary_and_then_ids_after_the_last() -> None:
     source = byte_level(TEXTS, special=["<|endoftext|>", "<mask>", "<|reserved_0|>", "<|reserved_1|>"])
-    tokenizer = LexicalTokenizer(source)
+    tokenizer = LexicalTokenizer(source, PYTHON)
     base = json.loads(source)["model"]["vocab"]
     ids = tokenizer.special.ids
     assert (ids["<mask>"], ids["<pad>"], ids["<intent>"]) == (1, 2, 3)
@@ -93,9 +92,9 @@ def test_special_tokens_take_the_reserved_ones_of_a_vocabulary_and_then_ids_afte
 
 
 def test_special_tokens_may_be_chosen_by_name() -> None:
-    tokenizer = LexicalTokenizer(byte_level(TEXTS, special=["<|endoftext|>", "<gh_stars>"]), special={"<mask>": 1})
+    tokenizer = LexicalTokenizer(byte_level(TEXTS, special=["<|endoftext|>", "<gh_stars>"]), PYTHON, {"<mask>": 1})
     assert tokenizer.special.mask == 1 and tokenizer.special.pad == len(json.loads(tokenizer.source)["model"]["vocab"])
-    again = LexicalTokenizer(tokenizer.source, special=tokenizer.special.ids)
+    again = LexicalTokenizer(tokenizer.source, PYTHON, special=tokenizer.special.ids)
     assert (again.special, again.size) == (tokenizer.special, tokenizer.size)
 
 
@@ -103,7 +102,7 @@ def test_bytes_that_a_vocabulary_lacks_get_tokens() -> None:
     description = json.loads(byte_level(TEXTS))
     vocabulary = description["model"]["vocab"]
     lacking = [string for string in ("ÿ", "þ") if vocabulary.pop(string, None) is not None]
-    tokenizer = LexicalTokenizer(json.dumps(description))
+    tokenizer = LexicalTokenizer(json.dumps(description), PYTHON)
     assert len(lacking) == 2
     assert tokenizer.decode(tokenizer.encode(b"'\xfe\xff'")) == b"'\xfe\xff'"
     assert max(tokenizer.encode(b"'\xfe\xff'")) == tokenizer.size - 1 > max(tokenizer.special.ids.values())
@@ -111,17 +110,17 @@ def test_bytes_that_a_vocabulary_lacks_get_tokens() -> None:
 
 def test_text_that_normalization_would_change_comes_back() -> None:
     description = json.loads(byte_level(TEXTS)) | {"normalizer": {"type": "NFKC"}}
-    tokenizer = LexicalTokenizer(json.dumps(description))
+    tokenizer = LexicalTokenizer(json.dumps(description), PYTHON)
     text = "x = 'ﬁ ² e\u0301'".encode()
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 def test_training_twice_gives_the_same_and_a_saved_tokenizer_is_the_same(tmp_path: Path) -> None:
-    again = ImpliedSpaceTokenizer.train(TEXTS, 500)
+    again = ImpliedSpaceTokenizer.train(TEXTS, 500, PYTHON)
     assert again.bpe.to_str() == OURS.bpe.to_str() and again.size == 500
     for tokenizer in TOKENIZERS.values():
         tokenizer.save(tmp_path / "tokenizer.json")
-        loaded = read_tokenizer(tmp_path / "tokenizer.json")
+        loaded = read_tokenizer(tmp_path / "tokenizer.json", PYTHON)
         assert (type(loaded), loaded.size, loaded.special) == (type(tokenizer), tokenizer.size, tokenizer.special)
         assert all(loaded.encode(text) == tokenizer.encode(text) for text in HARD)
 
@@ -129,6 +128,6 @@ def test_training_twice_gives_the_same_and_a_saved_tokenizer_is_the_same(tmp_pat
 def test_a_tokenizer_of_somebody_else_is_not_taken_for_one_of_ours() -> None:
     other = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={"a": 0, "b": 1}, merges=[]))
     with pytest.raises(EncodingError, match=r"not one of Kelp's: it has no token '<pad>'"):
-        ImpliedSpaceTokenizer(other)
+        ImpliedSpaceTokenizer(other, PYTHON)
     with pytest.raises(EncodingError, match="it is no tokenizer"):
-        LexicalTokenizer("{}")
+        LexicalTokenizer("{}", PYTHON)

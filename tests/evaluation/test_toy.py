@@ -76,7 +76,7 @@ def test_training_can_judge_its_weights_by_repairs(monkeypatch: pytest.MonkeyPat
             return NoModel(self.denoiser).propose(program, condition)
 
     monkeypatch.setattr("kelp.evaluation.during_training.ModelPolicy", ByWeights)
-    evaluate = repair_metrics("toy", programs(toy())[0], None, mutations=[Corruption.one], max_runs=12)
+    evaluate = repair_metrics("toy", programs(toy())[0], None, mutations=[Corruption.one], max_runs=12).measure
     first, second = evaluate(1, 100), evaluate(2, 200)
     assert first != second
     assert set(first) == {

@@ -125,7 +125,7 @@ def test_segments_of_a_suffix_do_not_see_each_other(denoiser, batch):
     plain, plain_metrics = loss(denoiser, batch)
     log_probs = jax.nn.log_softmax(of_hole)
     infill = -np.mean([log_probs[:, 1, 9], log_probs[:, 2, END]])
-    np.testing.assert_allclose(metrics["infill_loss"], infill, rtol=1e-4)
+    np.testing.assert_allclose(metrics["span_masking_loss"], infill, rtol=1e-4)
     np.testing.assert_allclose(value, plain + infill, rtol=1e-4)
     for name in ("site_loss", "replacement_loss", "replacement_accuracy", "replacement_exact"):
         np.testing.assert_allclose(metrics[name], plain_metrics[name], rtol=1e-4, err_msg=name)

@@ -1,6 +1,7 @@
-"""A tiny source of batches and a tiny configuration; run as a script, it trains in a process of its own.
+"""A tiny source of batches, and tiny recipes of two objectives; run as a script, it trains in a process of its own.
 
-python -m tests.training.fake OUT [--steps N] [--lengths L ...] [--die-at STEP] [--mesh DATA FSDP TENSOR]
+python -m tests.training.fake OUT [--objective edit|bytes] [--steps N] [--lengths L ...] [--die-at STEP]
+                                  [--mesh DATA FSDP TENSOR] [--optimizer NAME]
 """
 
 import argparse
@@ -10,14 +11,32 @@ import signal
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
+from tests.training.byte_model import ByteModel, ByteRecipe
 
-from kelp.training.config import Config, parse_config
+from kelp.data.examples.objective import EditObjective
+from kelp.data.examples.recipe import Recipe
+from kelp.encoding.batch import Batch
+from kelp.training.config import MeshSection, parse_config
+from kelp.training.objective import Objective
 
 STEPS = 40
-TOML = f"""
+RUN = f"""
+[optimizer]
+warmup = 4
+learning_rate = 0.01
+accumulation = 2
+ema_decay = 0.9
+
+[training]
+steps = {STEPS}
+tokens_per_batch = 128
+log_every = 3
+eval_every = 16
+checkpoint_every = 5
+"""
+EDIT = """
 [model]
 preset = "toy"
 dim = 16
@@ -31,31 +50,8 @@ pointer_dim = 16
 folder = "nowhere"
 sources = ["toy"]
 examples = 100
-
-[optimizer]
-warmup = 4
-learning_rate = 0.01
-accumulation = 2
-average = 0.9
-
-[training]
-steps = {STEPS}
-tokens_per_batch = 128
-log_every = 3
-eval_every = 16
-checkpoint_every = 5
 """
 TIMES = ("seconds", "examples_per_second")
-
-
-class Batch(NamedTuple):
-    tokens: np.ndarray
-    positions: np.ndarray
-    segments: np.ndarray
-    sites: np.ndarray
-    site_target: np.ndarray
-    suffix: np.ndarray
-    targets: np.ndarray
 
 
 class FakeSource:
@@ -96,10 +92,14 @@ class FakeSource:
         return [self.batch(1_000_000 + i, seed=0, tokens_per_batch=64) for i in range(2)]
 
 
-def config(**training: object) -> Config:
-    """The tiny configuration with other values in [training]."""
-    plain = parse_config(TOML)
-    return Config.model_validate(plain.model_dump() | {"training": plain.training.model_dump() | training})
+def config(**training: object) -> Recipe:
+    """The tiny recipe with other values in [training]."""
+    plain = parse_config(RUN + EDIT, Recipe)
+    return Recipe.model_validate(plain.model_dump() | {"training": plain.training.model_dump() | training})
+
+
+def edit_objective(source: FakeSource | None = None, recipe: Recipe | None = None) -> EditObjective:
+    return EditObjective(recipe or config(), source or FakeSource())
 
 
 def rows(out: Path) -> list[dict[str, float]]:
@@ -113,6 +113,7 @@ def main() -> None:
 
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
+    parser.add_argument("--objective", choices=("edit", "bytes"), default="edit")
     parser.add_argument("--die-at", type=int)
     parser.add_argument("--mesh", type=int, nargs=3, default=(1, 1, 1))
     parser.add_argument("--lengths", type=int, nargs="+", default=(8, 16))
@@ -120,14 +121,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     mesh = dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True))
-    recipe = config(mesh=mesh, steps=options.steps)
-    recipe = recipe.model_copy(update={"optimizer": replace(recipe.optimizer, name=options.optimizer)})
-    train(
-        recipe,
-        FakeSource(lengths=tuple(options.lengths), die_at=options.die_at),
-        out=options.out,
-        resume=True,
-    )
+    recipe = parse_config(RUN, ByteRecipe) if options.objective == "bytes" else config()
+    training = recipe.training.model_copy(update={"mesh": MeshSection(**mesh), "steps": options.steps})
+    optimizer = replace(recipe.optimizer, name=options.optimizer)
+    recipe = recipe.model_copy(update={"training": training, "optimizer": optimizer})
+    objective: Objective
+    if isinstance(recipe, Recipe):
+        objective = edit_objective(FakeSource(lengths=tuple(options.lengths), die_at=options.die_at), recipe)
+    else:
+        objective = ByteModel(recipe, die_at=options.die_at)
+    train(recipe, objective, out=options.out, resume=True)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,15 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.training.fake import STEPS, FakeSource, config, rows
+from tests.training.fake import STEPS, FakeSource, config, edit_objective, rows
 
+from kelp.data.examples.objective import EditObjective
+from kelp.model.folder import load_model
+from kelp.model.leaves import named_leaves
 from kelp.training.checkpoint import Checkpoints
-from kelp.training.export import export_run, load_model
-from kelp.training.loop import TrainingError, train
-from kelp.training.step import named_leaves
+from kelp.training.export import export_run
+from kelp.training.loop import train
+from kelp.training.objective import Evaluation, TrainingError
 
 COMMAND = [sys.executable, "-m", "tests.training.fake"]
 
@@ -22,7 +25,7 @@ COMMAND = [sys.executable, "-m", "tests.training.fake"]
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("whole")
-    outcome = train(config(), FakeSource(), out=out)
+    outcome = train(config(), edit_objective(), out=out)
     assert (outcome.step, outcome.reason) == (STEPS, "done")
     return out
 
@@ -41,31 +44,31 @@ def test_a_run_logs_training_and_held_out_rows_and_learns(whole_run):
 
 
 def test_a_run_may_begin_with_the_weights_of_a_model(whole_run, tmp_path):
-    export_run(whole_run, tmp_path / "model")
-    further = config(initial=tmp_path / "model", steps=3, log_every=1)
-    train(further, FakeSource(), out=tmp_path / "further")
+    export_run(whole_run, tmp_path / "model", EditObjective.revive)
+    further = config(init_from=tmp_path / "model", steps=3, log_every=1)
+    train(further, edit_objective(), out=tmp_path / "further")
     ended = [row for row in rows(whole_run) if row["kind"] == "train"][-1]["loss"]
     [began, *_] = rows(whole_run)
     assert abs(rows(tmp_path / "further")[0]["loss"] - ended) < 0.2 * (began["loss"] - ended)
     state = Checkpoints(tmp_path / "further/checkpoints", read_only=True).restore_weights(3)
     assert state.keys() == named_leaves(load_model(tmp_path / "model")[0]).keys()
     with pytest.raises(TrainingError, match=f"cannot go on with '{tmp_path}/other'"):
-        other = config(initial=tmp_path / "other", steps=4)
-        train(other, FakeSource(), out=tmp_path / "further", resume=True)
+        other = config(init_from=tmp_path / "other", steps=4)
+        train(other, edit_objective(), out=tmp_path / "further", resume=True)
 
 
 def test_a_model_of_other_sizes_or_another_tokenizer_is_no_beginning(whole_run, tmp_path):
-    export_run(whole_run, tmp_path / "model")
+    export_run(whole_run, tmp_path / "model", EditObjective.revive)
     source = FakeSource()
     source.vocab_size = 25
     with pytest.raises(TrainingError, match="vocab_size = 24 and this run 25: give both the same sizes"):
-        train(config(initial=tmp_path / "model"), source, out=tmp_path / "run")
+        train(config(init_from=tmp_path / "model"), edit_objective(source), out=tmp_path / "run")
     source = FakeSource()
     source.folder = tmp_path
     (tmp_path / "tokenizer.json").write_text("{}")
     shutil.copy(Path(__file__).parent / "encoding.json", tmp_path)
     with pytest.raises(TrainingError, match=r"another tokenizer .* put tokenizer = .* in \[data\]"):
-        train(config(initial=tmp_path / "model"), source, out=tmp_path / "run")
+        train(config(init_from=tmp_path / "model"), edit_objective(source), out=tmp_path / "run")
 
 
 def test_killed_at_random_steps_and_resumed_it_gives_the_same_figures_bit_for_bit(whole_run, tmp_path):
@@ -93,69 +96,70 @@ def test_killed_while_a_checkpoint_is_written_it_resumes_from_a_whole_one(whole_
 
 def test_ctrl_c_saves_a_checkpoint_and_the_run_goes_on_bit_for_bit(whole_run, tmp_path):
     class Interrupting(FakeSource):
-        def batch(self, step, *, seed, tokens_per_batch, infill=0.0):
+        def batch(self, step, *, seed, tokens_per_batch, span_masking=0.0):
             if step == 13:
                 os.kill(os.getpid(), signal.SIGINT)
             return super().batch(step, seed=seed, tokens_per_batch=tokens_per_batch)
 
     before = signal.getsignal(signal.SIGINT)
-    stopped = train(config(), Interrupting(), out=tmp_path)
+    stopped = train(config(), edit_objective(Interrupting()), out=tmp_path)
     assert stopped.reason == "interrupted" and 0 < stopped.step <= 14
     assert signal.getsignal(signal.SIGINT) is before
-    assert train(config(), FakeSource(), out=tmp_path, resume=True).reason == "done"
+    assert train(config(), edit_objective(), out=tmp_path, resume=True).reason == "done"
     assert rows(tmp_path) == rows(whole_run)
 
 
 def test_when_the_minutes_are_up_it_evaluates_saves_and_can_go_on(tmp_path):
-    stopped = train(config(max_minutes=1e-9), FakeSource(), out=tmp_path)
+    stopped = train(config(max_minutes=1e-9), edit_objective(), out=tmp_path)
     assert (stopped.reason, stopped.step) == ("time is up", 1) and "valid_loss" in stopped.metrics
-    assert train(config(), FakeSource(), out=tmp_path, resume=True).step == STEPS
+    assert train(config(), edit_objective(), out=tmp_path, resume=True).step == STEPS
 
 
 def test_the_callback_adds_metrics_and_the_best_checkpoint_follows_the_named_one(tmp_path):
     figures = {16: 0.2, 32: 0.9, STEPS: 0.4}
-    settings = config(best="repaired", keep=1)
-    outcome = train(settings, FakeSource(), out=tmp_path, evaluate=lambda model, step: {"repaired": figures[step]})
+    settings = config(best_by="repaired", keep=1)
+    evaluation = Evaluation({"repaired": True}, lambda model, step: {"repaired": figures[step]})
+    outcome = train(settings, edit_objective(), out=tmp_path, evaluation=evaluation)
     assert outcome.best_step == 32 and outcome.metrics["repaired"] == 0.4
     assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"32", str(STEPS)}
 
 
 def test_a_folder_with_a_run_is_not_overwritten_nor_continued_with_another_configuration(whole_run):
     with pytest.raises(TrainingError, match=f"already holds a run at step {STEPS}: resume it"):
-        train(config(), FakeSource(), out=whole_run)
+        train(config(), edit_objective(), out=whole_run)
     with pytest.raises(TrainingError, match=r"seed = 0 in \[training\] and cannot go on with 1"):
-        train(config(seed=1), FakeSource(), out=whole_run, resume=True)
+        train(config(seed=1), edit_objective(), out=whole_run, resume=True)
     wider = config().model_copy(update={"model": config().model.model_copy(update={"dim": 32})})
     with pytest.raises(TrainingError, match=r"dim = 16 in \[model\] and cannot go on with 32"):
-        train(wider, FakeSource(), out=whole_run, resume=True)
+        train(wider, edit_objective(), out=whole_run, resume=True)
 
 
 def test_a_finished_run_resumes_to_its_end_at_once(whole_run):
     before = rows(whole_run)
-    outcome = train(config(), FakeSource(), out=whole_run, resume=True)
+    outcome = train(config(), edit_objective(), out=whole_run, resume=True)
     assert (outcome.step, outcome.reason) == (STEPS, "done") and outcome.metrics and rows(whole_run) == before
 
 
 def test_an_unknown_best_metric_or_a_mesh_that_does_not_fit_is_one_sentence(tmp_path):
-    with pytest.raises(TrainingError, match=r"best = 'fame' in \[training\] is none of the metrics: valid_"):
-        train(config(best="fame", max_minutes=1e-9), FakeSource(), out=tmp_path / "a")
+    with pytest.raises(TrainingError, match=r"best_by = 'fame' in \[training\] is none of the metrics: valid_"):
+        train(config(best_by="fame", max_minutes=1e-9), edit_objective(), out=tmp_path / "a")
     with pytest.raises(ValueError, match="needs 4096 devices"):
-        train(config(mesh={"fsdp": 4096}), FakeSource(), out=tmp_path / "b")
+        train(config(mesh={"fsdp": 4096}), edit_objective(), out=tmp_path / "b")
 
 
 def test_an_error_in_the_data_reaches_the_caller(tmp_path):
     class Broken(FakeSource):
-        def batch(self, step, *, seed, tokens_per_batch, infill=0.0):
+        def batch(self, step, *, seed, tokens_per_batch, span_masking=0.0):
             raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        train(config(), Broken(), out=tmp_path)
+        train(config(), edit_objective(Broken()), out=tmp_path)
 
 
 def test_training_runs_outside_the_main_thread(tmp_path):
     outcomes = []
     thread = threading.Thread(
-        target=lambda: outcomes.append(train(config(steps=3), FakeSource(), out=tmp_path)), daemon=True
+        target=lambda: outcomes.append(train(config(steps=3), edit_objective(), out=tmp_path)), daemon=True
     )
     thread.start()
     thread.join()

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from tests.training.fake import FakeSource, rows
+from tests.training.fake import FakeSource, edit_objective, rows
 
 from kelp.training.sharding import make_mesh, pad_rows
 
@@ -30,13 +30,13 @@ def test_eight_devices_give_the_losses_of_one(tmp_path, optimizer):
 
 def test_padding_adds_examples_with_nothing_to_learn():
     batch = FakeSource().batch(0, seed=0, tokens_per_batch=128)
-    padded = pad_rows(batch, 8)
+    padded = pad_rows(batch, 8, edit_objective().empty)
     size = len(batch.tokens)
     assert size % 8 and len(padded.tokens) % 8 == 0
     assert all(np.array_equal(old, new[:size]) for old, new in zip(batch, padded))
     assert not padded.tokens[size:].any() and (padded.targets[size:] == -1).all()
     assert padded.sites[size:, 0, 2].all() and padded.site_target[size:, 0].all()
-    assert pad_rows(padded, 8) is padded
+    assert pad_rows(padded, 8, edit_objective().empty) is padded
 
 
 def test_a_mesh_takes_the_devices_it_is_given_and_says_when_they_are_too_few():

@@ -5,32 +5,25 @@ from functools import cache
 import jax
 import numpy as np
 import pytest
-from tests.training.fake import FakeSource, config
+from tests.training.fake import FakeSource, edit_objective
 
 from kelp.model.denoiser import Denoiser
-from kelp.training.config import make_model_config
-from kelp.training.step import (
-    OptimizerConfig,
-    TrainState,
-    init_state,
-    make_optimizer,
-    make_schedule,
-    make_train_step,
-    named_leaves,
-    with_leaves,
-)
+from kelp.model.leaves import named_leaves
+from kelp.training.optimizer import OptimizerConfig, learning_rate, make_optimizer
+from kelp.training.step import TrainState, init_state, make_train_step
 
-SHAPE = make_model_config(config(), vocab_size=FakeSource.vocab_size, site_kinds=FakeSource.site_kinds)
+OBJECTIVE = edit_objective()
 
 
 @cache
 def model() -> Denoiser:
-    return Denoiser.init(SHAPE, key=jax.random.key(0))
+    return OBJECTIVE.init(jax.random.key(0))
 
 
 def run(optimizer: OptimizerConfig, count: int) -> list[tuple[TrainState, float]]:
     """The state after each step, and the loss in it."""
-    state, step = init_state(model(), make_optimizer(optimizer, 40), optimizer), jax.jit(make_train_step(optimizer, 40))
+    state = init_state(model(), make_optimizer(optimizer, 40, OBJECTIVE.no_decay), optimizer)
+    step = jax.jit(make_train_step(OBJECTIVE, optimizer, 40, seed=0))
     source, steps = FakeSource(lengths=(8,)), []
     for index in range(count):
         state, metrics = step(state, source.batch(index, seed=0, tokens_per_batch=128))
@@ -43,12 +36,12 @@ def same(a: Denoiser, b: Denoiser) -> bool:
 
 
 def test_training_lowers_the_loss_and_the_average_of_the_weights_is_what_gets_evaluated():
-    steps = run(OptimizerConfig(learning_rate=0.01, warmup=2, average=0.9), 20)
+    steps = run(OptimizerConfig(learning_rate=0.01, warmup=2, ema_decay=0.9), 20)
     losses, last = [loss for _, loss in steps], steps[-1][0]
     assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.5
-    assert last.best_model is last.average and not same(last.average, last.model)
+    assert last.eval_model is last.ema and not same(last.ema, last.model)
     named = [named_leaves(state.model)["transformer.norm.scale"] for state, _ in steps]
-    average = named_leaves(last.average)["transformer.norm.scale"]
+    average = named_leaves(last.ema)["transformer.norm.scale"]
     assert (average >= np.min(named, axis=0)).all() and (average <= np.max(named, axis=0)).all()
 
 
@@ -78,7 +71,7 @@ def test_weights_change_only_when_a_group_of_batches_is_full():
 
 def test_norms_embeddings_and_biases_are_not_decayed():
     # Without a gradient, decay alone moves a weight.
-    optimizer = make_optimizer(OptimizerConfig(weight_decay=0.5, warmup=0), 10)
+    optimizer = make_optimizer(OptimizerConfig(weight_decay=0.5, warmup=0), 10, OBJECTIVE.no_decay)
     ones, zeros = jax.tree.map(np.ones_like, model()), jax.tree.map(np.zeros_like, model())
     updates, _ = optimizer.update(zeros, optimizer.init(ones), ones)
     moved = {name for name, update in named_leaves(updates).items() if bool((update != 0).any())}
@@ -95,20 +88,14 @@ def test_the_rate_rises_to_the_peak_and_falls_to_zero_by_the_last_step(schedule)
     optimizer = OptimizerConfig(
         learning_rate=1.0, warmup=10, schedule=schedule, cooldown=0.2 * (schedule == "constant")
     )
-    rate = make_schedule(optimizer, 100)
+    rate = learning_rate(optimizer, 100)
     assert 0 < rate(0) < 0.2 and rate(10) == 1.0 and rate(99) < 0.06 and rate(100) == 0
     assert schedule != "constant" or rate(79) == 1.0
 
 
 def test_the_schedule_counts_updates_and_fits_short_runs():
-    assert make_schedule(OptimizerConfig(learning_rate=1.0, warmup=5, accumulation=4), 40)(10) == 0
-    assert make_schedule(OptimizerConfig(learning_rate=1.0, warmup=100), 3)(2) == 1.0
-
-
-def test_named_leaves_put_a_tree_back_together():
-    again = with_leaves(jax.eval_shape(model), named_leaves(model()))
-    assert jax.tree.structure(again) == jax.tree.structure(model())
-    assert all(a is b for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(model())))
+    assert learning_rate(OptimizerConfig(learning_rate=1.0, warmup=5, accumulation=4), 40)(10) == 0
+    assert learning_rate(OptimizerConfig(learning_rate=1.0, warmup=100), 3)(2) == 1.0
 
 
 def test_the_step_needs_nothing_but_jax_equinox_and_optax():

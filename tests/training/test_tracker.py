@@ -4,7 +4,8 @@ import json
 import pytest
 from tests.training.fake import config
 
-from kelp.training.config import Config, ConfigError
+from kelp.data.examples.recipe import Recipe
+from kelp.training.config import ConfigError
 from kelp.training.tracker import Tracker, truncate
 
 
@@ -19,7 +20,7 @@ def test_rows_past_the_step_resumed_from_and_a_line_cut_short_are_dropped(tmp_pa
 
 
 def test_a_row_is_on_disk_before_the_next_step(tmp_path):
-    with Tracker(config(), tmp_path, start=0) as tracker:
+    with Tracker(config(), tmp_path, start=0, metrics={}) as tracker:
         tracker.row(3, "train", {"loss": 0.5})
         assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {
             "step": 3,
@@ -37,6 +38,6 @@ def test_asking_for_wandb_without_it_installed_says_what_to_install(tmp_path, mo
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", without_wandb)
-    asking = Config.model_validate(config().model_dump() | {"log": {"wandb": "kelp"}})
+    asking = Recipe.model_validate(config().model_dump() | {"log": {"wandb": "kelp"}})
     with pytest.raises(ConfigError, match=r"pip install 'kelp\[wandb\]'"):
-        Tracker(asking, tmp_path, start=0)
+        Tracker(asking, tmp_path, start=0, metrics={})

@@ -1,4 +1,4 @@
-"""`kelp runs`: training runs in a folder, and two of them side by side, from the metrics.jsonl that each keeps."""
+"""`kelp runs`: training runs in a folder, and two of them side by side, from their metrics.jsonl."""
 
 import json
 from pathlib import Path
@@ -20,9 +20,9 @@ app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 @app.callback()
 def runs(
     context: typer.Context,
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="The folder with the runs' folders.")] = Path("runs"),
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="A folder with runs at any depth.")] = Path("runs"),
 ) -> None:
-    """List training runs: how far each got, and its last held-out figures.
+    """List training runs: the last step of each, and its last held-out metrics.
 
     \b
     Examples:
@@ -31,7 +31,7 @@ def runs(
     """
     if context.invoked_subcommand is not None:
         return
-    found = sorted(path.parent for path in folder.glob("*/metrics.jsonl"))
+    found = sorted(path.parent for path in folder.glob("**/metrics.jsonl"))
     if not found:
         raise Problem(f"{folder} holds no training run.")
     lines = []
@@ -39,17 +39,17 @@ def runs(
         rows = read_metrics(run)
         last = next((row for row in reversed(rows) if row["kind"] == "valid"), {})
         seconds = max((row.get("seconds", 0.0) for row in rows), default=0.0)
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in _figures(last).items())
-        lines.append([str(run), str(rows[-1]["step"] if rows else 0), f"{seconds / 60:.0f}", figures or "-"])
+        metrics = ", ".join(f"{name} {value:.4g}" for name, value in _metrics(last).items())
+        lines.append([str(run), str(last_step(run, rows)), f"{seconds / 60:.0f}", metrics or "-"])
     print_table(["run", "step", "minutes", "held out"], lines)
 
 
 @app.command()
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    second: Annotated[Path, typer.Argument(metavar="OTHER", help="That of another one.")],
+    second: Annotated[Path, typer.Argument(metavar="OTHER", help="The folder of another run.")],
 ) -> None:
-    """Plot the figures of two runs side by side, by step, on one scale.
+    """Plot the metrics of two runs side by side, by step, on one scale.
 
     \b
     Examples:
@@ -59,7 +59,7 @@ def compare(
     curves: dict[str, dict[Path, dict[int, float]]] = {}
     for run, rows in both.items():
         for row in rows:
-            for name, value in _figures(row).items():
+            for name, value in _metrics(row).items():
                 curves.setdefault(name, {}).setdefault(run, {})[row["step"]] = value
     steps = max((step for by_run in curves.values() for curve in by_run.values() for step in curve), default=0)
     lines = []
@@ -70,12 +70,12 @@ def compare(
             ends = [f"{curve[step]:.4g}" for step in (min(curve), max(curve))] if curve else ["-", "-"]
             lines.append([name, str(run), *ends, plot(curve, steps, min(values), max(values))])
     if not lines:
-        raise Problem(f"{first} and {second} hold no figures yet.")
-    print_table(["figure", "run", "first", "last", f"step 0 to {steps}"], lines, section=2)
+        raise Problem(f"{first} and {second} hold no metrics yet.")
+    print_table(["metric", "run", "first", "last", f"step 0 to {steps}"], lines, section=2)
 
 
 def read_metrics(run: Path) -> Rows:
-    """The rows of a run; a last line that was cut short is left out. Raises Problem."""
+    """The rows of a run, without a last line that was cut short. Raises Problem."""
     rows = []
     for line in read(run / "metrics.jsonl").decode("utf-8", "replace").split("\n")[:-1]:
         try:
@@ -86,14 +86,20 @@ def read_metrics(run: Path) -> Rows:
     return rows
 
 
-def _figures(row: dict[str, Any]) -> dict[str, float]:
-    """Losses and shares, of training and of what is held out; not how fast it went."""
+def last_step(run: Path, rows: Rows) -> int:
+    """The last step that a run has a row or a checkpoint of."""
+    checkpoints = [int(path.name) for path in (run / "checkpoints").glob("*") if path.name.isdigit()]
+    return max([0, *checkpoints, *(row["step"] for row in rows)])
+
+
+def _metrics(row: dict[str, Any]) -> dict[str, float]:
+    """Losses and shares, of training and of held-out batches, without speeds and rates."""
     other = ("step", "seconds", "examples", "examples_per_second", "learning_rate", "gradient_norm")
     return {name: value for name, value in row.items() if name not in other and isinstance(value, int | float)}
 
 
 def plot(curve: dict[int, float], steps: int, low: float, high: float) -> str:
-    """A curve of figures by step in a line of text: the last one up to each place, blank where there is none yet."""
+    """A curve of values by step in a line of text: the last one up to each place, blank where there is none yet."""
     marks = []
     for place in range(1, WIDTH + 1):
         known = [step for step in curve if step <= steps * place / WIDTH]

@@ -8,10 +8,14 @@ import typer
 
 from kelp.cli.progress import progress_bar
 from kelp.errors import Problem
+from kelp.extras import require
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
-    from kelp.training.config import Config
-    from kelp.training.loop import Evaluate
+    from kelp.data.examples.recipe import Recipe
+    from kelp.training.loop import Outcome
+    from kelp.training.objective import Evaluation
+
+MODEL = "model"  # the folder within a run's, where a chain puts the exported weights
 
 
 class Dtype(StrEnum):
@@ -20,7 +24,9 @@ class Dtype(StrEnum):
 
 
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="A recipe, as in configs/.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A TOML file, a folder of them, or the name of a recipe that ships.")
+    ],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint, if any.")] = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole configuration, defaults filled in, and exit.")
@@ -32,20 +38,31 @@ def train(
     """Train a model, making its data first where that is missing.
 
     Checkpoints and metrics.jsonl go to the run's folder. Ctrl-C saves a checkpoint and stops. Where the recipe has
-    best = "toy_repaired" (or toy_exact_match, toy_area ...), every evaluation repairs some toy tasks too, and with
-    best = "corpus_correct" some of the functions that the data holds out.
+    best_by = "toy_repaired" (or toy_exact_match, toy_area ...), every evaluation repairs some toy tasks too, and with
+    best_by = "corpus_correct" some of the functions that the data holds out.
+
+    The recipes of a folder run in the order of their names, each to a model in its run's folder, from which the next
+    one may begin. The same command again resumes, and skips the recipes that are done.
 
     \b
     Examples:
-      kelp train configs/toy.toml
+      kelp train tiny
       kelp train configs/toy.toml --resume
       kelp train configs/laptop.toml --out runs/second --print-config
+      kelp train configs/default
     """
-    from kelp.data.examples.shards import DataError, Shards
-    from kelp.training.config import ConfigError, load_config, render_config
+    require("train", "kelp train")
+    from kelp.data.examples.recipe import find_recipe, load_recipe
+    from kelp.training.config import ConfigError, render_config
 
     try:
-        settings = load_config(config)
+        path = find_recipe(recipe)
+        if path.is_dir():
+            if out is not None or print_config:
+                raise ConfigError(f"{path} is a folder of recipes: --out and --print-config take one recipe.")
+            _chain(path, again=f"kelp train {recipe}")
+            return
+        settings = load_recipe(path)
     except ConfigError as error:
         raise Problem(str(error)) from None
     if out is not None:
@@ -53,37 +70,11 @@ def train(
     if print_config:
         print(render_config(settings), end="")
         return
-
-    _check_best(settings.training.best)
-    from kelp.data.examples.build import build
-
-    try:
-        with progress_bar() as progress:
-            build(settings.data, progress=progress)
-        source = Shards(settings.data.folder)
-    except DataError as error:
-        raise Problem(f"{str(error).rstrip('.')}.") from None
-
-    from kelp.encoding.vocabulary import EncodingError
-    from kelp.repair.models import use_compilation_cache
-    from kelp.training.checkpoint import CheckpointError
-    from kelp.training.export import ModelError
-    from kelp.training.loop import TrainingError
-    from kelp.training.loop import train as run
-
-    use_compilation_cache()
-    try:
-        outcome = run(settings, source, resume=resume, evaluate=_evaluate(settings))
-    except (ConfigError, DataError, CheckpointError, EncodingError, ModelError, TrainingError) as error:
-        raise Problem(str(error)) from None
-    folder = settings.training.out
-    figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
-    ended = f"{outcome.reason.capitalize()} at step {outcome.step} after {outcome.seconds:.0f} s"
-    print(f"{ended}: {figures}" if figures else f"{ended}.")
+    outcome = _run(settings, resume=resume)
     if outcome.reason == "done":
-        print(f"Next: kelp export {folder} --out my-model")
+        print(f"Next: kelp export {settings.training.out} --out my-model")
     else:
-        print(f"Next: kelp train {config}{f' --out {out}' if out else ''} --resume")
+        print(f"Next: kelp train {recipe}{f' --out {out}' if out else ''} --resume")
     raise typer.Exit(130 if outcome.reason == "interrupted" else 0)
 
 
@@ -93,15 +84,16 @@ def export(
         typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run's folder, for its best checkpoint, or a checkpoint's."),
     ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="The model folder to write.")],
-    dtype: Annotated[Dtype, typer.Option(help="How the weights are stored.")] = Dtype.bfloat16,
-    average: Annotated[
+    dtype: Annotated[Dtype, typer.Option(help="The type that the weights are stored in.")] = Dtype.bfloat16,
+    merge: Annotated[
         str | None,
         typer.Option(
             metavar="NAME_OR_FOLDER", help="Take the mean with the weights of this model, from which the run began."
         ),
     ] = None,
     share: Annotated[
-        float | None, typer.Option(min=0, max=1, help="That model's share of the mean; 0.5 unless told otherwise.")
+        float | None,
+        typer.Option(min=0, max=1, metavar="SHARE", help="Share of that model; 0.5 if left out."),
     ] = None,
 ) -> None:
     """Write a trained model as a folder that --model takes.
@@ -110,54 +102,119 @@ def export(
     Examples:
       kelp export runs/toy --out my-model
       kelp export runs/toy/checkpoints/1000 --out my-model --dtype float32
-      kelp export runs/further --average my-model --share 0.3 --out my-next-model
+      kelp export runs/further --merge my-model --share 0.3 --out my-next-model
       kelp repair slugs.py --model my-model
     """
-    from kelp.encoding.vocabulary import EncodingError
+    require("train", "kelp export")
     from kelp.repair.models import find
-    from kelp.training.checkpoint import CheckpointError
-    from kelp.training.export import ModelError, export_run
 
     if not run.is_dir():
         raise Problem(f"{run} is no folder: give that of a training run, or of one of its checkpoints.")
-    other = None if average is None else find(average)
-    if other is None and (average, share) != (None, None):
-        raise Problem("There is nothing to take the mean with: name a model with --average.")
+    other = None if merge is None else find(merge)
+    if other is None and (merge, share) != (None, None):
+        raise Problem("There is nothing to take the mean with: name a model with --merge.")
     step = None
     if run.name.isdigit() and run.parent.name == "checkpoints":
         run, step = run.parents[1], int(run.name)
-    try:
-        step = export_run(run, out, step=step, dtype=dtype.value, average=other, share=0.5 if share is None else share)
-    except (CheckpointError, EncodingError, ModelError) as error:
-        raise Problem(str(error)) from None
+    step = _export(run, out, step=step, dtype=dtype, merge=other, share=0.5 if share is None else share)
     print(f"{out}: step {step} of {run}, as {dtype.value}")
 
 
-def _check_best(best: str) -> None:
-    """Before hours of work: is there such a metric? Raises Problem."""
+def _run(settings: "Recipe", *, resume: bool) -> "Outcome":
+    """Make the data where it is missing, and train. Raises Problem."""
+    from kelp.data.examples.build import build
+    from kelp.data.examples.shards import DataError, Shards
+
+    _check_metric(settings.training.best_by)
+    try:
+        with progress_bar() as progress:
+            build(settings.data, progress=progress)
+        source = Shards(settings.data.folder)
+    except DataError as error:
+        raise Problem(f"{str(error).rstrip('.')}.") from None
+
+    from kelp.data.examples.objective import EditObjective
+    from kelp.model.folder import ModelError
+    from kelp.repair.models import use_compilation_cache
+    from kelp.training.checkpoint import CheckpointError
+    from kelp.training.config import ConfigError
+    from kelp.training.loop import train as run
+    from kelp.training.objective import TrainingError
+
+    use_compilation_cache()
+    try:
+        outcome = run(settings, EditObjective(settings, source), resume=resume, evaluation=_evaluation(settings))
+    except (ConfigError, DataError, CheckpointError, ModelError, TrainingError) as error:
+        raise Problem(str(error)) from None
+    figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
+    ended = f"{outcome.reason.capitalize()} at step {outcome.step} after {outcome.seconds:.0f} s"
+    print(f"{ended}: {figures}" if figures else f"{ended}.")
+    return outcome
+
+
+def _chain(folder: Path, *, again: str) -> None:
+    """Train the recipes of a folder one after the other, and export each. Raises Problem, ConfigError."""
+    from kelp.data.examples.recipe import load_recipe
+
+    recipes = {path: load_recipe(path) for path in sorted(folder.glob("*.toml"))}  # all, before hours of work
+    if not recipes:
+        raise Problem(f"{folder} holds no recipe.")
+    for path, settings in recipes.items():
+        out, model = settings.training.out, settings.training.out / MODEL
+        if (model / "config.json").is_file():
+            print(f"{path}: done, {model}")
+            continue
+        print(f"{path}: {out}", flush=True)
+        outcome = _run(settings, resume=True)
+        if outcome.reason != "done":
+            print(f"Next: {again}")
+            raise typer.Exit(130 if outcome.reason == "interrupted" else 0)
+        merge, share = settings.export.merge, settings.export.share
+        step = _export(out, model, step=None, dtype=Dtype.bfloat16, merge=merge, share=share)
+        print(f"{model}: step {step} of {out}")
+    print(f"Next: kelp repair slugs.py --model {model}")
+
+
+def _export(run: Path, out: Path, *, step: int | None, dtype: Dtype, merge: Path | None, share: float) -> int:
+    """Export a run, and return the step. Raises Problem."""
+    from kelp.data.examples.objective import EditObjective
+    from kelp.model.folder import ModelError
+    from kelp.training.checkpoint import CheckpointError
+    from kelp.training.export import export_run
+    from kelp.training.objective import TrainingError
+
+    try:
+        return export_run(run, out, EditObjective.revive, step=step, dtype=dtype.value, merge=merge, share=share)
+    except (CheckpointError, ModelError, TrainingError) as error:
+        raise Problem(str(error)) from None
+
+
+def _check_metric(best_by: str) -> None:
+    """Raise Problem, before hours of work, where there is no such metric."""
     from kelp.evaluation.during_training import METRICS
     from kelp.model import denoiser
 
-    kind, _, metric = best.partition("_")
+    kind, _, metric = best_by.partition("_")
     known = {"valid": denoiser.METRICS, "toy": METRICS, "corpus": METRICS}
     if metric not in known.get(kind, ()):
         repairs = f"toy_ or corpus_ with one of {', '.join(METRICS)}"
         losses = f"valid_ with one of {', '.join(denoiser.METRICS)}"
-        raise Problem(f"best = {best!r} in [training] is no metric: give {losses}; or {repairs}.")
+        raise Problem(f"best_by = {best_by!r} in [training] is no metric: give {losses}; or {repairs}.")
 
 
-def _evaluate(settings: "Config") -> "Evaluate | None":
-    """What is measured besides the held-out loss: repairs, where they pick the best checkpoint."""
-    name = settings.training.best.partition("_")[0]
+def _evaluation(settings: "Recipe") -> "Evaluation | None":
+    """Repairs, where they pick the best checkpoint, beside the held-out loss."""
+    name = settings.training.best_by.partition("_")[0]
     if name == "valid":
         return None
+    from kelp.data.record import LANGUAGE
     from kelp.encoding.folder import load_encoding
     from kelp.evaluation.benchmarks import corpus, programs, toy
     from kelp.evaluation.during_training import repair_metrics
 
-    encoder = load_encoding(settings.data.folder, settings.data.encoding)
+    encoder = load_encoding(settings.data.folder, LANGUAGE, settings.data.encoding)
     try:
         clean, _ = programs(toy() if name == "toy" else corpus(settings.data.folder))
         return repair_metrics(name, clean, encoder)
     except ValueError as error:
-        raise Problem(f"best = {settings.training.best!r} in [training]: {error}.") from None
+        raise Problem(f"best_by = {settings.training.best_by!r} in [training]: {error}.") from None

@@ -14,7 +14,7 @@ from kelp.encoding.vocabulary import PADDING, STOP, EncodingError, SpecialTokens
 
 if TYPE_CHECKING:  # training reads encoding.json without the libraries that read text
     from kelp.encoding.encoder import Encoder
-    from kelp.syntax.language import Language
+    from kelp.syntax.program import Language
 
 SCHEMA = 1
 FILES = ("tokenizer.json", "encoding.json")
@@ -91,25 +91,24 @@ def same_encoding(first: Path, second: Path) -> bool:
     return same and (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()
 
 
-def load_encoding(folder: Path, limits: EncodingConfig | None = None) -> "Encoder":
-    """The encoder of a folder, with other limits where they are given. Raises EncodingError."""
+def load_encoding(folder: Path, language: "Language", limits: EncodingConfig | None = None) -> "Encoder":
+    """The encoder of a folder for a language, with other limits where they are given. Raises EncodingError."""
     from kelp.encoding.encoder import Encoder
     from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, LexicalTokenizer, Tokenizer
-    from kelp.languages.python.grammar import PYTHON
 
     stored = read_encoding(folder)
-    if stored.language != PYTHON.name:
-        raise EncodingError(f"{folder} is for the language {stored.language!r}, which this Kelp does not know.")
-    check_kinds(stored.kinds, PYTHON, folder)
+    if stored.language != language.name:
+        raise EncodingError(f"{folder} is for the language {stored.language!r}, not {language.name!r}.")
+    check_kinds(stored.kinds, language, folder)
     if stored.tokenizer not in (ImpliedSpaceTokenizer.kind, LexicalTokenizer.kind):
         raise EncodingError(f"{folder} has the tokenizer {stored.tokenizer!r}, which this Kelp does not know.")
     tokenizer: Tokenizer
     try:
         source = (folder / "tokenizer.json").read_text(encoding="utf-8")
         if stored.tokenizer == ImpliedSpaceTokenizer.kind:
-            tokenizer = ImpliedSpaceTokenizer.loads(source, PYTHON)
+            tokenizer = ImpliedSpaceTokenizer.loads(source, language)
         else:
-            tokenizer = LexicalTokenizer(source, PYTHON, stored.special.ids)
+            tokenizer = LexicalTokenizer(source, language, stored.special.ids)
     except (OSError, ValueError) as error:
         raise EncodingError(f"{folder}/tokenizer.json cannot be read: {error}.") from None
     if (tokenizer.size, tokenizer.special) != (stored.vocabulary, stored.special):

@@ -19,8 +19,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
 from kelp.encoding.vocabulary import NAMES, EncodingError, SpecialTokens
-from kelp.languages.python.grammar import CLOSING, OPENING, PYTHON
-from kelp.syntax.language import Language
+from kelp.syntax.program import Language
 
 SPACE = frozenset(b" \t\r\n\f\\")  # first bytes of the lexer's space pieces
 CACHED_PIECES = 200_000  # a cache that holds more is emptied
@@ -89,7 +88,7 @@ class ImpliedSpaceTokenizer(Tokenizer):
     kind = "implied spaces"
     holds_space = False
 
-    def __init__(self, bpe: tokenizers.Tokenizer, language: Language = PYTHON) -> None:
+    def __init__(self, bpe: tokenizers.Tokenizer, language: Language) -> None:
         self.bpe, self.language = bpe, language
         self.size = bpe.get_vocab_size()
         vocabulary = bpe.get_vocab()
@@ -105,7 +104,7 @@ class ImpliedSpaceTokenizer(Tokenizer):
         self._cache: dict[tuple[str, bytes], tuple[int, ...]] = {}
 
     @classmethod
-    def train(cls, texts: Iterable[bytes], vocab_size: int, language: Language = PYTHON) -> "ImpliedSpaceTokenizer":
+    def train(cls, texts: Iterable[bytes], vocab_size: int, language: Language) -> "ImpliedSpaceTokenizer":
         """Learn the merges from texts (programs, asserts, intents). Deterministic."""
         bpe = tokenizers.Tokenizer(BPE())
         trainer = BpeTrainer(
@@ -123,7 +122,7 @@ class ImpliedSpaceTokenizer(Tokenizer):
         return cls(bpe, language)
 
     @classmethod
-    def loads(cls, source: str, language: Language = PYTHON) -> "ImpliedSpaceTokenizer":
+    def loads(cls, source: str, language: Language) -> "ImpliedSpaceTokenizer":
         """The tokenizer whose tokenizer.json this is. Raises EncodingError."""
         return cls(_parse(source), language)
 
@@ -195,7 +194,7 @@ class _Gaps:
     """The part of the text so far that `Language.default_gap` needs."""
 
     def __init__(self, language: Language) -> None:
-        self.default_gap = language.default_gap
+        self.default_gap, self.opening, self.closing = language.default_gap, language.opening, language.closing
         self.before = self.left = b""
         self.depth = 0
 
@@ -205,9 +204,9 @@ class _Gaps:
     def saw(self, space: bytes, piece: bytes) -> None:
         self.before = b"" if b"\n" in space else self.left
         self.left = piece
-        if piece in OPENING:
+        if piece in self.opening:
             self.depth += 1
-        elif piece in CLOSING:
+        elif piece in self.closing:
             self.depth -= 1
 
 
@@ -269,7 +268,7 @@ class LexicalTokenizer(Tokenizer):
     kind = "lexical pieces"
     holds_space = True
 
-    def __init__(self, source: str, language: Language = PYTHON, special: Mapping[str, int] | None = None) -> None:
+    def __init__(self, source: str, language: Language, special: Mapping[str, int] | None = None) -> None:
         self.source, self.language = source, language
         _parse(source)
         description: dict[str, Any] = json.loads(source)
@@ -390,7 +389,7 @@ def _unspell_fallback(string: str) -> bytes:
     return bytes([int(byte[1], 16)]) if byte else string.replace("▁", " ").encode()
 
 
-def read_tokenizer(path: Path, language: Language = PYTHON) -> Tokenizer:
+def read_tokenizer(path: Path, language: Language) -> Tokenizer:
     """The tokenizer of a `tokenizer.json`, Kelp's own or any other. Raises OSError, EncodingError."""
     source = path.read_text(encoding="utf-8")
     bpe = _parse(source)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kelp.syntax.language import Language
+    from kelp.syntax.program import Language
 
 OPERATIONS = ("replace", "insert", "delete")
 PADDING, STOP = 0, 1  # kinds of site row that are no site; the others are an operation with a category

@@ -17,15 +17,15 @@ from kelp.model.decoding import Decoded
 from kelp.model.pointer import SitePointer, site_loss
 from kelp.model.transformer import KVCache, ModelConfig, Transformer
 
-METRICS = (  # of the loss
-    "loss",
-    "site_loss",
-    "replacement_loss",
-    "infill_loss",
-    "site_accuracy",
-    "replacement_accuracy",  # tokens
-    "replacement_exact",  # whole edits
-)
+METRICS = {  # of the loss: whether more is better
+    "loss": False,
+    "site_loss": False,
+    "replacement_loss": False,
+    "span_masking_loss": False,  # NaN where no span is masked
+    "site_accuracy": True,
+    "replacement_accuracy": True,  # tokens
+    "replacement_exact": True,  # whole edits
+}
 
 
 class Batch(Protocol):
@@ -125,8 +125,8 @@ class Denoiser(eqx.Module):
 def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
     """The training loss, nats, and metrics.
 
-    The site loss is a mean over examples, the replacement loss a mean over the tokens of edits, the infill loss
-    over those of masked places; their sum is the loss. An example whose only answer is `stop` writes no edit.
+    The site loss is a mean over examples, the replacement loss a mean over the tokens of edits, the span-masking loss
+    over those of masked spans; their sum is the loss. An example whose only answer is `stop` writes no edit.
     """
     log_probs, logits = denoiser(batch.tokens, batch.positions, batch.segments, batch.sites, batch.suffix)
     real = batch.segments[:, 0] == 1  # rows without a prefix only fill a batch up to the number of devices
@@ -137,8 +137,8 @@ def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, 
     wanted, filled = (targets >= 0) & (segment > 1), (targets >= 0) & (segment < 0)
     tokens = jnp.maximum(wanted.sum(), 1)
     what = jnp.where(wanted, losses, 0.0).sum() / tokens
-    infill = jnp.where(filled, losses, 0.0).sum() / jnp.maximum(filled.sum(), 1)
-    total = where + what + infill
+    masked = jnp.where(filled, losses, 0.0).sum() / jnp.maximum(filled.sum(), 1)
+    total = where + what + masked
 
     right = (logits.argmax(axis=-1) == targets) & wanted
     last = wanted & (segment != jnp.pad(segment[:, 1:], ((0, 0), (0, 1))))  # of each edit
@@ -149,7 +149,7 @@ def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, 
         total,
         where,
         what,
-        infill,
+        jnp.where(filled.any(), masked, jnp.nan),
         (chosen[:, 0] & real).sum() / examples,
         right.sum() / tokens,
         whole.sum() / jnp.maximum(last.sum(), 1),

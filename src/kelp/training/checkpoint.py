@@ -1,4 +1,4 @@
-"""Checkpoints of a run with Orbax: asynchronous, atomic, the newest few and the best one kept."""
+"""Checkpoints of a run with Orbax: asynchronous and atomic; the newest few and the best one stay."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from kelp.training.step import TrainState, named_leaves, with_leaves
+from kelp.model.leaves import named_leaves, with_leaves
+from kelp.training.step import TrainState
 
 
 class CheckpointError(RuntimeError):
@@ -21,7 +22,7 @@ class Checkpoints:
     """The checkpoints of a run: one sub-folder a step, renamed into place when whole.
 
     Each holds the items `weights` (those to evaluate and export), `rest` (all else that a step changes) and
-    `progress` (JSON: what the loop wants back when it resumes). Arrays are stored under their readable names.
+    `progress` (JSON for the loop to resume from). Arrays are stored under their readable names.
     """
 
     def __init__(self, folder: Path, *, keep: int = 1, read_only: bool = False) -> None:
@@ -42,7 +43,7 @@ class Checkpoints:
             self._manager = ocp.CheckpointManager(
                 folder.absolute(), options=options, item_names=("weights", "rest", "progress")
             )
-        except Exception as error:  # Orbax documents none: whatever it stumbles over, the folder is of no use
+        except Exception as error:  # Orbax documents none; on any, the folder is of no use
             raise CheckpointError(f"{folder} cannot be used for checkpoints: {_first_line(error)}.") from error
 
     def newest(self) -> int | None:
@@ -55,11 +56,11 @@ class Checkpoints:
         return step
 
     def save(self, state: TrainState, progress: dict[str, Any], *, score: float | None = None) -> None:
-        """Begin to save; `state` may be donated once this returns. A step saved before is left as it is."""
+        """Begin to save; `state` may be donated once this returns. A step that is saved already stays as it is."""
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        # Orbax reads in the background, while the next step overwrites what is donated to it: hand it copies.
+        # Orbax reads in the background, while the next step overwrites the arrays donated to it: hand it copies.
         weights, rest = jax.tree.map(jnp.copy, _items(state))
         progress = json.loads(json.dumps(progress))
         try:
@@ -76,14 +77,14 @@ class Checkpoints:
             raise CheckpointError(f"{self.folder}/{step} cannot be written: {_first_line(error)}.") from error
 
     def progress(self, step: int) -> dict[str, Any]:
-        """What the loop gave `save` at a step. Raises CheckpointError."""
+        """The `progress` saved at a step. Raises CheckpointError."""
         progress: dict[str, Any] = self._restore(step, "progress", ocp.args.JsonRestore())
         return progress
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state at a step; `like` has its shapes and shardings. Raises CheckpointError."""
         weights, rest = _items(like)
-        prefix = "model" if like.average is None else "average"
+        prefix = "model" if like.ema is None else "ema"
         leaves = {
             f"{prefix}.{name}": leaf
             for name, leaf in self._restore(step, "weights", ocp.args.StandardRestore(weights)).items()
@@ -123,8 +124,8 @@ def _score(metrics: dict[str, float]) -> float:
 
 def _items(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
     """The weights to export by name, and the other leaves by name."""
-    weights = named_leaves(state.best_model)
-    prefix = "model." if state.average is None else "average."
+    weights = named_leaves(state.eval_model)
+    prefix = "model." if state.ema is None else "ema."
     rest = {name: leaf for name, leaf in named_leaves(state).items() if not name.startswith(prefix)}
     return weights, rest
 

@@ -1,27 +1,21 @@
-"""A training run as a TOML file: the sections, the model presets, and errors a person can act on."""
+"""Configuration of a run as a TOML file: the sections that training reads, and errors a person can act on.
+
+A recipe is a `RunConfig` with the sections of its objective beside these, such as `kelp.data.examples.recipe.Recipe`.
+"""
 
 import json
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from kelp.data.examples.make import DataConfig
-from kelp.model.transformer import ModelConfig
-from kelp.training.step import OptimizerConfig
+from kelp.training.optimizer import OptimizerConfig
 
-# Llama's proportions: heads of 16 to 128 dimensions, two or three of them a key-value head, an MLP of
-# about 8/3 of the width. Parameters without the embeddings: 0.1 M, 3 M, 17 M, 80 M and 1.1 G.
-PRESETS: dict[str, dict[str, int]] = {
-    "toy": {"dim": 64, "layers": 2, "heads": 4, "kv_heads": 2, "mlp_dim": 192, "pointer_dim": 64},
-    "overnight_cpu": {"dim": 256, "layers": 4, "heads": 4, "kv_heads": 2, "mlp_dim": 704, "pointer_dim": 128},
-    "laptop": {"dim": 512, "layers": 6, "heads": 8, "kv_heads": 4, "mlp_dim": 1408, "pointer_dim": 256},
-    "single_gpu": {"dim": 768, "layers": 12, "heads": 12, "kv_heads": 4, "mlp_dim": 2048, "pointer_dim": 384},
-    "tpu_v4_8": {"dim": 2048, "layers": 24, "heads": 16, "kv_heads": 8, "mlp_dim": 5632, "pointer_dim": 512},
-}
+C = TypeVar("C", bound="RunConfig")
 
 
 class ConfigError(ValueError):
@@ -32,28 +26,8 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-class ModelSection(Section):
-    """Sizes of the model. A preset fills in what the file leaves out; the vocabulary comes with the data."""
-
-    preset: Literal["toy", "overnight_cpu", "laptop", "single_gpu", "tpu_v4_8"]
-    dim: int = Field(gt=0)
-    layers: int = Field(gt=0)
-    heads: int = Field(gt=0)
-    kv_heads: int = Field(gt=0)
-    mlp_dim: int = Field(gt=0)
-    pointer_dim: int = Field(gt=0)
-    remat: bool = False  # less memory for a third more work
-
-    @model_validator(mode="before")
-    @classmethod
-    def fill_in(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return PRESETS.get(str(values.get("preset")), {}) | values
-        return values
-
-
 class MeshSection(Section):
-    """How the devices are laid out. `data` left out is all the devices that fsdp and tensor leave over."""
+    """`[training.mesh]`: the layout of the devices. `data` left out is all that fsdp and tensor leave over."""
 
     data: int | None = Field(default=None, gt=0)
     fsdp: int = Field(default=1, gt=0)
@@ -61,12 +35,13 @@ class MeshSection(Section):
 
 
 class TrainingSection(Section):
+    """`[training]`."""
+
     steps: int = Field(gt=0)  # batches, which also set the length of the schedule
     max_minutes: float | None = Field(default=None, gt=0)  # stop earlier, with a checkpoint to resume from
     tokens_per_batch: int = Field(default=8192, gt=0)
-    infill: float = Field(default=0.0, ge=0, le=1)  # share of examples that have parts masked, to be filled in
     seed: int = Field(default=0, ge=0)
-    initial: Path | None = None  # a model folder whose weights to begin with, in place of random ones
+    init_from: Path | None = None  # a model folder whose weights to begin with, in place of random ones
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; weights are always float32
     mesh: MeshSection = MeshSection()
     out: Path = Path("runs/latest")
@@ -74,53 +49,70 @@ class TrainingSection(Section):
     eval_every: int = Field(default=500, gt=0)
     checkpoint_every: int = Field(default=500, gt=0)
     keep: int = Field(default=2, gt=0)  # newest checkpoints kept, next to the best one
-    best: str = "valid_loss"  # picks the best checkpoint: least if a loss, runs or seconds, else greatest
+    best_by: str = "valid_loss"  # metric that picks the best checkpoint, which is exported
 
 
 class LogSection(Section):
+    """`[log]`."""
+
     wandb: str | None = None  # name of a Weights & Biases project
 
 
-class Config(Section):
-    model: ModelSection
-    data: DataConfig
+class ExportSection(Section):
+    """`[export]`: what becomes of the best checkpoint's weights when they are exported."""
+
+    merge: Path | None = None  # a model folder to take the mean with: the one that the run began with, or a sibling
+    share: float = Field(default=0.5, ge=0, le=1)  # that model's share of the mean
+
+
+class RunConfig(Section):
+    """The sections that training reads."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "optimizer.average": "ema_decay",
+        "training.initial": "init_from",
+        "training.best": "best_by",
+    }  # section.key of earlier recipes -> the key of today
+    free: ClassVar[Mapping[str, Any]] = {
+        "training": set("out steps max_minutes mesh log_every eval_every checkpoint_every keep best_by".split()),
+        "export": True,
+        "log": True,
+    }  # keys that may change when a run is resumed: no loss depends on them
+
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingSection
+    export: ExportSection = ExportSection()
     log: LogSection = LogSection()
 
+    def deciding(self) -> dict[str, dict[str, Any]]:
+        """Values by section and key, as JSON, that must not change within a run."""
+        decided: dict[str, dict[str, Any]] = self.model_dump(mode="json", exclude=dict(self.free))
+        return decided
 
-def load_config(path: str | os.PathLike[str]) -> Config:
+
+def load_config(path: str | os.PathLike[str], kind: type[C]) -> C:
     """Read a TOML file. Raises ConfigError."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    return parse_config(text, name=str(path))
+    return parse_config(text, kind, name=str(path))
 
 
-def parse_config(text: str, *, name: str = "config") -> Config:
+def parse_config(text: str, kind: type[C], *, name: str = "config") -> C:
     """Read the text of a TOML file; `name` begins the sentence of a ConfigError."""
     try:
-        return Config.model_validate(tomllib.loads(text))
+        return kind.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{name} is not valid TOML: {error}.") from None
     except ValidationError as error:
-        raise ConfigError(f"{name}: {_sentence(error)}") from None
+        raise ConfigError(f"{name}: {_sentence(error, kind.renamed)}") from None
 
 
-def render_config(config: Config) -> str:
+def render_config(config: RunConfig) -> str:
     """The whole resolved configuration as TOML, which `parse_config` reads back equal."""
     return "\n".join(_tables(config.model_dump(mode="json", exclude_none=True), ())).strip() + "\n"
-
-
-def make_model_config(config: Config, *, vocab_size: int, site_kinds: int) -> ModelConfig:
-    """The model's own configuration, once the data says how many tokens and kinds of site there are."""
-    sizes = config.model.model_dump(exclude={"preset"})
-    try:
-        return ModelConfig(**sizes, vocab_size=vocab_size, site_kinds=site_kinds, compute_dtype=config.training.dtype)
-    except ValueError as error:
-        raise ConfigError(f"[model] {error}.") from None
 
 
 def _tables(table: dict[str, Any], path: tuple[str, ...]) -> list[str]:
@@ -146,16 +138,18 @@ def _toml(value: bool | int | float | str | list[Any]) -> str:
     return json.dumps(value)
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, renamed: Mapping[str, str]) -> str:
     first = error.errors(include_url=False)[0]
     *sections, key = (str(part) for part in first["loc"]) if first["loc"] else ("",)
     place = f"[{'.'.join(sections)}]" if sections else "the file"
     match first["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            return f"unknown key '{key}' in {place}."
+            new = renamed.get(".".join([*sections, key]))
+            return f"'{key}' in {place} is now called {new}." if new else f"unknown key '{key}' in {place}."
         case "missing":
             return f"{place} lacks '{key}'." if sections else f"{place} lacks the section [{key}]."
-        case "value_error":  # raised by our own checks, whose messages name the key
-            return f"[{key}] {first['ctx']['error']}."
+        case "value_error":  # raised by our own checks, whose messages name the key within a section
+            about = f"[{'.'.join([*sections, key])}]" if isinstance(first["input"], dict) else f"'{key}' in {place}:"
+            return f"{about} {first['ctx']['error']}."
     message = first["msg"].removeprefix("Input ")
     return f"'{key}' in {place} is {first['input']!r} of type {type(first['input']).__name__}, but {message}."

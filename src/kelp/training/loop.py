@@ -1,4 +1,4 @@
-"""The training loop: batches in, checkpoints and metrics out. Killed at any time, it resumes bit for bit."""
+"""Training loop: batches in, checkpoints and metrics out. Killed at any time, it resumes bit for bit."""
 
 import math
 import shutil
@@ -6,49 +6,27 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from pydantic import ValidationError
 
-from kelp.encoding.folder import FILES, same_encoding
-from kelp.model.denoiser import Denoiser, loss
-from kelp.model.transformer import ModelConfig, partition_specs
+from kelp.model.transformer import partition_specs
 from kelp.training.checkpoint import Checkpoints
-from kelp.training.config import Config, ConfigError, make_model_config
-from kelp.training.export import load_model
+from kelp.training.config import ConfigError, RunConfig
+from kelp.training.objective import Batch, Evaluation, Metrics, Model, Objective, TrainingError
+from kelp.training.optimizer import make_optimizer
 from kelp.training.sharding import make_mesh, place_batch, state_shardings
-from kelp.training.step import TrainState, init_state, make_optimizer, make_train_step
+from kelp.training.step import VALID_STREAM, TrainState, init_state, make_train_step, stream
 from kelp.training.tracker import Tracker
 
-Evaluate = Callable[[Denoiser, int], dict[str, float]]
 Window = list[tuple[int, dict[str, Any]]]  # (examples, metrics) of each step since the last row logged
-
-
-class TrainingError(RuntimeError):
-    """Training cannot start or go on; the message is one sentence that says what to do."""
-
-
-class Source(Protocol):
-    """Training data. `batch` is a pure function of its arguments: to resume is to start at a later step."""
-
-    @property
-    def folder(self) -> Path: ...  # with the encoding's two files
-
-    @property
-    def vocab_size(self) -> int: ...
-
-    @property
-    def site_kinds(self) -> int: ...
-
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int, span_masking: float) -> Any: ...
-
-    def valid_batches(self) -> Iterable[Any]: ...
 
 
 @dataclass(frozen=True)
@@ -63,43 +41,47 @@ class Outcome:
 
 
 def train(
-    config: Config,
-    source: Source,
+    config: RunConfig,
+    objective: Objective,
     *,
     resume: bool = False,
-    evaluate: Evaluate | None = None,
+    evaluation: Evaluation | None = None,
     out: Path | None = None,
 ) -> Outcome:
     """Train until the steps are done, the minutes are up, or Ctrl-C.
 
-    `evaluate(model, step)` adds its metrics to those of the held-out batches. `resume` goes on from the
-    newest checkpoint in `out`, or begins where there is none yet.
-    Raises TrainingError, ConfigError, CheckpointError, ModelError.
+    `evaluation` adds its metrics to those of the held-out batches. `resume` goes on from the newest checkpoint in
+    `out`, or begins where there is none yet. Raises TrainingError, ConfigError, CheckpointError, ModelError.
     """
     began = time.monotonic()
     settings, out = config.training, out or config.training.out
-    shape = make_model_config(config, vocab_size=source.vocab_size, site_kinds=source.site_kinds)
+    directions = {f"valid_{name}": more for name, more in objective.metrics.items()}
+    directions |= evaluation.metrics if evaluation else {}
+    if settings.best_by not in directions:
+        names = ", ".join(directions)
+        raise TrainingError(f"best_by = {settings.best_by!r} in [training] is none of the metrics: {names}.")
     try:
         mesh = make_mesh(**settings.mesh.model_dump())
     except ValueError as error:
         raise ConfigError(f"[training.mesh] {error}.") from None
 
-    init, abstract = plan_state(config, shape, mesh)
+    init, abstract = plan_state(config, objective, mesh)
     train_step = jax.jit(
-        make_train_step(config.optimizer, settings.steps),
+        make_train_step(objective, config.optimizer, settings.steps, settings.seed),
         donate_argnums=0,
         out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, abstract), NamedSharding(mesh, PartitionSpec())),
     )
+    held_out = make_held_out(objective, mesh, settings.seed)
 
     checkpoints = Checkpoints(out / "checkpoints", keep=settings.keep)
     newest, examples, window, metrics = checkpoints.newest(), 0, Window(), dict[str, float]()
     try:
         if newest is None:
-            for name in FILES:  # to export without the data
-                shutil.copyfile(source.folder / name, out / name)
+            for path in objective.files:  # to export without the data
+                shutil.copyfile(path, out / path.name)
             state = init(jax.random.key(settings.seed))
-            if settings.initial is not None:
-                state = _begin_with(settings.initial, state, shape, source)
+            if settings.init_from is not None:
+                state = begin_with(objective.load(settings.init_from), state)
         elif resume:
             progress = checkpoints.progress(newest)
             _check_same_run(progress["config"], config)
@@ -113,13 +95,14 @@ def train(
 
     start = step = newest or 0
     reason: Literal["done", "interrupted", "time is up"] = "done"
-    with closing(checkpoints), Tracker(config, out, start=start) as tracker, _interrupts() as interrupted:
+    tracker = Tracker(config, out, start=start, metrics=objective.metrics)
+    with closing(checkpoints), tracker, _interrupts() as interrupted:
         clock, counted = time.monotonic(), examples
-        for step, batch in batches(config, source, start=start):
-            state, figures = train_step(state, place_batch(batch, mesh))
+        for step, batch in batches(objective, start=start, steps=settings.steps):
+            state, figures = train_step(state, place_batch(batch, mesh, objective.empty))
             if window:  # the host runs at most one step ahead of the devices
                 jax.block_until_ready(window[-1])
-            size = int((batch.segments[:, 0] == 1).sum())
+            size = objective.weight(batch)
             window.append((size, figures))
             examples += size
 
@@ -132,8 +115,8 @@ def train(
                 window, clock, counted = [], now, examples
             evaluated = done or late or step % settings.eval_every == 0
             if evaluated:
-                metrics = held_out(state.best_model, source, mesh)
-                metrics |= evaluate(state.best_model, step) if evaluate else {}
+                metrics = held_out(state.eval_model)
+                metrics |= evaluation.measure(state.eval_model, step) if evaluation else {}
                 tracker.row(step, "valid", metrics)
                 clock, counted = time.monotonic(), examples
             stopped = done or late or interrupted.is_set()
@@ -141,12 +124,13 @@ def train(
                 window = to_floats(window)
                 progress = {
                     "config": config.model_dump(mode="json"),
-                    "model": asdict(shape),
+                    "description": objective.description,
                     "examples": examples,
                     "window": window,
                     "metrics": metrics,
                 }
-                checkpoints.save(state, progress, score=score(metrics, settings.best) if evaluated else None)
+                best = score(metrics, settings.best_by, more=directions[settings.best_by]) if evaluated else None
+                checkpoints.save(state, progress, score=best)
             tracker.advance(step)
             if stopped:
                 reason = "done" if done else "time is up" if late else "interrupted"
@@ -154,12 +138,14 @@ def train(
     return Outcome(step, reason, checkpoints.best(), metrics, time.monotonic() - began)
 
 
-def plan_state(config: Config, shape: ModelConfig, mesh: Mesh) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
-    """The function key -> fresh state, made in place on the mesh, and its shapes with their shardings."""
-    optimizer = make_optimizer(config.optimizer, config.training.steps)
+def plan_state(
+    config: RunConfig, objective: Objective, mesh: Mesh
+) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
+    """Return the function key -> fresh state, made in place on the mesh, and its shapes with their shardings."""
+    optimizer = make_optimizer(config.optimizer, config.training.steps, objective.no_decay)
 
     def fresh(key: jax.Array) -> TrainState:
-        return init_state(Denoiser.init(shape, key=key), optimizer, config.optimizer)
+        return init_state(objective.init(key), optimizer, config.optimizer)
 
     abstract = jax.eval_shape(fresh, jax.random.key(0))
     shardings = state_shardings(abstract, partition_specs(abstract.model), mesh)
@@ -167,94 +153,84 @@ def plan_state(config: Config, shape: ModelConfig, mesh: Mesh) -> tuple[Callable
     return jax.jit(fresh, out_shardings=shardings), placed
 
 
-def _begin_with(folder: Path, state: TrainState, shape: ModelConfig, source: Source) -> TrainState:
-    """A fresh state with the weights of a model folder. Raises TrainingError, ModelError."""
-    model, _ = load_model(folder)
-    same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, not what
-    ours, theirs = asdict(shape) | same, asdict(model.cfg) | same
-    if ours != theirs:
-        key = next(key for key in ours if ours[key] != theirs[key])
-        raise TrainingError(f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes.")
-    if not same_encoding(folder, source.folder):
-        raise TrainingError(
-            f"{source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "
-            "and make the data in another folder."
-        )
+def begin_with(model: Model, state: TrainState) -> TrainState:
+    """A fresh state with a model's weights in place of its own."""
 
-    def placed(like: Denoiser) -> Denoiser:  # in buffers of its own, since a step is donated what it changes
-        return jax.tree.map(lambda new, old: jax.device_put(new, old.sharding, may_alias=False), model, like)
+    def placed(like: Model) -> Model:  # in buffers of its own, since a step is donated what it changes
+        def place(old: jax.Array, new: jax.Array) -> jax.Array:
+            return jax.device_put(new, old.sharding, may_alias=False)
 
-    return state._replace(model=placed(state.model), average=state.average and placed(state.average))
+        return jax.tree.unflatten(jax.tree.structure(like), map(place, jax.tree.leaves(like), jax.tree.leaves(model)))
+
+    return state._replace(model=placed(state.model), ema=state.ema and placed(state.ema))
 
 
-def batches(config: Config, source: Source, *, start: int) -> Iterator[tuple[int, Any]]:
+def batches(objective: Objective, *, start: int, steps: int) -> Iterator[tuple[int, Batch]]:
     """(step, batch) for steps start + 1 to the last, made ahead in one background thread."""
     import grain
 
-    settings = config.training
-
-    def numbered(index: int) -> tuple[int, Any]:
-        batch = source.batch(
-            index, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, span_masking=settings.infill
-        )
-        return index + 1, batch
-
-    steps = grain.MapDataset.range(start, settings.steps).map(numbered)
-    yield from steps.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4))
+    indices = grain.MapDataset.range(start, steps).map(lambda index: (index + 1, objective.batch(index)))
+    yield from indices.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4))
 
 
-@jax.jit
-def _valid_metrics(model: Denoiser, batch: Any) -> dict[str, jax.Array]:
-    return loss(model, batch)[1]
+def make_held_out(objective: Objective, mesh: Mesh, seed: int) -> Callable[[Model], dict[str, float]]:
+    """Return the function from a model to its metrics over the held-out batches, each name with `valid_` before it."""
 
+    @jax.jit
+    def measure(model: Model, batch: Batch, key: jax.Array) -> Metrics:
+        return objective.loss(model, batch, key)[1]
 
-def held_out(model: Denoiser, source: Source, mesh: Mesh) -> dict[str, float]:
-    """Metrics over the held-out batches, each name with `valid_` before it."""
-    window: Window = []
-    for batch in source.valid_batches():
-        size = int((batch.segments[:, 0] == 1).sum())
-        window.append((size, _valid_metrics(model, place_batch(batch, mesh))))
-    return {f"valid_{name}": value for name, value in mean(to_floats(window)).items()} if window else {}
+    def held_out(model: Model) -> dict[str, float]:
+        window: Window = []
+        for number, batch in enumerate(objective.valid_batches()):
+            key = jax.random.fold_in(stream(seed, VALID_STREAM), number)
+            placed = place_batch(batch, mesh, objective.empty)
+            window.append((objective.weight(batch), measure(model, placed, key)))
+        return {f"valid_{name}": value for name, value in mean(to_floats(window)).items()}
+
+    return held_out
 
 
 def to_floats(window: Window) -> Window:
-    """Wait for the steps and fetch their metrics. Raises TrainingError when the loss is no longer finite."""
-    fetched = [(size, {k: float(v) for k, v in figures.items()}) for size, figures in window]
+    """Wait for the steps and fetch their metrics, but for NaN: a batch may hold nothing to measure.
+
+    Raises TrainingError when the loss is no longer finite.
+    """
+    fetched = [(size, {name: float(value) for name, value in figures.items()}) for size, figures in window]
     if not all(math.isfinite(figures["loss"]) for _, figures in fetched):
         raise TrainingError("The loss is no longer finite: lower learning_rate, or raise warmup, in [optimizer].")
-    return fetched
+    return [(size, {name: v for name, v in figures.items() if not math.isnan(v)}) for size, figures in fetched]
 
 
 def mean(window: Window) -> dict[str, float]:
-    """Mean of each metric, every example counting the same."""
-    total = sum(size for size, _ in window)
-    return {name: sum(size * figures[name] for size, figures in window) / total for name in window[0][1]}
+    """Mean of each metric over the steps that have it, every example counting the same."""
+    means = {}
+    for name in dict.fromkeys(name for _, figures in window for name in figures):
+        having = [(size, figures[name]) for size, figures in window if name in figures]
+        means[name] = sum(size * value for size, value in having) / sum(size for size, _ in having)
+    return means
 
 
-def score(metrics: dict[str, float], best: str) -> float:
-    """The metric that picks the best checkpoint, turned so that more is better: of losses, runs and seconds less is."""
-    less = best.endswith(("loss", "runs", "seconds"))
-    if best not in metrics and less and metrics and not best.startswith("valid_"):
-        return -math.inf  # nothing was repaired, so there is no median of it
-    if best not in metrics:
-        raise TrainingError(f"best = {best!r} in [training] is none of the metrics: {', '.join(metrics) or 'none'}.")
-    return -metrics[best] if less else metrics[best]
+def score(metrics: dict[str, float], best_by: str, *, more: bool) -> float:
+    """The metric that picks the best checkpoint, turned so that more is better; -inf where it has no value."""
+    if best_by not in metrics:
+        return -math.inf
+    return metrics[best_by] if more else -metrics[best_by]
 
 
-def _check_same_run(saved: dict[str, Any], config: Config) -> None:
-    """What decides the losses must not change within a run, but for its length."""
-    ours, theirs = config.model_dump(mode="json"), Config.model_validate(saved).model_dump(mode="json")
-    keys = [("model", key) for key in ours["model"]] + [("optimizer", key) for key in ours["optimizer"]]
-    keys += [("data", key) for key in ours["data"] if key != "folder"]
-    keys += [("training", key) for key in ("seed", "initial", "tokens_per_batch", "infill", "dtype")]
-    for section, key in keys:
-        new = ours[section][key]
-        old = theirs[section][key]  # the default, where the run is older than the key
-        if old != new:
-            raise TrainingError(
-                f"the run was started with {key} = {old!r} in [{section}] and cannot go on with {new!r}: "
-                f"put it back, or train in another folder."
-            )
+def _check_same_run(saved: dict[str, Any], config: RunConfig) -> None:
+    """Raise TrainingError where a value that decides the losses has changed within a run."""
+    try:
+        before = type(config).model_validate(saved).deciding()  # a key newer than the run has its default
+    except ValidationError:
+        raise TrainingError("the run was started by an older Kelp with other keys: train in another folder.") from None
+    for section, values in config.deciding().items():
+        for key, new in values.items():
+            if (old := before[section][key]) != new:
+                raise TrainingError(
+                    f"the run was started with {key} = {old!r} in [{section}] and cannot go on with {new!r}: "
+                    f"put it back, or train in another folder."
+                )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
-"""From one CPU to many hosts in one code path: the mesh (data, fsdp, tensor), and what lies where on it."""
+"""Sharding over a mesh (data, fsdp, tensor): one code path from one CPU to many hosts."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,7 +8,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from kelp.training.step import named_leaves, with_leaves
+from kelp.model.leaves import named_leaves, with_leaves
+from kelp.training.objective import Batch
 
 AXES = ("data", "fsdp", "tensor")
 BATCH = P(("data", "fsdp"))
@@ -27,31 +29,21 @@ def make_mesh(data: int | None = None, fsdp: int = 1, tensor: int = 1) -> Mesh:
     return jax.make_mesh((data, fsdp, tensor), AXES, (AxisType.Auto,) * 3, devices=devices[: data * fsdp * tensor])
 
 
-def pad_rows(batch: Any, multiple: int) -> Any:
-    """A batch with empty examples added until its size is a multiple.
-
-    An empty example has no prefix, and `stop` as its one site and answer: it adds nothing to the loss.
-    """
-    missing = -len(batch.tokens) % multiple
-    if not missing:
-        return batch
-
-    empty = {name: np.zeros((missing, *array.shape[1:]), array.dtype) for name, array in batch._asdict().items()}
-    empty["sites"][:, 0, 2] = 1
-    empty["site_target"][:, 0] = True
-    empty["targets"][:] = -1
-    return type(batch)(*(np.concatenate([array, empty[name]]) for name, array in batch._asdict().items()))
+def pad_rows(batch: Batch, multiple: int, empty: Callable[[Batch, int], Batch]) -> Batch:
+    """A batch with `empty(batch, rows)` added until its size is a multiple."""
+    missing = -len(jax.tree.leaves(batch)[0]) % multiple
+    return jax.tree.map(lambda *parts: np.concatenate(parts), batch, empty(batch, missing)) if missing else batch
 
 
-def place_batch(batch: Any, mesh: Mesh) -> Any:
-    """A numpy batch, the same on every host, as global arrays split over (data, fsdp)."""
+def place_batch(batch: Batch, mesh: Mesh, empty: Callable[[Batch, int], Batch]) -> Batch:
+    """A NumPy batch, the same on every host, as global arrays split over (data, fsdp); padded with `empty` to fit."""
     sharding = NamedSharding(mesh, BATCH)
-    batch = pad_rows(batch, mesh.shape["data"] * mesh.shape["fsdp"])
+    batch = pad_rows(batch, mesh.shape["data"] * mesh.shape["fsdp"], empty)
     return jax.tree.map(lambda a: jax.make_array_from_callback(a.shape, sharding, lambda index: a[index]), batch)
 
 
 def state_shardings(state: Any, specs: Any, mesh: Mesh) -> Any:
-    """Where each array of a (shape-only) TrainState lies: moments and averages lie with their weights.
+    """The sharding of each array of a (shape-only) TrainState: moments and moving averages lie with their weights.
 
     `specs` is the model's pytree of PartitionSpecs; a mesh axis that does not divide a dimension is left out.
     """
@@ -67,12 +59,12 @@ def state_shardings(state: Any, specs: Any, mesh: Mesh) -> Any:
     named = named_leaves(model)
 
     def place_moment(name: str) -> NamedSharding:
-        """That of the weight whose name ends the moment's."""
+        """The sharding of the weight whose name ends the moment's."""
         parts = name.split(".")
         return next((named[n] for i in range(len(parts)) if (n := ".".join(parts[i:])) in named), replicated)
 
     moments = with_leaves(state.optimizer, {name: place_moment(name) for name in named_leaves(state.optimizer)})
-    return type(state)(replicated, model, moments, None if state.average is None else model)
+    return type(state)(replicated, model, moments, None if state.ema is None else model)
 
 
 def _extent(mesh: Mesh, axis: str | tuple[str, ...]) -> int:

@@ -1,22 +1,28 @@
-"""Where figures go: metrics.jsonl always, a progress bar on a terminal, Weights & Biases when asked."""
+"""Tracker of a run's metrics: metrics.jsonl always, a progress bar on a terminal, Weights & Biases when asked."""
 
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from kelp.training.config import Config, ConfigError
+from kelp.extras import install
+from kelp.training.config import ConfigError, RunConfig
 
 
 class Tracker:
-    """Context manager around a run. `start` is the step resumed from: rows of later steps are dropped."""
+    """Context manager around a run.
 
-    def __init__(self, config: Config, out: Path, *, start: int) -> None:
+    `start` is the step resumed from: rows of later steps are dropped. `metrics` are the objective's.
+    """
+
+    def __init__(self, config: RunConfig, out: Path, *, start: int, metrics: Mapping[str, bool]) -> None:
         path = out / "metrics.jsonl"
         truncate(path, start)
         self._file = path.open("a", encoding="utf-8")
+        self._shown = ["loss", *(name for name, more in metrics.items() if more)][:3]
         self._bar = _progress_bar(config.training.steps, start) if sys.stderr.isatty() else None
         self._wandb = _wandb_run(config, out) if config.log.wandb else None
 
@@ -29,8 +35,7 @@ class Tracker:
             prefixed = {key if kind == "train" else f"{kind}/{key}": value for key, value in metrics.items()}
             self._wandb.log(prefixed, step=step)
         if self._bar and kind == "train":
-            keys = {"loss": "loss", "site_accuracy": "sites", "replacement_accuracy": "text"}
-            shown = [f"{word} {metrics[key]:.3f}" for key, word in keys.items() if key in metrics]
+            shown = [f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in self._shown if name in metrics]
             speed = f"{metrics.get('examples_per_second', 0.0):.0f} examples/s"
             self._bar.update(self._bar.task_ids[0], figures="  ".join([*shown, speed]))
 
@@ -77,11 +82,11 @@ def _progress_bar(steps: int, start: int) -> Any:
     return bar
 
 
-def _wandb_run(config: Config, out: Path) -> Any:
+def _wandb_run(config: RunConfig, out: Path) -> Any:
     try:
         import wandb
     except ImportError:
-        raise ConfigError("[log] wandb is set but wandb is not installed: pip install 'kelp[wandb]'.") from None
+        raise ConfigError(f"[log] wandb is set but wandb is not installed: {install('wandb')}.") from None
     id_file = out / "wandb-id"  # a resumed run goes on with the same chart
     if not id_file.exists():
         id_file.write_text(wandb.util.generate_id())

@@ -14,7 +14,8 @@ from kelp.data.corpus.history import reads_what_there_is
 from kelp.data.examples import bank_variants as bank
 from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import NUMBERS, save_shard
-from kelp.data.record import DataError, Record, load, parse_source, save
+from kelp.data.record import LANGUAGE, DataError, Record, load, parse_source, save
+from kelp.data.specs.specify import specify
 from kelp.data.specs.synthetic_functions import compositions
 from kelp.diffusion.bank import Bank
 from kelp.encoding.condition import EncodingConfig
@@ -70,7 +71,7 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
         if config.tokenizer is None:
             progress("tokenizer", 0, 1)
             texts = [t.encode() for r in train for t in (r.source, r.intent, *r.asserts)] + OBSERVATIONS * 200
-            encoder = Encoder(ImpliedSpaceTokenizer.train(texts, config.vocab_size), config.encoding)
+            encoder = Encoder(ImpliedSpaceTokenizer.train(texts, config.vocab_size, LANGUAGE), config.encoding)
         else:
             encoder = _given_encoder(config.tokenizer, config.encoding)
         save_encoding(folder, encoder)
@@ -96,7 +97,7 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
 def _given_encoder(source: Path, limits: EncodingConfig) -> Encoder:
     """The encoder of a model folder, so that its weights can be trained further, or a new one of a tokenizer.json."""
     try:
-        return load_encoding(source, limits) if source.is_dir() else Encoder(read_tokenizer(source), limits)
+        return load_encoding(source, LANGUAGE, limits) if source.is_dir() else Encoder(read_tokenizer(source, LANGUAGE), limits)
     except OSError as error:
         raise DataError(f"tokenizer = {str(source)!r} in [data] cannot be read: {error.strerror or error}") from None
     except EncodingError as error:
@@ -115,7 +116,7 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
         settings = corpus.Settings(sources, max_bytes=config.max_bytes)
         corpus.build(settings, corpora[-1], jobs=jobs, progress=progress)
         if config.specs == "generated":
-            corpus.specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
+            specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
     records = [r for folder in corpora for r in load(folder)]
     if unknown := config.repeat.keys() - {r.project for r in records}:
         raise DataError(f"repeat in [data] names projects that the sources lack: {', '.join(sorted(unknown))}")
@@ -158,7 +159,7 @@ def example_maker(config: DataConfig, part: str) -> ExampleMaker:
     """The maker of the examples of a part, "train" or "valid", of a built folder; close it after use."""
     train, valid = split(load(config.folder / "records.parquet"))
     try:
-        encoder = load_encoding(config.folder, config.encoding)
+        encoder = load_encoding(config.folder, LANGUAGE, config.encoding)
     except EncodingError as error:
         raise DataError(str(error).rstrip(".")) from None
     fragments = Bank.load(config.folder / "bank.json.gz")

