@@ -97,7 +97,11 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
 def _given_encoder(source: Path, limits: EncodingConfig) -> Encoder:
     """The encoder of a model folder, so that its weights can be trained further, or a new one of a tokenizer.json."""
     try:
-        return load_encoding(source, LANGUAGE, limits) if source.is_dir() else Encoder(read_tokenizer(source, LANGUAGE), limits)
+        return (
+            load_encoding(source, LANGUAGE, limits)
+            if source.is_dir()
+            else Encoder(read_tokenizer(source, LANGUAGE), limits)
+        )
     except OSError as error:
         raise DataError(f"tokenizer = {str(source)!r} in [data] cannot be read: {error.strerror or error}") from None
     except EncodingError as error:
