@@ -33,8 +33,9 @@ SOURCES = list(library_functions(FILES))
 @pytest.fixture(scope="module", params=["ours", "lexical"])
 def loop(request: pytest.FixtureRequest) -> Loop:
     texts = [*SOURCES[::4], *HARD]
-    ours = request.param == "ours"
-    tokenizer: Tokenizer = ImpliedSpaceTokenizer.train(texts, 1000, PYTHON) if ours else lexical(texts)
+    tokenizer: Tokenizer = (
+        ImpliedSpaceTokenizer.train(texts, 1000, PYTHON) if request.param == "ours" else lexical(texts)
+    )
     return Loop(Encoder(tokenizer))
 
 

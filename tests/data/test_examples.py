@@ -380,7 +380,7 @@ def test_the_tokenizer_may_be_that_of_a_model(shards, tmp_path):
     build(again.model_copy(update={"vocab_size": 500}), jobs=1)
     assert (tmp_path / "data/tokenizer.json").read_bytes() == (source.folder / "tokenizer.json").read_bytes()
     assert Shards(tmp_path / "data").vocab_size == source.vocab_size == 400
-    assert load_encoding(tmp_path / "data").kinds == load_encoding(source.folder).kinds
+    assert load_encoding(tmp_path / "data", PYTHON).kinds == load_encoding(source.folder, PYTHON).kinds
     for path, sentence in ((tmp_path / "nowhere", "No such file"), (source.folder / "meta.json", "no tokenizer")):
         wrong = again.model_copy(update={"folder": tmp_path / "wrong", "tokenizer": path})
         with pytest.raises(DataError, match=f"tokenizer = .*{sentence}"):
@@ -395,7 +395,7 @@ def test_the_tokenizer_may_be_that_of_a_pretrained_model(shards, tmp_path):
         update={"folder": tmp_path / "data", "examples": 24, "tokenizer": tmp_path / "tokenizer.json"}
     )
     build(made, jobs=1)
-    source, encoder = Shards(made.folder), load_encoding(made.folder)
+    source, encoder = Shards(made.folder), load_encoding(made.folder, PYTHON)
     assert encoder.tokenizer.kind == "lexical pieces" and source.special.pad > 300
     batch = source.batch(0, seed=0, tokens_per_batch=512, span_masking=1.0)
     assert ((batch.tokens == source.special.pad) == (batch.segments == 0)).all() and (batch.segments < 0).any()

@@ -9,6 +9,7 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 
 from kelp.encoding.tokenizer import LexicalTokenizer
+from kelp.languages.python.grammar import PYTHON
 
 
 def byte_level(texts: Iterable[bytes], size: int = 1000, special: Iterable[str] = ("<|endoftext|>",)) -> str:

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 from tests.encoding.hugging_face import lexical
-from tests.programs import HARD, parse
+from tests.programs import HARD, PYTHON, parse
 
 from kelp.encoding.condition import Condition, EncodingConfig
 from kelp.encoding.encoder import Encoder, pad
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
 from kelp.encoding.vocabulary import OPERATIONS, PADDING, STOP, site_kinds
-from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.edits import Edit
 from kelp.syntax.sites import Site, sites
 

@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 from tests.encoding.hugging_face import lexical
-from tests.programs import HARD, parse
+from tests.programs import HARD, PYTHON, parse
 
 from kelp.encoding.condition import Condition, EncodingConfig
 from kelp.encoding.encoder import Encoder
 from kelp.encoding.folder import load_encoding, read_encoding, same_encoding, save_encoding
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
 from kelp.encoding.vocabulary import EncodingError
-from kelp.languages.python.grammar import PYTHON
 from kelp.repair.models import SHIPPED
 
 ENCODERS = {
@@ -27,12 +26,12 @@ ENCODERS = {
 @pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
 def test_an_encoder_that_is_saved_and_loaded_encodes_the_same(encoder: Encoder, tmp_path: Path) -> None:
     save_encoding(tmp_path, encoder)
-    loaded = load_encoding(tmp_path)
+    loaded = load_encoding(tmp_path, PYTHON)
     assert (loaded.kinds, loaded.config, loaded.special) == (encoder.kinds, encoder.config, encoder.special)
     for source in HARD:
         states = [each.state(parse(source), Condition("Sum.", ("assert f(1)",))) for each in (encoder, loaded)]
         assert states[0].tokens == states[1].tokens and states[0].rows == states[1].rows
-    assert load_encoding(tmp_path, EncodingConfig(max_intent=1)).config.max_intent == 1
+    assert load_encoding(tmp_path, PYTHON, EncodingConfig(max_intent=1)).config.max_intent == 1
 
 
 def test_site_kinds_keep_their_numbers_when_the_code_orders_its_categories_otherwise(
@@ -40,11 +39,10 @@ def test_site_kinds_keep_their_numbers_when_the_code_orders_its_categories_other
 ) -> None:
     save_encoding(tmp_path, ENCODERS["ours"])
     program = parse(HARD[2])
-    before = load_encoding(tmp_path)
+    before = load_encoding(tmp_path, PYTHON)
     reordered = replace(PYTHON, categories=PYTHON.categories[::-1])
-    monkeypatch.setattr("kelp.languages.python.grammar.PYTHON", reordered)
     monkeypatch.setattr("kelp.encoding.vocabulary.OPERATIONS", ("delete", "insert", "replace"))
-    after = load_encoding(tmp_path)
+    after = load_encoding(tmp_path, reordered)
     assert after.language is reordered and Encoder(after.tokenizer).kinds != before.kinds
     assert after.state(program).rows == before.state(program).rows
     assert all((one == other).all() for one, other in zip(before.allowed(), after.allowed()))
@@ -52,7 +50,7 @@ def test_site_kinds_keep_their_numbers_when_the_code_orders_its_categories_other
 
 def test_the_model_that_ships_has_an_encoding() -> None:
     folder = SHIPPED / "default"
-    encoder = load_encoding(folder)
+    encoder = load_encoding(folder, PYTHON)
     sizes = json.loads((folder / "config.json").read_text())["model"]
     assert (encoder.tokenizer.size, len(encoder.kinds)) == (sizes["vocab_size"], sizes["site_kinds"])
     # Format 1 numbered operations with categories in this order, from 2 on; its weights know no other.
@@ -78,7 +76,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
         (lambda e: e["special_tokens"].update({"<end>": 3}), "share an id"),
         (lambda e: e["site_kinds"].reverse(), "do not begin with padding and stop"),
         (lambda e: e["site_kinds"].append("replace regex"), "has the site kind 'replace regex', which this Kelp"),
-        (lambda e: e.update(language="cobol"), "is for the language 'cobol', which this Kelp does not know"),
+        (lambda e: e.update(language="cobol"), "is for the language 'cobol', not 'python'"),
         (lambda e: e.update(tokenizer="words"), "has the tokenizer 'words', which this Kelp does not know"),
         (lambda e: e.update(vocabulary=501), "tokenizer.json and encoding.json do not go together"),
         (lambda e: e["limits"].update(max_tests=1), "is damaged"),
@@ -89,12 +87,12 @@ def test_an_encoding_that_would_be_misread_is_refused_in_a_sentence(
 ) -> None:
     save_encoding(tmp_path, ENCODERS["ours"])
     with pytest.raises(EncodingError, match=sentence):
-        load_encoding(changed(tmp_path, change))
+        load_encoding(changed(tmp_path, change), PYTHON)
 
 
 def test_a_kind_that_only_the_code_knows_is_no_error(tmp_path: Path) -> None:
     save_encoding(tmp_path, ENCODERS["ours"])
-    encoder = load_encoding(changed(tmp_path, lambda e: e["site_kinds"].remove("replace name")))
+    encoder = load_encoding(changed(tmp_path, lambda e: e["site_kinds"].remove("replace name")), PYTHON)
     assert len(encoder.kinds) == len(ENCODERS["ours"].kinds) - 1
 
 

@@ -8,11 +8,10 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.encoding.hugging_face import byte_fallback, byte_level, lexical
-from tests.programs import HARD
+from tests.programs import HARD, PYTHON
 
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, LexicalTokenizer, Tokenizer, read_tokenizer
 from kelp.encoding.vocabulary import NAMES, EncodingError
-from kelp.languages.python.grammar import PYTHON
 
 TEXTS = [*HARD, b"f(1) == [2, 3]", b"Return the sum."] * 2
 OURS = ImpliedSpaceTokenizer.train(TEXTS, 500, PYTHON)
@@ -93,9 +92,9 @@ def test_special_tokens_take_the_reserved_ones_of_a_vocabulary_and_then_ids_afte
 
 
 def test_special_tokens_may_be_chosen_by_name() -> None:
-    tokenizer = LexicalTokenizer(byte_level(TEXTS, special=["<|endoftext|>", "<gh_stars>"]), special={"<mask>": 1})
+    tokenizer = LexicalTokenizer(byte_level(TEXTS, special=["<|endoftext|>", "<gh_stars>"]), PYTHON, {"<mask>": 1})
     assert tokenizer.special.mask == 1 and tokenizer.special.pad == len(json.loads(tokenizer.source)["model"]["vocab"])
-    again = LexicalTokenizer(tokenizer.source, special=tokenizer.special.ids)
+    again = LexicalTokenizer(tokenizer.source, PYTHON, special=tokenizer.special.ids)
     assert (again.special, again.size) == (tokenizer.special, tokenizer.size)
 
 

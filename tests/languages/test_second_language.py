@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.closed_loop import Loop, Score, broken, check_sites, unrelated
+from tests.encoding.hugging_face import byte_level
 from tests.languages.json_language import JSON
 from tests.programs import PYTHON
 
@@ -16,7 +17,7 @@ from kelp.diffusion.bank import Bank
 from kelp.diffusion.mutations import CANDIDATES, near_misses
 from kelp.diffusion.rewriting.apply import rewrites
 from kelp.encoding.encoder import Encoder
-from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
+from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, LexicalTokenizer, Tokenizer
 from kelp.encoding.vocabulary import site_kinds
 from kelp.languages.registry import by_name, by_suffix
 from kelp.syntax.functions import functions
@@ -34,9 +35,13 @@ GENERIC = ["syntax", "diffusion", "encoding", "model", "training", "search", "re
 OF_PYTHON = ["diffusion/rewriting", "search/synthesis"]  # rewriting, and synthesis from values: Python's alone today
 
 
-@pytest.fixture(scope="module")
-def loop() -> Loop:
-    return Loop(Encoder(ImpliedSpaceTokenizer.train(DOCUMENTS * 2, 400, JSON)))
+@pytest.fixture(scope="module", params=["ours", "lexical"])
+def loop(request: pytest.FixtureRequest) -> Loop:
+    ours = request.param == "ours"
+    tokenizer: Tokenizer = (
+        ImpliedSpaceTokenizer.train(DOCUMENTS * 2, 400, JSON) if ours else LexicalTokenizer(byte_level(DOCUMENTS), JSON)
+    )
+    return Loop(Encoder(tokenizer))
 
 
 @pytest.fixture(scope="module")

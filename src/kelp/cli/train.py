@@ -207,11 +207,12 @@ def _evaluation(settings: "Recipe") -> "Evaluation | None":
     name = settings.training.best_by.partition("_")[0]
     if name == "valid":
         return None
+    from kelp.data.record import LANGUAGE
     from kelp.encoding.folder import load_encoding
     from kelp.evaluation.benchmarks import corpus, programs, toy
     from kelp.evaluation.during_training import repair_metrics
 
-    encoder = load_encoding(settings.data.folder, settings.data.encoding)
+    encoder = load_encoding(settings.data.folder, LANGUAGE, settings.data.encoding)
     try:
         clean, _ = programs(toy() if name == "toy" else corpus(settings.data.folder))
         return repair_metrics(name, clean, encoder)

@@ -91,19 +91,14 @@ def same_encoding(first: Path, second: Path) -> bool:
     return same and (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()
 
 
-def load_encoding(folder: Path, limits: EncodingConfig | None = None) -> "Encoder":
-    """The encoder of a folder, with other limits where they are given. Raises EncodingError."""
+def load_encoding(folder: Path, language: "Language", limits: EncodingConfig | None = None) -> "Encoder":
+    """The encoder of a folder for a language, with other limits where they are given. Raises EncodingError."""
     from kelp.encoding.encoder import Encoder
     from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, LexicalTokenizer, Tokenizer
-    from kelp.languages.registry import by_name
 
     stored = read_encoding(folder)
-    try:
-        language = by_name(stored.language)
-    except ValueError:
-        raise EncodingError(
-            f"{folder} is for the language {stored.language!r}, which this Kelp does not know."
-        ) from None
+    if stored.language != language.name:
+        raise EncodingError(f"{folder} is for the language {stored.language!r}, not {language.name!r}.")
     check_kinds(stored.kinds, language, folder)
     if stored.tokenizer not in (ImpliedSpaceTokenizer.kind, LexicalTokenizer.kind):
         raise EncodingError(f"{folder} has the tokenizer {stored.tokenizer!r}, which this Kelp does not know.")

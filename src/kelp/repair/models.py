@@ -76,19 +76,19 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
     with timings("load_model"):
         from kelp.encoding.folder import load_encoding
         from kelp.encoding.vocabulary import EncodingError
+        from kelp.languages.registry import by_name
 
         try:
             denoiser, description = load_model(folder)
         except ModelError as error:
             raise Problem(str(error)) from None
         try:
-            encoder = load_encoding(folder)
+            encoder = load_encoding(folder, by_name("python"))
             sizes = {"vocab_size": encoder.tokenizer.size, "site_kinds": len(encoder.kinds)}
             for key, ours in sizes.items():
                 if description["model"][key] != ours:
-                    raise EncodingError(
-                        f"{key} is {description['model'][key]} in config.json and {ours} in encoding.json"
-                    )
+                    there = description["model"][key]
+                    raise EncodingError(f"{key} is {there} in config.json and {ours} in encoding.json")
         except EncodingError as error:
             raise Problem(f"The model in {folder} cannot be used: {str(error).rstrip('.')}.") from None
         return ModelPolicy(denoiser, encoder)

@@ -97,7 +97,11 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
 def _given_encoder(source: Path, limits: EncodingConfig) -> Encoder:
     """The encoder of a model folder, so that its weights can be trained further, or a new one of a tokenizer.json."""
     try:
-        return load_encoding(source, limits) if source.is_dir() else Encoder(read_tokenizer(source, LANGUAGE), limits)
+        return (
+            load_encoding(source, LANGUAGE, limits)
+            if source.is_dir()
+            else Encoder(read_tokenizer(source, LANGUAGE), limits)
+        )
     except OSError as error:
         raise DataError(f"tokenizer = {str(source)!r} in [data] cannot be read: {error.strerror or error}") from None
     except EncodingError as error:
@@ -159,7 +163,7 @@ def example_maker(config: DataConfig, part: str) -> ExampleMaker:
     """The maker of the examples of a part, "train" or "valid", of a built folder; close it after use."""
     train, valid = split(load(config.folder / "records.parquet"))
     try:
-        encoder = load_encoding(config.folder, config.encoding)
+        encoder = load_encoding(config.folder, LANGUAGE, config.encoding)
     except EncodingError as error:
         raise DataError(str(error).rstrip(".")) from None
     fragments = Bank.load(config.folder / "bank.json.gz")

@@ -12,6 +12,7 @@ import numpy as np
 from kelp.data.examples.recipe import Recipe, make_model_config
 from kelp.encoding.batch import Batch
 from kelp.encoding.folder import FILES, same_encoding
+from kelp.encoding.vocabulary import EncodingError
 from kelp.model.denoiser import METRICS, Denoiser, loss
 from kelp.model.folder import load_model, save_model
 from kelp.model.transformer import ModelConfig
@@ -22,7 +23,7 @@ class Source(Protocol):
     """Examples in batches, such as `kelp.data.examples.shards.Shards`. `batch` is a pure function of its arguments."""
 
     @property
-    def folder(self) -> Path: ...  # with the two files of the encoding
+    def folder(self) -> Path: ...  # with the encoding's two files
 
     @property
     def vocab_size(self) -> int: ...
@@ -81,7 +82,7 @@ class EditObjective:
         return Denoiser.init(self.model_config, key=key)
 
     def load(self, folder: Path) -> Denoiser:
-        """The model of a folder, where its sizes and its tokenizer are this run's. Raises ModelError, TrainingError."""
+        """The model of a folder, where its sizes and its encoding are this run's. Raises ModelError, TrainingError."""
         model, _ = load_model(folder)
         same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, not what
         ours, theirs = asdict(self.model_config) | same, asdict(model.cfg) | same
@@ -90,7 +91,11 @@ class EditObjective:
             raise TrainingError(
                 f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
             )
-        if not same_encoding(folder, self.source.folder):
+        try:
+            same_ids = same_encoding(folder, self.source.folder)
+        except EncodingError as error:
+            raise TrainingError(str(error)) from None
+        if not same_ids:
             raise TrainingError(
                 f"{self.source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "
                 "and make the data in another folder."
@@ -98,6 +103,7 @@ class EditObjective:
         return model
 
     def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: Dtype, origin: dict[str, Any]) -> None:
+        origin = {"encoding": asdict(self.recipe.data.encoding)} | origin
         save_model(out, weights, self.model_config, files=self.files, dtype=dtype, origin=origin)
 
     def loss(self, model: Denoiser, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:

@@ -304,10 +304,10 @@ PYTHON = Language(
     optional=CLAUSES - {"case_clause"} | COMPREHENSION_CLAUSES,
     may_drop=may_drop,
     fits=fits,
+    free=frozenset(CATEGORIES) - {"indent", "name", *ONE_OF, *BEGINS_WITH},
     compiles=compiles,
     docstring=docstring,
     free_names=free_names,
     bound_names=bound_names,
     lint=lint,
-    free=frozenset(CATEGORIES) - {"indent", "name", *ONE_OF, *BEGINS_WITH},
 )
