@@ -21,8 +21,8 @@ import os
 import sys
 import time
 import types
-from _functools import partial
 from _json import encode_basestring_ascii
+from functools import partial
 from typing import Any
 
 _ident, _write, _exit, _urandom, _now = _thread.get_ident, os.write, os._exit, os.urandom, time.perf_counter
