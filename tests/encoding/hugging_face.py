@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 
 import tokenizers
-from tests.programs import PYTHON
 from tokenizers import decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
