@@ -59,7 +59,7 @@ class Node:
 
     @cached_property
     def guards(self) -> Guards:
-        """Its edits that are guards made from values; states whose guards are equal here do the same for the asserts."""
+        """Its edits that are guards made from values. States with equal ones return from the same calls."""
         return frozenset((node.function, node.guard) for node in self.path() if node.guard)
 
     def path(self) -> list["Node"]:
