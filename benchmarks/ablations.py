@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 import kelp.search.policy
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.arms import no_model
 from kelp.evaluation.benchmarks import corpus, programs
 from kelp.evaluation.case import Case, CaseResult, read_cases

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_files import read_cases, read_folder
 from kelp.evaluation.case_runner import CaseRunner, shared_sandbox

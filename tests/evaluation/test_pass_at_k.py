@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_runner import shared_sandbox
 from kelp.evaluation.metrics import summarise

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.programs import PYTHON, parse
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.languages.python.test_files import wanted
@@ -395,7 +395,7 @@ OFF_BY_ONE = [
 
 def searched(source: bytes, texts: Sequence[str], order: Order, sandbox: Sandbox, patches: int) -> SearchResult:
     asserts = tuple(f"assert f{text}" for text in texts)
-    task = Task(source, (Target("f", "", asserts),))
+    task = Task(source, (Target("f", "", asserts),), PYTHON)
     return run(Search(task, NoModel(0, order), Recorder(sandbox, asserts), Budget(patches=patches)))
 
 

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import get_args
 
 from kelp.diffusion.forward import WEIGHTS
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.run_cases import PolicyFor
 from kelp.search.baselines import NoModel, Order
 from kelp.search.policy import Bound, Policy, Proposal

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kelp.diffusion.diff import next_edits
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.errors import KelpError
 from kelp.evaluation.case import LANGUAGE, Case
 from kelp.evaluation.case_runner import CaseRunner, shared_sandbox

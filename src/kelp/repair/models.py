@@ -75,24 +75,23 @@ def load(folder: Path, timings: Timings | None = None) -> Model:
         use_compilation_cache()
         from kelp.model.folder import ModelError, load_model
     with timings("load_model"):
-        from kelp.encoding.encoder import Encoder, EncodingConfig, kind_count
-        from kelp.encoding.tokenizer import Tokenizer
+        from kelp.encoding.folder import load_encoding
+        from kelp.encoding.vocabulary import EncodingError
         from kelp.languages.registry import by_name
 
         try:
-            denoiser, description = load_model(folder)
+            denoiser, _ = load_model(folder)
         except ModelError as error:
             raise KelpError(str(error)) from None
         try:
-            tokenizer = Tokenizer.load(folder / "tokenizer.json", by_name("python"))
-            encoding = EncodingConfig(**description["encoding"])
-            sizes = {"vocab_size": tokenizer.size, "site_kinds": kind_count(tokenizer.language)}
+            encoder = load_encoding(folder, by_name("python"))
+            sizes = {"vocab_size": encoder.tokenizer.size, "site_kinds": len(encoder.kinds)}
             for key, ours in sizes.items():
-                if description["model"][key] != ours:
-                    raise ValueError(f"{key} is {description['model'][key]} in config.json, but {ours} here")
-        except Exception as error:  # tokenizers raises plain Exception
-            raise KelpError(f"The model in {folder} cannot be used: {type(error).__name__}: {error}") from None
-        return Model(denoiser, Encoder(tokenizer, encoding))
+                if (there := denoiser.cfg.to_dict()[key]) != ours:
+                    raise EncodingError(f"{key} is {there} in config.json and {ours} in encoding.json")
+        except EncodingError as error:
+            raise KelpError(f"The model in {folder} cannot be used: {error}") from None
+        return Model(denoiser, encoder)
 
 
 def use_compilation_cache() -> None:

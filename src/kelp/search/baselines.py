@@ -7,7 +7,7 @@ from typing import Literal
 
 from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, candidates
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.search.policy import NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
 from kelp.search.suspicion import line_weights
 from kelp.search.swaps import swaps

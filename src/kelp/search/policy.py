@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid

@@ -18,7 +18,7 @@ from threading import Event
 from typing import Protocol
 
 from kelp.diffusion.mutations import candidates
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.search.node import Guards, Node, SearchResult
 from kelp.search.policy import NEAR_MISS, Bound, Policy, Proposal

@@ -41,8 +41,8 @@ class Side:
 class Test:
     """One test, ready to be run: each step is something to check or to execute, with the code of an assert's message.
 
-    `sides` are those of its last comparison, those that call something first: one of them is what the test was about
-    when it raises instead of comparing.
+    `sides` are those of its last comparison that read any name, those that call something first: one of them is what
+    the test was about when it raises instead of comparing.
     """
 
     text: str
@@ -209,4 +209,5 @@ def _sides_of(statements: list[ast.stmt], text: str) -> tuple[Named, ...]:
         sides = sorted([test.left, *test.comparators], key=lambda side: not calls(side))
     elif isinstance(test, ast.Call) and _is_close_to(test):
         sides = test.args[:2]
-    return tuple((_source(side, text), uses(side, statements[:-1])) for side in sides)
+    named = [(_source(side, text), uses(side, statements[:-1])) for side in sides]
+    return tuple(side for side in named if side[1]) or tuple(named[:1])
