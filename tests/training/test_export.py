@@ -8,10 +8,10 @@ import pytest
 from tests.training.fake import STEPS, FakeSource, config
 
 from kelp.model.denoiser import Denoiser
+from kelp.model.leaves import named_leaves
 from kelp.training.config import make_model_config
 from kelp.training.export import ModelError, export_run, load_model, save_model
 from kelp.training.loop import train
-from kelp.training.step import named_leaves
 
 SHAPE = make_model_config(config(), vocab_size=FakeSource.vocab_size, site_kinds=FakeSource.site_kinds)
 

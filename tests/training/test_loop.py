@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tests.training.fake import STEPS, FakeSource, config, rows
 
+from kelp.model.leaves import named_leaves
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.export import export_run, load_model
 from kelp.training.loop import TrainingError, train
-from kelp.training.step import named_leaves
 
 COMMAND = [sys.executable, "-m", "tests.training.fake"]
 

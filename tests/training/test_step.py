@@ -8,6 +8,7 @@ import pytest
 from tests.training.fake import FakeSource, config
 
 from kelp.model.denoiser import Denoiser
+from kelp.model.leaves import named_leaves, with_leaves
 from kelp.training.config import make_model_config
 from kelp.training.step import (
     OptimizerConfig,
@@ -16,8 +17,6 @@ from kelp.training.step import (
     make_optimizer,
     make_schedule,
     make_train_step,
-    named_leaves,
-    with_leaves,
 )
 
 SHAPE = make_model_config(config(), vocab_size=FakeSource.vocab_size, site_kinds=FakeSource.site_kinds)

@@ -10,7 +10,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
 
-from kelp.training.step import TrainState, named_leaves, with_leaves
+from kelp.model.leaves import named_leaves, with_leaves
+from kelp.training.step import TrainState
 
 
 class CheckpointError(RuntimeError):

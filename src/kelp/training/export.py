@@ -18,8 +18,8 @@ from safetensors.numpy import save
 
 import kelp
 from kelp.model.denoiser import Denoiser
+from kelp.model.leaves import named_leaves, with_leaves
 from kelp.model.transformer import ModelConfig
-from kelp.training.step import named_leaves, with_leaves
 
 FORMAT = 1
 DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}

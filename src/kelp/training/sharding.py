@@ -7,7 +7,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from kelp.training.step import named_leaves, with_leaves
+from kelp.model.leaves import named_leaves, with_leaves
 
 AXES = ("data", "fsdp", "tensor")
 BATCH = P(("data", "fsdp"))

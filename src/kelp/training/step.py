@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from kelp.model.denoiser import Denoiser, loss
+from kelp.model.leaves import named_leaves, with_leaves
 
 Metrics = dict[str, jax.Array]
 UNDECAYED = (
@@ -68,17 +69,6 @@ class TrainState(NamedTuple):
     def best_model(self) -> Denoiser:
         """The weights to evaluate and to export."""
         return self.model if self.average is None else self.average
-
-
-def named_leaves(tree: Any) -> dict[str, Any]:
-    """The leaves of a pytree under readable names, such as `transformer.blocks.0.attention.wq`."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
-
-
-def with_leaves(tree: Any, leaves: dict[str, Any]) -> Any:
-    """`tree` with its leaves taken from what `named_leaves` gave. Raises KeyError on a missing name."""
-    return jax.tree.unflatten(jax.tree.structure(tree), [leaves[name] for name in named_leaves(tree)])
 
 
 def make_schedule(config: OptimizerConfig, steps: int) -> optax.Schedule:
