@@ -100,8 +100,8 @@ def held_out(names: Sequence[str], folder: Path | None) -> None:
 
     from kelp.data.examples.shards import Shards
     from kelp.model.denoiser import loss
+    from kelp.model.folder import load_model
     from kelp.training.config import load_config
-    from kelp.training.export import load_model
 
     batches = list(Shards(folder or load_config(RECIPE).data.folder).valid_batches())
     sizes = np.asarray([int((batch.tokens[:, 0] != 0).sum()) for batch in batches])

@@ -16,8 +16,8 @@ from kelp.encoding.encoder import Condition, Encoder, kind_count, pad
 from kelp.encoding.tokenizer import Tokenizer
 from kelp.languages.python.grammar import free_names
 from kelp.languages.python.lint import oddities
-from kelp.model.denoiser import Denoiser
-from kelp.model.transformer import ModelConfig
+from kelp.model.config import TransformerConfig
+from kelp.model.denoiser import Denoiser, DenoiserConfig
 from kelp.search.policy import (
     BLIND,
     LEAST,
@@ -58,11 +58,10 @@ def encoder() -> Encoder:
 
 
 def make_denoiser(encoder: Encoder, seed: int) -> Denoiser:
-    config = ModelConfig(
-        vocab_size=encoder.tokenizer.size, dim=32, layers=1, heads=4, kv_heads=2, mlp_dim=48,
-        site_kinds=kind_count(), pointer_dim=16,
+    sizes = TransformerConfig(
+        vocab_size=encoder.tokenizer.size, dim=32, layers=1, heads=4, kv_heads=2, mlp_dim=48
     )  # fmt: skip
-    weights = Denoiser.init(config, key=jax.random.key(seed))
+    weights = Denoiser.init(DenoiserConfig(sizes, kind_count(), pointer_dim=16), key=jax.random.key(seed))
     return jax.tree.map(lambda w: 3 * w if w.ndim > 1 else w, weights)  # so that it is sure of something
 
 

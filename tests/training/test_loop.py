@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from tests.training.fake import STEPS, FakeSource, config, rows
 
+from kelp.model.folder import load_model
 from kelp.model.leaves import named_leaves
 from kelp.training.checkpoint import Checkpoints
-from kelp.training.export import export_run, load_model
+from kelp.training.export import export_run
 from kelp.training.loop import TrainingError, train
 
 COMMAND = [sys.executable, "-m", "tests.training.fake"]

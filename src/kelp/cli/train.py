@@ -64,9 +64,9 @@ def train(
     except DataError as error:
         raise Problem(f"{str(error).rstrip('.')}.") from None
 
+    from kelp.model.tensors import ModelError
     from kelp.repair.models import use_compilation_cache
     from kelp.training.checkpoint import CheckpointError
-    from kelp.training.export import ModelError
     from kelp.training.loop import TrainingError
     from kelp.training.loop import train as run
 
@@ -112,9 +112,10 @@ def export(
       kelp export runs/further --average my-model --share 0.3 --out my-next-model
       kelp repair slugs.py --model my-model
     """
+    from kelp.model.tensors import ModelError
     from kelp.repair.models import find
     from kelp.training.checkpoint import CheckpointError
-    from kelp.training.export import ModelError, export_run
+    from kelp.training.export import export_run
 
     if not run.is_dir():
         raise Problem(f"{run} is no folder: give that of a training run, or of one of its checkpoints.")

@@ -33,7 +33,9 @@ def find(name: str) -> Path | None:
 def kinds_of(folder: Path) -> dict[str, float]:
     """The weights of mutation kinds that a model was trained with, those that are not the usual ones."""
     try:
-        kinds: dict[str, float] = json.loads(read(folder / "config.json"))["run"]["data"]["kinds"]
+        keys = json.loads(read(folder / "config.json"))
+        origin = keys["kelp"] if isinstance(keys.get("kelp"), dict) else keys  # format 1 has no section of its own
+        kinds: dict[str, float] = origin["run"]["data"]["kinds"]
     except (ValueError, KeyError, TypeError):  # one that Kelp did not train
         return {}
     return kinds
@@ -68,7 +70,8 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
     """The policy of a model folder. Raises Problem."""
     with timings("import_jax"):
         use_compilation_cache()
-        from kelp.training.export import ModelError, load_model
+        from kelp.model.folder import load_model
+        from kelp.model.tensors import ModelError
     with timings("load_model"):
         from kelp.encoding.encoder import Encoder, EncodingConfig, kind_count
         from kelp.encoding.tokenizer import Tokenizer
@@ -79,11 +82,11 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
             raise Problem(str(error)) from None
         try:
             tokenizer = Tokenizer.load(folder / "tokenizer.json")
-            encoding = EncodingConfig(**description["encoding"])
+            encoding = EncodingConfig(**description.get("encoding", {}))
             sizes = {"vocab_size": tokenizer.size, "site_kinds": kind_count(tokenizer.language)}
             for key, ours in sizes.items():
-                if description["model"][key] != ours:
-                    raise ValueError(f"{key} is {description['model'][key]} in config.json, but {ours} here")
+                if (theirs := denoiser.cfg.to_dict()[key]) != ours:
+                    raise ValueError(f"{key} is {theirs} in config.json, but {ours} here")
         except Exception as error:  # tokenizers raises plain Exception
             raise Problem(f"The model in {folder} cannot be used: {type(error).__name__}: {error}.") from None
         return ModelPolicy(denoiser, Encoder(tokenizer, encoding))

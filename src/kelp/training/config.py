@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kelp.data.examples.make import DataConfig
-from kelp.model.transformer import ModelConfig
+from kelp.model.config import TransformerConfig
+from kelp.model.denoiser import DenoiserConfig
 from kelp.training.step import OptimizerConfig
 
 # Llama's proportions: heads of 16 to 128 dimensions, two or three of them a key-value head, an MLP of
@@ -114,11 +115,12 @@ def render_config(config: Config) -> str:
     return "\n".join(_tables(config.model_dump(mode="json", exclude_none=True), ())).strip() + "\n"
 
 
-def make_model_config(config: Config, *, vocab_size: int, site_kinds: int) -> ModelConfig:
+def make_model_config(config: Config, *, vocab_size: int, site_kinds: int) -> DenoiserConfig:
     """The model's own configuration, once the data says how many tokens and kinds of site there are."""
-    sizes = config.model.model_dump(exclude={"preset"})
+    sizes = config.model.model_dump(exclude={"preset", "pointer_dim"})
     try:
-        return ModelConfig(**sizes, vocab_size=vocab_size, site_kinds=site_kinds, compute_dtype=config.training.dtype)
+        transformer = TransformerConfig(**sizes, vocab_size=vocab_size, compute_dtype=config.training.dtype)
+        return DenoiserConfig(transformer, site_kinds, config.model.pointer_dim)
     except ValueError as error:
         raise ConfigError(f"[model] {error}.") from None
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal, Protocol
@@ -16,11 +16,10 @@ from typing import Any, Literal, Protocol
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from kelp.model.denoiser import Denoiser, loss
-from kelp.model.transformer import ModelConfig, partition_specs
+from kelp.model.denoiser import Denoiser, DenoiserConfig, loss
+from kelp.model.folder import load_model
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import Config, ConfigError, make_model_config
-from kelp.training.export import load_model
 from kelp.training.sharding import make_mesh, place_batch, state_shardings
 from kelp.training.step import TrainState, init_state, make_optimizer, make_train_step
 from kelp.training.tracker import Tracker
@@ -139,7 +138,7 @@ def train(
                 window = to_floats(window)
                 progress = {
                     "config": config.model_dump(mode="json"),
-                    "model": asdict(shape),
+                    "model": shape.to_dict(),
                     "examples": examples,
                     "window": window,
                     "metrics": metrics,
@@ -152,7 +151,9 @@ def train(
     return Outcome(step, reason, checkpoints.best(), metrics, time.monotonic() - began)
 
 
-def plan_state(config: Config, shape: ModelConfig, mesh: Mesh) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
+def plan_state(
+    config: Config, shape: DenoiserConfig, mesh: Mesh
+) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
     """The function key -> fresh state, made in place on the mesh, and its shapes with their shardings."""
     optimizer = make_optimizer(config.optimizer, config.training.steps)
 
@@ -160,16 +161,16 @@ def plan_state(config: Config, shape: ModelConfig, mesh: Mesh) -> tuple[Callable
         return init_state(Denoiser.init(shape, key=key), optimizer, config.optimizer)
 
     abstract = jax.eval_shape(fresh, jax.random.key(0))
-    shardings = state_shardings(abstract, partition_specs(abstract.model), mesh)
+    shardings = state_shardings(abstract, mesh)
     placed = jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings)
     return jax.jit(fresh, out_shardings=shardings), placed
 
 
-def _begin_with(folder: Path, state: TrainState, shape: ModelConfig, source: Source) -> TrainState:
+def _begin_with(folder: Path, state: TrainState, shape: DenoiserConfig, source: Source) -> TrainState:
     """A fresh state with the weights of a model folder. Raises TrainingError, ModelError."""
-    model, _ = load_model(folder)
+    model, _ = load_model(folder, dtype="float32")
     same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, not what
-    ours, theirs = asdict(shape) | same, asdict(model.cfg) | same
+    ours, theirs = shape.to_dict() | same, model.cfg.to_dict() | same
     if ours != theirs:
         key = next(key for key in ours if ours[key] != theirs[key])
         raise TrainingError(f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes.")
