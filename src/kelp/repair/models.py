@@ -33,7 +33,9 @@ def find(name: str) -> Path | None:
 def kinds_of(folder: Path) -> dict[str, float]:
     """The weights of mutation kinds that a model was trained with, those that are not the usual ones."""
     try:
-        kinds: dict[str, float] = json.loads(read(folder / "config.json"))["run"]["data"]["kinds"]
+        keys = json.loads(read(folder / "config.json"))
+        origin = keys["kelp"] if isinstance(keys.get("kelp"), dict) else keys  # format 1 has no section of its own
+        kinds: dict[str, float] = origin["run"]["data"]["kinds"]
     except (ValueError, KeyError, TypeError):  # one that Kelp did not train
         return {}
     return kinds
@@ -72,22 +74,22 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
     """The policy of a model folder. Raises Problem."""
     with timings("import_jax"):
         use_compilation_cache()
-        from kelp.model.folder import ModelError, load_model
+        from kelp.model.folder import load_model
+        from kelp.model.tensors import ModelError
     with timings("load_model"):
         from kelp.encoding.folder import load_encoding
         from kelp.encoding.vocabulary import EncodingError
         from kelp.languages.registry import by_name
 
         try:
-            denoiser, description = load_model(folder)
+            denoiser, _ = load_model(folder)
         except ModelError as error:
             raise Problem(str(error)) from None
         try:
             encoder = load_encoding(folder, by_name("python"))
             sizes = {"vocab_size": encoder.tokenizer.size, "site_kinds": len(encoder.kinds)}
             for key, ours in sizes.items():
-                if description["model"][key] != ours:
-                    there = description["model"][key]
+                if (there := denoiser.cfg.to_dict()[key]) != ours:
                     raise EncodingError(f"{key} is {there} in config.json and {ours} in encoding.json")
         except EncodingError as error:
             raise Problem(f"The model in {folder} cannot be used: {str(error).rstrip('.')}.") from None
