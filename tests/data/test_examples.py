@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kelp.data import toy
 from kelp.data.examples.build import build, example_maker, gather
 from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample, make_example
-from kelp.data.examples.shards import WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
+from kelp.data.examples.shards import PER_SHAPE, WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
 from kelp.data.record import Record, load, parse_source, save
 from kelp.diffusion.bank import Bank
 from kelp.encoding.batch import INFILL, LONGEST_PREFIX, SUFFIX, masked
@@ -306,15 +306,15 @@ def test_held_out_batches_show_each_example_once(shards):
 
 @given(
     st.lists(st.integers(1, 300), min_size=1, max_size=40),
-    st.integers(1, 300),
+    st.integers(1, 3000),
 )
 def test_row_lengths_hold_every_example_with_as_little_padding_as_asked_for(few, often):
     lengths = np.repeat(few, often)
     found = np.array(row_lengths(lengths))
-    assert len(found) <= 1 + len(lengths) // 500 and found[-1] - 8 < lengths.max() <= found[-1]
+    assert len(found) <= 1 + len(lengths) // PER_SHAPE and found[-1] - 8 < lengths.max() <= found[-1]
     rows = found[np.searchsorted(found, lengths)]
     enough = 1 - lengths.sum() / rows.sum() <= WASTE
-    assert enough or len(found) >= min(12, 1 + len(lengths) // 500, len(set(-(-lengths // 8))))
+    assert enough or len(found) >= min(12, 1 + len(lengths) // PER_SHAPE, len(set(-(-lengths // 8))))
 
 
 def test_an_empty_shard_is_a_shard_and_nothing_need_be_held_out(shards, tmp_path):

@@ -16,7 +16,7 @@ from kelp.encoding.batch import Batch, Example, Segment, collate, masked
 
 SHAPES = 12  # row lengths at most: each is one compilation of the training step
 WASTE = 0.1  # of a batch's tokens, as padding: no more row lengths than it takes to stay below it
-PER_SHAPE = 500  # examples that are worth a row length of their own
+PER_SHAPE = 5_000  # examples worth a row length of their own: compiling takes as long as a hundred steps
 STEP = 8  # of row lengths
 HOLES = 8  # tokens by which rows are longer where parts are masked: each <mask> takes three
 NEAR = 5_000  # examples that are shuffled among each other where they come in the order of a curriculum
