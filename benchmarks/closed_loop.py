@@ -31,12 +31,13 @@ from kelp.diffusion.forward import ForwardConfig, corrupt
 from kelp.encoding.encoder import Condition, Encoder, State
 from kelp.encoding.tokenizer import Tokenizer
 from kelp.encoding.vocabulary import DOC, END, OBS, PROGRAM, PROGRAM_END, SPEC
-from kelp.languages.python.grammar import PYTHON, compiles
+from kelp.languages.registry import by_name
 from kelp.syntax.edits import Edit
 from kelp.syntax.functions import Function, functions
 from kelp.syntax.program import Program, parse, parses
 from kelp.syntax.sites import Site, is_valid, make_edit, sites
 
+PYTHON = by_name("python")
 MAX_LINES = 200
 MAX_STEPS = 400  # of a path; never seen
 TESTED = range(11, 511)  # MBPP's test tasks
@@ -86,8 +87,8 @@ class Loop:
             if not decoded or decoded[0] is None:
                 break
             edit = decoded[0]
-            after = parse(edit.apply(state.source))
-            score.claim("every state compiles", compiles(after.source), edit)
+            after = parse(edit.apply(state.source), state.language)
+            score.claim("every state compiles", after.language.compiles(after.source), edit)
             cost += cost_of(state, edit, after)
             path.append(edit)
             state = after
@@ -140,7 +141,7 @@ class Loop:
             asked = [line.removeprefix("assert ") for line in condition.asserts]
             whole = len(spec) <= limits.max_spec and all(line in asked for line in lines)
         score.claim("conditioning keeps to its limits, asserts stay whole", before <= longest and whole, condition)
-        source, doc = program.source, PYTHON.docstring(program)
+        source, doc = program.source, program.language.docstring(program)
         ids, starts, ends = encoder.tokenizer.encode_with_spans(source)
         score.claim("tokens keep every byte of the program", encoder.tokenizer.decode(ids) == source, source.decode())
         if doc is not None:
@@ -163,7 +164,7 @@ def leaves(program: Program, start: int, end: int) -> int:
 def some_condition(program: Program, rng: random.Random) -> Condition:
     """What might be known of it: the text matters to no check."""
     calls = [f"assert f({rng.randrange(100)}, 'a b') == {[rng.randrange(9)] * rng.randrange(12)}" for _ in range(3)]
-    doc = PYTHON.docstring(program)
+    doc = program.language.docstring(program)
     return Condition(
         program.source[doc[0] : doc[1]].decode().strip("'\" \n").split("\n")[0] if doc else "",
         tuple(calls[: rng.randrange(4)]),
@@ -173,7 +174,7 @@ def some_condition(program: Program, rng: random.Random) -> Condition:
 
 def broken(source: bytes, loop: Loop, bank: Bank, rng: random.Random) -> Score:
     """Break a function by 1 to 5 mutations, where it can be broken, and restore it."""
-    score, clean = Score(), parse(source)
+    score, clean = Score(), parse(source, loop.encoder.language)
     mutations, state = corrupt(clean, rng, rng.randint(1, 5), ForwardConfig(), bank)
     if not mutations:
         return score
@@ -185,7 +186,7 @@ def broken(source: bytes, loop: Loop, bank: Bank, rng: random.Random) -> Score:
     score.seen["steps"] += len(path)
     at, there = clean, 0.0
     for mutation in mutations:  # what undoing them one by one would cost
-        after = parse(mutation.edit.apply(at.source))
+        after = parse(mutation.edit.apply(at.source), at.language)
         there += cost_of(after, mutation.edit.inverse(at.source), at)
         at = after
     story = (source.decode(), mutations, path)
@@ -200,7 +201,7 @@ def broken(source: bytes, loop: Loop, bank: Bank, rng: random.Random) -> Score:
 def unrelated(sources: tuple[bytes, bytes], loop: Loop, rng: random.Random) -> Score:
     """Turn one function into another that has nothing to do with it."""
     score = Score()
-    start, goal = map(parse, sources)
+    start, goal = (parse(source, loop.encoder.language) for source in sources)
     score.seen["unrelated pairs"] += 1
     path, _ = loop.restore(start, goal, some_condition(goal, rng), score)
     score.seen["unrelated steps"] += len(path)
@@ -210,8 +211,8 @@ def unrelated(sources: tuple[bytes, bytes], loop: Loop, rng: random.Random) -> S
 def within_file(file: bytes, loop: Loop, bank: Bank, rng: random.Random) -> Score:
     """Break each function of a file where it stands, and restore the file."""
     score = Score()
-    for which, function in enumerate(functions(file)):
-        if not compiles(function.source):
+    for which, function in enumerate(functions(file, PYTHON)):
+        if not PYTHON.compiles(function.source):
             continue
         mutations, _ = corrupt(function.program, rng, rng.randint(1, 5), ForwardConfig(), bank)
         if not mutations:
@@ -221,7 +222,7 @@ def within_file(file: bytes, loop: Loop, bank: Bank, rng: random.Random) -> Scor
         for mutation in mutations:
             state = spliced(state, which, mutation.edit, score)
         for _ in range(MAX_STEPS):
-            program = functions(state)[which].program
+            program = functions(state, PYTHON)[which].program
             edits = next_edits(program, function.program)
             if not edits:
                 break
@@ -235,14 +236,14 @@ def within_file(file: bytes, loop: Loop, bank: Bank, rng: random.Random) -> Scor
 
 def spliced(file: bytes, which: int, edit: Edit, score: Score) -> bytes:
     """The file after an edit of one of its functions."""
-    window = functions(file)[which]
+    window = functions(file, PYTHON)[which]
     after = window.to_file(edit).apply(file)
     score.claim("files: the window shows the edited program", shows(after, which, edit.apply(window.source)), edit)
     return after
 
 
 def shows(file: bytes, which: int, source: bytes) -> bool:
-    found = functions(file)
+    found = functions(file, PYTHON)
     return which < len(found) and found[which].source == source
 
 
@@ -261,17 +262,17 @@ def syntax(path: Path, edits: int, seed: int) -> Score:
     score, rng = Score(), random.Random(f"{seed} {path.name}")
     form = rng.choice(list(FORMS)) if edits else "as it is"
     file = FORMS[form](path.read_bytes())
-    if not compiles(file):
+    if not PYTHON.compiles(file):
         return score
     try:
-        windows = functions(file)
+        windows = functions(file, PYTHON)
     except SyntaxError:  # valid Python that tree-sitter's grammar does not know: Kelp refuses such a file
         score.seen["files beyond the grammar"] += 1
         return score
     places: list[tuple[int, Function, Site]] = []
     texts: dict[tuple[str, str], list[bytes]] = defaultdict(list)
     for which, function in enumerate(windows):
-        if function.last_line - function.first_line >= MAX_LINES or not compiles(function.source):
+        if function.last_line - function.first_line >= MAX_LINES or not PYTHON.compiles(function.source):
             continue  # `nonlocal` of an outer function, say
         program = function.program
         score.seen["functions"] += 1
@@ -312,7 +313,7 @@ def check_sites(program: Program, score: Score) -> None:
 def check_edit(file: bytes, which: int, function: Function, edit: Edit, score: Score, name: str) -> None:
     there = function.to_file(edit)
     after, story = there.apply(file), (name, function.qualname, edit)
-    score.claim("an edited file still compiles", parses(after), story)
+    score.claim("an edited file still compiles", parses(after, PYTHON), story)
     kept = after.startswith(file[: there.start]) and after.endswith(file[there.end :])
     kept &= function.start <= there.start and there.end <= function.end
     score.claim("every byte outside the edit is kept", kept, story)
@@ -336,11 +337,11 @@ def library_functions(files: Iterable[Path]) -> Iterator[bytes]:
     """Every function of up to `MAX_LINES` lines that compiles standing alone."""
     for path in files:
         try:
-            found = functions(path.read_bytes())
+            found = functions(path.read_bytes(), PYTHON)
         except SyntaxError:  # the tests of the library have files that are wrong on purpose
             continue
         for function in found:
-            if function.last_line - function.first_line < MAX_LINES and compiles(function.source):
+            if function.last_line - function.first_line < MAX_LINES and PYTHON.compiles(function.source):
                 yield function.source
 
 
@@ -354,8 +355,8 @@ class Work:
 
     def __init__(self, sources: Sequence[bytes], tokenizer: Path, mbpp: list[bytes], files: list[Path], seed: int):
         self.sources, self.mbpp, self.files, self.seed = sources, mbpp, files, seed
-        self.loop = Loop(Encoder(Tokenizer.load(tokenizer)))
-        self.bank = Bank.build(parse(s) for s in sources[::20])
+        self.loop = Loop(Encoder(Tokenizer.load(tokenizer, PYTHON)))
+        self.bank = Bank.build(parse(s, PYTHON) for s in sources[::20])
 
     def __call__(self, job: tuple[str, int]) -> Score:
         kind, number = job
@@ -411,7 +412,7 @@ def main() -> None:
     total = Score()
     with tempfile.TemporaryDirectory() as folder:
         tokenizer = Path(folder) / "tokenizer.json"
-        Tokenizer.train(sources[::5], 4096).save(tokenizer)
+        Tokenizer.train(sources[::5], 4096, PYTHON).save(tokenizer)
         make = partial(Work, sources, tokenizer, mbpp, files, options.seed)
         with Pool(options.jobs, _begin, (make,)) as pool:
             for done, score in enumerate(pool.imap_unordered(_do, jobs, chunksize=8), start=1):

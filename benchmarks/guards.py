@@ -17,7 +17,7 @@ from pathlib import Path
 
 from kelp.diffusion.tree_queries import bodies, jumps, plays, removals
 from kelp.evaluation.benchmarks import corpus, programs
-from kelp.evaluation.case import Case, Oracle, shared_sandbox
+from kelp.evaluation.case import LANGUAGE, Case, Oracle, shared_sandbox
 from kelp.syntax.functions import functions
 
 ASSERTS = 5
@@ -26,7 +26,7 @@ ASSERTS = 5
 def without_guard(case: Case) -> Iterator[str]:
     """The program without one of its guards."""
     file = case.source.encode()
-    window = next(function for function in functions(file) if function.qualname == case.function)
+    window = next(function for function in functions(file, LANGUAGE) if function.qualname == case.function)
     program = window.program
     for node, edit in removals(program, "statement"):
         if plays(program, node, "if"):

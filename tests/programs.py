@@ -1,4 +1,25 @@
-"""Functions that use what is rare in Python, for the tests of everything that reads programs."""
+"""Python functions that use rare syntax, and the calls of `kelp.syntax` for Python, for tests that read programs."""
+
+from kelp.languages.registry import by_name
+from kelp.syntax import functions as windows
+from kelp.syntax import program
+from kelp.syntax.functions import Function
+from kelp.syntax.program import Program
+
+PYTHON = by_name("python")
+
+
+def parse(source: bytes) -> Program:
+    return program.parse(source, PYTHON)
+
+
+def parses(source: bytes) -> bool:
+    return program.parses(source, PYTHON)
+
+
+def functions(file: bytes) -> list[Function]:
+    return windows.functions(file, PYTHON)
+
 
 HARD = tuple(
     text.strip("\n").encode()

@@ -19,12 +19,11 @@ from benchmarks.closed_loop import (
     unrelated,
     within_file,
 )  # fmt: skip
-from tests.programs import HARD
+from tests.programs import HARD, PYTHON, parse
 
 from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder
 from kelp.encoding.tokenizer import Tokenizer
-from kelp.syntax.program import parse
 
 FILES = [p for p in library_files() if "test" not in p.parts and p.stat().st_size < 20_000][::12]
 SOURCES = list(library_functions(FILES))
@@ -32,7 +31,7 @@ SOURCES = list(library_functions(FILES))
 
 @pytest.fixture(scope="module")
 def loop() -> Loop:
-    return Loop(Encoder(Tokenizer.train([*SOURCES[::4], *HARD], 1000)))
+    return Loop(Encoder(Tokenizer.train([*SOURCES[::4], *HARD], 1000, PYTHON)))
 
 
 @pytest.fixture(scope="module")

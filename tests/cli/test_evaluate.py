@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Kelp, environment
+from tests.programs import parse
 
 from kelp.cli.evaluate import Baseline, Broken, Request, _arms
 from kelp.cli.repair import Strategy
@@ -26,7 +27,7 @@ from kelp.evaluation.corrupt import Corruption
 from kelp.search.policy import NoModel, Policy, Proposal
 from kelp.search.search import STRATEGIES
 from kelp.search.task import Budget
-from kelp.syntax.program import Program, parse
+from kelp.syntax.program import Program
 
 FIXED = "def area(width, height):\n    return width * height\n"
 BROKEN = FIXED.replace("*", "+")

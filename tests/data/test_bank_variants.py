@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from tests.programs import parse, parses
 
 from kelp.data.examples.bank_variants import BankConfig, Tried, build
 from kelp.data.examples.equivalence import LIMITS, How, Question, verdicts
@@ -10,7 +11,6 @@ from kelp.data.toy import TRAIN
 from kelp.diffusion.bank import Bank, Variant
 from kelp.diffusion.rewriting.apply import rewrite, rewrites
 from kelp.execution import Sandbox
-from kelp.syntax.program import parse, parses
 
 pytest.importorskip("egglog")
 SOURCES = [

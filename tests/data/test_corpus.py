@@ -9,6 +9,7 @@ from kelp.data.corpus import build as corpus
 from kelp.data.corpus.build import Settings
 from kelp.data.corpus.decontaminate import fingerprint
 from kelp.data.record import DataError, Record, load, save
+from kelp.data.specs.specify import specify
 
 TOTAL = "def total(xs):\n    s = [0]\n    while xs:\n        s.append(s[-1] ^ xs.pop())\n    return s\n"
 LONG = """def report(rows, width, title):
@@ -163,15 +164,15 @@ def test_specs_are_added_file_by_file_and_again_only_for_another_seed(tmp_path, 
     source = make(tmp_path / "p", a=TOTAL, b="def later(n):\n    return missing(n)\n")
     corpus.build(Settings((source,)), tmp_path / "out", jobs=1)
     before = load(tmp_path / "out")
-    report = corpus.specify(tmp_path / "out", jobs=1)
+    report = specify(tmp_path / "out", jobs=1)
     total, later = load(tmp_path / "out")
     assert total.asserts and not later.asserts
     assert (total.source, later.source) == tuple(r.source for r in before)
     assert (report["with_spec"], report["functions"]) == (1, 2)
-    monkeypatch.setattr(corpus.specs, "add_specs", None)  # not called again
-    assert corpus.specify(tmp_path / "out", jobs=1) == report
+    monkeypatch.setattr("kelp.data.specs.specify.add_specs", None)  # not called again
+    assert specify(tmp_path / "out", jobs=1) == report
     with pytest.raises(TypeError):
-        corpus.specify(tmp_path / "out", seed=1, jobs=1)
+        specify(tmp_path / "out", seed=1, jobs=1)
 
 
 def test_records_survive_the_disk_and_their_files_depend_on_them_alone(tmp_path):

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from kelp.data.examples.equivalence import LIMITS, How, Question, verdicts
-from kelp.diffusion.rewriting.rules import DIFFERENT, EQUAL, Rule
 from kelp.execution import Sandbox
+from kelp.languages.python.rewrite_rules import DIFFERENT, EQUAL, Rule
 
 # Expressions that show the kind that a rule asks for.
 SHOWING = {

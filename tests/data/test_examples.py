@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.programs import PYTHON, parse
 
 from kelp.data import toy
 from kelp.data.examples.build import build, example_maker, gather
@@ -20,7 +21,6 @@ from kelp.encoding.encoder import Condition, Encoder, EncodingConfig, kind_op
 from kelp.encoding.tokenizer import Tokenizer
 from kelp.encoding.vocabulary import EDIT, END, MASK, STOP, UNTIL
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import parse
 
 CLEAN = parse(b"def add(a, b):\n    return a + b")
 
@@ -28,7 +28,7 @@ CLEAN = parse(b"def add(a, b):\n    return a + b")
 @pytest.fixture(scope="module")
 def encoder():
     texts = [t.encode() for r in toy.TRAIN for t in (r.source, r.intent, *r.asserts)]
-    return Encoder(Tokenizer.train(texts, 400))
+    return Encoder(Tokenizer.train(texts, 400, PYTHON))
 
 
 def state_after(old, new):
@@ -294,7 +294,7 @@ def test_batches_hold_suffixes_as_documented(shards):
             for number in set(segments) - {0, 1}:
                 own, wanted = tokens[segments == number], targets[segments == number]
                 assert list(own[:2]) == [EDIT, UNTIL] and list(wanted) == [-1, *own[2:], END]
-            operations = {kind_op(kind) for kind in sites[target, 2]}
+            operations = {kind_op(kind, PYTHON) for kind in sites[target, 2]}
             assert (segments > 1).any() or operations <= {"delete", ""} or "delete" in operations
 
 

@@ -6,7 +6,7 @@ from textwrap import dedent
 import pytest
 
 from kelp.data.corpus.context import Module
-from kelp.data.corpus.extract import Dropped, first_sentence, functions_of
+from kelp.data.corpus.extract import Dropped, functions_of
 from kelp.data.record import Record
 
 
@@ -154,17 +154,3 @@ def test_context_of_mutually_recursive_helpers_runs():
 def test_context_never_holds_the_function_itself():
     text = "def ping(n):\n    return n and pong(n - 1)\ndef pong(n):\n    return n and ping(n - 1)\n"
     assert context_of("ping", text) == "def pong(n):\n    return n and ping(n - 1)\n"
-
-
-@pytest.mark.parametrize(
-    ("docstring", "sentence"),
-    [
-        ("Return x. And more.", "Return x."),
-        ("Use e.g. Cython here. Then rest.", "Use e.g. Cython here."),
-        ("\n   First line\n   second line.\n\n   Other paragraph.", "First line second line."),
-        (">>> f(1)\n2", ""),
-        ("word " * 100, "word " * 38 + "word ..."),
-    ],
-)
-def test_the_intent_is_the_first_sentence(docstring, sentence):
-    assert first_sentence(docstring) == sentence

@@ -2,6 +2,7 @@ import ast
 import random
 
 import pytest
+from tests.programs import parse
 
 from kelp.data import toy
 from kelp.data.corpus.decontaminate import fingerprint
@@ -9,7 +10,6 @@ from kelp.data.record import Record
 from kelp.data.specs.synthetic_functions import ORIGIN, compose, composition, compositions, does_a_task
 from kelp.diffusion.mutations import near_misses
 from kelp.execution.sandbox import Sandbox
-from kelp.syntax.program import parse
 
 
 @pytest.fixture(scope="module")

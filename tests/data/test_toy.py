@@ -3,12 +3,12 @@
 import itertools
 
 import pytest
+from tests.programs import parse
 
 from kelp.data import toy
 from kelp.data.corpus.decontaminate import fingerprint
 from kelp.diffusion.mutations import near_misses
 from kelp.execution import Limits, Sandbox
-from kelp.syntax.program import parse
 
 
 def parameters(record):

@@ -1,14 +1,15 @@
 import random
 
 import pytest
+from tests.programs import parse, parses
 
 from kelp.diffusion.rewriting.apply import rewrite, rewrites
-from kelp.diffusion.rewriting.rules import DIFFERENT
-from kelp.syntax.program import Program, parse, parses
+from kelp.languages.python.rewrite_rules import DIFFERENT
+from kelp.syntax.program import Program
 
 
 def written(source: str, rule: str | None = None) -> set[str]:
-    """What the rules (or one of them) make of a function's source."""
+    """Sources that the rules (or one of them) make of a function."""
     program = parse(source.encode())
     return {e.apply(program.source).decode() for r, e in rewrites(program) if rule in (None, r.name)}
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.programs import parse
 
 from kelp.diffusion.bank import Bank, Fragment, Variant, adapted, slots
-from kelp.syntax.program import parse
 
 PROGRAMS = [
     parse(b"def f(a, b):\n    if a > b:\n        return a - b\n    return [a, b, 0]\n"),

@@ -1,22 +1,21 @@
-"""Tree diff: the cheapest path of legal edits, and every one that may come first."""
+"""Tree diff: the cheapest path of edits at sites, and every edit that may begin it."""
 
 import random
 
 import pytest
 from benchmarks.closed_loop import cost_of
-from tests.programs import HARD
+from tests.programs import HARD, parse
 
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import EDIT_COST, INDENT_COST, distance, edit_cost, next_edits, shortest_path
 from kelp.diffusion.forward import ForwardConfig, corrupt
 from kelp.languages.python.grammar import compiles
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import parse
 from kelp.syntax.sites import key, site_index
 
 
 def texts(old: str, new: str) -> list[tuple[str, str]]:
-    """What each edit of the path takes out and puts in, after checking the path."""
+    """(deleted text, inserted text) of each edit of the path, after checking the path."""
     program, path = parse(old.encode()), []
     for edit in shortest_path(program, parse(new.encode())):
         assert key(edit) in site_index(program)

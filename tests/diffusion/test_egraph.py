@@ -1,8 +1,8 @@
 import pytest
+from tests.programs import parse
 
 from kelp.diffusion.rewriting.egraph import Equality
 from kelp.diffusion.rewriting.terms import read, write
-from kelp.syntax.program import parse
 
 pytest.importorskip("egglog")
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.programs import parse, parses
 
 from kelp.diffusion.bank import Bank, Fragment, Variant
 from kelp.diffusion.forward import FROM_BANK, IN_CONTEXT, WEIGHTS, ForwardConfig, corrupt, mutate
 from kelp.diffusion.mutations import CANDIDATES
-from kelp.syntax.program import parse, parses
 from kelp.syntax.sites import sites
 
 SOURCES = [

@@ -8,11 +8,11 @@ from collections import Counter
 from types import FunctionType
 
 import pytest
-from tests.programs import HARD
+from tests.programs import HARD, parse, parses
 
 from kelp.diffusion.mutations import CANDIDATES, near_misses
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import Program, parse, parses
+from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid, sites
 
 SEARCH = b"""def search(items, target):

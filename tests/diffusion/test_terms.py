@@ -1,7 +1,7 @@
 import pytest
+from tests.programs import parse
 
 from kelp.diffusion.rewriting.terms import TRUTH, read, write
-from kelp.syntax.program import parse
 
 
 def term(text: str, node: int = 1):  # type: ignore[no-untyped-def]

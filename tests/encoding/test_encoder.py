@@ -2,17 +2,15 @@
 
 import numpy as np
 import pytest
-from tests.programs import HARD
+from tests.programs import HARD, PYTHON, parse
 
 from kelp.encoding.encoder import Condition, Encoder, EncodingConfig, kind_count, kind_id, kind_op, pad
 from kelp.encoding.tokenizer import Tokenizer
 from kelp.encoding.vocabulary import DOC, EDIT, END, INTENT, OBS, PROGRAM, PROGRAM_END, SPEC, STOP, UNTIL
-from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import parse
 from kelp.syntax.sites import Site, sites
 
-TOKENIZER = Tokenizer.train(HARD * 2, 500)
+TOKENIZER = Tokenizer.train(HARD * 2, 500, PYTHON)
 ENCODER = Encoder(TOKENIZER)
 PROGRAM_TEXT = b'def f(a, b):\n    """Smaller of two."""\n    if a < b:\n        return a\n    return b'
 CONDITION = Condition("Smaller of two.", ("assert f(1, 2) == 1", "assert f(2, 1) == 1"), "1/2 pass; f(2, 1) gave 2")
@@ -71,7 +69,7 @@ def test_rows_are_stop_and_then_every_site_at_its_tokens(source: bytes) -> None:
     assert len(state.rows) == 1 + len(state.sites) and state.sites == sites(program)
     for (first, last, kind), site in zip(state.rows[1:], state.sites):
         assert start < first <= last < len(state.tokens)
-        assert kind == kind_id(site) and kind_op(kind) == site.op
+        assert kind == kind_id(site, PYTHON) and kind_op(kind, PYTHON) == site.op
         if site.op == "insert":
             assert last == first + 1
         elif site.op == "replace" and DOC not in state.tokens[first : last + 1]:
@@ -80,8 +78,8 @@ def test_rows_are_stop_and_then_every_site_at_its_tokens(source: bytes) -> None:
 
 
 def test_kinds_are_numbered_without_gaps() -> None:
-    kinds = {kind_id(Site(0, 0, op, c)) for op in ("replace", "insert", "delete") for c in PYTHON.categories}
-    assert kinds == set(range(2, kind_count())) and kind_op(STOP) == ""
+    kinds = {kind_id(Site(0, 0, op, c), PYTHON) for op in ("replace", "insert", "delete") for c in PYTHON.categories}
+    assert kinds == set(range(2, kind_count(PYTHON))) and kind_op(STOP, PYTHON) == ""
 
 
 def test_an_edit_is_written_in_place() -> None:
@@ -118,10 +116,10 @@ def test_an_edit_that_is_not_legal_is_none_and_a_span_that_is_no_site_is_an_erro
 
 def test_masks_let_a_text_of_the_category_through_and_stop_others() -> None:
     first, rest = ENCODER.allowed()
-    assert first.shape == rest.shape == (kind_count(), TOKENIZER.size) and first.dtype == bool
+    assert first.shape == rest.shape == (kind_count(PYTHON), TOKENIZER.size) and first.dtype == bool
 
     def admits(op: str, category: str, text: bytes) -> bool:
-        kind, ids = kind_id(Site(0, 0, op, category)), ENCODER.written(text)
+        kind, ids = kind_id(Site(0, 0, op, category), PYTHON), ENCODER.written(text)
         return bool(first[kind, ids[0]] and rest[kind, [*ids[1:], END]].all())
 
     assert admits("replace", "comparison operator", b"not in") and admits("replace", "comparison operator", b">=")
@@ -131,7 +129,7 @@ def test_masks_let_a_text_of_the_category_through_and_stop_others() -> None:
     assert admits("insert", "condition", b" and x") and admits("insert", "condition", b" \\\n    or x")
     assert not admits("insert", "condition", b"x and y") and admits("insert", "leading condition", b"x and ")
     assert admits("insert", "clause", b"\n    else:\n        pass") and not admits("insert", "clause", b"pass")
-    assert not first[:2].any() and not first[kind_id(Site(0, 0, "delete", "statement"))].any()
+    assert not first[:2].any() and not first[kind_id(Site(0, 0, "delete", "statement"), PYTHON)].any()
 
 
 def test_rows_are_padded_at_the_right() -> None:

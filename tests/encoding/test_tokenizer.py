@@ -6,13 +6,12 @@ import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.programs import HARD
+from tests.programs import HARD, PYTHON
 
 from kelp.encoding.tokenizer import Tokenizer
 from kelp.encoding.vocabulary import SPECIAL
-from kelp.languages.python.grammar import PYTHON
 
-TOKENIZER = Tokenizer.train([*HARD, b"f(1) == [2, 3]", b"Return the sum."] * 2, 500)
+TOKENIZER = Tokenizer.train([*HARD, b"f(1) == [2, 3]", b"Return the sum."] * 2, 500, PYTHON)
 WORDS = r"""a bc _1 0.5 ( ) [ ] { } , : ; . = == -> ** - + \ # '' " """ + '""" \' ▁ ␣ é <doc> if not in'
 SPACES = [" ", "  ", "\t", "\f", "\n", "\r\n", "\\\n", "\n    ", "\n\n        "]
 CODE = st.lists(st.sampled_from([*WORDS.split(), *SPACES]), max_size=30).map(lambda words: "".join(words).encode())
@@ -57,10 +56,10 @@ def test_special_tokens_write_nothing() -> None:
 
 
 def test_training_twice_gives_the_same_and_a_saved_tokenizer_is_the_same(tmp_path: Path) -> None:
-    again = Tokenizer.train([*HARD, b"f(1) == [2, 3]", b"Return the sum."] * 2, 500)
+    again = Tokenizer.train([*HARD, b"f(1) == [2, 3]", b"Return the sum."] * 2, 500, PYTHON)
     assert again.strings == TOKENIZER.strings and again.size == 500
     TOKENIZER.save(tmp_path / "tokenizer.json")
-    loaded = Tokenizer.load(tmp_path / "tokenizer.json")
+    loaded = Tokenizer.load(tmp_path / "tokenizer.json", PYTHON)
     assert loaded.strings == TOKENIZER.strings
     assert all(loaded.encode(text) == TOKENIZER.encode(text) == again.encode(text) for text in HARD)
 
@@ -69,4 +68,4 @@ def test_a_tokenizer_of_somebody_else_is_refused(tmp_path: Path) -> None:
     other = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={"a": 0, "b": 1}, merges=[]))
     other.save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(ValueError, match=r"not one of Kelp's"):
-        Tokenizer.load(tmp_path / "tokenizer.json")
+        Tokenizer.load(tmp_path / "tokenizer.json", PYTHON)

@@ -7,11 +7,12 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
+from tests.programs import functions
+
 from kelp.data.corpus.decontaminate import Excluded, excluded_source, shipped
 from kelp.diffusion.diff import shortest_path
 from kelp.evaluation.case import BUGS, Case, read_folder
 from kelp.execution import Limits, Sandbox, Suite
-from kelp.syntax.functions import functions
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FOLDER = EXAMPLES / "bugs"

@@ -2,6 +2,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from tests.programs import parses
 
 from kelp.data import toy
 from kelp.evaluation import benchmarks
@@ -9,7 +10,6 @@ from kelp.evaluation.case import Case, shared_sandbox
 from kelp.evaluation.corrupt import Corruption, bank_of, break_all, break_one, stub
 from kelp.evaluation.metrics import exact_match
 from kelp.execution.sandbox import Sandbox
-from kelp.syntax.program import parses
 
 ALL = list(Corruption)
 

@@ -393,6 +393,11 @@ PYTEST = {
             "        for i in items: i.obj = lambda *a: None\n"
             "manager = getattr(found('Config') or found('Session').config, 'pluginmanager')\nmanager.register(Plugin())\n"
             "for i in getattr(found('Session'), 'items', ()): i.obj = lambda *a: None",
+            "the items are replaced by some that skip": _FRAMES + "skip = {}\nexec(compile('def skip(*a): raise "
+            "__import__(\"unittest\").SkipTest', '/usr/lib/x.py', 'exec'), skip)\nclass Plugin:\n"
+            "    def pytest_collection_modifyitems(self, items):\n        for i in items: i.obj = skip['skip']\n"
+            "manager = getattr(found('Config') or found('Session').config, 'pluginmanager')\nmanager.register(Plugin())\n"
+            "for i in getattr(found('Session'), 'items', ()): i.obj = skip['skip']",
             "the items are left out": _FRAMES + "class Plugin:\n    def pytest_collection_modifyitems(self, items):\n"
             "        del items[:]\n"
             "manager = getattr(found('Config') or found('Session').config, 'pluginmanager')\nmanager.register(Plugin())",

@@ -57,6 +57,73 @@ def test_a_false_assert_tells_call_got_and_expected(
     assert (said.status, said.call, said.got, said.expected) == ("fail", call, got, expected)
 
 
+BILLS = """\
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+
+@dataclass
+class Bill:
+    amount: Decimal
+    def half(self):
+        return self.amount // 2
+
+def bill(amount):
+    return Bill(Decimal(amount))
+
+@lru_cache
+def words(text):
+    return {text}
+"""
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "before", "got", "expected"),
+    [
+        ("result", "Bill(Decimal(6))", "result = bill(5)", "Bill(amount=Decimal('5'))", "Bill(amount=Decimal('6'))"),
+        ("found", "set()", "found = words('a')", "{'a'}", "set()"),
+        ("bill(4).amount", "Decimal('5')", "", "Decimal('4')", "Decimal('5')"),
+        ("made.amount", "Decimal('5')", "made = Bill(Decimal(4))", "Decimal('4')", "Decimal('5')"),
+        ("made.half()", "Bill(3)", "made = Bill(Decimal(4))", "Decimal('2')", "Bill(amount=3)"),
+        ("words('a')", "expected", "expected = set('b')", "{'a'}", "{'b'}"),
+        ("words('a')", "{x for x in 'b'}", "", "{'a'}", "{'b'}"),
+        ("out", "[2]", "out = []\nout.append(len(words('a')))", "[1]", "[2]"),
+        ("total", "sum([2])", "total = 0\nfor word in words('a'): total += len(word)", "1", "2"),
+        ("words('a')", "dict(a=1)", "", "{'a'}", "{'a': 1}"),
+    ],
+)
+def test_got_is_what_the_program_computes_on_whichever_side_it_stands(
+    sandbox: Sandbox, left: str, right: str, before: str, got: str, expected: str
+) -> None:
+    for test in (f"assert {left} == {right}", f"assert {right} == {left}"):
+        said = outcome(sandbox, BILLS, f"{before}\n{test}")
+        assert (said.call, said.got, said.expected) == (left, got, expected), test
+
+
+@pytest.mark.parametrize(
+    ("test", "call", "got", "expected"),
+    [
+        ("assert 5 < f(2, 2)", "f(2, 2)", "4", "> 5"),
+        ("assert 4 != f(2, 2)", "f(2, 2)", "4", "!= 4"),
+        ("assert None is f(2, 2)", "f(2, 2)", "4", "None"),
+        ("assert 5 in [f(2, 2)]", "[f(2, 2)]", "[4]", "containing 5"),
+        ("assert f(2, 2) == f(1, 2)", "f(2, 2)", "4", "3"),
+        ("assert str(2) == repr(3)", "str(2)", "'2'", "'3'"),
+        ("assert math.isclose(float(5), f(2, 2))", "f(2, 2)", "4", "about 5.0"),
+    ],
+)
+def test_other_comparisons_are_turned_round_with_their_word(
+    sandbox: Sandbox, test: str, call: str, got: str, expected: str
+) -> None:
+    said = outcome(sandbox, ADD, test, setup="import math")
+    assert (said.call, said.got, said.expected) == (call, got, expected)
+
+
+def test_the_call_of_the_program_is_told_where_the_test_raises(sandbox: Sandbox) -> None:
+    said = outcome(sandbox, BILLS, "assert str('5') == bill([]).amount")
+    assert (said.status, said.call) == ("error", "bill([]).amount")
+
+
 def test_the_message_of_an_assert_is_kept(sandbox: Sandbox) -> None:
     assert outcome(sandbox, ADD, "assert f(1, 1) == 3, 'one and one'").message == "one and one"
 

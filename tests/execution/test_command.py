@@ -128,6 +128,18 @@ def test_each_test_of_pytest_is_told_apart(world: World) -> None:
     assert world.pytest.run(GOOD.encode()).ok
 
 
+def test_got_is_what_the_program_computes(world: World, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.pytest.ini_options]\npythonpath = ['.']\n")
+    (tmp_path / "it.py").write_text(WRONG)
+    tests = "from decimal import Decimal\nfrom it import f\ndef test_a():\n    assert Decimal(1) == f()\n"
+    tests += "def test_b():\n    result = f()\n    assert (\n        int('1')\n        == result\n    )\n"
+    (tmp_path / "test_it.py").write_text(tests)
+    with Sandbox(Suite(command=(*PYTEST, "test_it.py")), module=tmp_path / "it.py", limits=LIMITS) as sandbox:
+        observation = sandbox.run(WRONG.encode())
+    said = [(o.call, o.got, o.expected) for o in observation.outcomes]
+    assert said == [("f()", "2", "Decimal('1')"), ("result", "2", "1")]
+
+
 def test_an_exception_is_told_with_its_line(world: World) -> None:
     observation = world.pytest.run(GOOD.replace("return 1", "return 1 / 0").encode())
     failure = observation.first_failure

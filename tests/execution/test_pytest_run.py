@@ -181,6 +181,98 @@ def test_a_failed_test_tells_call_got_and_expected(project: Project) -> None:
     assert observation.render() == "0/10 add(3, 4) got 12 want 7"
 
 
+def test_got_is_what_the_program_computes_on_whichever_side_it_stands(project: Project) -> None:
+    source = """
+        from dataclasses import dataclass
+        from decimal import Decimal
+
+        @dataclass
+        class Bill:
+            amount: Decimal
+
+        def bill(amount):
+            return Bill(Decimal(amount))
+
+        def names(text):
+            return {text}
+        """
+    project.write("bills.py", source)
+    project.write("shop.py", "import bills\nclass Shop:\n    def bill(self):\n        return bills.bill(4)\n")
+    cases = {
+        "result": ("result = bill(4)", "result", "Bill(Decimal(6))"),
+        "found": ("found = names('a')", "found", "set()"),
+        "amount": ("made = bills.Bill(Decimal(4))", "made.amount", "Decimal('5')"),
+        "library": ("expected = set('b')", "names('a')", "expected"),
+        "approx": ("", "float(bill(4).amount)", "pytest.approx(5.0)"),
+        "fixture": ("", "made.amount", "Decimal('5')"),
+        "helper": ("", "helped()", "Decimal('5')"),
+        "other": ("shop = Shop()", "shop.bill()", "tuple('b')"),
+        "loop": ("for result in [bill(4)]: pass", "result", "tuple('b')"),
+        "parts": ("one, two = bill(4), 2", "one", "tuple('b')"),
+    }
+    lines = [
+        "import unittest", "from decimal import Decimal", "import pytest",
+        "import bills", "from bills import Bill, bill, names", "from shop import Shop",
+        "@pytest.fixture", "def made():", "    return bill(4)", "def helped():", "    return bill(4).amount",
+    ]  # fmt: skip
+    for name, (before, left, right) in cases.items():
+        given = "made" if name == "fixture" else ""
+        for order, test in (("as_is", f"{left} == {right}"), ("swapped", f"{right} == {left}")):
+            lines += [f"def test_{name}_{order}({given}):", f"    {before or 'pass'}", f"    assert {test}"]
+    lines += ["class TestOld(unittest.TestCase):", "    def setUp(self):", "        self.made = bill(4)"]
+    for name, (before, left, right) in (cases | {"held": ("", "self.made.amount", "Decimal('5')")}).items():
+        if name != "fixture":
+            for order, test in (("as_is", f"{left}, {right}"), ("swapped", f"{right}, {left}")):
+                lines += [f"    def test_{name}_{order}(self):", f"        {before or 'pass'}"]
+                lines += [f"        self.assertEqual({test})"]
+    project.write("test_bills.py", "\n".join(lines) + "\n")
+    observation = project.run(source, "bills.py", "test_bills.py")
+    assert observation.error is None
+    assert {o.status for o in observation.outcomes} == {"fail"}
+    for outcome in observation.outcomes:
+        assert outcome.got is not None and any(text in outcome.got for text in ("4", "'a'")), outcome
+    said = {o.name.rpartition("::")[2]: (o.call, o.got, o.expected) for o in observation.outcomes}
+    assert said["test_result_as_is"] == ("bill(4)", "Bill(amount=Decimal('4'))", "Bill(amount=Decimal('6'))")
+    assert said["test_result_swapped"] == said["test_result_as_is"]
+    assert said["test_found_swapped"] == ("names('a')", "{'a'}", "set()")
+    assert said["test_amount_swapped"] == ("made.amount", "Decimal('4')", "Decimal('5')")
+
+
+def test_other_comparisons_are_turned_round_with_their_word(project: Project) -> None:
+    project.write("calc.py", ADD)
+    project.write(
+        "test_calc.py",
+        """
+        import unittest
+        from calc import add
+
+        def test_less():
+            assert 5 < add(2, 2)
+
+        def test_in():
+            assert 5 in [add(2, 2)]
+
+        def test_both():
+            assert add(2, 2) == add(1, 2)
+
+        def test_neither():
+            assert str(2) == repr(3)
+
+        class TestOld(unittest.TestCase):
+            def test_not(self):
+                self.assertNotEqual(4, add(2, 2))
+        """,
+    )
+    observation = project.run(ADD, "calc.py", "test_calc.py")
+    assert [(o.call, o.got, o.expected) for o in observation.outcomes] == [
+        ("add(2, 2)", "4", "> 5"),
+        ("[add(2, 2)]", "[4]", "containing 5"),
+        ("add(2, 2)", "4", "3"),
+        ("str(2)", "'2'", "'3'"),
+        ("add(2, 2)", "4", "!= 4"),
+    ]
+
+
 def test_an_exception_tells_the_call_and_the_programs_line(project: Project) -> None:
     project.write("calc.py", "def first(xs):\n    return xs[0]\n")
     project.write("test_calc.py", "from calc import first\ndef test_first():\n    xs = []\n    assert first(xs) == 1\n")

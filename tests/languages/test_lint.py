@@ -1,10 +1,10 @@
-"""What finished Python seldom has."""
+"""Lint: patterns that finished Python seldom has."""
 
 from textwrap import dedent
 
 import pytest
 
-from kelp.languages.python.lint import oddities
+from kelp.languages.python.lint import lint
 
 FINE = """
 def mean(values, *, weights=None, _spare=None):
@@ -44,7 +44,7 @@ def mean(values, *, weights=None, _spare=None):
     ],
 )
 def test_finished_code_has_none(source: str) -> None:
-    assert oddities(source.encode()) == 0
+    assert lint(source.encode()) == 0
 
 
 @pytest.mark.parametrize(
@@ -70,19 +70,19 @@ def test_finished_code_has_none(source: str) -> None:
 )
 def test_mistakes_leave_one(statements: str) -> None:
     body = "".join(f"    {line}\n" for line in dedent(statements).splitlines())
-    assert oddities(f"def f(x, y):\n{body}".encode()) == 1
+    assert lint(f"def f(x, y):\n{body}".encode()) == 1
 
 
 def test_the_tests_of_a_function_in_a_function_are_its_own() -> None:
-    assert oddities(b"def f(x):\n    def g(y):\n        return x\n    return g\n") == 1  # y
-    assert oddities(b"def f(x):\n    def g(y):\n        x = y\n        return x\n    return g\n") == 0
+    assert lint(b"def f(x):\n    def g(y):\n        return x\n    return g\n") == 1  # y
+    assert lint(b"def f(x):\n    def g(y):\n        x = y\n        return x\n    return g\n") == 0
 
 
 def test_what_is_no_python_is_refused() -> None:
     with pytest.raises(SyntaxError):
-        oddities(b"def f(:\n")
+        lint(b"def f(:\n")
 
 
 def test_what_is_parsed_is_not_warned_of(recwarn: pytest.WarningsRecorder) -> None:
-    assert oddities(b"def f(x):\n    return 2or x\n") == 0
+    assert lint(b"def f(x):\n    return 2or x\n") == 0
     assert not recwarn.list

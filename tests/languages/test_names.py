@@ -1,4 +1,4 @@
-"""Which names a program needs from outside, against what happens when it runs."""
+"""Names that a program needs from outside, checked against running it."""
 
 import builtins
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kelp.languages.python.grammar import bound_names, free_names
+from kelp.languages.python.names import bound_names, free_names
 
 FILE = b"""
 import os.path as p, re

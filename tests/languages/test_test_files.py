@@ -1,10 +1,10 @@
-"""What tests say of a function, as single asserts."""
+"""Asserts about a function, read from test files."""
 
 import ast
 
 import pytest
 
-from kelp.languages.python.test_files import asserts_about, doctest_asserts, literal, wanted
+from kelp.languages.python.test_files import asserts_about, literal, wanted
 
 
 def test_the_asserts_about_a_function_are_those_that_call_it() -> None:
@@ -23,7 +23,7 @@ class TestMore:
     assert asserts_about("def broken(:", "f") == ()
 
 
-PARAMETRISED = """
+PARAMETRIZED = """
 import pytest
 from pytest import mark
 LIMIT = 10
@@ -58,7 +58,7 @@ def test_shadowed(LIMIT):
 
 
 def test_parameters_loops_and_constants_are_written_out() -> None:
-    assert asserts_about(PARAMETRISED, "f", limit=20) == (
+    assert asserts_about(PARAMETRIZED, "f", limit=20) == (
         "assert f(1, 10) == 2",
         "assert f(3, 10) == 4",
         "assert f(Decimal('5'), 10) == 6",
@@ -109,12 +109,8 @@ def test_what_is_not_plain_to_see_is_left_as_it_stands(tests: str) -> None:
 
 
 def test_every_assert_can_be_read_again() -> None:
-    for line in asserts_about(PARAMETRISED, "f", limit=20):
+    for line in asserts_about(PARAMETRIZED, "f", limit=20):
         ast.parse(line)
-
-
-def test_doctests_are_asserts_too() -> None:
-    assert doctest_asserts(">>> f(1)\n2\n>>> x = 3\n>>> f(x)\n'a'\n") == ("assert f(1) == 2", "assert f(x) == 'a'")
 
 
 def test_what_asserts_say_in_so_many_words() -> None:

@@ -6,17 +6,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from tests.programs import PYTHON, parse
 
 from kelp.encoding.encoder import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.languages.python.test_files import wanted
-from kelp.search.policy import Bound, NoModel, Proposal
-from kelp.search.search import STRATEGIES, Search, run
+from kelp.search.policy import Bound, NoModel, Order, Proposal, swaps
+from kelp.search.search import STRATEGIES, Result, Search, run
+from kelp.search.suspicion import suspicion
 from kelp.search.synthesis.from_values import filled, places
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit, apply_disjoint
-from kelp.syntax.program import Program, parse
+from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid, key, site_index
 
 PLACES = b"""\
@@ -67,7 +69,7 @@ ASSERTS = (
     "assert common([5, 8], [8, 5, 7]) == [5, 8]",
     "assert common([1], [4]) == []",
 )
-TASK = Task(BROKEN, (Target("common", "", ASSERTS),))
+TASK = Task(BROKEN, (Target("common", "", ASSERTS),), PYTHON)
 
 
 class Recorder:
@@ -133,7 +135,7 @@ def test_edits_give_what_is_wanted_of_the_calls_that_come_by(sandbox: Sandbox) -
         return sandbox.evaluate(apply_disjoint(source, list(edits)), [f"f({given})" for given in arguments])
 
     found = [each for of_place in filled(program, wanted(asserts, "f"), evaluate) for each in of_place]
-    edits = [edit for edit, share in found if share == 1]
+    edits = [each.edit for each in found if each.share == 1]
     assert (
         edits and len(edits) == len(found) and edits[0].apply(source) == source.replace(b"return xs", b"return xs[n:]")
     )
@@ -150,11 +152,11 @@ def found_in(source: bytes, texts: Sequence[str], sandbox: Sandbox) -> dict[byte
 
     made = [each for of_place in filled(program, wanted(asserts, "f"), evaluate) for each in of_place]
     before = sandbox.run(source, asserts=asserts).passed
-    for edit, share in made:
+    for edit, share, _ in made:
         assert is_valid(program, edit) and key(edit) in site_index(program)
         gained = sandbox.run(edit.apply(source), asserts=asserts).passed - before
         assert gained == pytest.approx(share * (len(asserts) - before))
-    return {edit.apply(source): share for edit, share in made}
+    return {edit.apply(source): share for edit, share, _ in made}
 
 
 DIVISION = ("(6, 3) == 2", "(7, 2) == 3", "(5, 0) == 0", "(0, 4) == 0", "(9, 1) == 9", "(1, 2) == 0")
@@ -293,7 +295,7 @@ class Sure(NoModel):
 
 def test_values_are_not_looked_at_while_something_likelier_is_run(sandbox: Sandbox) -> None:
     asserts = ("assert common([1, 2, 3], [3, 2, 9]) == [2, 3]", "assert common([5, 8], [8, 5, 7]) == [5, 8]")
-    task = Task(BROKEN, (Target("common", "", asserts),))
+    task = Task(BROKEN, (Target("common", "", asserts),), PYTHON)
     result = run(Search(task, Sure(0, "values"), Recorder(sandbox, asserts), Budget(patches=1)), "best-first")
     assert (result.runs, result.patches[0].run, result.patches[0].origin) == (2, 2, "model")
 
@@ -303,14 +305,14 @@ def test_nothing_is_looked_at_where_nothing_could_come_of_it(sandbox: Sandbox) -
     asserts = tuple(f"assert f({n}) is {n < 3}" for n in range(1, 4))
     tests = Recorder(sandbox, asserts)
     tests.evaluate = None  # type: ignore[assignment,method-assign]
-    run(Search(Task(source, (Target("f", "", asserts),)), NoModel(0, "values"), tests, Budget(runs=20)), "beam")
+    run(Search(Task(source, (Target("f", "", asserts),), PYTHON), NoModel(0, "values"), tests, Budget(runs=20)), "beam")
     assert tests.runs == 20
 
 
 def test_names_of_the_file_keep_their_meaning(sandbox: Sandbox) -> None:
     source = b"def max(x):\n    return 3\n\ndef f(xs):\n    return xs\n"
     asserts = ("assert f([1, 50, 30]) == 50", "assert f([4, 60]) == 60", "assert f([70, 7, 1]) == 70")
-    search = Search(Task(source, (Target("f", "", asserts),)), NoModel(0, "values"), Recorder(sandbox, asserts))
+    search = Search(Task(source, (Target("f", "", asserts),), PYTHON), NoModel(0, "values"), Recorder(sandbox, asserts))
     made = [node for node in search.step(search.start()) if node.origin == "values"]
     assert made and not any(b"max(" in (node.edit or made[0].edit).text for node in made)  # type: ignore[union-attr]
 
@@ -331,3 +333,120 @@ def f():
 """
     [result] = sandbox.evaluate(source, ["f()"])
     assert result.repr is None or len(result.repr) <= 2_000
+
+
+MISSING = b"""\
+def f(order, stock):
+    result = {}
+    for name, wanted in order.items():
+        missing = wanted - stock.get(name, 0)
+        if missing < 0:
+            continue
+        result[name] = missing
+    return result
+"""
+OF_MISSING = (
+    "({'pen': 3}, {'pen': 1}) == {'pen': 2}",
+    "({'pen': 2, 'ink': 5}, {'pen': 4, 'ink': 1}) == {'ink': 4}",
+    "({'pen': 2}, {'pen': 2}) == {}",
+    "({'cap': 1}, {}) == {'cap': 1}",
+)
+SHIPPING = b"""\
+def f(total, weight):
+    cost = 5
+    if weight > 10:
+        cost += 3
+    if total > 50:
+        cost = 0
+    return cost
+"""
+OF_SHIPPING = ("(20, 2) == 5", "(20, 12) == 8", "(80, 12) == 0", "(50, 3) == 0", "(10, 10) == 5")
+LATER = b"""\
+def f(n):
+    found = []
+    while n > 1:
+        found.append(n)
+        n -= 1
+    return found
+"""
+OF_LATER = ("(3) == [3, 2, 1]", "(1) == [1]", "(0) == []", "(-2) == []", "(2) == [2, 1]")
+SLICE = b"def f(items, n):\n    if n > 1:\n        return items[-n:]\n    return []\n"
+OF_SLICE = ("([1, 2, 3], 2) == [2, 3]", "([4, 5, 6], 3) == [4, 5, 6]", "([1, 2], 0) == []", "([8, 9], 1) == [9]")
+RANGE = b"""\
+def f(n):
+    total = 0
+    for i in range(1, n):
+        total += i
+    if n > 1:
+        total += n
+    return total
+"""
+OF_RANGE = ("(5) == 15", "(3) == 6", "(2) == 3", "(0) == 0", "(1) == 1")
+OFF_BY_ONE = [
+    (MISSING, b"missing < 0", b"missing <= 0", OF_MISSING),
+    (SHIPPING, b"total > 50", b"total >= 50", OF_SHIPPING),
+    (LATER, b"n > 1", b"n >= 1", OF_LATER),
+    (RANGE, b"n > 1", b"n >= 1", OF_RANGE),
+]
+
+
+def searched(source: bytes, texts: Sequence[str], order: Order, sandbox: Sandbox, patches: int) -> Result:
+    asserts = tuple(f"assert f{text}" for text in texts)
+    task = Task(source, (Target("f", "", asserts),))
+    return run(Search(task, NoModel(0, order), Recorder(sandbox, asserts), Budget(patches=patches)))
+
+
+FOUND = [(order, *program) for order in ("swaps", "values") for program in OFF_BY_ONE]
+FOUND.append(("swaps", SLICE, b"n > 1", b"n >= 1", OF_SLICE))  # with values, an expression suits its tests
+
+
+@pytest.mark.parametrize(("order", "source", "old", "new", "texts"), FOUND)
+def test_a_comparison_off_by_one_is_found_in_few_runs(
+    order: Order, source: bytes, old: bytes, new: bytes, texts: Sequence[str], sandbox: Sandbox
+) -> None:
+    result = searched(source, texts, order, sandbox, patches=10)
+    right = source.replace(old, new)
+    [run] = [node.run for node in result.tried if node.source == right]
+    assert run is not None and run <= 5
+    assert result.patches[0].origin == "near-miss" and result.patches[0].depth == 1
+    guarded = [bool(patch.guards) for patch in result.patches]
+    assert guarded == sorted(guarded)  # whatever their likelihood, they come last
+
+
+@pytest.mark.parametrize(("source", "texts"), [(MISSING, OF_MISSING), (SHIPPING, OF_SHIPPING)])
+def test_near_misses_of_one_operator_are_tried_before_any_guard(
+    source: bytes, texts: Sequence[str], sandbox: Sandbox
+) -> None:
+    result = searched(source, texts, "values", sandbox, patches=100)
+    first = next(i for i, node in enumerate(result.tried) if node.guards)
+    program = parse(source)
+    observation = result.start.observation
+    assert observation is not None
+    by_line = suspicion(observation)
+    lines = tuple(by_line.get(line, 0.0) for line in range(1, source.count(b"\n") + 2))
+    edits = [edit for edit in swaps(program, lines) if is_valid(program, edit)]
+    assert len(edits) > 3 and {edit.apply(source) for edit in edits} <= {node.source for node in result.tried[:first]}
+
+
+def test_guards_that_do_the_same_are_one_patch(sandbox: Sandbox) -> None:
+    source = b"def f(a, b):\n    return a // b\n"
+    assert len([each for each in found_in(source, DIVISION, sandbox) if b"if " in each]) > 5
+    result = searched(source, DIVISION, "values", sandbox, patches=10)
+    assert sum(bool(patch.guards) for patch in result.patches) == 1
+    assert sum(bool(node.guards) for node in result.tried if node.depth == 1) == 1  # nor does another one cost a run
+
+
+def test_no_edit_reads_a_name_that_may_be_unbound_there(sandbox: Sandbox) -> None:
+    found = found_in(MISSING, OF_MISSING, sandbox)
+    added = [program.replace(MISSING[: MISSING.index(b"    return")], b"") for program in found]
+    assert added and not any(name in text for text in added for name in (b"missing", b"wanted", b"name"))
+    inside = b"def f(xs):\n    for x in xs:\n        y = x + 0\n        return y\n    return 0\n"
+    texts = ("([1]) == 1", "([4, 2]) == 4", "([7]) == 7", "([-3, 1]) == 0", "([-5]) == 0", "([]) == 0")
+    guards = [program for program in found_in(inside, texts, sandbox) if b"if " in program]
+    assert any(b"        if x < 0:\n            return 0\n" in program for program in guards)
+
+
+def test_a_name_that_the_expression_reads_already_may_be_read_on(sandbox: Sandbox) -> None:
+    source = b"def f(xs):\n    for x in xs:\n        pass\n    return x\n"
+    found = found_in(source, ("([3, 50]) == 51", "([80]) == 81", "([1, 700]) == 701"), sandbox)
+    assert source.replace(b"return x", b"return x + 1") in found

@@ -8,14 +8,15 @@ import equinox as eqx
 import jax
 import numpy as np
 import pytest
+from tests.programs import PYTHON, parse
 
 from kelp.data import toy
 from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, candidates, near_misses
 from kelp.encoding.encoder import Condition, Encoder, kind_count, pad
 from kelp.encoding.tokenizer import Tokenizer
-from kelp.languages.python.grammar import free_names
-from kelp.languages.python.lint import oddities
+from kelp.languages.python.lint import lint
+from kelp.languages.python.names import free_names
 from kelp.model.denoiser import Denoiser
 from kelp.model.transformer import ModelConfig
 from kelp.search.policy import (
@@ -31,10 +32,11 @@ from kelp.search.policy import (
     NoModel,
     Proposal,
     _evidence,
+    swaps,
 )
 from kelp.search.policy import proposals as proposed
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import Program, parse
+from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid
 
 TASK = toy.TASKS[4]  # count_between
@@ -54,13 +56,13 @@ def one_length() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     texts = [text.encode() for record in toy.TRAIN for text in (record.source, record.intent, *record.asserts)]
-    return Encoder(Tokenizer.train(texts, 400))
+    return Encoder(Tokenizer.train(texts, 400, PYTHON))
 
 
 def make_denoiser(encoder: Encoder, seed: int) -> Denoiser:
     config = ModelConfig(
         vocab_size=encoder.tokenizer.size, dim=32, layers=1, heads=4, kv_heads=2, mlp_dim=48,
-        site_kinds=kind_count(), pointer_dim=16,
+        site_kinds=kind_count(PYTHON), pointer_dim=16,
     )  # fmt: skip
     weights = Denoiser.init(config, key=jax.random.key(seed))
     return jax.tree.map(lambda w: 3 * w if w.ndim > 1 else w, weights)  # so that it is sure of something
@@ -133,7 +135,7 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     near = [state.row_of(edit) for edit in candidates(PROGRAM)]
     share = np.log(BLIND) + weights - np.logaddexp.reduce(weights[near])
     plain = np.logaddexp(plain, share[rows])
-    odd = {p.edit: ODD * (oddities(p.edit.apply(PROGRAM.source)) - oddities(PROGRAM.source)) for p in proposals}
+    odd = {p.edit: ODD * (lint(p.edit.apply(PROGRAM.source)) - lint(PROGRAM.source)) for p in proposals}
     plain += [odd[proposal.edit] for proposal in scored]
     assert len(scored) > 20 and len(set(odd.values())) > 1
     np.testing.assert_allclose([proposal.log_prob for proposal in scored], plain, rtol=1e-4, atol=1e-4)
@@ -172,13 +174,13 @@ def test_edits_that_leave_a_program_less_odd_come_earlier(policy: ModelPolicy, m
     changes = set()
     for proposal in found:
         if isinstance(proposal, Proposal):
-            change = oddities(proposal.edit.apply(program.source)) - oddities(program.source)
+            change = lint(proposal.edit.apply(program.source)) - lint(program.source)
             assert proposal.log_prob == pytest.approx(min(0.0, plain[proposal.edit] + ODD * change), abs=1e-4)
             changes.add(change)
     assert {-1, 0, 1} <= changes
 
 
-def test_what_is_nested_too_deeply_is_not_judged_by_its_oddities() -> None:
+def test_what_is_nested_too_deeply_is_not_judged_by_its_lint() -> None:
     deep = parse(b"def f(x):\n    return x" + b" + 1" * 3000)
     evidence, most = _evidence(deep, frozenset())
     assert (evidence(Edit(17, 18, b"y")), most) == (0.0, 0.0)
@@ -233,6 +235,20 @@ def test_without_a_model_suspicious_lines_can_come_first() -> None:
     line = range(start, PROGRAM.source.index(b"\n", start) + 1)
     first, last = by_line[0][:10], by_line[0][-10:]
     assert sum(p.edit.start in line for p in first) > 7 > 3 > sum(p.edit.start in line for p in last)
+
+
+def test_without_a_model_operators_and_constants_can_come_first() -> None:
+    condition = replace(CONDITION, suspicion=(0.0, 0.3, 1.0, 0.5, 0.5, 0.0))
+    found = list(proposed(NoModel(3, "swaps"), PROGRAM, condition))
+    assert set(results(PROGRAM, found)) == set(results(PROGRAM, proposed(NoModel(), PROGRAM, CONDITION)))
+    changed = [(PROGRAM.source[p.edit.start : p.edit.end], p.edit.text) for p in found]
+    at = [PROGRAM.source[: p.edit.start].count(b"\n") for p in found]
+    assert sorted(changed[:2]) == [(b"<", b"<="), (b">", b">=")]
+    likely = [edit for edit in swaps(PROGRAM, condition.suspicion) if is_valid(PROGRAM, edit)]
+    assert {p.edit for p in found[: len(likely)]} == set(likely) and 5 < len(likely) < len(found) / 2
+    assert {1, 2, 3, 4} >= {*at[: len(likely)]}  # what no failing test executes comes later
+    everywhere = swaps(PROGRAM, ())
+    assert set(likely) < set(everywhere)
 
 
 def test_without_a_model_frequent_mistakes_can_come_first() -> None:

@@ -3,6 +3,7 @@
 import random
 from dataclasses import dataclass
 
+from tests.programs import PYTHON
 from tests.search.test_search import Recorder, Swaps
 
 from kelp.data.specs.inputs import arguments_like
@@ -25,10 +26,11 @@ def test_patches_that_agree_are_worth_as_much_as_all_of_them():
     answers = {1: ("0", "4"), 2: ("1", "4"), 3: ("1", "4")}
     assert [p.id for p in ranked(patches, answers)] == [3, 2, 1]
     assert [p.id for p in ranked(patches, answers | {2: ("2", "4")})] == [1, 2, 3]
+    assert [p.id for p in ranked(patches, answers, {3})] == [2, 1, 3]
 
 
 ASSERTS = ("assert f(2) == 4", "assert f(2, [1, 2]) == 4")
-TASK = Task(b"def f(x, y=None):\n    return x - 1\n", (Target("f", "", ASSERTS),))
+TASK = Task(b"def f(x, y=None):\n    return x - 1\n", (Target("f", "", ASSERTS),), PYTHON)
 SWAPS = (("x - 1", "x + 2", -1.0), ("x - 1", "x * 2", -1.5), ("x - 1", "2 * x", -1.6), ("x - 1", "4", -3.0))
 
 

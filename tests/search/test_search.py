@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import pytest
+from tests.programs import PYTHON
 
 from kelp.encoding.encoder import Condition
 from kelp.execution.observation import CallResult, Observation, TestOutcome
@@ -25,7 +26,7 @@ def doubled(a, b):
 """
 FIXED = BROKEN.replace(b"a - b", b"a + b").replace(b"* 3", b"* 2")
 ASSERTS = ("assert doubled(0, 0) == 0", "assert doubled(2, 0) == 4", "assert doubled(1, 2) == 6")
-TASK = Task(BROKEN, (Target("doubled", "Twice the sum.", ASSERTS),))
+TASK = Task(BROKEN, (Target("doubled", "Twice the sum.", ASSERTS),), PYTHON)
 GOOD = (("a - b", "a + b", -3.0), ("* 3", "* 2", -3.0))
 BAD = (("total = a", "total = b", -1.0), ("(a, b)", "(b, a)", -1.5), ("return total", "return a", -2.0))
 
@@ -245,7 +246,7 @@ def test_work_in_the_background_changes_no_run_and_goes_on_while_tests_run(monke
     meanwhile = 0
     for seed in range(60):
         budget = Budget(runs=30, patches=2, more_runs=5)
-        task = Task(b"def f():\n    return 0\n", (Target("f"),))
+        task = Task(b"def f():\n    return 0\n", (Target("f"),), PYTHON)
         results = []
         for strategy in ("plain", "best-first"):
             made = Made(seed)
@@ -266,7 +267,7 @@ def test_what_cannot_be_likely_enough_is_not_made_and_changes_no_run() -> None:
         tried = []
         for bounds in proposed:
             made = Made(seed, bounds=bounds)
-            task = Task(b"def f():\n    return 0\n", (Target("f"),))
+            task = Task(b"def f():\n    return 0\n", (Target("f"),), PYTHON)
             made.search = Search(task, made, made, Budget(runs=10, patches=2))
             tried.append([node.source for node in run(made.search).tried])
             proposed[bounds] += made.proposed
@@ -277,7 +278,7 @@ def test_what_cannot_be_likely_enough_is_not_made_and_changes_no_run() -> None:
 def test_a_patch_whose_tests_run_when_time_is_up_is_found(sandbox: Sandbox) -> None:
     clock = iter([0.0] * 7 + [9.0] * 99)  # time is up while the first child is run
     made = Recorder(sandbox)
-    task = Task(FIXED.replace(b"a + b", b"a - b"), TASK.targets)
+    task = Task(FIXED.replace(b"a + b", b"a - b"), TASK.targets, PYTHON)
     policy = Swaps(GOOD[0], ("total = a", "total = b", -5.0))
     result = run(Search(task, policy, made, Budget(seconds=5), clock=lambda: next(clock)))
     assert (result.stopped, [node.source for node in result.patches]) == ("out of time", [FIXED])
@@ -336,13 +337,13 @@ def test_a_known_observation_is_not_made_again(tests: Recorder) -> None:
 
 
 def test_a_file_that_passes_needs_no_search(tests: Recorder) -> None:
-    result = run(Search(Task(FIXED, TASK.targets), Swaps(*BAD), tests, Budget(patches=1)))
+    result = run(Search(Task(FIXED, TASK.targets, PYTHON), Swaps(*BAD), tests, Budget(patches=1)))
     assert [patch.depth for patch in result.patches] == [0]
 
 
 def test_children_of_several_functions_come_likeliest_first(tests: Recorder) -> None:
     file = BROKEN + b"\n\n" + BROKEN.replace(b"doubled", b"other")
-    task = Task(file, (Target("doubled", prior=-2.0), Target("other", prior=-0.1)))
+    task = Task(file, (Target("doubled", prior=-2.0), Target("other", prior=-0.1)), PYTHON)
     s = Search(task, Swaps(*GOOD, *BAD), tests)
     children = list(s.step(s.start()))
     assert [child.log_prob for child in children] == sorted((child.log_prob for child in children), reverse=True)

@@ -1,9 +1,10 @@
 """Windows: functions of a file as programs, and edits of them put back."""
 
 import pytest
+from tests.programs import functions
 
 from kelp.syntax.edits import Edit
-from kelp.syntax.functions import Function, functions
+from kelp.syntax.functions import Function
 
 FILE = b'''import os
 

@@ -1,9 +1,7 @@
 """Programs: flat preorder arrays of the syntax tree."""
 
 import pytest
-from tests.programs import HARD
-
-from kelp.syntax.program import parse, parses
+from tests.programs import HARD, parse, parses
 
 
 @pytest.mark.parametrize("source", HARD)

@@ -2,10 +2,9 @@
 
 import pytest
 from benchmarks.closed_loop import Score, check_sites, library_files, syntax
-from tests.programs import HARD
+from tests.programs import HARD, parse
 
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import parse
 from kelp.syntax.sites import Site, is_valid, key, make_edit, site_index, sites
 
 FILES = [p for p in library_files() if 2_000 < p.stat().st_size < 12_000]

@@ -27,25 +27,25 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a ban
 @app.command()
 def build(
     corpus: Annotated[
-        Path, typer.Argument(metavar="CORPUS", help="A corpus's folder, one of its Parquet files, or *.jsonl[.gz].")
+        Path, typer.Argument(metavar="CORPUS", help="Corpus folder, one of its Parquet files, or *.jsonl[.gz].")
     ],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The bank to write.")],
-    max_per_category: Annotated[int, typer.Option(metavar="N", help="Fragments kept of a category.")] = 4000,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Bank to write.")],
+    max_per_category: Annotated[int, typer.Option(metavar="N", help="Fragments kept per category.")] = 4000,
     augmented: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Fragments of a category, the most frequent, that get variants.")
+        int, typer.Option(min=0, metavar="N", help="Most frequent fragments per category that get variants.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(metavar="N", help="Draws the renamed and the perturbed variants.")] = 0,
-    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Sandboxes that run variants side by side.")] = 2,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of renamed and perturbed variants.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Sandboxes that run variants in parallel.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures as JSON.")] = False,
     allow_weak_sandbox: Annotated[
         bool,
         typer.Option("--allow-weak-sandbox", help="Run even where this machine lacks protections (see kelp doctor)."),
     ] = False,
 ) -> None:
-    """Count the fragments of a corpus, and make variants of the frequent ones.
+    """Count the fragments of a corpus and make variants.
 
-    Every variant that is said to be equal was run beside its fragment on random values, and so was every near miss:
-    the table says how often each rule was used, and what running said.
+    Equal variants and near misses are run beside their fragment on random values. The table shows how often each rule
+    was used and confirmed.
 
     \b
     Examples:
@@ -93,17 +93,18 @@ def build(
 
 @app.command()
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="BANK", help="A bank, *.json.gz.")],
-    category: Annotated[str | None, typer.Option(metavar="NAME", help="Show this category only.")] = None,
+    path: Annotated[Path, typer.Argument(metavar="BANK", help="Bank, *.json.gz.")],
+    category: Annotated[str | None, typer.Option(metavar="NAME", help="Category to show (default: all).")] = None,
     grep: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Show what contains this text, itself or in a variant.")
+        str | None, typer.Option(metavar="TEXT", help="Show fragments that contain TEXT, themselves or in a variant.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Fragments shown of each category.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Fragments shown per category.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print the fragments as JSON.")] = False,
 ) -> None:
-    """Show the fragments of a bank by category, the most frequent first, and the variants of each.
+    """Show the fragments of a bank and their variants.
 
-    A template is shown with $1, $2 ... for its variables. Of a variant, the column "rule" says how it was made.
+    They are listed by category, the most frequent first. A template has $1, $2 ... for its variables; the column "rule"
+    names the rule that made a variant.
 
     \b
     Examples:

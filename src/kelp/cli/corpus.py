@@ -14,8 +14,8 @@ from kelp.errors import Problem
 from kelp.extras import install, require
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a corpus of functions to train on.")
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a corpus.")]
-Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="Processes; default: one a core.", show_default=False)]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Corpus folder.")]
+Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="Processes (default: one per core).", show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -31,32 +31,37 @@ def build(
         typer.Option(
             metavar="SOURCE",
             help="toy, quine[:PATH], stdlib, dir:PATH, package:NAME[==VERSION], list:FILE.toml, "
-            "history:NAME[==VERSION], history:FILE.toml, files:GLOB, hf:NAME[/CONFIG] or mbpp:FILE; give it as often "
-            "as you like.",
+            "history:NAME[==VERSION], history:FILE.toml, files:GLOB, hf:NAME[/CONFIG] or mbpp:FILE; repeatable.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The folder to fill.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to fill.")],
     exclude: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Keep its functions out, and copies of them: .py, .jsonl, or a folder."),
+        typer.Option(
+            metavar="FILE", help="Exclude its functions and their copies: .py, .jsonl or a folder; repeatable."
+        ),
     ] = None,
     text_column: Annotated[
-        str, typer.Option(metavar="NAME", help="The column of a data set's rows that is the text.", show_default=False)
+        str, typer.Option(metavar="NAME", help="Column that holds the text, for data sets.", show_default=False)
     ] = "",
     contents: Annotated[
-        str | None, typer.Option(metavar="URL", help="Where the files lie that a data set names by a blob_id alone.")
+        str | None, typer.Option(metavar="URL", help="Location of files that a data set names by blob_id alone.")
     ] = None,
-    max_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="Leave longer functions out.")] = 8000,
+    max_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="Longest function, in bytes.")] = 8000,
     engine: Annotated[
-        Engine, typer.Option(help="What runs the work: this machine's cores, or a Ray cluster.")
+        Engine, typer.Option(metavar="local|ray", help="This machine's cores, or a Ray cluster.")
     ] = Engine.local,
     jobs: Jobs = os.cpu_count() or 1,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw lengths, projects and licences.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Plot of lengths, projects and licenses.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take the functions out of all sources, each once, none that a benchmark holds, into Parquet files.
+    """Collect functions from sources into Parquet files.
 
-    Interrupt it and run it again: it goes on. What was dropped and why is in DIR/dropped.jsonl.
+    Each function is kept once, and none that a benchmark holds.
+
+    An interrupted run resumes when the command is given again. What was dropped and why is in DIR/dropped.jsonl.
 
     \b
     Examples:
@@ -86,25 +91,27 @@ def build(
 @app.command()
 def specs(
     folder: Folder,
-    seed: Annotated[int, typer.Option(metavar="N", help="For the inputs that are tried.")] = 0,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of the inputs tried.")] = 0,
     jobs: Jobs = os.cpu_count() or 1,
     as_json: AsJson = False,
 ) -> None:
-    """Find out what the functions of a corpus do, by running them in the sandbox, and keep it as asserts.
+    """Generate asserts for the functions of a corpus.
 
-    Interrupt it and run it again: it goes on.
+    Each function is run in the sandbox on many inputs; what it gives becomes asserts.
+
+    An interrupted run resumes when the command is given again.
 
     \b
     Examples:
       kelp corpus specs corpus
     """
     require("data", "kelp corpus specs")
-    from kelp.data.corpus import build as corpus
     from kelp.data.record import DataError
+    from kelp.data.specs.specify import specify
 
     try:
         with progress_bar() as progress:
-            report = corpus.specify(folder, seed=seed, jobs=jobs, progress=progress)
+            report = specify(folder, seed=seed, jobs=jobs, progress=progress)
     except DataError as error:
         raise Problem(f"{error}.") from None
     _show(folder, report, None, as_json)
@@ -113,10 +120,12 @@ def specs(
 @app.command()
 def show(
     folder: Folder,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw lengths, projects and licences.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Plot of lengths, projects and licenses.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what a corpus holds.
+    """Summarize a corpus.
 
     \b
     Examples:

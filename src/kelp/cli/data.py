@@ -39,12 +39,12 @@ def data() -> None:
 
 @app.command()
 def build(
-    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="A recipe, as in configs/.")],
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one for each core if left out.")] = None,
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="Recipe, as in configs/.")],
+    jobs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes (default: one per core).")] = None,
 ) -> None:
-    """Make the examples of a recipe's [data], as `kelp train` does first, with all cores.
+    """Make the training examples of a recipe.
 
-    What is in the folder already is kept, so a build that was killed goes on where it was.
+    `kelp train` does the same first. A build that was killed resumes where it was.
 
     \b
     Examples:
@@ -75,17 +75,17 @@ def build(
 
 @app.command("inspect")
 def look(
-    source: Annotated[Path, typer.Argument(metavar="RECIPE_OR_FOLDER", help="A recipe, or a folder of built data.")],
-    index: Annotated[int | None, typer.Option(min=0, help="Show the example of this number, and no tables.")] = None,
-    count: Annotated[int, typer.Option(min=0, help="Examples to show.")] = 3,
-    sample: Annotated[int, typer.Option(min=1, help="Examples that are drawn for the tables and the page.")] = 300,
-    seed: Annotated[int, typer.Option(help="Another seed draws others.")] = 0,
-    html: Annotated[Path | None, typer.Option(metavar="OUT.html", help="Also write a page of all drawn.")] = None,
+    source: Annotated[Path, typer.Argument(metavar="RECIPE|FOLDER", help="Recipe, or a folder of built data.")],
+    index: Annotated[int | None, typer.Option(min=0, metavar="N", help="Show example number N alone.")] = None,
+    count: Annotated[int, typer.Option(min=0, metavar="N", help="Examples to show.")] = 3,
+    sample: Annotated[int, typer.Option(min=1, metavar="N", help="Examples drawn for the tables and the page.")] = 300,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of the draw.")] = 0,
+    html: Annotated[Path | None, typer.Option(metavar="OUT.html", help="Page of all examples drawn.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show training examples as a person reads them, and what they are made of in figures.
+    """Show training examples and their statistics.
 
-    Of each: the clean program and the broken one, the way back, the edits that are right, the tokens that the model
+    Each shows the clean program and the broken one, the way back, the edits that are right, the tokens that the model
     sees («these» are right sites, ‸ is a right place to insert), and what the tests say. They are made anew, from the
     functions in the folder and the settings of the recipe, so a change of settings can be looked at before it is built.
 

@@ -9,9 +9,9 @@ from kelp.errors import Problem, reason
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that was found as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Show which protections of the sandbox are active, and try each one out.
+    """Show which protections of the sandbox are active, and test each.
 
     \b
     Exit status:

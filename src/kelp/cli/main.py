@@ -1,10 +1,12 @@
 """The `kelp` command: its sub-commands, and how a command ends."""
 
+import contextlib
 import os
 import signal
 import sys
+import threading
 import traceback
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -18,8 +20,12 @@ from kelp.errors import Problem, reason
 from kelp.extras import missing
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
-)  # fmt: skip
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"max_content_width": 120},
+)
 app.command()(repair)
 app.command()(test)
 app.add_typer(corpus.app, name="corpus")
@@ -66,13 +72,17 @@ def _with_huge_pages() -> None:
 
     XLA on the CPU allocates its buffers anew at every step; in pages of 4 KiB their faults cost a third of the time.
     """
-    own_process = sys.orig_argv[-len(sys.argv[1:]) :] == sys.argv[1:]  # not called from within another program
-    if own_process and sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
+    if _own_process() and sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
         environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
-def main() -> None:
+def _own_process() -> bool:
+    """Whether the command is this process, and not called from within another program."""
+    return sys.orig_argv[-len(sys.argv[1:]) :] == sys.argv[1:]
+
+
+def main() -> NoReturn:
     """Run the command line. What a person can put right ends in one sentence and status 2, a bug of ours in 70."""
     if sys.argv[1:2] == ["train"]:
         _with_huge_pages()
@@ -101,7 +111,24 @@ def main() -> None:
         else:
             traceback.print_exc()
             code = _end("This is a bug in Kelp, not in your program.", 70)
-    sys.exit(143 if terminated and code == 130 else code)
+    _leave(143 if terminated and code == 130 else code)
+
+
+def _leave(code: int | str | None) -> NoReturn:
+    """End with this status, at once where a model is still being loaded.
+
+    The interpreter would wait for that thread, a second or more; ended without waiting it aborts in XLA's code.
+    Sandboxes are closed and files are written by now, so that only the streams are left to flush.
+    """
+    if threading.active_count() > 1 and _own_process():
+        from kelp.repair.models import Loading
+
+        if any(isinstance(thread, Loading) for thread in threading.enumerate()):
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads
+                    stream.flush()
+            os._exit(code if isinstance(code, int) else code is not None)
+    sys.exit(code)
 
 
 def _end(sentence: str, code: int) -> int:

@@ -9,24 +9,24 @@ Tests = Annotated[
     list[Path] | None,
     typer.Option(
         metavar="TEST_FILE.py",
-        help="A pytest file; may be given again. Without any test option: test_FILE.py or FILE_test.py beside "
+        help="pytest file; repeatable. Without any test option: test_FILE.py or FILE_test.py beside "
         "FILE.py or in tests/.",
     ),
 ]
 Asserts = Annotated[
     list[str] | None,
-    typer.Option("--assert", metavar="EXPRESSION", help="An expression that must be true; may be given again."),
+    typer.Option("--assert", metavar="EXPRESSION", help="Expression that must be true; repeatable."),
 ]
-Doctest = Annotated[bool, typer.Option("--doctest", help="The examples in the docstrings must hold.")]
+Doctest = Annotated[bool, typer.Option("--doctest", help="Run the examples in the docstrings.")]
 TestCommand = Annotated[
     str | None,
     typer.Option(
         metavar="COMMAND",
-        help="Instead of those: a command, run in a copy of the project, in the first folder up from FILE.py with a "
-        "pyproject.toml, .git or the like; slower. Passing is exit status 0 and, where it runs pytest, every test. "
-        "A program made to deceive the process that tests it can pass here, other than with --tests.",
+        help="Command to run instead, in a copy of the project (the first folder up from FILE.py with a "
+        "pyproject.toml, .git or the like). It passes with exit status 0 and, where it runs pytest, when every test "
+        "passes. Slower, and a hostile program can forge its verdict.",
     ),
 ]
 AllowWeakSandbox = Annotated[
-    bool, typer.Option("--allow-weak-sandbox", help="Run even where this machine lacks protections (see kelp doctor).")
+    bool, typer.Option("--allow-weak-sandbox", help="Run although this machine lacks protections (see kelp doctor).")
 ]

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ def blank(file: Path, problem: Problem) -> dict[str, Any]:
     return {
         "status": problem.status, "error": str(problem), "file": str(file), "function": None, "functions": [],
         "patches": [], "closest": None, "tests_before": _tests(problem.observation),
+        "set_aside": _aside(problem.observation.unmet if problem.observation else {}),
         "runs": int(problem.observation is not None), "seconds": 0.0, "validity": 1.0, "stopped": None,
     }  # fmt: skip
 
@@ -34,7 +35,7 @@ def status_of(result: Result) -> str:
 def as_json(file: Path, task: Task, result: Result) -> dict[str, Any]:
     """Offsets of edits are bytes of the file as it is when the edit is made, edits in the order of their making."""
     best = result.patches[0].function if result.patches else task.targets[0].qualname
-    closest = result.closest
+    closest, observation = result.closest, result.start.observation
     return {
         "status": status_of(result),
         "file": str(file),
@@ -42,7 +43,8 @@ def as_json(file: Path, task: Task, result: Result) -> dict[str, Any]:
         "functions": [{"name": t.qualname, "log_prob": round(t.prior, 6), "intent": t.intent} for t in task.targets],
         "patches": [_state(file, node) for node in result.patches],
         "closest": None if result.patches or closest is result.start else _state(file, closest),
-        "tests_before": _tests(result.start.observation),
+        "tests_before": _tests(observation),
+        "set_aside": _aside({o.name: o.needs or "" for o in observation.aside} if observation else {}),
         "runs": result.runs,
         "seconds": round(result.seconds, 4),
         "validity": result.validity,
@@ -80,6 +82,10 @@ def _tests(observation: Observation | None) -> dict[str, Any]:
         return {"passed": 0, "total": 0, "failing": []}
     failing = [o.name for o in observation.outcomes if o.status not in ("pass", "skip")]
     return {"passed": observation.passed, "total": observation.total, "failing": failing}
+
+
+def _aside(needs: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"name": name, "needs": what} for name, what in needs.items()]
 
 
 def sentence(result: Result) -> str:

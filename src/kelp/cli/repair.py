@@ -7,7 +7,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -21,7 +21,7 @@ from kelp.cli.timing import Timings
 from kelp.errors import Problem, reason
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
-    from kelp.execution import Limits, Observation, Sandbox, Suite
+    from kelp.execution import CallResult, Limits, Observation, Sandbox, Suite
     from kelp.search.policy import Policy
     from kelp.search.search import Node, Result
     from kelp.search.task import Budget, Task
@@ -83,7 +83,7 @@ def repair(
     seed: Annotated[int, typer.Option(help="Of whatever is random.")] = 0,
     model: Annotated[
         str,
-        typer.Option(metavar="NAME_OR_FOLDER", help="The model to use; 'none' tries small edits in random order."),
+        typer.Option(metavar="NAME_OR_FOLDER", help="The model to use; 'none' tries small edits, likely ones first."),
     ] = "default",
     search: Annotated[Strategy, typer.Option(help="How to search.")] = Strategy.best_first,
     diff: Annotated[bool, typer.Option("--diff", help="Print the best patch as a diff (the default).")] = False,
@@ -177,6 +177,8 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     """Run the tests, find the functions at fault, search. Raises Problem."""
     with timings("import"):
         from kelp.cli.files import read_python
+        from kelp.execution.explain import needs_of
+        from kelp.languages import registry
         from kelp.repair import models as model
         from kelp.repair.tests import specify
         from kelp.search import search as engine
@@ -185,6 +187,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
         from kelp.syntax.functions import functions
 
     path = request.file
+    language = registry.by_suffix(path) or registry.by_name("python")  # a script may have no suffix
     source = read_python(path)
     specification, found = specify(
         path, request.tests, request.asserts,
@@ -193,7 +196,7 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
     for test_file in found:
         _say(f"Tests: {os.path.relpath(test_file)}")
     try:
-        windows = functions(source)
+        windows = functions(source, language)
     except SyntaxError:
         raise Problem(f"{path} has syntax that Kelp's grammar does not know.") from None
     if not windows:
@@ -213,11 +216,18 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
         with timings("first_tests"):
             observation = sandbox.run(source, trace=True, seconds=budget.seconds)
         _check(request, found, observation)
+        tests: engine.Tests = sandbox
+        limits = _limits(sandbox.limits, request, observation)
+        if unmet := observation.unmet:
+            _say(f"Set aside, as no fault of the program: {needs_of(unmet)}.")
+            observation = observation.set_aside(unmet)
+            specification = specification.without(unmet, (outcome.name for outcome in observation.outcomes))
+            tests = _WithoutAside(sandbox, unmet)
         priors = _priors(request, windows, observation)
         by_name = {window.qualname: window for window in reversed(windows)}  # a property's getter has the docstring
         targets = tuple(specification.target(by_name[name], prior) for name, prior in priors.items())
-        task = Task(source, targets)
-        policy: Policy = NoModel(request.seed)
+        task = Task(source, targets, language)
+        policy: Policy = NoModel(request.seed, "swaps")
         if loading is not None:
             with timings("wait_for_model"):
                 policy = loading.result()
@@ -227,14 +237,28 @@ def _search(request: Request, timings: Timings) -> tuple["Task", "Result"]:
         gc.freeze()
         gc.enable()
         with timings("search"), _progress(budget) as watch:
-            sandbox.limits = _limits(sandbox.limits, request, observation)
+            sandbox.limits = limits
             search = engine.Search(
-                task, policy, sandbox, budget, watch=watch, spent=observation.seconds, seed=request.seed
+                task, policy, tests, budget, watch=watch, spent=observation.seconds, seed=request.seed
             )
             try:
                 return task, engine.run(search, request.strategy, observation)
             except KeyboardInterrupt:
                 return task, search.result("interrupted")
+
+
+@dataclass(frozen=True)
+class _WithoutAside:
+    """Runs the tests, of which some that need what no run gives them are set aside."""
+
+    sandbox: "Sandbox"
+    aside: dict[str, str]
+
+    def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> "Observation":
+        return self.sandbox.run(source, first=first, seconds=seconds, trace=trace).set_aside(self.aside)
+
+    def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> "list[CallResult]":
+        return self.sandbox.evaluate(source, calls, seconds=seconds)
 
 
 def start_sandbox(suite: "Suite", path: Path, allow_weak: bool, seconds: float) -> "Sandbox":
@@ -282,9 +306,15 @@ def check_tests_ran(file: Path, tests: list[Path], command: str | None, observat
 
 def _check(request: Request, found: list[Path], observation: "Observation") -> None:
     """Raises Problem where the first run leaves nothing to repair."""
+    from kelp.execution.explain import need, needs_of
+
     check_tests_ran(request.file, [*request.tests, *found], request.test_command, observation)
-    if observation.error is not None and observation.error_line is None:
-        raise Problem(f"The tests cannot be run: {observation.error}.")
+    if observation.error is not None and (observation.error_line is None or observation.needs is not None):
+        needs = "" if observation.needs is None else f"; they need {need(observation.needs)}"
+        raise Problem(f"The tests cannot be run: {observation.error}{needs}.")
+    if observation.unmet and observation.set_aside(observation.unmet).first_failure is None:
+        said = f"No test fails by a fault of {request.file}: {needs_of(observation.unmet)}."
+        raise Problem(said, observation=observation)
     if observation.ok:
         counts = f"{observation.passed} of {observation.total}"
         raise Problem(f"All tests of {request.file} pass already ({counts}).", "passes already", observation)

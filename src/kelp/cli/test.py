@@ -70,6 +70,7 @@ def as_object(file: Path, observation: Observation) -> dict[str, Any]:
         "total": observation.total,
         "error": observation.error,
         "error_line": observation.error_line,
+        "needs": observation.needs,
         "tests": [vars(outcome) | {"lines": sorted(outcome.lines)} for outcome in observation.outcomes],
         "seconds": round(observation.seconds, 4),
         "output": observation.output,

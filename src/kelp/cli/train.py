@@ -207,12 +207,13 @@ def _evaluation(settings: "Recipe") -> "Evaluation | None":
     name = settings.training.best_by.partition("_")[0]
     if name == "valid":
         return None
+    from kelp.data.record import LANGUAGE
     from kelp.encoding.encoder import Encoder
     from kelp.encoding.tokenizer import Tokenizer
     from kelp.evaluation.benchmarks import corpus, programs, toy
     from kelp.evaluation.during_training import repair_metrics
 
-    encoder = Encoder(Tokenizer.load(settings.data.folder / "tokenizer.json"), settings.data.encoding)
+    encoder = Encoder(Tokenizer.load(settings.data.folder / "tokenizer.json", LANGUAGE), settings.data.encoding)
     try:
         clean, _ = programs(toy() if name == "toy" else corpus(settings.data.folder))
         return repair_metrics(name, clean, encoder)

@@ -1,4 +1,4 @@
-"""The one type every data step passes on: a function with what is known about it; and its Parquet files."""
+"""Record: a function with its intent, context and asserts, the type that all data steps pass on; its Parquet files."""
 
 import ast
 import gzip
@@ -10,33 +10,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kelp.extras import install
+from kelp.languages.registry import by_name
 from kelp.syntax.program import Program, parse
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+LANGUAGE = by_name("python")  # of every corpus there is
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class DataError(RuntimeError):
-    """The data cannot be used, or not be made; the message is one sentence."""
+    """Raised if data cannot be used or made; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """A function, its intent, and what it takes to run and to check it."""
+    """Function with its intent, its context (to run it) and its asserts (to check it)."""
 
     source: str  # standalone: dedented, "\n" line ends, decorators and docstring included, ends with "\n"
-    name: str  # the plain name, as the asserts call it
+    name: str  # plain name, as the asserts call it
     intent: str = ""  # first sentence of the docstring
-    context: str | None = ""  # imports, constants and helpers it needs; None when they could not be found
+    context: str | None = ""  # imports, constants and helpers it needs; None if they could not be resolved
     asserts: tuple[str, ...] = ()  # statements "assert f(1) == 2" that hold for the source
     origin: str = ""  # "package-version/path/in/package.py"
     licence: str = ""  # as the package states it
-    project: str = ""  # what is held out whole
+    project: str = ""  # unit that is held out whole
     split: str = "train"  # or "valid"
     mutation_score: float | None = None  # share of the near misses tried that an assert tells from the source
-    before: str = ""  # the source of an earlier release that people made this one of; "" where that is not known
+    before: str = ""  # source in the release before the fix; "" if unknown
 
     def __post_init__(self) -> None:
         if "\r" in self.source or not self.source.endswith("\n"):
@@ -49,12 +51,12 @@ class Record:
 
 
 def parse_source(source: str) -> Program:
-    """A record's source as a program, which ends where its function ends."""
-    return parse(source.rstrip().encode())
+    """Program of a record, which ends where its function ends."""
+    return parse(source.rstrip().encode(), LANGUAGE)
 
 
 def schema() -> "pa.Schema":
-    """Of the Parquet files of a corpus: a Record's fields, and what can be told from its source."""
+    """Schema of a corpus's Parquet files: the fields of a Record, and columns derived from its source."""
     pa = arrow()
     return pa.schema([
         ("source", pa.string()), ("name", pa.string()), ("signature", pa.string()), ("docstring", pa.string()),
@@ -66,7 +68,7 @@ def schema() -> "pa.Schema":
 
 
 def row(record: Record) -> dict[str, Any]:
-    """The columns of one record."""
+    """Columns of one record."""
     function = ast.parse(record.source).body[0]
     digest = hashlib.sha256((record.before + record.source).encode()).hexdigest()
     derived = {"signature": "", "docstring": "", "sha256": digest}
@@ -78,7 +80,7 @@ def row(record: Record) -> dict[str, Any]:
 
 
 def save(records: Iterable[Record], path: Path) -> None:
-    """Write one Parquet file, atomically; the bytes depend on the records alone."""
+    """Write one Parquet file atomically; its bytes depend on the records alone."""
     save_table(arrow().Table.from_pylist([row(r) for r in records], schema()), path)
 
 
@@ -92,7 +94,7 @@ def save_table(table: "pa.Table", path: Path) -> None:
 
 
 def load(path: Path) -> list[Record]:
-    """The records of a Parquet file, or of all those of a corpus folder. Raises DataError."""
+    """Records of a Parquet file or of a corpus folder. Raises DataError."""
     paths = sorted(path.glob("functions-*.parquet")) if path.is_dir() else [path]
     if not paths:
         raise DataError(f"{path} holds no corpus: make one with kelp corpus build --out {path}")
@@ -105,7 +107,7 @@ def _read(path: Path) -> Iterator[Record]:
 
     try:
         there = pq.read_schema(path).names
-        names = [f.name for f in fields(Record) if f.name in there or f.name != "before"]  # which came later
+        names = [f.name for f in fields(Record) if f.name in there or f.name != "before"]  # a column added later
         rows = pq.read_table(path, columns=names).to_pylist()
         yield from (Record(**{**row, "asserts": tuple(row["asserts"] or ())}) for row in rows)
     except (OSError, ValueError, TypeError, KeyError) as error:
@@ -113,7 +115,7 @@ def _read(path: Path) -> Iterator[Record]:
 
 
 def arrow() -> Any:
-    """The module pyarrow, or a sentence that says how to get it."""
+    """Import pyarrow. Raises DataError with the command that installs it."""
     try:
         import pyarrow
     except ImportError:
@@ -122,12 +124,12 @@ def arrow() -> Any:
 
 
 def json_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a .jsonl or .jsonl.gz file."""
+    """Objects of a .jsonl or .jsonl.gz file."""
     data = path.read_bytes()
     text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode()
     return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
 def body_without_docstring(node: FunctionNode | ast.ClassDef) -> list[ast.stmt]:
-    """The node's own list where there is no docstring."""
+    """Statements of a function without its docstring; the node's own list if there is none."""
     return node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body

@@ -1,9 +1,9 @@
-"""A world small enough to learn in minutes: functions to train on and tasks to repair.
+"""Toy functions to train on and toy tasks to repair, small enough to learn in minutes.
 
-The tasks use the words and idioms of the training functions, but none of them is a training function with
-other names (a test compares normalised syntax trees). Each set of asserts pins its function down: both sides
-of every comparison, every branch, and argument orders that matter. Those of a task have been seen by whoever
-repairs it, so that `HIDDEN` holds more of them, by which a repair is judged.
+The tasks use the words and idioms of the training functions, but none is a training function with other names (a test
+compares normalized syntax trees). Each set of asserts specifies its function fully: both sides of every comparison,
+every branch, and argument orders that matter. A search sees the asserts of a task; `HIDDEN` holds further ones, which
+judge its repair.
 """
 
 from kelp.data.record import Record
@@ -408,7 +408,7 @@ def average(items):
     ),
 )
 
-# Of each task, what comes after the name in asserts that no search sees and nothing is made of: do they hold too?
+# Hidden asserts of each task, without the function name: no search sees them and nothing is trained on them.
 HIDDEN = {
     "distance": ["(10, 25) == 15", "(-3, -8) == 5", "(-1, 6) == 7", "(0, 0) == 0", "(100, 1) == 99"],
     "max_of_three": ["(2, 9, 4) == 9", "(4, 4, 4) == 4", "(-7, -2, -9) == -2", "(6, 0, 6) == 6", "(-1, 8, 20) == 20"],

@@ -1,9 +1,10 @@
-"""The subtree bank: real fragments of code by category and size, to be put where others of their kind stood.
+"""The subtree bank: fragments of real code by category and size, to replace subtrees of the same category.
 
-A fragment is drawn by how often it was seen. It may have *variants*, made by `kelp.data.examples.bank_variants`: they
-change nothing in how often the fragment comes up, and one of them, each as likely as the others, comes in its stead
-with a probability that who draws may choose (`ForwardConfig.variants`). What is too rare to be kept by its text may be
-kept by its shape, as a *template*: `start - 1` and `width - 1` were seen once, a name less one a thousand times.
+A fragment is drawn in proportion to how often it was seen. It may have *variants*, made by
+`kelp.data.examples.bank_variants`: a variant, each as likely as the others, replaces a drawn fragment with a
+probability of the caller's choice (`ForwardConfig.variants`). A fragment that is too rare to be kept by its text may
+be kept by its shape, as a *template*: `start - 1` and `width - 1` were seen once each, a name less one a thousand
+times.
 """
 
 import gzip
@@ -19,7 +20,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
 
-from kelp.diffusion.tree_queries import editable, indentation, is_callee, is_use, plays
+from kelp.diffusion.tree_queries import editable, indentation, is_callee, is_use, kinds, plays
 from kelp.syntax.program import Program
 
 CATEGORIES = frozenset({"expression", "argument", "element", "condition", "statement"})
@@ -27,13 +28,13 @@ CATEGORIES = frozenset({"expression", "argument", "element", "condition", "state
 
 @dataclass(frozen=True, slots=True)
 class Fragment:
-    """A piece of code of `size` leaves that binds with `strength`; `names` are the byte spans of its variables."""
+    """A piece of code of `size` leaves; `strength` as in `NearMiss`, `names` the byte spans of its variables."""
 
     text: bytes
     size: int
     strength: int
     names: tuple[tuple[int, int], ...] = ()
-    template: bool = False  # its variables stand for any
+    template: bool = False  # a shape: its variables stand for any names
 
     @property
     def variables(self) -> list[bytes]:
@@ -41,7 +42,7 @@ class Fragment:
 
     @property
     def shape(self) -> bytes:
-        """Its text with numbers for its variables, in their order."""
+        """The text with a number for each variable, in order of first use."""
         numbers = {name: b"$%d" % number for number, name in enumerate(self.variables, start=1)}
         return with_names(self, numbers.__getitem__)
 
@@ -51,7 +52,10 @@ Kind = Literal["equal", "near miss", "renamed", "perturbed"]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A fragment made from another: by rules that keep what it does, one that does not, other names or literals."""
+    """A fragment made from another one.
+
+    By rewrite rules that preserve its value or by one that does not, by other names, or by other literals.
+    """
 
     fragment: Fragment
     kind: Kind
@@ -60,7 +64,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Shelf:
-    """The fragments of one category in order of size, and how often each was seen; of each the variants, if any."""
+    """Fragments of one category in order of size, with the number of times each was seen, and their variants."""
 
     fragments: tuple[Fragment, ...]
     counts: tuple[int, ...]
@@ -83,9 +87,10 @@ class Bank:
     def build(
         cls, programs: Iterable[Program], max_per_category: int = 4000, max_leaves: int = 16, max_templates: int = 0
     ) -> "Bank":
-        """Count the fragments of the programs; of each category and size keep the most frequent, first seen first.
+        """Count the fragments of the programs and keep the most frequent of each category and size.
 
-        Of those that are not kept, the most frequent shapes are, up to `max_templates` in a category.
+        Of the others, up to `max_templates` of the most frequent shapes per category are kept as templates. Among
+        equal counts the first seen comes first.
         """
         if max_per_category < max_leaves or max_leaves < 1:
             raise ValueError(f"need max_per_category >= max_leaves >= 1, got {max_per_category} and {max_leaves}")
@@ -107,15 +112,15 @@ class Bank:
         return cls(shelves)
 
     def sample(self, category: str, rng: random.Random, like: int, variants: float = 0.0) -> Fragment | None:
-        """A fragment of about `like` leaves, the frequent ones more often; None where the category has none.
+        """Draw a fragment of about `like` leaves by frequency; None where the category has none.
 
-        One that has variants makes way for one of them with the probability `variants`.
+        With probability `variants` a variant replaces a fragment that has some.
         """
         shelf = self.shelves.get(category)
         if shelf is None:
             return None
         wanted = bisect_left(shelf.sizes, like + rng.choice((-2, -1, -1, 0, 0, 0, 1, 1, 2)))
-        size = shelf.sizes[min(wanted, len(shelf.sizes) - 1)]  # the next size that there is
+        size = shelf.sizes[min(wanted, len(shelf.sizes) - 1)]  # the next size with fragments
         low, high = bisect_left(shelf.sizes, size), bisect_left(shelf.sizes, size + 1)
         drawn = rng.randrange(shelf.totals[low], shelf.totals[high])
         found = shelf.fragments[bisect_left(shelf.totals, drawn + 1) - 1]
@@ -125,7 +130,7 @@ class Bank:
         return found
 
     def dumps(self) -> bytes:
-        """The bank as JSON, compressed and the same for the same bank."""
+        """The bank as compressed JSON; equal banks give equal bytes."""
         data = {
             category: [
                 [*_row(f), count, f.template, [[*_row(v.fragment), v.kind, v.rules] for v in shelf.variants.get(f, ())]]
@@ -168,7 +173,7 @@ def _fragment(text: str, size: int, strength: int, names: list[list[int]]) -> Fr
 
 
 def templates(rare: Sequence[tuple[Fragment, int]], most: int) -> list[tuple[Fragment, int]]:
-    """The shapes that several of the fragments share, counted together, each with the text of the most frequent one."""
+    """The most frequent shapes shared by several fragments, each with the text of its most frequent fragment."""
     counts: Counter[bytes] = Counter()
     first: dict[bytes, Fragment] = {}
     shared: set[bytes] = set()
@@ -185,10 +190,9 @@ def templates(rare: Sequence[tuple[Fragment, int]], most: int) -> list[tuple[Fra
 
 @lru_cache(maxsize=16)
 def slots(program: Program, max_leaves: int) -> list[tuple[str, int]]:
-    """The nodes that a fragment may replace, with its category; conditions are told from other expressions."""
+    """(category, node) of the nodes that a fragment may replace; conditions are a category apart from expressions."""
     language, kind, field, parent = program.language, program.kind, program.field, program.parent
-    role = language.near_miss.roles
-    special = role["special argument"] | role["slice"]
+    special = kinds(program, "special argument") | kinds(program, "slice")
     found = []
     for of_kind, some in editable(program).items():
         if of_kind in special or of_kind == "operator":
@@ -207,12 +211,12 @@ def slots(program: Program, max_leaves: int) -> list[tuple[str, int]]:
 
 
 def fragment(program: Program, node: int, category: str) -> Fragment | None:
-    """The subtree as a fragment that can stand elsewhere; None where its line ends tie it to its place."""
+    """The subtree as a fragment; None where its lines cannot be indented for another place."""
     text = program.text(node)
     if b"\n" in text:
         indent = indentation(program, node)
-        plain = b'"""' not in text and b"'''" not in text and b"\\\n" not in text
-        if category != "statement" or not plain or indent is None:
+        fixed = program.language.near_miss.fixed.search(text)
+        if category != "statement" or fixed or indent is None:
             return None
         text = text.replace(b"\n" + indent, b"\n")
     names: list[tuple[int, int]] = []
@@ -225,9 +229,9 @@ def fragment(program: Program, node: int, category: str) -> Fragment | None:
 
 
 def adapted(found: Fragment, names: list[bytes], rng: random.Random, probability: float) -> bytes:
-    """The fragment's text with each of its variables renamed, with this probability, to one of the names.
+    """The fragment's text with each variable renamed, with this probability, to one of `names`.
 
-    Those of a template always are, where there are names.
+    Variables of a template are always renamed.
     """
     if not names or not found.names:
         return found.text
@@ -243,7 +247,7 @@ def adapted(found: Fragment, names: list[bytes], rng: random.Random, probability
 
 
 def with_names(found: Fragment, new: Callable[[bytes], bytes]) -> bytes:
-    """The fragment's text with what `new` says for each of its variables."""
+    """The fragment's text with `new(name)` for each variable."""
     pieces, at = [], 0
     for start, end in found.names:
         pieces += [found.text[at:start], new(found.text[start:end])]

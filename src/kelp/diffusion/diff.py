@@ -1,16 +1,17 @@
-"""Tree diff: the cheapest path of edits from one program to another, by the sites that decoding uses.
+"""Tree diff: the cheapest path of edits from one program to another, at the sites that decoding uses.
 
-Cost model. An edit costs `EDIT_COST` plus the leaves (lexical tokens) it takes out plus those it puts in;
-leaves put in beyond `LONG` count for more, so that a path has small steps (tree diffusion's small edits).
-The distance is Selkow's top-down tree edit distance (S. Selkow, "The tree-to-tree editing problem",
-Information Processing Letters 6(6), 1977: subtrees are inserted, deleted, or matched and compared inside)
-with three operations more: a subtree may be replaced whole at any site; adjacent elements of a list may
-trade places for the price of one leaf (Lowrance & Wagner, "An extension of the string-to-string correction
-problem", JACM 22(2), 1975); and a statement at the end of a block may leave or enter it by its indentation
-alone. A single edit that does it all is looked for first, site by site: one token more or less can give
-quite another tree (`a + b * c`). Text between the parts of a node (separators, space, comments) has to be equal
-where both parts are kept; where it is not, something larger is replaced. The program itself is replaced
-only where nothing smaller will do. So every program reaches every other byte for byte.
+Cost model. An edit costs `EDIT_COST` plus the number of leaves (lexical tokens) that it deletes and inserts; leaves
+inserted beyond `LONG` cost more, so that a path has small steps (tree diffusion's small edits). The distance is
+Selkow's top-down tree edit distance (S. Selkow, "The tree-to-tree editing problem", Information Processing Letters
+6(6), 1977: subtrees are inserted, deleted, or matched and compared inside) with three more operations:
+- a subtree may be replaced whole at any site;
+- adjacent elements of a list may be exchanged for the cost of one leaf (Lowrance & Wagner, "An extension of the
+  string-to-string correction problem", JACM 22(2), 1975);
+- a statement at the end of a block may leave or enter the block by a change of its indentation alone.
+A single edit that is the whole difference is searched for first, site by site, because one token can change the
+shape of the tree (`a + b * c`). Text between the parts of a node (separators, space, comments) must be equal where
+both parts are kept; otherwise something larger is replaced, and the whole program only where nothing smaller will do.
+So every program reaches every other byte for byte.
 """
 
 from bisect import bisect_left
@@ -20,9 +21,9 @@ from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.program import Program, parse
 from kelp.syntax.sites import is_valid, key, site_index, sites, tail
 
-EDIT_COST = 6  # leaves that one more edit must save
-INDENT_COST = EDIT_COST + 2  # the cost of putting a statement into another block by its indentation
-LONG = 32  # leaves written in one edit from which on each costs `LONG_COST` more: long texts are seldom got right
+EDIT_COST = 6  # of each edit, in leaves: one more edit must save as many
+INDENT_COST = EDIT_COST + 2  # of moving a statement into another block by its indentation
+LONG = 32  # inserted leaves per edit beyond which each costs `LONG_COST` more: models seldom get long texts right
 LONG_COST = 3
 INFINITE = float("inf")
 UNDO = {"replace": "replace", "insert": "delete", "delete": "insert"}
@@ -31,10 +32,10 @@ IMPOSSIBLE: Script = (INFINITE, ())
 
 
 def next_edits(a: Program, b: Program) -> list[Edit]:
-    """Every first edit of a cheapest path from `a` to `b`; none where the sources are equal.
+    """Every edit that begins a cheapest path from `a` to `b`; none where the sources are equal.
 
-    The edits of a cheapest script do not overlap, so each may come first, as long as the program is
-    valid after it. Where none may (two parameters trade names), a larger edit that may is given.
+    The edits of a cheapest script do not overlap, so each may come first if its result is valid. Where no result is
+    (two parameters exchange names), the answer is one larger edit whose result is valid.
     """
     if a.source == b.source:
         return []
@@ -48,12 +49,12 @@ def next_edits(a: Program, b: Program) -> list[Edit]:
 
 
 def _in_front(edit: Edit) -> bool:
-    """Is it put before a first element? Of several such the last goes first: each brings the space to the next."""
+    """Is the edit an insertion before a first element? The last of several comes first: each ends in a separator."""
     return edit.start == edit.end and bool(edit.text[:1].strip(b" \t\r\n\f\\,;"))
 
 
 def shortest_path(a: Program, b: Program) -> list[Edit]:
-    """A cheapest path, each edit in the offsets of the state it is made on; all states are valid."""
+    """A cheapest path, each edit in offsets of the state that it applies to; all states are valid."""
     path = []
     while a.source != b.source:
         edit = next_edits(a, b)[0]
@@ -63,7 +64,7 @@ def shortest_path(a: Program, b: Program) -> list[Edit]:
 
 
 def distance(a: Program, b: Program) -> Script:
-    """The cheapest script of disjoint edits, all in the offsets of `a`, and its cost."""
+    """The cheapest script: its cost, and disjoint edits, all in offsets of `a`."""
     one = _one_edit(a, b)
     if one[0] <= EDIT_COST + _leaves_apart(a, b):  # no script costs less
         return one
@@ -77,7 +78,7 @@ def distance(a: Program, b: Program) -> Script:
 
 
 def _one_edit(a: Program, b: Program) -> Script:
-    """The cheapest single edit that does it, where the undoing of it is a site of `b`."""
+    """The cheapest single edit from `a` to `b` whose inverse is at a site of `b`."""
     old, new = a.source, b.source
     shortest, growth = min(len(old), len(new)), len(new) - len(old)
     head = _common_prefix(old, new, shortest)
@@ -101,7 +102,7 @@ def _one_edit(a: Program, b: Program) -> Script:
 
 
 def _reindented(diff: "_Diff", cost: float, script: tuple[Edit, ...]) -> Script:
-    """A statement taken out at one end of a block and put in beyond it is indented otherwise, and edited inside."""
+    """Replace a deletion at the end of a block and an insertion beyond it by a change of indentation, where cheaper."""
     a, b = diff.a, diff.b
     found: list[Edit] = []
     for edit in script:
@@ -124,7 +125,7 @@ def _reindented(diff: "_Diff", cost: float, script: tuple[Edit, ...]) -> Script:
 
 
 def _node(program: Program, text: bytes, start: int | None = None) -> int | None:
-    """The outermost node of this text, at this place or anywhere."""
+    """The outermost node with this text (and this start, if given)."""
     places = (n for n in range(1, len(program.kind)) if start is None or program.start[n] == start)
     return next((n for n in places if program.text(n) == text), None)
 
@@ -134,13 +135,13 @@ def _leaves_within(program: Program, start: int, end: int) -> int:
 
 
 def _leaves_apart(a: Program, b: Program) -> int:
-    """How many leaves one program has more of than the other, over all texts."""
+    """Number of leaves that only one of the programs has, counted by text."""
     mine, other = a.leaf_texts, b.leaf_texts
     return (mine - other).total() + (other - mine).total()
 
 
 def edit_cost(old: int, new: int) -> int:
-    """Cost of one edit that takes `old` leaves out and puts `new` leaves in."""
+    """Cost of one edit that deletes `old` leaves and inserts `new` ones."""
     return EDIT_COST + old + new + LONG_COST * max(0, new - LONG)
 
 
@@ -149,7 +150,7 @@ def _cost(script: Script) -> float:
 
 
 def _merged(a: Program, b: Program, script: list[Edit]) -> Edit:
-    """The smallest replacement that does the work of two or more edits and leaves a valid program."""
+    """The smallest replacement that contains two or more edits of the script and has a valid result."""
     places = [s for s in sites(a) if s.op == "replace"]
     for place in sorted(places, key=lambda s: s.end - s.start):
         inside = [e for e in script if place.start <= e.start and e.end <= place.end]
@@ -164,7 +165,7 @@ def _merged(a: Program, b: Program, script: list[Edit]) -> Edit:
 
 
 class _Diff:
-    """Memo and helpers of one comparison."""
+    """One comparison of two programs, with its memo."""
 
     def __init__(self, a: Program, b: Program) -> None:
         self.a, self.b = a, b
@@ -178,7 +179,7 @@ class _Diff:
         return self.parts[node, of_b]
 
     def between(self, x: int, y: int) -> Script:
-        """Cheapest script from node x of a to node y of b."""
+        """The cheapest script from node x of a to node y of b."""
         a, b = self.a, self.b
         if a.text(x) == b.text(y):
             return 0.0, ()
@@ -193,13 +194,14 @@ class _Diff:
         return self.memo[nodes]
 
     def replaced(self, x: int, y: int) -> Script:
+        """x is replaced whole by y."""
         span = (self.a.start[x], self.a.end[x])
         if (*span, "replace") not in self.sites or self.b.start[y] == self.b.end[y] or x == self.a.root:
             return IMPOSSIBLE
         return edit_cost(self.a.size(x), self.b.size(y)), (Edit(*span, self.b.text(y)),)
 
     def condition_dropped(self, x: int, y: int) -> Script:
-        """`left and right` becomes what one of its sides becomes."""
+        """x is `left and right`: one side is deleted, the other becomes y."""
         a, best = self.a, IMPOSSIBLE
         if (a.kind[x], "left") not in a.language.conditions:
             return best
@@ -213,7 +215,7 @@ class _Diff:
         return best
 
     def condition_added(self, x: int, y: int) -> Script:
-        """x becomes one side of y, and the rest of y is put behind or before it."""
+        """y is `left and right`: x becomes one side, the other is inserted."""
         a, b, best = self.a, self.b, IMPOSSIBLE
         if (b.kind[y], "left") not in b.language.conditions:
             return best
@@ -229,7 +231,7 @@ class _Diff:
         return best
 
     def aligned(self, x: int, y: int) -> Script:
-        """Match the parts of two nodes of one kind in order; drop, add and swap where the sites allow."""
+        """Match the parts of two nodes of one kind in order; delete, insert and exchange parts at sites."""
         a, b = self.a, self.b
         xs, ys = self.elements(x), self.elements(y, of_b=True)
         is_list = a.kind[x] in a.language.lists
@@ -263,7 +265,7 @@ class _Diff:
                 if total < INFINITE:
                     return total, script
 
-        # Equal parts at both ends are kept: no cheaper script exists without them.
+        # Equal parts at both ends are kept: no script is cheaper without.
         head = 0
         while head < min(len(xs), len(ys)) and same(head, head) and x_glue[head] == y_glue[head]:
             head += 1
@@ -271,18 +273,18 @@ class _Diff:
         while (rear < min(len(xs), len(ys)) - head and same(len(xs) - 1 - rear, len(ys) - 1 - rear)
                and x_glue[len(xs) - 1 - rear] == y_glue[len(ys) - 1 - rear]):  # fmt: skip
             rear += 1
-        # The first and last kept part stay in play, so that what is between them has neighbours.
+        # One kept part at each end stays in the table, so that the parts between have neighbors.
         head, rear = max(0, head - 1), max(0, rear - 1)
         n, m = len(xs) - rear, len(ys) - rear
 
         def droppable(i: int) -> tuple[int, int] | None:
-            """The span that takes part i > 0 out."""
+            """Span that deletes part i > 0; None where that is no site."""
             span = (x_ends[i - 1], x_ends[i])
             return span if (*span, "delete") in self.sites else None
 
         # best[i][j]: parts head..i-1 have become head..j-1, with at least one pair kept (or i == j == head).
         best: list[list[Script]] = [[IMPOSSIBLE] * (m + 1) for _ in range(n + 1)]
-        # What comes before the first kept pair (i, j): parts taken out or put in at the front.
+        # Before the first kept pair (i, j): parts deleted or inserted at the front.
         for i in range(head, n):
             for j in range(head, m):
                 front = self.front(xs, ys, i, j) if head == 0 else ((0.0, ()) if i == j == head else IMPOSSIBLE)
@@ -324,7 +326,7 @@ class _Diff:
         return best[n][m]
 
     def emptied(self, x: int, y: int, xs: list[int], ys: list[int]) -> Script:
-        """`f()` and `f(x)`: the only element is put in or taken out."""
+        """One node has no parts, the other one: `f()` and `f(x)`."""
         a, b = self.a, self.b
         if len(xs) == 1 and not ys:
             edit, cost = Edit(a.start[xs[0]], a.end[xs[0]], b""), edit_cost(a.size(xs[0]), 0)
@@ -340,7 +342,7 @@ class _Diff:
         return (cost, (edit,)) if result == b.text(y) else IMPOSSIBLE
 
     def front(self, xs: list[int], ys: list[int], i: int, j: int) -> Script:
-        """What is done before the first kept pair: xs[:i] are taken out, ys[:j] are put in."""
+        """Edits before the first kept pair (i, j): delete xs[:i], insert ys[:j]."""
         a, b = self.a, self.b
         cost, script = 0.0, []
         for k in range(i):
@@ -359,7 +361,7 @@ class _Diff:
         self, xs: list[int], ys: list[int], x_glue: list[bytes], y_glue: list[bytes],
         x_rest: list[bytes], y_rest: list[bytes], i: int, j: int, head: int,
     ) -> Edit | None:  # fmt: skip
-        """The edit that makes parts i-2, i-1 trade places, where that gives parts j-2, j-1 of b."""
+        """The edit that exchanges parts i-2 and i-1, where the result is parts j-2 and j-1 of b."""
         a, b = self.a, self.b
         if i - 2 < head or j - 2 < head:
             return None
@@ -374,7 +376,7 @@ class _Diff:
 
 
 def _parts(program: Program, node: int) -> list[int]:
-    """The children that an edit may replace or go into; the text between them is glue."""
+    """Children that an edit may replace or change inside; the text between them is glue."""
     language, kind, named = program.language, program.kind, program.named
     return [
         child
@@ -388,6 +390,7 @@ def _parts(program: Program, node: int) -> list[int]:
 
 
 def _common_prefix(a: bytes, b: bytes, longest: int) -> int:
+    """Length of the common prefix, at most `longest`; by bisection, since comparing slices is fast."""
     if a[:longest] == b[:longest]:
         return longest
     low, high = 0, longest

@@ -29,20 +29,22 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import elements, tail
 
-NAMES_PER_USE = 6  # other names tried for one use of a name: the nearest ones
-LONGEST_STRING = 24  # bytes of the strings that are taken for one another
+NAMES_PER_USE = 6  # other names tried for one use of a name, nearest first
+LONGEST_STRING = 24  # bytes of strings that replace one another
 ORDERS = (b"<", b"<=", b">", b">=")
 
 
 def operators(category: str) -> Callable[[Program], Iterator[Edit]]:
+    """The mutation that replaces an operator of this category by others of its family."""
+
     def edits(program: Program) -> Iterator[Edit]:
         language, kind, parent = program.language, program.kind, program.parent
-        families = language.near_miss.operators[category]
+        families = language.near_miss.operators.get(category, ())
         for node in editable(program)["operator"]:
             if language.category(kind[node], program.field[node], kind[parent[node]], False) == category:
                 first = parent[node] + 1
                 if category == "binary operator" and plays(program, first, "string"):
-                    continue  # formatting
+                    continue  # % formats
                 for other in others(families, program.text(node)):
                     yield replace(program, node, other)
 
@@ -50,19 +52,19 @@ def operators(category: str) -> Callable[[Program], Iterator[Edit]]:
 
 
 def negation(program: Program) -> Iterator[Edit]:
-    """`not x` for `x` and back, where a truth value is wanted or given."""
+    """`not x` for `x` and back, where `x` is or may be a truth value."""
     near = program.language.near_miss
     for node in nodes(program, "not"):
         yield lift(program, node, operands(program, node)[-1])
     for node in truths(program):
         if not (plays(program, node, "not") or plays(program, node, "literal") or plays(program, node, "string")):
             if plays(program, node, "comparison") and len(operands(program, node)) == 2:
-                continue  # its operator has an opposite
+                continue  # the kind "comparison" has the opposite operator
             yield prefixed(program, node, near.negation)
 
 
 def truths(program: Program) -> Iterator[int]:
-    """Expressions used as truth values, and results that may be ones."""
+    """Expressions used as truth values, and results that may be truth values."""
     near = program.language.near_miss
     for node in nodes(program, "tested"):
         condition = child(program, node, "condition") or operands(program, node)[0]
@@ -83,7 +85,7 @@ def truths(program: Program) -> Iterator[int]:
 
 
 def sign(program: Program) -> Iterator[Edit]:
-    """`-x` for `x` and back; of plain numbers the constants speak."""
+    """`-x` for `x` and back; number literals are left to `constant`."""
     near = program.language.near_miss
     for node in nodes(program, "sign"):
         if operator(program, node) == near.sign[0] and not plays(program, operands(program, node)[0], "number"):
@@ -101,7 +103,7 @@ def sign(program: Program) -> Iterator[Edit]:
 
 
 def variable(program: Program) -> Iterator[Edit]:
-    """Another name in scope where one is read, or where one of several assignments writes it."""
+    """Another name in scope, where a name is read or where one of several assignments writes it."""
     called = {program.text(n) for n in nodes(program, "name") if is_callee(program, n)}
     bound = Counter(b.name for b in bindings(program))
     assigned = {b.name for b in bindings(program) if program.field[b.node] == "left"}
@@ -125,11 +127,11 @@ def variable(program: Program) -> Iterator[Edit]:
 
 
 def constant(program: Program) -> Iterator[Edit]:
-    """Off-by-one numbers, other signs and truth values, other short strings."""
+    """Numbers off by one, other signs and truth values, other short strings."""
     near = program.language.near_miss
     for node in nodes(program, "literal"):
         for other in near.literals(program, node):
-            yield put(program, node, other, near.sign[1] if other.startswith(near.sign[0]) else near.sign[1] + 3)
+            yield put(program, node, other, near.sign[1] if other.startswith(near.sign[0]) else near.literal)
     texts = list(dict.fromkeys(program.text(n) for n in nodes(program, "string")))
     for node in nodes(program, "string"):
         text = program.text(node)
@@ -143,7 +145,7 @@ def constant(program: Program) -> Iterator[Edit]:
 
 
 def call(program: Program) -> Iterator[Edit]:
-    """A function or method of the same family; no call at all."""
+    """A function or method of the same family; the argument or the object without the call."""
     near = program.language.near_miss
     bound = {b.name for b in bindings(program)}
     for node in nodes(program, "name"):
@@ -161,25 +163,25 @@ def call(program: Program) -> Iterator[Edit]:
         callee, arguments = operands(program, node)[:2]
         if not plays(program, arguments, "arguments"):
             continue
-        given = elements(program, arguments)
-        if len(given) == 1 and plays(program, callee, "name") and not plays(program, given[0], "special argument"):
-            yield lift(program, node, given[0])
-        elif not given and plays(program, callee, "attribute"):
+        passed = elements(program, arguments)
+        if len(passed) == 1 and plays(program, callee, "name") and not plays(program, passed[0], "special argument"):
+            yield lift(program, node, passed[0])
+        elif not passed and plays(program, callee, "attribute"):
             yield lift(program, node, callee + 1)
 
 
 def attribute(program: Program) -> Iterator[Edit]:
-    """Another attribute that the function reads from the same object, or one of the same family."""
+    """Another attribute that the program reads from the same object, or one of the same family."""
     near = program.language.near_miss
     seen: dict[tuple[bytes, bool], dict[bytes, None]] = {}
-    found = []
+    attributes = []
     for node in nodes(program, "attribute"):
         name = child(program, node, "attribute")
         if name is not None:
             key = (program.text(node + 1), is_callee(program, node))
             seen.setdefault(key, {})[program.text(name)] = None
-            found.append((name, key))
-    for name, key in found:
+            attributes.append((name, key))
+    for name, key in attributes:
         text = program.text(name)
         family = [] if key[1] else others(near.names, text)
         for other in dict.fromkeys([t for t in seen[key] if t != text][:NAMES_PER_USE] + family):
@@ -187,7 +189,7 @@ def attribute(program: Program) -> Iterator[Edit]:
 
 
 def order(program: Program) -> Iterator[Edit]:
-    """Neighbours exchanged: arguments, elements, operands."""
+    """Neighbors exchanged: arguments, elements, operands."""
     for role, most in (("arguments", 8), ("sequence", 4)):
         for node in nodes(program, role):
             parts = elements(program, node)
@@ -204,46 +206,48 @@ def order(program: Program) -> Iterator[Edit]:
                 demands = [near.demand(program, p) for p in parts]
                 numbers = any(plays(program, p, "number") or is_number(program, p) for p in parts)
                 if between in ORDERS or (between == b"+" and numbers):
-                    continue  # the operator's own kind has it; no difference
+                    continue  # a kind of its own mutates comparisons; sums are equal
                 if near.strength(program, parts[0]) >= demands[1] and near.strength(program, parts[1]) >= demands[0]:
                     yield swap(program, *parts)
 
 
 def missing_argument(program: Program) -> Iterator[Edit]:
+    """An argument deleted."""
     for _, edit in removals(program, "argument"):
         yield edit
 
 
 def missing_element(program: Program) -> Iterator[Edit]:
+    """An element of a list, or a pair of a dictionary, deleted."""
     for category in ("element", "pair"):
         for _, edit in removals(program, category):
             yield edit
 
 
 def extra_argument(program: Program) -> Iterator[Edit]:
-    """What the callee often takes, or a name in scope, at the end."""
+    """An argument that the callee often takes, or a name in scope at the end."""
     near = program.language.near_miss
     for node in nodes(program, "call"):
         callee, arguments = operands(program, node)[:2]
         if not plays(program, arguments, "arguments"):
             continue
-        given = elements(program, arguments)
-        texts = {program.text(part) for part in given}
+        passed = elements(program, arguments)
+        texts = {program.text(part) for part in passed}
         usual = near.arguments.get(program.text(program.last[callee] - 1), ())
         extra = [(False, name) for name in names_at(program, node) if name not in texts][:2]
         for first, text in dict.fromkeys([*usual, *extra]):
-            if not given:
+            if not passed:
                 at = program.end[arguments] - 1
                 yield Edit(at, at, text)
             elif first:
-                yield Edit(program.start[given[0]], program.start[given[0]], text + b", ")
-            elif not plays(program, given[-1], "special argument"):
-                end = tail(program, given[-1])
+                yield Edit(program.start[passed[0]], program.start[passed[0]], text + b", ")
+            elif not plays(program, passed[-1], "special argument"):
+                end = tail(program, passed[-1])
                 yield Edit(end, end, b", " + text)
 
 
 def offset(program: Program) -> Iterator[Edit]:
-    """One more or one less than a number that is no literal, and back."""
+    """`x + 1` and `x - 1` for a number `x` that is no literal, and back."""
     near = program.language.near_miss
     for node in nodes(program, "binary"):
         left, right = operands(program, node)[:2]
@@ -251,7 +255,7 @@ def offset(program: Program) -> Iterator[Edit]:
             yield lift(program, node, left)
     for node in dict.fromkeys(countables(program)):
         if plays(program, node, "binary") and plays(program, operands(program, node)[1], "number"):
-            continue  # its constant has it
+            continue  # left to `constant`
         text = program.text(node)
         if near.strength(program, node) < near.sum:
             text = b"(" + text + b")"
@@ -260,7 +264,7 @@ def offset(program: Program) -> Iterator[Edit]:
 
 
 def countables(program: Program) -> Iterator[int]:
-    """Expressions that are numbers, as far as one can see, where one more or less is an easy slip."""
+    """Expressions that seem to be numbers, in places where mistakes by one are common."""
     for node in nodes(program, "subscript"):
         for index in program.children(node):
             if program.field[index] == "subscript":
@@ -284,6 +288,7 @@ def countables(program: Program) -> Iterator[int]:
 
 
 def is_number(program: Program, node: int) -> bool:
+    """Does the form of an expression suggest that it is a number, as of `a + b` or `len(x)`?"""
     if plays(program, node, "binary"):
         parts = operands(program, node)
         return operator(program, node) in (b"+", b"-", b"*", b"//") and not any(
@@ -295,7 +300,7 @@ def is_number(program: Program, node: int) -> bool:
 
 
 def operand(program: Program) -> Iterator[Edit]:
-    """Half of a sum or product, one arm of a choice, the thing instead of its part."""
+    """One operand alone, one arm of a choice, the object instead of its item."""
     for node in nodes(program, "binary"):
         for part in operands(program, node)[:2]:
             yield lift(program, node, part)
@@ -309,7 +314,7 @@ def operand(program: Program) -> Iterator[Edit]:
 
 
 def slices(program: Program) -> Iterator[Edit]:
-    """Slice bounds dropped and added."""
+    """Slice bounds deleted and inserted."""
     for node in nodes(program, "slice"):
         bounds: list[bytes] = [b""]
         for part in program.children(node):
@@ -330,6 +335,7 @@ def slices(program: Program) -> Iterator[Edit]:
 
 
 def missing_condition(program: Program) -> Iterator[Edit]:
+    """One side of `and` or `or`, or the condition of a comprehension, deleted."""
     for node in nodes(program, "boolean"):
         left, right = operands(program, node)[:2]
         yield Edit(program.end[left], program.end[right], b"")
@@ -338,7 +344,7 @@ def missing_condition(program: Program) -> Iterator[Edit]:
 
 
 def extra_condition(program: Program) -> Iterator[Edit]:
-    """A further condition: one that stands elsewhere in the function, or a name."""
+    """A further condition: the nearest other one of the function, or a name."""
     language = program.language
     places = [
         node
@@ -359,6 +365,7 @@ def extra_condition(program: Program) -> Iterator[Edit]:
 
 
 def initial_value(program: Program) -> Iterator[Edit]:
+    """Another initial value of the same family, in an assignment or a default."""
     near = program.language.near_miss
     places = [child(program, node, "right") for node in nodes(program, "assignment")]
     places += [child(program, node, "value") for node in nodes(program, "default")]

@@ -1,4 +1,4 @@
-"""The forward process: a program is broken by one small random edit at a time, and stays valid all the way."""
+"""The forward process: one small random edit at a time breaks a program, and every state is a valid program."""
 
 import math
 import random
@@ -14,7 +14,7 @@ from kelp.syntax.program import Program, parse
 from kelp.syntax.sites import is_valid
 
 SWAPS = IN_CONTEXT, FROM_BANK = "in-context swap", "bank swap"
-DRAWS = 8  # kinds drawn, and edits drawn of a kind, before giving up
+DRAWS = 8  # edits of one kind, and mutations of one step, drawn before giving up
 
 WEIGHTS = {
     "comparison": 9.0,
@@ -55,12 +55,12 @@ WEIGHTS = {
 
 @dataclass(frozen=True)
 class ForwardConfig:
-    """How programs are broken. Kinds that a program has no place for are drawn again: weights are relative."""
+    """Weights and limits of the forward process. A kind without a place in the program is drawn again."""
 
-    weights: Mapping[str, float] = field(default_factory=dict)  # of some kinds, in place of those in WEIGHTS
-    max_leaves: int = 12  # of a subtree that is swapped, in lexical tokens
-    rename: float = 0.7  # probability that a variable of a bank fragment takes a name in scope
-    variants: float = 0.3  # probability that a bank fragment that has variants makes way for one of them
+    weights: Mapping[str, float] = field(default_factory=dict)  # by kind; override WEIGHTS
+    max_leaves: int = 12  # of a swapped subtree (lexical tokens)
+    rename: float = 0.7  # probability that a variable of a bank fragment is renamed to a name in scope
+    variants: float = 0.3  # probability that a variant replaces a bank fragment that has variants
 
     def __post_init__(self) -> None:
         unknown = set(self.weights) - set(WEIGHTS)
@@ -77,28 +77,28 @@ class ForwardConfig:
 
     @cached_property
     def kinds(self) -> dict[str, float]:
-        """The kinds that are drawn, with their weights."""
+        """Kinds with a positive weight, and the weights."""
         return {kind: weight for kind, weight in {**WEIGHTS, **self.weights}.items() if weight > 0}
 
 
 def mutate(program: Program, rng: random.Random, config: ForwardConfig, bank: Bank) -> Mutation | None:
-    """One random mutation: its kind by weight, then an edit of the kind. The result parses and compiles.
+    """Draw one mutation: its kind by weight, then an edit of the kind whose result is valid.
 
-    None where nothing was found, which takes a program with next to nothing in it.
+    None where no kind finds one, as in a program that is nearly empty.
     """
-    left = config.kinds
-    while left:
-        kind = rng.choices(list(left), list(left.values()))[0]
+    weights = config.kinds
+    while weights:
+        kind = rng.choices(list(weights), list(weights.values()))[0]
         for edit in draws(program, kind, rng, config, bank):
             if edit is not None and is_valid(program, edit):
                 return Mutation(kind, edit)
-        # A near miss that finds no place makes way for another one: swaps, which fit nearly anywhere, would take over.
-        left = {k: weight for k, weight in left.items() if k != kind and (k not in SWAPS or kind in SWAPS)}
+        # Only another near miss replaces one without a place: swaps fit nearly anywhere and would take over.
+        weights = {k: weight for k, weight in weights.items() if k != kind and (k not in SWAPS or kind in SWAPS)}
     return None
 
 
 def draws(program: Program, kind: str, rng: random.Random, config: ForwardConfig, bank: Bank) -> Iterator[Edit | None]:
-    """A few random edits of one kind, not yet checked."""
+    """A few random edits of one kind, unchecked."""
     if kind == IN_CONTEXT:
         yield from (swap_in_context(program, rng, config) for _ in range(DRAWS))
     elif kind == FROM_BANK:
@@ -111,9 +111,9 @@ def draws(program: Program, kind: str, rng: random.Random, config: ForwardConfig
 def corrupt(
     program: Program, rng: random.Random, steps: int, config: ForwardConfig, bank: Bank
 ) -> tuple[list[Mutation], Program]:
-    """`steps` mutations in a row, and where they lead. Every state is valid and none comes twice.
+    """Draw up to `steps` mutations in a row; return them and the last state. States are valid and distinct.
 
-    Fewer mutations come back where the walk got stuck.
+    Fewer mutations are returned where no further one is found.
     """
     seen = {program.source}
     path: list[Mutation] = []
@@ -134,7 +134,7 @@ def corrupt(
 
 
 def swap_in_context(program: Program, rng: random.Random, config: ForwardConfig) -> Edit | None:
-    """Write another subtree of the program, of the same category and about the same size, over one of its own."""
+    """Replace a subtree by another of the program, of the same category and about the same size."""
     places = slots(program, config.max_leaves)
     if not places:
         return None
@@ -150,7 +150,7 @@ def swap_in_context(program: Program, rng: random.Random, config: ForwardConfig)
 
 
 def swap_from_bank(program: Program, rng: random.Random, config: ForwardConfig, bank: Bank) -> Edit | None:
-    """Write a fragment of some other program over a subtree."""
+    """Replace a subtree by a fragment of another program."""
     places = slots(program, config.max_leaves)
     if not places:
         return None
@@ -162,7 +162,7 @@ def swap_from_bank(program: Program, rng: random.Random, config: ForwardConfig, 
 
 
 def write(program: Program, node: int, category: str, found: Fragment, text: bytes) -> Edit | None:
-    """The edit that puts a fragment's text over a node, indented or in parentheses as its place needs."""
+    """The edit that replaces a node by a fragment, indented or in parentheses as the place demands."""
     if category != "statement":
         return put(program, node, text, found.strength)
     indent = indentation(program, node)

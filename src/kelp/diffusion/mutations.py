@@ -1,8 +1,8 @@
-"""Near misses: every small edit of the kinds by which people get a program wrong.
+"""Near misses: the small edits by which people get a program wrong, by kind of mistake.
 
-The same edits break programs for training and repair them in the no-model baseline, so the kinds hold each
-other's inverses wherever those can be enumerated. What a language takes for what stands in its `near_miss`
-table; the shapes stand in `expression_kinds` and `statement_kinds`.
+The same edits break programs for training and repair them in the no-model baseline, so the kinds contain each
+other's inverses wherever those can be enumerated. The tables of a language are in its `near_miss`, the shapes of the
+edits in `expression_mutations` and `statement_mutations`.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,13 +17,13 @@ from kelp.syntax.sites import is_valid
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """An edit of the program it was made for, with the kind of mistake that it is."""
+    """A kind of mistake and the edit that makes it in one program."""
 
     kind: str
     edit: Edit
 
 
-# Each kind's edits in the order of their places, not yet checked: a few would not compile or change nothing.
+# The one table of mutation kinds: edits in program order, unchecked, so that a few do not compile or change nothing.
 CANDIDATES: dict[str, Callable[[Program], Iterable[Edit]]] = {
     "comparison": e.operators("comparison operator"),
     "binary operator": e.operators("binary operator"),
@@ -60,18 +60,18 @@ CANDIDATES: dict[str, Callable[[Program], Iterable[Edit]]] = {
 
 
 def candidates(program: Program) -> list[Edit]:
-    """Every near miss of every kind, not yet checked: some may be illegal, and some have one result."""
+    """Every near miss of every kind, unchecked: some are not valid, and several may have the same result."""
     return list(dict.fromkeys(edit for of_kind in CANDIDATES.values() for edit in of_kind(program)))
 
 
 def near_misses(program: Program) -> list[Mutation]:
-    """Every near miss of every kind, each resulting source once (under the first kind that gives it)."""
-    seen, found = {program.source}, []
+    """Every valid near miss, one per resulting source (of the first kind that makes it)."""
+    seen, mutations = {program.source}, []
     for kind, of_kind in CANDIDATES.items():
         for edit in of_kind(program):
             result = edit.apply(program.source)
             if result not in seen:
                 seen.add(result)
                 if is_valid(program, edit):
-                    found.append(Mutation(kind, edit))
-    return found
+                    mutations.append(Mutation(kind, edit))
+    return mutations

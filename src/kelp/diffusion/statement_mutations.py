@@ -1,4 +1,4 @@
-"""Near misses of statements: missing, extra, moved, mis-indented; returns, guards, else."""
+"""Near misses of statements: missing, extra, moved or mis-indented statements; returns, guards, else clauses."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -26,12 +26,12 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import elements, tail
 
-NAMES = 3  # names in scope that are tried as a returned value: the nearest ones
-LARGE = 40  # leaves of the most that is written anew to move a statement or change an else
+NAMES = 3  # names in scope tried as a returned value, nearest first
+LARGE = 40  # most leaves rewritten to move a statement or change an else clause
 
 
 def missing_guard(program: Program) -> Iterator[Edit]:
-    """An if statement that is not there, or whose body is there without the condition."""
+    """An if statement deleted, or replaced by its body."""
     for node, edit in removals(program, "statement"):
         if plays(program, node, "if"):
             yield edit
@@ -44,6 +44,7 @@ def missing_guard(program: Program) -> Iterator[Edit]:
 
 
 def missing_return(program: Program) -> Iterator[Edit]:
+    """A return statement deleted, or reduced to its value."""
     for node in nodes(program, "return"):
         for value in operands(program, node)[:1]:
             yield replace(program, node, program.text(value))
@@ -53,7 +54,7 @@ def missing_return(program: Program) -> Iterator[Edit]:
 
 
 def extra_return(program: Program) -> Iterator[Edit]:
-    """A value that was only computed is returned; a name is returned at the end of the function."""
+    """`return` before an expression statement; a name returned at the end of the function."""
     give = program.language.near_miss.give
     for node in nodes(program, "expression statement"):
         value = operands(program, node)[0]
@@ -69,7 +70,7 @@ def extra_return(program: Program) -> Iterator[Edit]:
 
 
 def return_value(program: Program) -> Iterator[Edit]:
-    """A name in scope, or nothing, instead of the value returned."""
+    """A name in scope, or none, instead of the returned value."""
     near = program.language.near_miss
     for node in nodes(program, "return"):
         for value in operands(program, node)[:1]:
@@ -79,7 +80,7 @@ def return_value(program: Program) -> Iterator[Edit]:
 
 
 def missing_statement(program: Program) -> Iterator[Edit]:
-    """A simple statement or a loop that is not there; in an inner block of one, the statement that does nothing."""
+    """A statement deleted; the only one of an inner block replaced by a statement without effect."""
     kept: set[int] = set()
     for function in nodes(program, "function"):
         kept.update(elements(program, bodies(program, function)[0]))
@@ -92,7 +93,7 @@ def missing_statement(program: Program) -> Iterator[Edit]:
 
 
 def extra_statement(program: Program) -> Iterator[Edit]:
-    """A call or an update done twice; a loop that is left."""
+    """A call or an update repeated; a jump out of a loop inserted."""
     near = program.language.near_miss
     for node in nodes(program, "expression statement"):
         if plays(program, node + 1, "update") or plays(program, node + 1, "call"):
@@ -107,6 +108,7 @@ def extra_statement(program: Program) -> Iterator[Edit]:
 
 
 def moved_statement(program: Program) -> Iterator[Edit]:
+    """Two neighboring statements exchanged."""
     for block in statements(program):
         for first, second in pairwise(block):
             small = program.size(first) + program.size(second) <= LARGE
@@ -115,7 +117,7 @@ def moved_statement(program: Program) -> Iterator[Edit]:
 
 
 def indent(program: Program) -> Iterator[Edit]:
-    """A simple statement goes to the end of the block before it, or leaves the block whose last it is."""
+    """A simple statement moved to the end of the block before it, or out of the block that it ends."""
     for block in statements(program):
         if indentation(program, block[0]) is None:
             continue
@@ -126,7 +128,7 @@ def indent(program: Program) -> Iterator[Edit]:
                 continue
             lines, blanks = glue[: glue.rindex(b"\n") + 1], len(glue) - glue.rindex(b"\n") - 1
             widths: dict[bytes | None, None] = {}
-            for deeper in statements(program):  # blocks that end where the statement before ends
+            for deeper in statements(program):  # blocks that end with the statement before
                 if before < deeper[0] and program.last[deeper[-1]] == program.last[before]:
                     widths[indentation(program, deeper[0])] = None
             if node == block[-1]:
@@ -141,9 +143,9 @@ def indent(program: Program) -> Iterator[Edit]:
 
 
 def alternative(program: Program) -> Iterator[Edit]:
-    """An else clause dropped, its statement done in any case, a condition asked in any case; and the ways back.
+    """An else clause deleted, its statement or condition moved behind the if statement; and the inverses.
 
-    Nothing where the branches before end in a jump: there an else makes no difference.
+    Nothing where every branch before ends in a jump: there an else clause changes nothing.
     """
     yield from optional_removals(program, "else")
     near, source, start, end = program.language.near_miss, program.source, program.start, program.end
@@ -181,7 +183,7 @@ def alternative(program: Program) -> Iterator[Edit]:
 
 
 def statement(program: Program) -> Iterator[Edit]:
-    """Whole statements of a family: break, continue, pass."""
+    """Another statement of the same family: break, continue, pass."""
     near = program.language.near_miss
     for block in statements(program):
         for node in block:
@@ -190,7 +192,7 @@ def statement(program: Program) -> Iterator[Edit]:
 
 
 def update(program: Program) -> Iterator[Edit]:
-    """`x = y` for `x += y`, and back where x was bound before."""
+    """`x = y` for `x += y`, and back where x is bound before."""
     for node in nodes(program, "update"):
         sign = child(program, node, "operator")
         if sign is not None:

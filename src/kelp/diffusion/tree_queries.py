@@ -1,18 +1,17 @@
-"""How mutations read a program's tree and write edits: a few functions over nodes and the roles they play."""
+"""Queries on a program's tree by the roles that nodes play, and edits built from nodes, for mutations."""
 
 from collections.abc import Iterator
 from functools import lru_cache
 
 from kelp.syntax.edits import Edit
-from kelp.syntax.language import Binding, Families
-from kelp.syntax.program import Program
+from kelp.syntax.program import Binding, Families, Program
 from kelp.syntax.sites import element_span, elements, optional_span, tail
 
 
 @lru_cache(maxsize=16)
 def editable(program: Program) -> dict[str, list[int]]:
-    """Nodes that are code, in preorder, by kind, and the operators under "operator"."""
-    found: dict[str, list[int]] = {"operator": []}
+    """Nodes that may be mutated, in preorder, by kind; operators under "operator"."""
+    by_kind: dict[str, list[int]] = {"operator": []}
     inert, kind, field, last = program.language.near_miss.inert, program.kind, program.field, program.last
     named = program.named
     node = 1
@@ -20,11 +19,11 @@ def editable(program: Program) -> dict[str, list[int]]:
         if named[node] and inert(program, node):
             node = last[node]
             continue
-        found.setdefault(kind[node], []).append(node)
+        by_kind.setdefault(kind[node], []).append(node)
         if field[node] in ("operator", "operators"):
-            found["operator"].append(node)
+            by_kind["operator"].append(node)
         node += 1
-    return found
+    return by_kind
 
 
 @lru_cache(maxsize=16)
@@ -33,13 +32,14 @@ def bindings(program: Program) -> list[Binding]:
 
 
 def kinds(program: Program, role: str) -> frozenset[str]:
+    """Node kinds that play this role."""
     return program.language.near_miss.roles.get(role, frozenset())
 
 
 def nodes(program: Program, role: str) -> list[int]:
-    """The editable nodes that play this role, in preorder."""
-    found = editable(program)
-    lists = [found[kind] for kind in kinds(program, role) if kind in found]
+    """Editable nodes that play this role, in preorder."""
+    by_kind = editable(program)
+    lists = [by_kind[kind] for kind in kinds(program, role) if kind in by_kind]
     return lists[0] if len(lists) == 1 else sorted(node for some in lists for node in some)
 
 
@@ -52,19 +52,20 @@ def child(program: Program, node: int, field: str) -> int | None:
 
 
 def operands(program: Program, node: int) -> list[int]:
+    """Named children without comments."""
     return [c for c in program.children(node) if program.named[c] and program.kind[c] not in program.language.comments]
 
 
 def operator(program: Program, node: int) -> bytes:
-    found = child(program, node, "operator")
-    return b"" if found is None else program.text(found)
+    sign = child(program, node, "operator")
+    return b"" if sign is None else program.text(sign)
 
 
 def names_at(program: Program, node: int) -> list[bytes]:
-    """Names in scope at a node, those bound nearest first."""
-    seen = [b for b in bindings(program) if b.first <= node < b.stop]
-    seen.sort(key=lambda b: abs(b.node - node))
-    return list(dict.fromkeys(b.name for b in seen if b.name not in program.language.near_miss.receivers))
+    """Names in scope at a node, nearest binding first."""
+    visible = [b for b in bindings(program) if b.first <= node < b.stop]
+    visible.sort(key=lambda b: abs(b.node - node))
+    return list(dict.fromkeys(b.name for b in visible if b.name not in program.language.near_miss.receivers))
 
 
 def is_use(program: Program, node: int) -> bool:
@@ -79,37 +80,38 @@ def is_callee(program: Program, node: int) -> bool:
 
 
 def indentation(program: Program, node: int) -> bytes | None:
-    """The blanks before a node on its line; None where something else stands there."""
+    """Blanks before a node on its line; None where the line begins with something else."""
     before = program.source[program.source.rfind(b"\n", 0, program.start[node]) + 1 : program.start[node]]
     return None if before.strip() else before
 
 
 @lru_cache(maxsize=16)
 def statements(program: Program) -> list[list[int]]:
-    """The statements of each block, outer blocks first."""
+    """Statements of each block, outer blocks first."""
     lists = [kind for kind, rule in program.language.lists.items() if rule.element == "statement"]
     blocks = sorted(block for kind in lists for block in editable(program).get(kind, ()))
     return [elements(program, block) for block in blocks]
 
 
 def simple(program: Program, node: int) -> bool:
+    """Is the statement code, without a block inside?"""
     return not plays(program, node, "compound") and not program.language.near_miss.inert(program, node)
 
 
 def bodies(program: Program, node: int) -> list[int]:
-    """The blocks of a statement and of its clauses."""
+    """Blocks of a statement and of its clauses."""
     lists = program.language.lists
     inside = [c for child in program.children(node) for c in (child, *program.children(child))]
     return [c for c in inside if program.kind[c] in lists and lists[program.kind[c]].element == "statement"]
 
 
 def jumps(program: Program, block: int) -> bool:
-    """Does a block end in a statement that goes elsewhere (a return, a break)?"""
+    """Does a block end in a jump (a return, a break)?"""
     return plays(program, elements(program, block)[-1], "jump")
 
 
 def results(program: Program) -> Iterator[int]:
-    """Values returned and values assigned."""
+    """Returned values and assigned values."""
     for node in nodes(program, "return"):
         yield from operands(program, node)[:1]
     for role in ("assignment", "update"):
@@ -124,19 +126,19 @@ def replace(program: Program, node: int, text: bytes) -> Edit:
 
 
 def put(program: Program, place: int, text: bytes, strength: int) -> Edit:
-    """Replace an expression by a text that binds with this strength, in parentheses where the place needs them."""
+    """Replace an expression by a text of this strength, in parentheses where the place demands them."""
     if strength < program.language.near_miss.demand(program, place):
         text = b"(" + text + b")"
     return replace(program, place, text)
 
 
 def lift(program: Program, place: int, node: int) -> Edit:
-    """Replace an expression by another of the program."""
+    """Replace an expression by another one of the program."""
     return put(program, place, program.text(node), program.language.near_miss.strength(program, node))
 
 
 def prefixed(program: Program, node: int, prefix: tuple[bytes, int]) -> Edit:
-    """Put a prefix operator before an expression."""
+    """Insert a prefix operator before an expression."""
     (sign, level), text = prefix, program.text(node)
     if program.language.near_miss.strength(program, node) < level:
         text = b"(" + text + b")"
@@ -144,14 +146,14 @@ def prefixed(program: Program, node: int, prefix: tuple[bytes, int]) -> Edit:
 
 
 def swap(program: Program, left: int, right: int) -> Edit:
-    """Exchange two nodes, of which the first stands before the second."""
+    """Exchange two nodes; `left` comes before `right`."""
     glue = program.source[program.end[left] : program.start[right]]
     text = program.text(right) + glue + program.text(left)
     return Edit(program.start[left], program.end[right], text)
 
 
 def removals(program: Program, category: str) -> Iterator[tuple[int, Edit]]:
-    """Each list element of the category that can be taken out, with the edit that does it."""
+    """Each list element of the category that can be deleted, with the edit that deletes it."""
     language = program.language
     for kind, rule in language.lists.items():
         if rule.element != category:
@@ -167,13 +169,14 @@ def removals(program: Program, category: str) -> Iterator[tuple[int, Edit]]:
 
 
 def optional_removals(program: Program, role: str) -> Iterator[Edit]:
+    """Deletions of the nodes of a role that their parents can do without."""
     for node in nodes(program, role):
         if program.kind[node] in program.language.optional and program.language.may_drop(program, node):
             yield Edit(*optional_span(program, node), b"")
 
 
 def insert_after(program: Program, statement: int, text: bytes) -> Iterator[Edit]:
-    """Write a statement on the line behind another."""
+    """Insert a statement on the line behind another; nothing where that one does not begin its line."""
     indent = indentation(program, statement)
     if indent is not None:
         end = tail(program, statement)
@@ -181,5 +184,5 @@ def insert_after(program: Program, statement: int, text: bytes) -> Iterator[Edit
 
 
 def others(families: Families, text: bytes) -> list[bytes]:
-    """The rest of every family that holds the text."""
+    """All other members of the families that contain the text, sorted."""
     return sorted({other for family in families if text in family for other in family} - {text})

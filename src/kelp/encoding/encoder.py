@@ -28,10 +28,8 @@ from kelp.encoding.vocabulary import (
     STOP,
     UNTIL,
 )
-from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.edits import Edit
-from kelp.syntax.language import Language
-from kelp.syntax.program import Program
+from kelp.syntax.program import Language, Program
 from kelp.syntax.sites import Site, key, make_edit, site_index, sites
 
 OPS = ("replace", "insert", "delete")
@@ -84,15 +82,15 @@ class State:
         return 1 + site_index(self.program)[key(edit)]
 
 
-def kind_count(language: Language = PYTHON) -> int:
+def kind_count(language: Language) -> int:
     return 2 + len(OPS) * len(language.categories)
 
 
-def kind_id(site: Site, language: Language = PYTHON) -> int:
+def kind_id(site: Site, language: Language) -> int:
     return 2 + OPS.index(site.op) * len(language.categories) + language.categories.index(site.category)
 
 
-def kind_op(kind: int, language: Language = PYTHON) -> str:
+def kind_op(kind: int, language: Language) -> str:
     return OPS[(kind - 2) // len(language.categories)] if kind > STOP else ""
 
 

@@ -15,8 +15,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
 from kelp.encoding.vocabulary import SPECIAL
-from kelp.languages.python.grammar import CLOSING, OPENING, PYTHON
-from kelp.syntax.language import Language
+from kelp.syntax.program import Language
 
 PIECE, GAP = "▁", "␣"
 SPACE = frozenset(b" \t\r\n\f\\")  # first bytes of the lexer's space pieces
@@ -38,7 +37,7 @@ CHUNK = re.compile(rb" ?[A-Za-z\x80-\xff]+| ?[0-9]{1,3}| ?[^\sA-Za-z0-9\x80-\xff
 class Tokenizer:
     """Encodes whole programs and fragments alike."""
 
-    def __init__(self, bpe: tokenizers.Tokenizer, language: Language = PYTHON) -> None:
+    def __init__(self, bpe: tokenizers.Tokenizer, language: Language) -> None:
         self.bpe, self.language = bpe, language
         self.size = bpe.get_vocab_size()
         vocabulary = bpe.get_vocab()
@@ -50,7 +49,7 @@ class Tokenizer:
         self._cache: dict[tuple[str, bytes], tuple[int, ...]] = {}
 
     @classmethod
-    def train(cls, texts: Iterable[bytes], vocab_size: int, language: Language = PYTHON) -> "Tokenizer":
+    def train(cls, texts: Iterable[bytes], vocab_size: int, language: Language) -> "Tokenizer":
         """Learn the merges from texts (programs, asserts, intents). Deterministic."""
         bpe = tokenizers.Tokenizer(BPE())
         trainer = BpeTrainer(
@@ -68,7 +67,7 @@ class Tokenizer:
         return cls(bpe, language)
 
     @classmethod
-    def load(cls, path: Path, language: Language = PYTHON) -> "Tokenizer":
+    def load(cls, path: Path, language: Language) -> "Tokenizer":
         return cls(tokenizers.Tokenizer.from_file(str(path)), language)
 
     def save(self, path: Path) -> None:
@@ -135,7 +134,7 @@ class _Gaps:
     """What `default_gap` needs to know of the text so far."""
 
     def __init__(self, language: Language) -> None:
-        self.default_gap = language.default_gap
+        self.default_gap, self.opening, self.closing = language.default_gap, language.opening, language.closing
         self.before = self.left = b""
         self.depth = 0
 
@@ -145,9 +144,9 @@ class _Gaps:
     def saw(self, space: bytes, piece: bytes) -> None:
         self.before = b"" if b"\n" in space else self.left
         self.left = piece
-        if piece in OPENING:
+        if piece in self.opening:
             self.depth += 1
-        elif piece in CLOSING:
+        elif piece in self.closing:
             self.depth -= 1
 
 

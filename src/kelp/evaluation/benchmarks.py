@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from kelp.data.corpus.decontaminate import MBPP_TRAIN
-from kelp.data.corpus.extract import first_sentence
 from kelp.data.corpus.history import reads_what_there_is
 from kelp.data.examples.build import split
 from kelp.data.record import Record, json_lines, load
 from kelp.data.toy import HIDDEN, TASKS
 from kelp.evaluation.case import Case, collect
-from kelp.languages.python.test_files import doctest_asserts
+from kelp.languages.python.docstrings import doctest_asserts, first_sentence
 
 MBPP_TEST = range(11, 511)
 MBPP_HUB = "google-research-datasets/mbpp"

@@ -15,7 +15,7 @@ from typing import Any
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits, Suite
-from kelp.languages.python.test_files import asserts_about
+from kelp.languages.registry import by_name
 from kelp.search.task import Target, Task
 from kelp.syntax.functions import functions
 from kelp.syntax.program import parses
@@ -26,6 +26,8 @@ PROGRAM = "program"  # the module that a text of pytest code imports, unless it 
 
 BUGS = "bugs.toml"  # of a folder of bugs: a table for each, named as its folder
 FILES = {"source": "{}.py", "visible_tests": "test_{}.py", "hidden_tests": "test_{}_hidden.py", "fixed": "fixed.py"}
+
+LANGUAGE = by_name("python")  # of every benchmark there is
 
 Tests = tuple[str, ...] | str  # statements, each of them a test, or one text of pytest code
 
@@ -67,7 +69,7 @@ class Case:
                 raise ValueError(f"{field} does not parse")
         if not _compiles(f"{self.setup}\npass"):
             raise ValueError("setup does not parse")
-        known = [function.qualname for function in functions(self.source.encode())]
+        known = [function.qualname for function in functions(self.source.encode(), LANGUAGE)]
         if not known or (self.function and self.function not in known):
             raise ValueError(f"source holds no function {self.function}".rstrip())
         if not self.visible_tests:
@@ -84,15 +86,14 @@ class Case:
     @property
     def task(self) -> Task:
         """What a search is given."""
-        names = [self.function] if self.function else [f.qualname for f in functions(self.source.encode())]
+        names = [self.function] if self.function else [f.qualname for f in functions(self.source.encode(), LANGUAGE)]
         tests = self.visible_tests
+        about = LANGUAGE.specs.asserts_about
         targets = tuple(
-            Target(
-                name, self.intent, asserts_about(tests, name.rpartition(".")[2]) if isinstance(tests, str) else tests
-            )
+            Target(name, self.intent, about(tests, name.rpartition(".")[2]) if isinstance(tests, str) else tests)
             for name in dict.fromkeys(names)
         )
-        return Task(self.source.encode(), targets, self.setup.encode())
+        return Task(self.source.encode(), targets, LANGUAGE, self.setup.encode())
 
 
 CHECKED: dict[str, Any] = dict.fromkeys(("id", "source", "setup", "module", "intent", "function", "group"), str)
@@ -279,7 +280,7 @@ def _encodes(text: str) -> bool:
 
 def _parses(text: str) -> bool:
     try:
-        return parses(text.encode())
+        return parses(text.encode(), LANGUAGE)
     except ValueError:  # a null byte
         return False
 

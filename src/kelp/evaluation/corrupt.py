@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.forward import FROM_BANK, SWAPS, WEIGHTS, ForwardConfig, corrupt
-from kelp.evaluation.case import Case, Oracle, shared_sandbox
+from kelp.evaluation.case import LANGUAGE, Case, Oracle, shared_sandbox
 from kelp.execution.sandbox import Sandbox
 from kelp.syntax.functions import functions
 
@@ -65,7 +65,7 @@ def break_all(
 
 def bank_of(programs: Sequence[Case]) -> Bank:
     """The subtrees of all their functions."""
-    return Bank.build(function.program for program in programs for function in functions(program.source.encode()))
+    return Bank.build(f.program for program in programs for f in functions(program.source.encode(), LANGUAGE))
 
 
 def break_one(
@@ -90,7 +90,7 @@ def _draws(program: Case, corruption: Corruption, rng: random.Random, bank: Bank
         return
     config, steps = (SWAP_ALONE, 1) if corruption is Corruption.swap else (NEAR_MISSES, int(corruption))
     file = program.source.encode()
-    windows = functions(file)
+    windows = functions(file, LANGUAGE)
     places = [i for i, window in enumerate(windows) if program.function in ("", window.qualname)]
     for _ in range(DRAWS):
         at = places[0] if len(places) == 1 else rng.choice(places)
@@ -99,14 +99,14 @@ def _draws(program: Case, corruption: Corruption, rng: random.Random, bank: Bank
             continue
         source = file
         for mutation in path:
-            source = functions(source)[at].to_file(mutation.edit).apply(source)
-        if functions(source)[at].source == broken.source:
+            source = functions(source, LANGUAGE)[at].to_file(mutation.edit).apply(source)
+        if functions(source, LANGUAGE)[at].source == broken.source:
             yield source.decode()
 
 
 def stub(source: str, function: str = "") -> str:
     """The program with nothing but a docstring and `pass` in a function: in its last one, where none is named."""
-    window = next(f for f in reversed(functions(source.encode())) if function in ("", f.qualname))
+    window = next(f for f in reversed(functions(source.encode(), LANGUAGE)) if function in ("", f.qualname))
     text = window.source.decode()
     node = ast.parse(text).body[0]
     assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)

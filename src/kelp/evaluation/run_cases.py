@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kelp.diffusion.diff import next_edits
 from kelp.encoding.encoder import Condition
-from kelp.evaluation.case import Case, Oracle, Row, Step, shared_sandbox
+from kelp.evaluation.case import LANGUAGE, Case, Oracle, Row, Step, shared_sandbox
 from kelp.evaluation.metrics import exact_match
 from kelp.evaluation.pass_at_k import count_correct
 from kelp.execution.sandbox import Sandbox
@@ -156,7 +156,7 @@ def first_edits(case: Case) -> tuple[bytes, list[Edit]] | None:
     """
     if case.fixed is None:
         return None
-    before, after = functions(case.source.encode()), functions(case.fixed.encode())
+    before, after = (functions(text.encode(), LANGUAGE) for text in (case.source, case.fixed))
     if [f.qualname for f in before] != [f.qualname for f in after]:
         return None
     changed = [(a, b) for a, b in zip(before, after) if a.source != b.source]

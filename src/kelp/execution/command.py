@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome
+from kelp.execution.plugin.kelp_needs import NETWORK
 from kelp.execution.worker import protection
 from kelp.execution.worker.candidate import holds_home, project_root
 from kelp.execution.worker.overlay import ProjectCopy
@@ -30,6 +31,10 @@ _ASK = (  # of an interpreter: what it imports from, where the user's own packag
     "print(*sys.path, sys.prefix, sys.base_prefix, sys.exec_prefix, site.getuserbase(), sys.executable, sep='\\n')"
 )
 _PYTHON = os.path.dirname(sys.executable)
+_REFUSED = re.compile(  # as a traceback ends; without a path, a command is refused sockets alone
+    r"(?m)^(?:\w+\.)*(gaierror: \[Errno -\d+\]|PermissionError: \[Errno 1\] Operation not permitted$"
+    r"|PermissionError: \[Errno 13\] Permission denied: '([^']+)')"
+)
 _METER = 0.05  # seconds between two looks at what a run uses, if a look is cheap
 
 
@@ -241,6 +246,7 @@ def observe(
     latest = ""
     expected = list(before["tests"])
     error: str | None = None
+    needs: str | None = None
     line: int | None = None
     for event in events:
         match event["event"]:
@@ -257,6 +263,7 @@ def observe(
             case "error" if error is None:
                 error = as_text(event["sentence"])
                 line = None if event["line"] is None else int(event["line"])
+                needs = as_text(event.get("needs"))
     timeout = timed_out(reply)
     for name, lines in begun.items():
         if timeout:
@@ -278,14 +285,15 @@ def observe(
             error = "no tests were found"
         elif reply["status"] != 0 and not missing and all(o.status in ("pass", "skip") for o in outcomes.values()):
             error = f"every test passed, but the command {how}"
-    return Observation(tuple(outcomes.values()), error=error, error_line=line, not_run=len(missing), **facts)
+    facts |= {"error": error, "error_line": line, "needs": needs}
+    return Observation(tuple(outcomes.values()), not_run=len(missing), **facts)
 
 
 def _outcome(event: Mapping[str, Any], lines: frozenset[int], ran_before: bool) -> TestOutcome:
     status, message = event["status"], as_text(event.get("message"))
     if status == "skip" and ran_before:
         status, message = "error", NEWLY_SKIPPED
-    texts = {name: as_text(event.get(name)) for name in ("call", "got", "expected", "exception")}
+    texts = {name: as_text(event.get(name)) for name in ("call", "got", "expected", "exception", "needs")}
     line = None if event.get("line") is None else int(event["line"])
     return TestOutcome(
         str(event["name"]), status, float(event["seconds"]), message=message, line=line, lines=lines, **texts
@@ -301,9 +309,14 @@ def _plain(reply: Mapping[str, Any], name: str, module: str, how: str) -> TestOu
         return TestOutcome(name, "timeout", seconds, message=f"the command {how}", lines=frozenset(lines))
     said = [text for text in reply["output"].splitlines() if text.strip()]
     message = f"the command {how}" + (f": {said[-1].strip()[:200]}" if said else "")
-    return TestOutcome(
-        name, "fail", seconds, message=message, line=lines[-1] if lines else None, lines=frozenset(lines)
-    )
+    line, needs = lines[-1] if lines else None, _need_named(reply["output"])
+    return TestOutcome(name, "fail", seconds, message=message, line=line, lines=frozenset(lines), needs=needs)
+
+
+def _need_named(output: str) -> str | None:
+    """The first thing that a traceback in the output says the sandbox has refused."""
+    found = _REFUSED.search(output)
+    return None if found is None else f"access to {found[2]}" if found[2] else NETWORK
 
 
 def _lines_named(output: str, module: str) -> list[int]:

@@ -2,8 +2,10 @@
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 
 from kelp.execution.observation import Observation, TestOutcome, shorten
+from kelp.execution.plugin.kelp_needs import ASYNC, NETWORK, PROCESS
 
 _SHOWN = {"pass": "pass", "fail": "FAIL", "error": "ERROR", "timeout": "TIMEOUT", "skip": "skip"}
 _COUNTED = {"pass": "passed", "fail": "failed", "error": "error", "timeout": "timeout", "skip": "skipped"}
@@ -12,6 +14,16 @@ _ALL_LISTED = 40  # tests; of more, those that passed are only counted
 _OUTPUT = 12  # lines kept of what was printed
 _PROGRESS = re.compile(r"[.FEsxX]*( +\[ *\d+%\])?\s*")  # of pytest
 _REPORTS = "short test summary info ="
+_PLUGINS = "--test-command 'pytest ...' loads the plugins that are installed for that pytest"
+_FILES = "the sandbox reads the project and libraries and writes temporary files; --test-command writes to both"
+_REMEDIES = {  # by how a need begins
+    NETWORK: "the sandbox has none: have the test put something in its place",
+    PROCESS: "--test-command 'pytest ...' allows it",
+    "the fixture": _PLUGINS, "the pytest plugin": _PLUGINS, ASYNC: _PLUGINS,
+    "access to": _FILES, "to write to": _FILES,
+    "to run in": "tests run in an empty folder; --test-command 'pytest ...' runs in the project's",
+}  # fmt: skip
+_REFUSED = "the sandbox refuses it"
 
 
 def explain(observation: Observation, source: bytes, file: str, *, coverage: bool = False) -> str:
@@ -36,10 +48,12 @@ def failures(observation: Observation, source: bytes, file: str, most: int = 5) 
 
     parts = []
     if observation.error is not None:
-        parts.append("\n".join([shorten(observation.error, 2 * _WIDTH), *at(observation.error_line)]))
+        needs = [] if observation.needs is None else [f"  needs {need(observation.needs)}"]
+        parts.append("\n".join([shorten(observation.error, 2 * _WIDTH), *needs, *at(observation.error_line)]))
     failed = [outcome for outcome in observation.outcomes if outcome.status not in ("pass", "skip")]
     for outcome in failed[:most]:
-        parts.append("\n".join([shorten(outcome.name, _WIDTH), *_why(outcome), *at(outcome.line)]))
+        needs = [] if outcome.needs is None else [f"  needs {need(outcome.needs)}"]
+        parts.append("\n".join([shorten(outcome.name, _WIDTH), *_why(outcome), *needs, *at(outcome.line)]))
     if len(failed) > most:
         parts.append(f"... and {len(failed) - most} more.")
     printed = [line.rstrip()[:_WIDTH] for line in observation.output.splitlines() if not _PROGRESS.fullmatch(line)]
@@ -61,6 +75,24 @@ def _why(outcome: TestOutcome) -> list[str]:
     if outcome.status == "timeout":
         said = outcome.message or "it did not end"
     return [*([f"  {call}"] if call else []), f"  {shorten(said, 2 * _WIDTH)}"]
+
+
+def need(needs: str) -> str:
+    """`a network connection (the sandbox has none: ...)`: something that a test needs, and what to do."""
+    remedy = next((remedy for begin, remedy in _REMEDIES.items() if needs.startswith(begin)), _REFUSED)
+    return f"{shorten(needs, _WIDTH)} ({remedy})"
+
+
+def needs_of(tests: Mapping[str, str]) -> str:
+    """`a needs ... (...); b and c need ... (...)`: tests by what they need."""
+    said = []
+    for needs in dict.fromkeys(tests.values()):
+        names = [shorten(name, _WIDTH) for name, wanted in tests.items() if wanted == needs]
+        if len(names) > 3:
+            names = [*names[:2], f"{len(names) - 2} others"]
+        listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+        said.append(f"{listed} {'need' if len(names) > 1 else 'needs'} {need(needs)}")
+    return "; ".join(said)
 
 
 def covered(observation: Observation, source: bytes, file: str) -> str:

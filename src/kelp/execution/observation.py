@@ -1,7 +1,8 @@
 """What a run of the tests said about a program."""
 
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 Status = Literal["pass", "fail", "error", "timeout", "skip"]
@@ -13,9 +14,12 @@ NEWLY_SKIPPED = "it was skipped, and was not with the file as it is"
 class TestOutcome:
     """One test: *fail* is an assertion that did not hold, *error* any other exception or a process that died.
 
-    `call`, `got` and `expected` are the first comparison that did not hold, as source and shortened reprs.
+    `call`, `got` and `expected` are the first comparison that did not hold, as source and shortened reprs: `got` is
+    the side that the program computes, on whichever side it stands, and the left one where that cannot be told.
     `line` is the innermost line of the program file (1-based) on the exception's traceback; `lines`, filled by
     traced runs only, are all those that the test executed.
+    `needs`, a noun phrase like "a network connection", is something that the test asked for and its run does not give:
+    if it failed, that is no fault of the program.
     """
 
     __test__ = False  # pytest must not collect it
@@ -30,6 +34,7 @@ class TestOutcome:
     message: str | None = None
     line: int | None = None
     lines: frozenset[int] = frozenset()
+    needs: str | None = None
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -40,9 +45,11 @@ class TestOutcome:
 class Observation:
     """The outcomes of one run, in the order they ran.
 
-    `error` says in one sentence why the tests could not be run at all (`error_line`: the program's line in it).
+    `error` says in one sentence why the tests could not be run at all (`error_line`: the program's line in it;
+    `needs`: something that they need for that, as for a single test).
     `not_run` counts tests that were never started: after a stop at the first failure, a timeout, or an error.
     `output` is the beginning of what the run printed.
+    `aside` are outcomes that are counted nowhere: tests that need what no run gives them (`set_aside`).
     """
 
     outcomes: tuple[TestOutcome, ...]
@@ -51,6 +58,32 @@ class Observation:
     not_run: int = 0
     seconds: float = 0.0
     output: str = field(default="", repr=False)
+    needs: str | None = None
+    aside: tuple[TestOutcome, ...] = ()
+
+    @property
+    def unmet(self) -> dict[str, str]:
+        """Of the tests that failed for want of something, by name: what they need."""
+        failed = (outcome for outcome in self.outcomes if outcome.status not in ("pass", "skip"))
+        return {outcome.name: outcome.needs for outcome in failed if outcome.needs is not None}
+
+    def set_aside(self, needs: Mapping[str, str]) -> "Observation":
+        """The same without the tests named here, as long as each still asks for what it needs.
+
+        One that no longer does has failed, even where it passes: nobody can say here whether it should.
+        """
+        kept: list[TestOutcome] = []
+        aside: list[TestOutcome] = []
+        for outcome in self.outcomes:
+            wanted = needs.get(outcome.name)
+            if wanted is None:
+                kept.append(outcome)
+            elif (outcome.needs or "").partition("/")[0] == wanted.partition("/")[0]:  # a path may be another each time
+                aside.append(outcome)
+            else:
+                message = f"it no longer asks for {wanted}"
+                kept.append(replace(outcome, status="error", got=None, expected=None, exception=None, message=message))
+        return replace(self, outcomes=tuple(kept), aside=tuple(aside))
 
     @property
     def passed(self) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import site
 import socket
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from typing import Any, Self
 import kelp
 from kelp.execution import command
 from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome
-from kelp.execution.suite import Limits, Suite, as_tests
-from kelp.execution.worker.candidate import holds_home, project_root
+from kelp.execution.suite import Limits, Suite, absolute, as_tests
+from kelp.execution.worker.candidate import SITES, holds_home, project_root
 from kelp.execution.worker.protection import missing, weakness
 from kelp.execution.worker.protocol import as_text, function_of, receive, remove_folder, send, timed_out
 
@@ -32,6 +33,8 @@ _TOO_MUCH = {
     "memory": "using too much memory",
     "lost": "stopping the sandbox's server",
 }
+_UNKNOWN = "the code of the test is not in the test files or what they import of the project; --test-command can run it"
+_UNSEEN = "the test was not seen to run to its end; if a plugin runs it, use --test-command"
 _HOME = str(Path(kelp.__file__).parents[1])
 
 
@@ -65,7 +68,7 @@ class Sandbox:
         self.suite, self.limits, self.allow_weak = suite, limits, allow_weak
         if suite.command and module is None:
             raise ValueError("a test command runs in the project of a file, so a module's path is needed")
-        self.module = None if module is None else Path(module).absolute()
+        self.module = None if module is None else absolute(module)
         self._command: dict[str, Any] = {}  # what the server has to know of it
         self._before: dict[str, Any] | None = None  # and what it does with the file as it is
         self._ran: frozenset[str] | None = None  # tests of files that the file as it is neither skips nor may skip
@@ -228,6 +231,7 @@ class Sandbox:
             "limits": asdict(self.limits),
             "allow_weak": self.allow_weak,
             "home": str(Path.home()),
+            "folder": os.getcwd(),
             "command": self.suite.command,
         }
         return _Server(config | self._command)
@@ -281,6 +285,8 @@ class _Server:
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }
+        if site.ENABLE_USER_SITE:
+            environment["PYTHONUSERBASE"] = site.getuserbase()  # the home is another one in the sandbox
         self.socket, theirs = socket.socketpair()
         folder = tempfile.mkdtemp(prefix="kelp-")
         try:
@@ -303,18 +309,19 @@ class _Server:
             raise
         self.owner = os.getpid()
         self.stop = weakref.finalize(self, _stop, self.process, self.socket, folder, self.owner)
-        hello = self.ask(config | {"scratch": scratch}, _START)
-        if hello is None:
-            said = Path(log).read_text("utf-8", "replace")[-500:].strip()
+        try:
+            hello = self.ask(config | {"scratch": scratch}, _START)
+            if hello is None:
+                said = Path(log).read_text("utf-8", "replace")[-500:].strip()
+                raise RuntimeError(f"the sandbox's server did not start: {said or 'it said nothing'}")
+            self.protections: dict[str, str] = hello["protections"]
+            if hello.get("error"):
+                raise RuntimeError(f"This machine cannot run a test command in a copy of the project: {hello['error']}")
+            if hello["refused"]:
+                raise WeakSandbox(weakness(missing(self.protections)))
+        except BaseException:  # Ctrl-C too
             self.stop()
-            raise RuntimeError(f"the sandbox's server did not start: {said or 'it said nothing'}")
-        self.protections: dict[str, str] = hello["protections"]
-        if hello.get("error"):
-            self.stop()
-            raise RuntimeError(f"This machine cannot run a test command in a copy of the project: {hello['error']}")
-        if hello["refused"]:
-            self.stop()
-            raise WeakSandbox(weakness(missing(self.protections)))
+            raise
 
     def alive(self) -> bool:
         """Whether it can be asked; not in a fork of its caller, which would answer to two."""
@@ -331,12 +338,16 @@ class _Server:
 
 
 def _pythonpath(config: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """The folders of PYTHONPATH: those of libraries, and those of the project, whose code the server must not run."""
+    """The folders of PYTHONPATH: those of libraries, and those of the project, whose code the server must not run.
+
+    What is installed is a library even where it is in the project's folder.
+    """
     files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
     roots = {project_root(file) for file in files}
     inside = tuple(os.path.join(os.path.realpath(root), "") for root in roots if not holds_home(root, config["home"]))
     folders = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
-    project = [folder for folder in folders if os.path.join(os.path.realpath(folder), "").startswith(inside)]
+    own = [folder for folder in folders if os.path.basename(folder) not in SITES]
+    project = [folder for folder in own if os.path.join(os.path.realpath(folder), "").startswith(inside)]
     return [folder for folder in folders if folder not in project], project
 
 
@@ -374,14 +385,16 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
     tests = Counter(event["name"] for event in reply["events"] if event["event"] == "test")
     for event in reply["events"]:
         if event["event"] == "tampered":
-            said = f"the program tampered with its tests: {event['what']}"
+            said = f"{event['what']}; if that is meant, use --test-command"
             return Observation((), error=said, not_run=tests.total(), seconds=reply["seconds"], output=reply["output"])
+    unknown = {event["name"] for event in reply["events"] if event["event"] == "unknown"}
     outcomes: list[TestOutcome] = []
     verdicts = Counter((event["name"], event["status"]) for event in reply["events"] if event["event"] == "verdict")
     begun: tuple[str, str | None] | None = None  # the running test and its call
     lines: set[int] = set()  # that it has executed
     error: str | None = None
     error_line: int | None = None
+    needs: str | None = None
     for event in reply["events"]:
         kind = event.get("event")
         if kind == "begin":
@@ -393,9 +406,8 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
             name, status = str(event["name"]), event["status"]
             granted = verdicts[name, status] or (status == "skip" and verdicts[name, "pass"])  # a part was skipped
             if status in ("pass", "skip") and not granted:  # somebody else than the judge says so
-                outcomes.append(
-                    TestOutcome(name, "error", exception="NotJudged", message="the test did not run to its end")
-                )
+                why = _UNKNOWN if name in unknown else _UNSEEN
+                outcomes.append(TestOutcome(name, "error", exception="NotJudged", message=why))
                 continue
             verdicts[name, status] -= 1
             outcomes.append(
@@ -410,11 +422,13 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
                     message=as_text(event.get("message")),
                     line=None if event.get("line") is None else int(event["line"]),
                     lines=frozenset(lines),
+                    needs=as_text(event.get("needs")),
                 )
             )
         elif kind == "error" and error is None:
             error = as_text(event["sentence"])
             error_line = None if event["line"] is None else int(event["line"])
+            needs = as_text(event.get("needs"))
     if begun is not None:
         name, call = begun
         message = f"the process {how}"
@@ -435,6 +449,7 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
         outcomes=tuple(outcomes),
         error=error,
         error_line=error_line,
+        needs=needs,
         not_run=max(missing.total(), len(gone)),
         seconds=float(reply["seconds"]),
         output=reply["output"],

@@ -11,6 +11,19 @@ def as_tests(asserts: Iterable[str]) -> tuple[str, ...]:
     return tuple(asserts)
 
 
+def absolute(path: Path) -> Path:
+    """The path from the root without `..` and `//`, which neither pytest nor an import keeps in a file's name.
+
+    Links before a `..` are followed, as the system does; others are kept.
+    """
+    parts = Path(path).absolute().parts
+    parts = (parts[0].replace("//", "/"), *parts[1:])
+    if ".." in parts:
+        last = len(parts) - parts[::-1].index("..")
+        parts = (*Path(*parts[:last]).resolve().parts, *parts[last:])
+    return Path(*parts)
+
+
 @dataclass(frozen=True)
 class Suite:
     """The tests of a program.
@@ -28,7 +41,7 @@ class Suite:
     command: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        files = tuple(Path(path).absolute() for path in self.pytest_files)
+        files = tuple(absolute(path) for path in self.pytest_files)
         for path in files:
             if not path.exists():
                 raise FileNotFoundError(f"test file {path} does not exist")

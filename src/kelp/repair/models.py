@@ -39,17 +39,21 @@ def kinds_of(folder: Path) -> dict[str, float]:
     return kinds
 
 
-class Loading:
-    """A policy being loaded in a thread of its own: importing JAX takes longer than the first test run."""
+class Loading(threading.Thread):
+    """A policy being loaded in a thread of its own: importing JAX takes longer than the first test run.
+
+    An interpreter waits for it at its end, since a thread that is stopped in XLA's code aborts the process; the
+    command does not (`kelp.cli.main`).
+    """
 
     def __init__(self, folder: Path, timings: Timings) -> None:
+        super().__init__()
         self.folder, self.timings = folder, timings
         self.policy: ModelPolicy | None = None
         self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._load, daemon=True)  # an early end of the command ends it too
-        self.thread.start()
+        self.start()
 
-    def _load(self) -> None:
+    def run(self) -> None:
         try:
             self.policy = load(self.folder, self.timings)
         except BaseException as error:
@@ -57,7 +61,7 @@ class Loading:
 
     def result(self) -> ModelPolicy:
         """Wait for it. Raises Problem."""
-        self.thread.join()
+        self.join()
         if self.error is not None:
             raise self.error
         assert self.policy is not None
@@ -72,13 +76,14 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
     with timings("load_model"):
         from kelp.encoding.encoder import Encoder, EncodingConfig, kind_count
         from kelp.encoding.tokenizer import Tokenizer
+        from kelp.languages.registry import by_name
 
         try:
             denoiser, description = load_model(folder)
         except ModelError as error:
             raise Problem(str(error)) from None
         try:
-            tokenizer = Tokenizer.load(folder / "tokenizer.json")
+            tokenizer = Tokenizer.load(folder / "tokenizer.json", by_name("python"))
             encoding = EncodingConfig(**description["encoding"])
             sizes = {"vocab_size": tokenizer.size, "site_kinds": kind_count(tokenizer.language)}
             for key, ours in sizes.items():

@@ -2,16 +2,16 @@
 
 import ast
 import shlex
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kelp.cli.files import read
-from kelp.data.corpus.extract import first_sentence
 from kelp.errors import Problem
 from kelp.execution.command import root_of
-from kelp.execution.suite import Suite
+from kelp.execution.suite import Suite, absolute
 from kelp.execution.worker.candidate import ROOT_MARKS
-from kelp.languages.python.test_files import asserts_about, doctest_asserts
+from kelp.execution.worker.protocol import function_of
 from kelp.search.task import Target
 from kelp.syntax.functions import Function
 
@@ -23,19 +23,46 @@ class Specification:
     suite: Suite
     test_sources: tuple[str, ...]
     intent: str | None = None
+    hidden: frozenset[str] = frozenset()  # tests, and test functions, of which a model is shown nothing
 
     def target(self, function: Function, prior: float) -> Target:
         """What is known about one function."""
+        specs = function.language.specs
         node = ast.parse(function.source).body[0]
         assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         docstring = ast.get_docstring(node) or ""
-        asserts = [text if text.startswith("assert ") else f"assert {text}" for text in self.suite.asserts]
-        if self.suite.doctest:
-            asserts += doctest_asserts(docstring)
+        asserts = [text for text in self.suite.asserts if text not in self.hidden]
+        asserts = [text if text.startswith("assert ") else f"assert {text}" for text in asserts]
+        if self.suite.doctest and not any(name.endswith(f".{function.qualname}") for name in self.hidden):
+            asserts += list(specs.examples(docstring))
         for source in self.test_sources:
-            asserts += asserts_about(source, function.qualname.rpartition(".")[2])
-        intent = first_sentence(docstring) if self.intent is None else self.intent
+            asserts += specs.asserts_about(
+                _without_functions(source, self.hidden), function.qualname.rpartition(".")[2]
+            )
+        intent = specs.intent(docstring) if self.intent is None else self.intent
         return Target(function.qualname, intent, tuple(dict.fromkeys(asserts)), prior)
+
+    def without(self, tests: Iterable[str], others: Iterable[str]) -> "Specification":
+        """One that shows a model nothing of these tests, by their names, if it can be told from the others."""
+        apart = {_function(name) for name in tests} - {_function(name) for name in others}
+        return replace(self, hidden=frozenset((*tests, *apart)))
+
+
+def _function(name: str) -> str:
+    """Of a test's name."""
+    return function_of(name.rpartition("::")[2])
+
+
+def _without_functions(source: str, names: frozenset[str]) -> str:
+    """The source, with nothing in the functions of these names."""
+    try:
+        tree = ast.parse(source if names else "")
+    except SyntaxError:
+        return source
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in names:
+            node.body, node.decorator_list = [ast.Pass()], []
+    return ast.unparse(tree) if names else source
 
 
 def specify(
@@ -98,7 +125,7 @@ def check_assert(text: str) -> None:
 def find_tests(file: Path) -> list[Path]:
     """test_NAME.py or NAME_test.py beside the file, or in a tests/ folder there or above it in the project."""
     names = (f"test_{file.stem}.py", f"{file.stem}_test.py")
-    folder = file.absolute().parent
+    folder = absolute(file).parent
     places = [folder]
     for above in (folder, *folder.parents):
         places.append(above / "tests")

@@ -77,14 +77,35 @@ def proposals(policy: Policy, program: Program, condition: Condition) -> Iterato
     return (found for found in policy.propose(program, condition) if isinstance(found, Proposal))
 
 
-Order = Literal["random", "frequency", "spectrum", "values"]
+SWAPS = ("comparison", "constant", "offset", "binary operator", "boolean operator", "assignment operator")
+
+
+def swaps(program: Program, suspicion: tuple[float, ...]) -> list[Edit]:
+    """Near misses of one operator or constant on lines that failing tests execute.
+
+    Comparisons off by one come first, then the most suspicious lines.
+    """
+    weight = _line_weights(program, suspicion)
+    found = dict.fromkeys(edit for kind in SWAPS for edit in CANDIDATES[kind](program))
+    ran = [edit for edit in found if weight(edit.start, edit.end) > math.log(LEAST)]
+    return sorted(ran, key=lambda edit: (not is_off_by_one(program, edit), -weight(edit.start, edit.end)))
+
+
+def is_off_by_one(program: Program, edit: Edit) -> bool:
+    """Does it take `<` for `<=`, `>` for `>=`, or the other way round?"""
+    operator = program.source[edit.start : edit.end]
+    return {operator, edit.text} in ({b"<", b"<="}, {b">", b">="})
+
+
+Order = Literal["random", "frequency", "spectrum", "swaps", "values"]
 
 
 class NoModel(Policy):
-    """The baselines: every single near miss, each as likely as the next, in one of four orders.
+    """The baselines: every single near miss, each as likely as the next, in one of five orders.
 
     random: any. frequency: the kinds of mistake that are drawn most often in training, those of greatest weight, come
-    first. spectrum: those on the most suspicious lines come first. values: what is made from values first, then any.
+    first. spectrum: those on the most suspicious lines come first. swaps: the same, but first of all the near misses of
+    one operator or constant. values: what is made from values first, then any.
     """
 
     def __init__(self, seed: int | str = 0, order: Order = "random", weights: Mapping[str, float] = WEIGHTS) -> None:
@@ -99,9 +120,11 @@ class NoModel(Policy):
                 for edit in of_kind(program):
                     often[edit] = max(often.get(edit, 0.0), self.weights[kind])
             edits.sort(key=lambda e: -often[e])
-        elif self.order == "spectrum":
+        elif self.order in ("spectrum", "swaps"):
             weight = _line_weights(program, condition.suspicion)
             edits.sort(key=lambda e: -weight(e.start, e.end))
+            if self.order == "swaps":
+                edits = list(dict.fromkeys([*swaps(program, condition.suspicion), *edits]))
         log_prob = -math.log(max(1, len(edits)))
         return _legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
 
@@ -143,10 +166,10 @@ def _evidence(program: Program, names: frozenset[str] | None) -> tuple[Callable[
 
     `names` are those that are known around the program. Nothing is said of an illegal edit.
     """
-    free_names, oddities = program.language.free_names, program.language.oddities
+    free_names, lint = program.language.free_names, program.language.lint
     try:
         known = None if names is None else names | free_names(program.source)
-        odd = oddities(program.source)
+        odd = lint(program.source)
     except (SyntaxError, ValueError, RecursionError):
         return lambda edit: 0.0, 0.0
 
@@ -154,7 +177,7 @@ def _evidence(program: Program, names: frozenset[str] | None) -> tuple[Callable[
         result = edit.apply(program.source)
         try:
             undefined = known is not None and not free_names(result) <= known
-            return UNDEFINED * undefined + ODD * (oddities(result) - odd)
+            return UNDEFINED * undefined + ODD * (lint(result) - odd)
         except (SyntaxError, ValueError, RecursionError):
             return 0.0
 

@@ -7,7 +7,7 @@ with AlphaCode", section 4.6, and Chen et al. 2022, CodeT, arXiv 2207.10397).
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -41,13 +41,14 @@ def fresh_calls(targets: Sequence[Target], seed: int) -> list[str]:
     ]
 
 
-def ranked(patches: Sequence[P], answers: Mapping[int, Answers]) -> list[P]:
+def ranked(patches: Sequence[P], answers: Mapping[int, Answers], last: Collection[int] = ()) -> list[P]:
     """Patches, best first: of the likeliest behaviour, then with the fewest edits, then the likeliest.
 
-    `answers` are those of each patch by its id, or nothing where they are not known.
+    Those whose ids are in `last` come behind all others. `answers` are those of each patch by its id, or nothing where
+    they are not known.
     """
     groups: dict[Answers, list[float]] = defaultdict(list)
     for patch in patches:
         groups[answers.get(patch.id, ())].append(patch.log_prob)
     weight = {given: float(np.logaddexp.reduce(group)) for given, group in groups.items()}
-    return sorted(patches, key=lambda p: (-weight[answers.get(p.id, ())], p.depth, -p.log_prob))
+    return sorted(patches, key=lambda p: (p.id in last, -weight[answers.get(p.id, ())], p.depth, -p.log_prob))

@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Protocol
 
+from kelp.diffusion.mutations import candidates
 from kelp.encoding.encoder import Condition
 from kelp.execution.observation import CallResult, Observation
-from kelp.search.policy import Bound, Policy, Proposal
+from kelp.search.policy import NEAR_MISS, Bound, Policy, Proposal, is_off_by_one, swaps
 from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
-from kelp.search.synthesis.from_values import filled
+from kelp.search.synthesis.from_values import Found, filled
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.functions import Function
@@ -30,6 +31,8 @@ from kelp.syntax.program import parses
 
 PASSED_WEIGHT = 8.0  # nats that passing all tests instead of none is worth to a state's rank
 FURTHER = 1.5  # nats that each edit after the first costs it: most bugs are one mistake
+
+Guards = frozenset[tuple[str, frozenset[int]]]  # each: the function, and the asserts whose calls it returns from
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +50,17 @@ class Node:
     observation: Observation | None = None  # None: not run
     run: int | None = None  # which sandboxed run it was, from 1
     hope: float = 0.0  # nats that the asserts it is known to pass are worth to its rank: for all of them, the most
+    guard: frozenset[int] = frozenset()  # the asserts whose calls the edit returns from, where it is a guard
 
     @property
     def promise(self) -> float:
         """What it ranks by before it is run."""
         return self.log_prob + self.hope
+
+    @cached_property
+    def guards(self) -> Guards:
+        """Edits so far that are guards made from values; equal guards give the asserts equal results."""
+        return frozenset((node.function, node.guard) for node in self.path() if node.guard)
 
     def path(self) -> list["Node"]:
         """From the start to here."""
@@ -105,6 +114,7 @@ class Search:
     spent: float = 0.0  # seconds of the budget that were used before
     seed: int = 0
     seen: set[bytes] = field(default_factory=set)
+    guarded: set[Guards] = field(default_factory=set)  # the guards of each patch
     tried: list[Node] = field(default_factory=list)
     patches: list[Node] = field(default_factory=list)
     states: int = 0
@@ -163,7 +173,7 @@ class Search:
     def _from_values(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
         """Those by an edit after which calls are known to give what the tests want."""
         patience, seen = self.policy.patience, node.observation
-        asserts = target.wanted if patience < math.inf else []
+        asserts = self.task.wanted[target] if patience < math.inf else []
         if not asserts or seen is None or not seen.total:
             return
         yield Bound(node.log_prob + target.prior - patience, runs=True)
@@ -178,16 +188,37 @@ class Search:
             seconds = self.began + self.budget.seconds - self.clock()
             return self.sandbox.evaluate(source, calls, seconds=max(seconds, 0.01))
 
-        share: dict[Edit, float] = {}
-        for found in filled(window.program, asserts, evaluate, self.task.names):
+        found: dict[Edit, Found] = {}
+        for of_place in filled(window.program, asserts, evaluate, self.task.names):
             self._check_time()
-            share.update(found)
-        if share:
+            found.update({each.edit: each for each in of_place})
+        if found:
             wrong = 1 - seen.passed / seen.total
-            hope = {edit: PASSED_WEIGHT * (1 if each == 1 else each * wrong) for edit, each in share.items()}
-            judged = self.policy.judge(window.program, self._condition(node, target, window), [*share])
+            hope = {e.edit: PASSED_WEIGHT * (1 if e.share == 1 else e.share * wrong) for e in found.values()}
+            judged = self.policy.judge(window.program, self._condition(node, target, window), [*found])
+            guarded = False
             for proposal in sorted(judged, key=lambda p: -p.log_prob - hope[p.edit]):
-                yield replace(self._child(node, target, window, proposal), hope=hope[proposal.edit])
+                child = self._child(node, target, window, proposal)
+                child = replace(child, hope=hope[proposal.edit], guard=found[proposal.edit].guard)
+                if child.guard and not guarded:
+                    yield from (replace(swap, hope=child.promise - swap.log_prob) for swap in self._swaps)
+                    guarded = True
+                yield child
+
+    @cached_property
+    def _swaps(self) -> list[Node]:
+        """Near misses of the unchanged file that are tried before any guard of any state.
+
+        For almost every program with an operator off by one, some condition holds for the failing calls alone.
+        """
+        start = self.tried[0]
+        found: list[tuple[bool, Node]] = []
+        for target, window in self.task.windows(start.source):
+            condition, program = self._condition(start, target, window), window.program
+            for proposal in self.policy.judge(program, condition, swaps(program, condition.suspicion)):
+                child = self._child(start, target, window, replace(proposal, origin=NEAR_MISS))
+                found.append((is_off_by_one(program, proposal.edit), child))
+        return [node for _, node in sorted(found, key=lambda pair: (not pair[0], -pair[1].log_prob))]
 
     def _condition(self, node: Node, target: Target, window: Function) -> Condition:
         said = node.observation.render(window.first_line) if node.observation else ""
@@ -231,11 +262,11 @@ class Search:
 
         One run goes on at a time: `end` waits for it.
         """
-        if node.parent is not None and node.source in self.seen:
+        if node.parent is not None and (node.source in self.seen or (node.guards and node.guards in self.guarded)):
             return False
         self.seen.add(node.source)
         self.states += 1
-        if not parses(node.source):
+        if not parses(node.source, self.task.language):
             return False
         self.valid_states += 1
         self._check_time()
@@ -260,12 +291,13 @@ class Search:
             self.last_failure = observation.first_failure.name
         node = Node(
             node.id, node.parent, node.depth, node.source, node.edit, node.function, node.log_prob, node.origin,
-            observation, self.runs + 1,
+            observation, self.runs + 1, guard=node.guard,
         )  # fmt: skip
         self.tried.append(node)
         self.watch(node)
         if solved(node):
             self.patches.append(node)
+            self.guarded.add(node.guards)
         if len(self.patches) >= self.budget.patches:
             raise Stop("found enough patches")
         if self.patches and self.runs >= (self.patches[0].run or 0) + self.budget.more_runs:
@@ -310,13 +342,23 @@ class Search:
             answers[patch.id] = tuple(r.repr if r.round_trips else r.exception for r in results)
         return answers
 
+    def _doubtful(self) -> set[int]:
+        """Ids of the patches with a guard made from values, where a single near miss passes the same tests."""
+        guarded = {patch.id for patch in self.patches if patch.guards}
+        if not guarded:
+            return guarded
+        windows = list(self.task.windows(self.first.source))
+        near = ((window, edit) for _, window in windows for edit in candidates(window.program))
+        sources = {window.to_file(edit).apply(self.first.source) for window, edit in near}
+        return guarded if any(patch.source in sources for patch in self.patches) else set()
+
     def result(self, stopped: str) -> Result:
         # An interrupted sandbox may still hold the answer to what it was asked last.
         if self.running is not None and stopped != "interrupted":
             with suppress(Stop):
                 self.end()
         self.background.shutdown(wait=False)
-        patches = ranked(self.patches, {} if stopped == "interrupted" else self._answers())
+        patches = ranked(self.patches, {} if stopped == "interrupted" else self._answers(), self._doubtful())
         tried = self.tried or [self.first]  # where no run fitted into the budget
         return Result(
             tried[0], tuple(patches), tuple(tried), self.runs, self.clock() - self.began,

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kelp.encoding.encoder import Condition
-from kelp.languages.python.grammar import PYTHON
-from kelp.languages.python.test_files import Wanted, wanted
 from kelp.syntax.functions import Function, functions
+from kelp.syntax.program import Language, Wanted
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,6 @@ class Target:
     asserts: tuple[str, ...] = ()
     prior: float = 0.0
 
-    @cached_property
-    def wanted(self) -> list[Wanted]:
-        """What the asserts say of its values; every state that is expanded asks for it."""
-        return wanted(self.asserts, self.qualname)
-
 
 @dataclass(frozen=True)
 class Task:
@@ -31,10 +25,11 @@ class Task:
 
     source: bytes
     targets: tuple[Target, ...]
+    language: Language
     setup: bytes = b""  # code that is run before the file, in its namespace
 
     def __post_init__(self) -> None:
-        known = {f.qualname for f in functions(self.source)}
+        known = {f.qualname for f in functions(self.source, self.language)}
         for target in self.targets:
             if target.qualname not in known:
                 raise ValueError(f"there is no function {target.qualname}")
@@ -43,14 +38,19 @@ class Task:
     def names(self) -> frozenset[str] | None:
         """That are defined around the functions; None where that is not known."""
         try:
-            found = [PYTHON.bound_names(part) for part in (self.setup, self.source)]
+            found = [self.language.bound_names(part) for part in (self.setup, self.source)]
         except (SyntaxError, ValueError):  # beyond what one of the parsers takes
             return None
         return None if None in found else frozenset[str]().union(*filter(None, found))
 
+    @cached_property
+    def wanted(self) -> dict[Target, list[Wanted]]:
+        """Values that the asserts of each target expect of its calls."""
+        return {target: self.language.specs.wanted(target.asserts, target.qualname) for target in self.targets}
+
     def windows(self, source: bytes) -> Iterable[tuple[Target, Function]]:
         """The targets as they stand in a state of the file."""
-        windows = functions(source)
+        windows = functions(source, self.language)
         for target in self.targets:  # a name may be defined more than once: a property and its setter
             yield from ((target, window) for window in windows if window.qualname == target.qualname)
 

@@ -1,4 +1,4 @@
-"""An edit is a splice of bytes: everything outside its span stays as it was, byte for byte."""
+"""An edit is a splice of bytes: everything outside its span keeps every byte."""
 
 from dataclasses import dataclass
 
@@ -22,12 +22,15 @@ class Edit:
         return source[: self.start] + self.text + source[self.end :]
 
     def inverse(self, source: bytes) -> "Edit":
-        """The edit that takes `apply(source)` back to `source`."""
+        """The edit that turns `apply(source)` back into `source`."""
         return Edit(self.start, self.start + len(self.text), source[self.start : self.end])
 
 
 def apply_disjoint(source: bytes, edits: list[Edit]) -> bytes:
-    """Apply edits that were all made for `source` and do not overlap; at one point, in list order."""
+    """Apply edits that were all made for `source`, in list order where two have the same span.
+
+    Raises ValueError where two overlap.
+    """
     pieces, at = [], 0
     for edit in sorted(edits, key=lambda e: (e.start, e.end)):  # stable: insertions at one point keep their order
         if edit.start < at:

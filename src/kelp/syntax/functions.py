@@ -1,26 +1,23 @@
-"""The functions of a file, each as a program of its own, and the way of an edit back into the file."""
+"""Functions of a file, each as a program of its own, and edits of them in terms of the file."""
 
 import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from kelp.languages.python.grammar import PYTHON
 from kelp.syntax.edits import Edit
-from kelp.syntax.language import Language
-from kelp.syntax.program import Program, parse
+from kelp.syntax.program import Language, Program, parse
 
 LINE = re.compile(rb"(\r?\n)([\t\f ]*)")  # a line end, with the indentation of the line after it
-TAB = b" " * 4  # what a tab of indentation is shown as
+TAB = b" " * 4  # replaces a tab of indentation
 
 
 @dataclass(frozen=True, eq=False)
 class Function:
     """One function (or method) of a file: a window through which it is edited as a program of its own.
 
-    `source` is what is edited: dedented, with "\\n" line ends and spaces for indentation. The file may
-    have a margin, tabs and CRLF; `to_file` puts an edit of `source` into those terms, and touches no
-    byte of the file outside the edit's span. Lines that begin inside a string have their indentation as
-    part of the string: it is neither taken off nor put on.
+    `source` is dedented, with "\\n" line ends and spaces for indentation. The file may have a margin, tabs and
+    CRLF; `to_file` converts an edit of `source` accordingly, and no byte of the file outside the edit's span changes.
+    Lines that begin inside a string keep their indentation, which is part of the string.
     """
 
     qualname: str
@@ -30,7 +27,7 @@ class Function:
     last_line: int
     source: bytes
     offsets: tuple[int, ...]  # for each byte of `source` and its end: the offset in the file
-    margin: bytes  # the indentation of its first line
+    margin: bytes  # indentation of its first line
     newline: bytes
     tabs: bool  # do tabs indent its statements?
     language: Language
@@ -40,7 +37,7 @@ class Function:
         return parse(self.source, self.language)
 
     def to_file(self, edit: Edit) -> Edit:
-        """The same edit in terms of the file."""
+        """Convert an edit of `source` into one of the file."""
 
         def indent(line: re.Match[bytes]) -> bytes:
             spaces = line[2]
@@ -57,19 +54,18 @@ class Function:
         return Edit(self.offsets[edit.start], self.offsets[edit.end], text)
 
 
-def functions(file: bytes, language: Language = PYTHON) -> list[Function]:
-    """Functions and methods of a file in order; what is nested in a function belongs to that function.
+def functions(file: bytes, language: Language) -> list[Function]:
+    """Functions and methods of a file in order; a function nested in another belongs to that one.
 
     Raises SyntaxError where the file does not parse.
     """
     tree = parse(file, language)
-    found, owners = [], [(len(tree.kind), "")]
+    found, owners = [], [(len(tree.kind), "")]  # of each class around the node: its end, and its name with a dot
     node = 1
     while node < len(tree.kind):
         while node >= owners[-1][0]:
             owners.pop()
-        kind = tree.kind[node]
-        if kind == "class_definition":
+        if tree.kind[node] in language.classes:
             owners.append((tree.last[node], f"{owners[-1][1]}{_name(tree, node)}."))
         inner = _definition(tree, node)
         if inner is not None:
@@ -81,10 +77,11 @@ def functions(file: bytes, language: Language = PYTHON) -> list[Function]:
 
 
 def _definition(tree: Program, node: int) -> int | None:
-    """The function definition that a (perhaps decorated) node is, or None."""
-    if tree.kind[node] == "decorated_definition":
-        return next((c for c in tree.children(node) if tree.kind[c] == "function_definition"), None)
-    return node if tree.kind[node] == "function_definition" else None
+    """The function definition that a node is or wraps (in decorators); None where there is none."""
+    kinds = tree.language.functions
+    if tree.kind[node] in tree.language.wrappers:
+        return next((c for c in tree.children(node) if tree.kind[c] in kinds), None)
+    return node if tree.kind[node] in kinds else None
 
 
 def _name(tree: Program, node: int) -> str:
@@ -92,17 +89,17 @@ def _name(tree: Program, node: int) -> str:
 
 
 def _is_space(piece: bytes) -> bool:
-    """Is this piece of the lexer space between others (line continuations included)?"""
+    """Is this piece of the lexer space (line continuations included)?"""
     return not piece.strip(b" \t\f\r\n\\")
 
 
 def _is_blank(line: re.Match[bytes]) -> bool:
-    """Is nothing on the line that this match of `LINE` begins?"""
+    """Is the line that this match of `LINE` begins empty?"""
     return line.string[line.end() : line.end() + 2].lstrip(b"\r").startswith(b"\n")
 
 
 def _indented_by_tabs(tree: Program, node: int, margin: bytes) -> bool:
-    """Is every statement inside the node indented, beyond the margin, by tabs alone?"""
+    """Is every statement inside the node indented beyond the margin by tabs alone?"""
     indents = set()
     for block in range(node, tree.last[node]):
         rule = tree.language.lists.get(tree.kind[block])
@@ -115,8 +112,9 @@ def _indented_by_tabs(tree: Program, node: int, margin: bytes) -> bool:
 
 
 def _window(tree: Program, node: int, qualname: str) -> Function:
+    """The function at a node of a file, dedented, with the file offset of each byte."""
     file, start, end = tree.source, tree.start[node], tree.end[node]
-    end -= file[start:end].endswith(b"\r")  # the grammar gives a comment the first half of its line end
+    end -= file[start:end].endswith(b"\r")  # the grammar includes the \r of CRLF in a comment
     before = file[file.rfind(b"\n", 0, start) + 1 : start]
     margin = before if not before.strip() else b""
     raw = file[start:end]

@@ -1,20 +1,144 @@
-"""A program as a tree: the source of one function and its syntax tree in flat preorder arrays."""
+"""A program as a syntax tree in flat preorder arrays, and the record of the language it is written in."""
 
+import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from typing import Any
 
-from tree_sitter import Tree
+from tree_sitter import Parser, Tree
 
-from kelp.languages.python.grammar import PYTHON
-from kelp.syntax.language import Language
+Families = tuple[frozenset[bytes], ...]  # sets of texts that people mistake for one another
+Wanted = tuple[str, Any]  # the arguments of a call as source, and the value that a test expects of it
+NEVER = re.compile(rb"(?!)")
+
+
+@dataclass(frozen=True)
+class ListRule:
+    """A node kind whose children are a list: elements may be inserted and deleted."""
+
+    element: str  # category of an element
+    plural: str  # category of two adjacent elements that are replaced together
+    smallest: int = 0  # number of elements that must remain
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A name that `node` binds, and the range of nodes (`first` <= n < `stop`) from which it is visible."""
+
+    name: bytes
+    node: int
+    first: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class NearMiss:
+    """The mistakes that programmers of a language make, as tables for `diffusion.mutations`.
+
+    `roles` names the node kinds that play a part ("call", "return", ...); a mutation that asks for a role without
+    kinds proposes nothing. `strength` and `demand` are levels of operator precedence: an expression goes without
+    parentheses where its strength is at least the demand of its place.
+    """
+
+    roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    inert: Callable[["Program", int], bool] = lambda program, node: False  # documentation or types: never mutated
+    operators: Mapping[str, Families] = field(default_factory=dict)  # by operator category
+    names: Families = ()  # functions, methods and attributes
+    statements: Families = ()
+    values: Families = ()  # initial values of variables
+    # By callee: arguments that are often added, as (goes first?, argument).
+    arguments: Mapping[bytes, tuple[tuple[bool, bytes], ...]] = field(default_factory=dict)
+    numeric: frozenset[bytes] = frozenset()  # callees whose result is a number
+    truth: re.Pattern[bytes] = NEVER  # callees whose result is a truth value
+    receivers: frozenset[bytes] = frozenset()  # names that are never mistaken for another (self)
+    literals: Callable[["Program", int], list[bytes]] = lambda program, node: []  # near values of a literal
+    strings: Callable[[bytes], list[bytes]] = lambda text: []  # near values of a short string
+    bindings: Callable[["Program"], list[Binding]] = lambda program: []
+    strength: Callable[["Program", int], int] = lambda program, node: 0
+    demand: Callable[["Program", int], int] = lambda program, node: 0
+    literal: int = 0  # strength of a literal
+    negation: tuple[bytes, int] = (b"", 0)  # prefix, and its demand of the operand
+    sign: tuple[bytes, int] = (b"", 0)
+    sum: int = 0  # demand of + and - of their operands
+    give: bytes = b""  # beginning of a return statement
+    nothing: bytes = b""  # statement without effect
+    absent: tuple[bytes, ...] = ()  # arguments that mean "none"
+    leave: bytes = b""  # statement that leaves a loop
+    otherwise: bytes = b""  # beginning of an else clause
+    chained: tuple[bytes, bytes] = (b"", b"")  # beginning of a further branch (elif), and of a first one (if)
+    fixed: re.Pattern[bytes] = NEVER  # text that forbids a new indentation of its lines (multi-line strings)
+
+
+@dataclass(frozen=True)
+class SpecReader:
+    """How a language's tests and documentation say what a function should do. The defaults find nothing.
+
+    `asserts_about(source of a test file, function)` are its asserts that call the function, one line each;
+    `wanted(asserts, function)` the calls for which they expect a literal value, from which value-guided synthesis
+    starts: a language without `wanted` has none.
+    """
+
+    asserts_about: Callable[[str, str], tuple[str, ...]] = lambda source, function: ()
+    examples: Callable[[str], tuple[str, ...]] = lambda docstring: ()  # of a docstring, as asserts
+    intent: Callable[[str], str] = lambda docstring: ""  # first sentence of a docstring
+    wanted: Callable[[Sequence[str], str], list[Wanted]] = lambda asserts, function: []
+
+
+@dataclass(frozen=True, eq=False)
+class Language:
+    """A programming language. Node kinds and fields are those of its tree-sitter grammar.
+
+    `category(kind, field, parent kind, named)` is the category of text that may replace a node, None where nothing
+    may. `optional` are node kinds that may be deleted from or inserted into a parent that is no list (else clauses,
+    conditions of a comprehension); `may_drop` decides for one node. `default_gap(piece before left, left, right,
+    inside brackets?)` is the usual space between two pieces of the lexer. `fits(category, text, place)` says whether
+    these bytes may stand at the place ("first", "next", "inside") of a text of the category. The fields with a
+    default are optional: without them the language is parsed, mutated, diffed and encoded all the same.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]  # of its files, with the dot
+    parser: Parser
+    categories: tuple[str, ...]  # every value of `category` and of `lists`
+    category: Callable[[str, str | None, str, bool], str | None]
+    lists: Mapping[str, ListRule]
+    lexer: re.Pattern[bytes]  # splits any text into pieces; every node begins and ends at a piece
+    default_gap: Callable[[bytes, bytes, bytes, bool], bytes]
+    opening: frozenset[bytes]  # brackets
+    closing: frozenset[bytes]
+    near_miss: NearMiss = NearMiss()
+    specs: SpecReader = SpecReader()
+    functions: frozenset[str] = frozenset()  # kinds of function definitions; the field "name" holds their name
+    classes: frozenset[str] = frozenset()  # kinds whose name qualifies the functions inside
+    wrappers: frozenset[str] = frozenset()  # kinds around a definition (decorators)
+    atoms: frozenset[str] = frozenset()  # kinds whose inside is not edited (strings)
+    comments: frozenset[str] = frozenset()
+    conditions: frozenset[tuple[str, str]] = frozenset()  # (parent kind, field) of operands that take more conditions
+    results: frozenset[tuple[str, str | None]] = frozenset()  # the same, for values that are often conditions
+    optional: frozenset[str] = frozenset()
+    may_drop: Callable[["Program", int], bool] = lambda program, node: True
+    fits: Callable[[str, bytes, str], bool] = lambda category, text, place: True
+    compiles: Callable[[bytes], bool] = lambda source: True  # verdict on a program that the grammar accepts
+    docstring: Callable[["Program"], tuple[int, int] | None] = lambda program: None  # its byte span
+    # Names that a program reads and neither it nor the language defines.
+    free_names: Callable[[bytes], frozenset[str]] = lambda source: frozenset()
+    # Names that a file defines for its functions; None where that cannot be known.
+    bound_names: Callable[[bytes], frozenset[str] | None] = lambda source: None
+    lint: Callable[[bytes], int] = lambda source: 0  # number of patterns that finished programs seldom have
+
+    @cached_property
+    def root_kinds(self) -> frozenset[str]:
+        """Kinds of the one node that a program consists of, which is never mutated as a whole."""
+        return self.functions | self.classes | self.wrappers
 
 
 @dataclass(frozen=True, eq=False)
 class Program:
-    """Source and tree. All lists have one entry for each tree node, in preorder; offsets are bytes.
+    """Source and tree. Every list has one entry per tree node, in preorder; offsets are bytes.
 
-    Node 0 is the grammar's top node. Inside atoms (strings) there are no nodes.
+    Node 0 is the grammar's top node. Atoms (strings) have no nodes inside.
     """
 
     source: bytes
@@ -42,7 +166,7 @@ class Program:
 
     @cached_property
     def root(self) -> int:
-        """The node of the function itself (its decorated definition where it has decorators)."""
+        """Node of the definition itself, with its decorators; 0 where the program is none."""
         for node in self.children(0):
             if self.kind[node] in self.language.root_kinds:
                 return node
@@ -50,7 +174,7 @@ class Program:
 
     @cached_property
     def leaf_count(self) -> list[int]:
-        """`leaf_count[i]`: leaves among nodes 0..i-1, so that a subtree's size is one subtraction."""
+        """`leaf_count[i]`: number of leaves among nodes 0 to i-1, so that a subtree's size is one subtraction."""
         counts = [0]
         for node in range(len(self.kind)):
             counts.append(counts[-1] + (self.last[node] == node + 1))
@@ -58,7 +182,7 @@ class Program:
 
     @cached_property
     def leaf_starts(self) -> list[int]:
-        """Where each leaf begins, in order (leaves without text left out)."""
+        """Start of each leaf that has text, in order."""
         return [s for n, s in enumerate(self.start) if self.last[n] == n + 1 and self.end[n] > s]
 
     @cached_property
@@ -70,7 +194,7 @@ class Program:
         return self.leaf_count[self.last[node]] - self.leaf_count[node]
 
 
-def parse(source: bytes, language: Language = PYTHON) -> Program:
+def parse(source: bytes, language: Language) -> Program:
     """Parse one program. Raises SyntaxError where the grammar finds an error."""
     tree = tree_of(source, language)
     if tree.root_node.has_error:
@@ -108,10 +232,10 @@ def parse(source: bytes, language: Language = PYTHON) -> Program:
 
 @lru_cache(maxsize=16)
 def tree_of(source: bytes, language: Language) -> Tree:
-    """The grammar's tree, errors and all; kept, since what has been found valid is mostly walked next."""
+    """The tree-sitter tree, errors included. Cached, since a source found valid is usually walked next."""
     return language.parser.parse(source)
 
 
-def parses(source: bytes, language: Language = PYTHON) -> bool:
-    """Does the grammar accept it, and the language's own check?"""
+def parses(source: bytes, language: Language) -> bool:
+    """Do the grammar and the language's own check accept the source?"""
     return not tree_of(source, language).root_node.has_error and language.compiles(source)

@@ -7,14 +7,14 @@ from typing import NamedTuple
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, tree_of
 
-Key = tuple[int, int, str]  # start, end, op: no two sites of a program share them
+Key = tuple[int, int, str]  # start, end, op; unique among the sites of a program
 
 
 class Site(NamedTuple):
-    """A place for an edit: `op` says what is done to the span, `category` what may be written there.
+    """A place where an edit may go: a span, an operation on it, and the category of the text to write.
 
-    replace: any text of the category in place of the span. insert: an empty span between two elements.
-    delete: the span of one element with its separator; the text is empty.
+    replace: any text of the category in place of the span. insert: at an empty span between two elements.
+    delete: the span is one element with its separator, and the text is empty.
     """
 
     start: int
@@ -24,7 +24,7 @@ class Site(NamedTuple):
 
 
 def elements(program: Program, node: int) -> list[int]:
-    """The children of a node that edits treat as its parts; the text between them is glue."""
+    """Children of a node that an edit may replace; the text between them is glue (separators, space)."""
     kind, category = program.kind, program.language.category
     return [
         child
@@ -34,7 +34,7 @@ def elements(program: Program, node: int) -> list[int]:
 
 
 def tail(program: Program, node: int) -> int:
-    """End of an element with the comment behind it on its line, which belongs to it."""
+    """End of an element, including a comment behind it on its line."""
     after = program.last[node]
     end = program.end[node]
     if (
@@ -49,9 +49,9 @@ def tail(program: Program, node: int) -> int:
 
 @lru_cache(maxsize=64)
 def sites(program: Program) -> tuple[Site, ...]:
-    """Every legal place for an edit, in preorder, at most one for each (start, end, op).
+    """Every place where an edit may go, in preorder, at most one for each (start, end, op).
 
-    Where nodes share a span the outermost speaks for all of them: what may stand there is widest.
+    Where several nodes have one span, the category is the outermost node's, since it admits the most texts.
     """
     language, source, root = program.language, program.source, program.root
     kind, field, named, parent = program.kind, program.field, program.named, program.parent
@@ -103,7 +103,7 @@ def sites(program: Program) -> tuple[Site, ...]:
 
 
 def element_span(program: Program, parts: Sequence[int], i: int) -> tuple[int, int]:
-    """What goes where the i-th element of a list is deleted: with it what separates it from one of its neighbours."""
+    """Span to delete for the i-th element of a list: the element and the separator to one of its neighbors."""
     start, end = program.start, program.end
     if i > 0:
         return tail(program, parts[i - 1]), tail(program, parts[i])
@@ -111,27 +111,28 @@ def element_span(program: Program, parts: Sequence[int], i: int) -> tuple[int, i
 
 
 def optional_span(program: Program, node: int) -> tuple[int, int]:
-    """What goes where a node that its parent can do without is deleted."""
+    """Span to delete for a node that its parent can do without."""
     siblings, comments = program.children(program.parent[node]), program.language.comments
     before, stop = max(c for c in siblings if c < node and program.kind[c] not in comments), tail(program, node)
     ends_line = program.source[stop:].lstrip(b" \t\f")[:1] in (b"\n", b"\r", b"")
-    return tail(program, before) if ends_line else program.end[before], stop  # no comment may take in what follows
+    # Unless the line ends here, a comment in front is deleted too: it would swallow the rest of the line.
+    return tail(program, before) if ends_line else program.end[before], stop
 
 
 @lru_cache(maxsize=64)
 def site_index(program: Program) -> dict[Key, int]:
-    """Where in `sites` the site of a (start, end, op) stands."""
+    """Index into `sites` by (start, end, op)."""
     return {(site.start, site.end, site.op): i for i, site in enumerate(sites(program))}
 
 
 def key(edit: Edit) -> Key:
-    """What the site of an edit is found by."""
+    """Key of an edit's site."""
     op = "delete" if not edit.text else "insert" if edit.start == edit.end else "replace"
     return edit.start, edit.end, op
 
 
 def make_edit(program: Program, site: Site, text: bytes) -> Edit | None:
-    """The edit that writes `text` at the site, or None where the program would no longer be valid."""
+    """The edit that writes `text` at the site; None where the result would not be valid."""
     if (site.op == "delete") == bool(text):
         return None
     edit = Edit(site.start, site.end, text)
@@ -139,7 +140,7 @@ def make_edit(program: Program, site: Site, text: bytes) -> Edit | None:
 
 
 def is_valid(program: Program, edit: Edit) -> bool:
-    """Does the edit change the program into another valid one, and leave its definition whole?"""
+    """Is the result another valid program, and still one whole definition?"""
     result, language = edit.apply(program.source), program.language
     top = tree_of(result, language).root_node
     if result == program.source or top.has_error or top.child_count != len(program.children(0)):

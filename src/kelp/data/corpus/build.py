@@ -1,9 +1,9 @@
-"""A corpus: the functions of all sources as Parquet files, each function once, none a copy of a benchmark's.
+"""Build a corpus: the functions of all sources as Parquet files, without copies and without benchmarks' functions.
 
-Two passes, both of constant memory. The first reads each unit of the sources (a package, a file of a data set) on its
-own, on all cores or a cluster, and writes what it finds, with marks to tell copies by, to a part file; units that
-have theirs are not read again, so an interrupted build goes on. The second finds copies among all parts, in SQL that
-spills to disk, and writes what is left.
+Two passes, both of constant memory. The first reads each unit of the sources (a package, a file of a data set) on all
+cores or a cluster and writes its functions, with keys that identify copies, to a part file; units that have a part
+file are not read again, so an interrupted build resumes. The second finds copies among all parts, in SQL that spills to
+disk, and writes the rest.
 """
 
 import hashlib
@@ -23,8 +23,7 @@ from kelp.data.corpus import decontaminate
 from kelp.data.corpus.decontaminate import Excluded, Fingerprint
 from kelp.data.corpus.extract import Dropped
 from kelp.data.corpus.sources import Columns, expand, read
-from kelp.data.record import DataError, Record, arrow, load, row, save_table, schema
-from kelp.data.specs import generate as specs
+from kelp.data.record import DataError, Record, arrow, row, save_table, schema
 from kelp.extras import install
 
 if TYPE_CHECKING:
@@ -39,10 +38,10 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a corpus is made of: the same settings give the same bytes."""
+    """Settings of a corpus; equal settings give equal bytes."""
 
     sources: tuple[str, ...]
-    exclude: tuple[str, ...] = ()  # files of functions to keep out, besides the benchmarks
+    exclude: tuple[str, ...] = ()  # files of functions to exclude, besides the benchmarks
     columns: Columns = field(default_factory=Columns)
     max_bytes: int = 8000  # of a function's source
 
@@ -55,14 +54,14 @@ def build(
     engine: Engine = "local",
     progress: Progress = lambda *_: None,
 ) -> dict[str, Any]:
-    """Fill the folder `out` and return its report; what is there already is kept. Raises DataError."""
+    """Fill the folder `out` and return its report; finished parts are kept. Raises DataError."""
     report_path, settings_path = out / "report.json", out / "settings.json"
     text = json.dumps(asdict(settings), indent=1) + "\n"
     if settings_path.exists() and settings_path.read_text() != text:
         raise DataError(f"{out} holds a corpus of other sources: name another folder, or delete it")
     if report_path.exists():
         return json.loads(report_path.read_text())
-    _excluded(settings.exclude)  # so that a mistake in them shows at once
+    _excluded(settings.exclude)  # a mistake in them is reported at once
     units = [unit for source in settings.sources for unit in expand(source, settings.columns)]
     parts = out / "parts"
     parts.mkdir(parents=True, exist_ok=True)
@@ -75,19 +74,19 @@ def build(
             progress("functions", done, len(units))
     progress("copies", 0, 1)
     report = _merge(paths, out)
-    _write_report(report, out)
+    write_report(report, out)
     shutil.rmtree(parts)
     return report
 
 
-def _write_report(report: dict[str, Any], folder: Path) -> None:
+def write_report(report: dict[str, Any], folder: Path) -> None:
     part = folder / "report.part"
     part.write_text(json.dumps(report, indent=1) + "\n")
     part.replace(folder / "report.json")
 
 
 def extract(job: tuple[str, Path, Settings]) -> None:
-    """Write the part file of one unit: every function found, those that are dropped with the reason."""
+    """Write the part file of one unit: every function found, dropped ones with the reason."""
     import pyarrow.parquet as pq
 
     unit, path, settings = job
@@ -97,7 +96,7 @@ def extract(job: tuple[str, Path, Settings]) -> None:
         warnings.simplefilter("ignore")  # invalid escapes and the like in other people's code
         batch: list[dict[str, Any]] = []
         for found in read(unit, settings.columns):
-            # the toy functions are as plain as some benchmarks' tasks; who trains on them is told so (docs/data.md)
+            # the toy functions are as plain as some tasks of the benchmarks (docs/data.md says so)
             batch.append(_marked(found, settings.max_bytes, Excluded([]) if unit == "toy" else exclude))
             if len(batch) == BATCH:
                 writer.write_table(arrow().Table.from_pylist(batch, _part_schema()))
@@ -113,13 +112,13 @@ def _part_schema() -> "pa.Schema":
         .append(pa.field("form", pa.uint64()))
         .append(pa.field("bands", pa.list_(pa.uint64())))
         .append(pa.field("where", pa.string()))
-        .append(pa.field("reason", pa.string()))  # why it is dropped, "" where it is not
+        .append(pa.field("reason", pa.string()))  # why it is dropped; "" if it is kept
         .append(pa.field("of", pa.string()))
     )
 
 
 def _marked(found: Record | Dropped, max_bytes: int, exclude: Excluded) -> dict[str, Any]:
-    """The row of a part file."""
+    """Row of a part file: the function, its keys and the reason why it is dropped."""
     if isinstance(found, Dropped):
         return {"where": found.where, "reason": found.reason, "of": found.of}
     where = f"{found.origin}:{found.name}"
@@ -129,14 +128,14 @@ def _marked(found: Record | Dropped, max_bytes: int, exclude: Excluded) -> dict[
     match = next(filter(None, map(exclude.match, marks)), None)
     reason, of = (f"excluded: {match.reason}", match.label) if match else ("", "")
     form, copied = marks[0].form, bands(marks[0])
-    if found.before:  # the same function, changed again or back, is no copy
+    if found.before:  # the same function, changed again or back, is not a copy
         both = f"{marks[1].form} {form}".encode()
         form, copied = int.from_bytes(hashlib.blake2b(both, digest_size=8).digest(), "big"), []
     return row(found) | {"form": form, "bands": copied, "where": where, "reason": reason, "of": of}
 
 
 def bands(mark: Fingerprint) -> list[int]:
-    """Locality-sensitive hashes of a function's grams: functions that share one are near copies (Broder 1997)."""
+    """Locality-sensitive hashes of a function's grams; functions that share one are near copies (Broder 1997)."""
     if not mark.grams:
         return []
     sketch = _empty_sketch().copy()
@@ -170,8 +169,8 @@ def _file_name(unit: str) -> str:
 
 @contextmanager
 def _workers(engine: Engine, jobs: int) -> Iterator[Callable[[Any, Sequence[Any]], Iterator[Any]]]:
-    """A map over processes of this machine, or of a Ray cluster: that of `RAY_ADDRESS`, else a local one."""
-    if jobs < 1 or (engine == "local" and jobs == 1):  # nothing is left to do, or by one process
+    """Map function over processes of this machine or of a Ray cluster (`RAY_ADDRESS`, else a local one)."""
+    if jobs < 1 or (engine == "local" and jobs == 1):  # nothing to do, or one process
         yield lambda function, items: map(function, items)
         return
     pools: Any = multiprocessing.get_context("spawn")
@@ -182,38 +181,6 @@ def _workers(engine: Engine, jobs: int) -> Iterator[Callable[[Any, Sequence[Any]
             raise DataError(f"--engine ray needs Ray: {install('ray')}") from None
     with pools.Pool(jobs) as pool:
         yield lambda function, items: pool.imap_unordered(function, items, chunksize=1)
-
-
-# Specs
-
-
-def specify(folder: Path, *, seed: int = 0, jobs: int = 2, progress: Progress = lambda *_: None) -> dict[str, Any]:
-    """Add asserts to the functions of a corpus that have none, file by file; returns the new report.
-
-    Files that have theirs from this seed are left alone, so an interrupted run goes on.
-    """
-    pa = arrow()
-    import pyarrow.parquet as pq
-
-    files = sorted(folder.glob("functions-*.parquet"))
-    if not (folder / "report.json").exists():
-        raise DataError(f"{folder} holds no finished corpus: make one with kelp corpus build --out {folder}")
-    mark = {b"specs": str(seed).encode()}
-    todo = [path for path in files if (pq.read_schema(path).metadata or {}).get(b"specs") != mark[b"specs"]]
-    for done, path in enumerate(todo, start=len(files) - len(todo)):
-        progress("specs", done, len(files))
-        records = specs.add_specs(load(path), seed, jobs)
-        table = pq.read_table(path)
-        columns = ("context", "asserts", "mutation_score")  # asserts may need more imports
-        new = {name: [getattr(r, name) for r in records] for name in columns}
-        for name, values in new.items():
-            at = table.schema.get_field_index(name)
-            table = table.set_column(at, table.schema.field(at), pa.array(values, table.schema.field(at).type))
-        save_table(table.replace_schema_metadata(mark), path)
-    progress("specs", len(files), len(files))
-    report = json.loads((folder / "report.json").read_text()) | summary(folder)
-    _write_report(report, folder)
-    return report
 
 
 # The second pass
@@ -237,7 +204,7 @@ select filename, number, min({rank: rank, reason: reason, of: of}) as copy from 
 
 
 def _merge(paths: Sequence[Path], out: Path) -> dict[str, Any]:
-    """Write the functions that are no copies, in order, and dropped.jsonl; the report."""
+    """Write the functions that are not copies, in order, and dropped.jsonl; return the report."""
     with _database(out) as sql:
         files = [str(path) for path in paths]
         sql.execute(
@@ -266,7 +233,7 @@ def _merge(paths: Sequence[Path], out: Path) -> dict[str, Any]:
 
 @contextmanager
 def _database(out: Path, memory: str = "2GB") -> Iterator[Any]:
-    """A DuckDB connection that keeps to the memory and spills into the folder."""
+    """DuckDB connection that stays within the memory limit and spills into the folder."""
     try:
         import duckdb
     except ImportError:
@@ -308,7 +275,7 @@ def _report(sql: Any, out: Path) -> dict[str, Any]:
 
 
 def summary(folder: Path) -> dict[str, Any]:
-    """What a corpus holds, counted from its files; `lines` at the 10th, 50th and 90th percentile."""
+    """Counts of a corpus, from its files; `lines` at the 10th, 50th and 90th percentile."""
     with _database(folder) as sql:
         files = sorted(str(path) for path in folder.glob("functions-*.parquet"))
         sql.execute(f"create view functions as select * from read_parquet({files!r})")

@@ -1,9 +1,8 @@
-"""What a function needs of its module, and of the modules that one imports from, so that it can run on its own.
+"""Context of a function: the code of its module, and of modules imported there, that it needs to run on its own.
 
-Nothing is imported: names are followed through the texts. The context of a function is source code: imports of the
-standard library, then the constants, helper functions and classes its free names lead to, dependencies first. That of
-a method has its class, too, so that there is something to call it with. Of a class only the methods that some of this
-code speaks of are taken along.
+Nothing is imported: names are followed through the texts. A context is source code: imports of the standard library,
+then the constants, helper functions and classes that the free names lead to, dependencies first. The context of a
+method includes its class, to make an object to call it with. A class keeps only the methods that this code mentions.
 """
 
 import ast
@@ -11,7 +10,6 @@ import builtins
 import copy
 import io
 import re
-import symtable
 import sys
 import textwrap
 import tokenize
@@ -22,6 +20,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 
 from kelp.data.record import FunctionNode, body_without_docstring
+from kelp.languages.python.names import read_names
 
 POSTPONED = "from __future__ import annotations\n"  # begins a context with annotations: they need no names
 MAX_CONTEXT = 6000  # characters
@@ -34,7 +33,7 @@ STDLIB = sys.stdlib_module_names - {"__future__"}
 
 @dataclass(frozen=True)
 class Module:
-    """The text of one .py file, "\\n" line ends."""
+    """Text of one .py file, "\\n" line ends."""
 
     package: str  # "toolz-1.2.0"
     path: PurePosixPath  # as imported: toolz/itertoolz.py
@@ -72,7 +71,7 @@ Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef  # its code i
 
 @dataclass(frozen=True)
 class Names:
-    """What a module defines at its top level."""
+    """Names that a module defines at its top level."""
 
     tree: ast.Module
     lines: list[str]
@@ -81,11 +80,11 @@ class Names:
 
 
 class _Unusable(Exception):
-    """A context that is too long, or has two meanings for one name."""
+    """Raised for a context that is too long or has two meanings for one name."""
 
 
 class Library:
-    """The modules that names are followed through; each is parsed when it is first needed."""
+    """Modules through which names are followed; each is parsed when first needed."""
 
     def __init__(self, modules: Iterable[Module]):
         self._modules = {(m.package, m.dotted): m for m in modules}
@@ -93,16 +92,16 @@ class Library:
         self._slim: dict[tuple[int, frozenset[str]], str] = {}  # classes with some of their methods
 
     def names(self, module: Module) -> Names | None:
-        """None where the module does not parse."""
+        """Top-level names of a module; None if it does not parse."""
         key = (module.package, module.dotted)
         if key not in self._parsed:
             self._parsed[key] = _names(module)
         return self._parsed[key]
 
     def context(self, module: Module, source: str, own: str) -> str | None:
-        """The code that the source of one function needs, without that of the function itself, named `own`.
+        """Code that the function `own` needs, without the function itself.
 
-        None where a name leads nowhere, has two meanings, or all is too long.
+        None if a name cannot be resolved or has two meanings, or if the code is too long.
         """
         needed = global_names(source)
         owner = self._owner(module, source, own)
@@ -126,7 +125,7 @@ class Library:
         return "".join([POSTPONED if annotated else "", *imports, *others])
 
     def _owner(self, module: Module, source: str, own: str) -> str | None:
-        """The class at the module's top level that has this source as a method."""
+        """Top-level class of the module that has this source as a method."""
         names = self.names(module)
         if names is None:
             return None
@@ -140,7 +139,7 @@ class Library:
     def _needed(
         self, module: Module, source: str, own: str, wanted: Iterable[str], given: Mapping[str, Code] | None = None
     ) -> dict[str, Code] | None:
-        """The code of the wanted names after what is given; None where one leads nowhere or all is too long."""
+        """Code of the wanted names after `given`; None if one cannot be resolved or the code is too long."""
         spoken_of = _spoken_of(source) | {own}  # names that some of the code calls methods by
         while True:
             code = dict(given or {})
@@ -157,9 +156,9 @@ class Library:
     def _add(
         self, code: dict[str, Code], module: Module, name: str, own: str, start: Module, spoken_of: frozenset[str]
     ) -> bool:
-        """Take in what the name needs and then its own code; False where a name leads nowhere.
+        """Add the dependencies of a name and then its own code; False if a name cannot be resolved.
 
-        All of it is for the function `own` of the module `start`.
+        The code is for the function `own` of the module `start`.
         """
         if name == own and module.origin == start.origin:
             return True
@@ -185,7 +184,7 @@ class Library:
         return True
 
     def _resolve(self, module: Module, name: str, depth: int, spoken_of: frozenset[str]) -> tuple[Module, Code] | None:
-        """The code a name stands for in a module, and the module that code is from."""
+        """Definition of a name in a module, and the module that holds it."""
         names = self.names(module)
         if names is None or depth == 0:
             return None
@@ -209,7 +208,7 @@ class Library:
         return None
 
     def _slimmed(self, node: ast.ClassDef, spoken_of: frozenset[str]) -> str:
-        """The class without docstrings and without the methods that nothing speaks of."""
+        """Class without docstrings and without the methods that the code never mentions."""
         methods = [s for s in node.body if isinstance(s, FunctionNode)]
         others = [s for s in node.body if not isinstance(s, FunctionNode | ast.Expr)]
         inside = {n.id for s in others for n in ast.walk(s) if isinstance(n, ast.Name)}  # x = property(get_x)
@@ -226,22 +225,13 @@ class Library:
 
 @lru_cache(maxsize=20_000)
 def global_names(source: str) -> frozenset[str]:
-    """Names that are read as globals, those that the source itself defines too, but no builtins. Raises SyntaxError."""
-    free = set()
-    tables = [symtable.symtable(source, "<function>", "exec")]
-    while tables:
-        table = tables.pop()
-        outermost = table.get_type() == "module"
-        for symbol in table.get_symbols():
-            if symbol.is_referenced() and (outermost or symbol.is_global()):
-                free.add(symbol.get_name())
-        tables.extend(table.get_children())
-    return frozenset(free - BUILTINS)
+    """Names read as globals, including those that the source defines, without builtins. Raises SyntaxError."""
+    return read_names(source.encode()) - BUILTINS
 
 
 @lru_cache(maxsize=20_000)
 def _spoken_of(text: str) -> frozenset[str]:
-    """Names that stand behind a dot, or alone in a string as for getattr."""
+    """Names after a dot, or alone in a string as for getattr."""
     return frozenset(found[1] or found[2] for found in _SPOKEN_OF.finditer(text))
 
 
@@ -266,7 +256,7 @@ def _undocumented(node: FunctionNode) -> FunctionNode:
 
 
 def dedented(lines: list[str], node: Definition) -> str | None:
-    """The definition's own text at the left margin; None where it does not mean the same there or does not compile."""
+    """Dedented text of a definition; None if its meaning changes there or it does not compile."""
     first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
     block = lines[first - 1 : node.end_lineno]
     margin = block[0][: len(block[0]) - len(block[0].lstrip())]
@@ -293,7 +283,7 @@ def _constants(root: ast.AST) -> list[str]:
 
 
 def read_module(data: bytes, path: PurePosixPath, package: str, licence: str) -> Iterator[Module]:
-    """The decoded file; nothing where its encoding is wrong."""
+    """Decode a file; None if its encoding is wrong."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n").replace("\f", " ")
@@ -373,7 +363,7 @@ def _parses(text: str) -> bool:
 
 
 def _without_docstring(source: str) -> str:
-    """A helper's docstring is only in the way; left where other code shares its lines."""
+    """Remove the docstring of a helper, unless other code shares its lines."""
     node = ast.parse(source).body[0]
     assert isinstance(node, Definition)
     body = body_without_docstring(node)

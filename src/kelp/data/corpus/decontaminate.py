@@ -1,14 +1,13 @@
-"""Keep the functions we are measured on, and near copies of them, out of the training data.
+"""Decontaminate: keep the functions of benchmarks, and near copies of them, out of the training data.
 
-A function is compared by its *normal form*: its syntax tree without docstring and annotations, own names
-numbered, printed in one way. Two functions of one normal form are the same function renamed or reformatted.
-Near copies are found by the share of the excluded function's token 8-grams (taken from its normal form, own
-names numbered within each gram, so that a statement more or less does not shift all of them) that a function has.
-A function of the same name and number of parameters is taken for the same task, and so is one whose docstring holds
-the task's text.
+Functions are compared by *normal form*: the syntax tree without docstring and annotations, own names numbered,
+printed in one way. Two functions of one normal form are the same function renamed or reformatted. A near copy shares
+half of the excluded function's token 8-grams (of its normal form, own names numbered within each gram, so that one
+statement more does not shift all of them). A function with the name and number of parameters of a task counts as that
+task, and so does one whose docstring holds the task's text.
 
-What is excluded is kept as hashes, so the repository ships `excluded.jsonl.gz`, which no benchmark can be read
-back from, and decontamination runs on every machine. To write it anew:
+Exclusions are hashes: the repository ships `excluded.jsonl.gz`, from which no benchmark can be reconstructed, so
+decontamination runs on every machine. To write it again:
 
     python -c "from kelp.data.corpus.decontaminate import write_shipped
     write_shipped('mbpp.jsonl', 'HumanEval.jsonl.gz', 'examples')"
@@ -29,11 +28,11 @@ from typing import Any
 from kelp.data import toy
 from kelp.data.record import FunctionNode, body_without_docstring, json_lines
 
-GRAM = 8  # tokens a gram
-SKETCH = 64  # grams kept of an excluded function: those with the smallest hashes, a fair sample of all of them
-MIN_TOKENS = 20  # shorter functions share their grams with everything; the normal form is what finds those
+GRAM = 8  # tokens per gram
+SKETCH = 64  # grams kept per excluded function: the smallest hashes, a fair sample
+MIN_TOKENS = 20  # shorter functions share their grams with everything; the normal form finds those
 OVERLAP = 0.5  # share of an excluded function's grams that makes a near copy
-WORDS = 5  # words a gram of a task's text
+WORDS = 5  # words per gram of a task's text
 MIN_WORDS = 7  # shorter texts say too little
 MBPP_TRAIN = range(601, 975)  # the only MBPP tasks that may be trained on
 
@@ -48,14 +47,14 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What is compared of one function: all of it hashes."""
+    """Hashes by which one function is compared."""
 
     label: str
     form: int  # 64 bits of the normal form
-    header: int  # 32 bits of name and number of parameters; 0 where they name no task
+    header: int  # 32 bits of name and number of parameters; 0 if they name no task
     tokens: int  # length of the normal form
-    grams: frozenset[int]  # 32 bits a gram
-    words: frozenset[int] = frozenset()  # 32 bits a gram of the task's text, or the docstring
+    grams: frozenset[int]  # 32 bits per gram
+    words: frozenset[int] = frozenset()  # 32 bits per gram of the task's text or docstring
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Match:
 
 
 class Excluded:
-    """A set of functions that must not be trained on."""
+    """Set of functions that must not be trained on."""
 
     def __init__(self, fingerprints: Iterable[Fingerprint]):
         self.fingerprints = tuple(_sketch(f) for f in fingerprints)
@@ -90,7 +89,7 @@ class Excluded:
         return _index(f.words for f in self.fingerprints)
 
     def match(self, candidate: Fingerprint) -> Match | None:
-        """The excluded function that `candidate` is a copy of, or does the task of, if any."""
+        """Excluded function that `candidate` copies, or whose task it does; None if there is none."""
         if candidate.form in self._forms:
             return Match(self._forms[candidate.form], "same normal form")
         if candidate.header in self._headers:
@@ -112,7 +111,7 @@ def _index(grams: Iterable[frozenset[int]]) -> dict[int, list[int]]:
 
 
 def fingerprint(source: str, label: str = "", intent: str = "") -> Fingerprint:
-    """Of the source of one function; its docstring is the intent where there is no other."""
+    """Fingerprint of one function; the docstring stands in for a missing intent."""
     function = ast.parse(source).body[0]
     if not isinstance(function, FunctionNode):
         raise ValueError(f"not a function: {source[:60]!r}")
@@ -126,7 +125,7 @@ def fingerprint(source: str, label: str = "", intent: str = "") -> Fingerprint:
 
 
 def _words(text: str) -> frozenset[int]:
-    """Hashes of the text's word 5-grams, without what every task begins with."""
+    """Hashes of the text's word 5-grams, without the phrases that begin every task."""
     text = re.sub(r"^\W*write an? (python )?(function|program)( (to|that|which))?", "", text.lower())
     words = re.findall(r"\w+", text)
     if len(words) < MIN_WORDS:
@@ -135,7 +134,7 @@ def _words(text: str) -> frozenset[int]:
 
 
 def _normalised(function: FunctionNode) -> str:
-    """The function printed without docstrings, annotations, comments and layout, its own names numbered.
+    """Print the function without docstrings, annotations, comments and layout, own names numbered.
 
     Changes the tree.
     """
@@ -144,9 +143,9 @@ def _normalised(function: FunctionNode) -> str:
 
 
 def excluded_source(source: str, label: str, intent: str = "") -> Iterator[Fingerprint]:
-    """Every function of a program, nested ones and methods too; none where it does not parse.
+    """Every function of a program, nested ones and methods included; none if it does not parse.
 
-    Only the names of the functions at the top level are those of tasks.
+    Names of top-level functions alone count as names of tasks.
     """
     try:
         tree = ast.parse(source)
@@ -159,11 +158,11 @@ def excluded_source(source: str, label: str, intent: str = "") -> Iterator[Finge
 
 
 def task_functions(path: Path) -> Iterator[Fingerprint]:
-    """Every function that a file or folder holds: Python, or JSON lines of tasks as benchmarks come.
+    """Every function of a file or folder: Python, or JSON lines of benchmark tasks.
 
-    Of a task are taken its text (`text` or `intent`, else the docstring) and its code: `code`, `fixed` and `source`, or
-    `prompt` with `canonical_solution`. Of MBPP the tasks for training (`MBPP_TRAIN`) are left out. What functions of
-    Python files are called is taken for no task's name.
+    A task gives its text (`text` or `intent`, else the docstring) and its code: `code`, `fixed` and `source`, or
+    `prompt` with `canonical_solution`. The MBPP tasks for training (`MBPP_TRAIN`) are skipped. Names of functions in
+    Python files do not count as names of tasks.
     """
     if path.is_dir() or path.suffix == ".py":
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
@@ -187,7 +186,7 @@ def toy_tasks() -> Excluded:
 
 
 def shipped() -> Excluded:
-    """MBPP, HumanEval and the repository's examples from the hashes in the package, and the toy tasks."""
+    """Exclusions that ship: hashes of MBPP, HumanEval and the repository's examples, and the toy tasks."""
     rows = json_lines(SHIPPED)
     return Excluded(_read(row) for row in rows) + toy_tasks()
 
@@ -222,7 +221,7 @@ def _parameters(function: FunctionNode) -> list[ast.arg]:
 
 
 def _bound_names(function: FunctionNode) -> Iterator[str]:
-    """Names that belong to the function: its own, parameters, targets, imports; in order of first appearance."""
+    """Names bound by the function (its own, parameters, targets, imports) in order of first appearance."""
     foreign = {n for node in ast.walk(function) if isinstance(node, ast.Global) for n in node.names}
     for node in _preorder(function):
         match node:
@@ -255,7 +254,7 @@ class _Normaliser(ast.NodeTransformer):
         super().generic_visit(node)
         for field in ("name", "arg", "id"):
             value = getattr(node, field, None)
-            # what a keyword argument is called is up to the callee, what an import is called to the module
+            # keyword names are the callee's choice, names of imports the module's
             if isinstance(value, str) and not isinstance(node, ast.keyword | ast.alias):
                 setattr(node, field, self.own.get(value, value))
         for field in ("annotation", "returns"):

@@ -1,34 +1,32 @@
-"""From the text of modules to Records: each function with its intent and what it needs to run.
+"""Extract Records from the text of modules: each function with its intent and its context.
 
-Nothing found here is imported or executed at this step.
+Nothing is imported or executed.
 """
 
 import ast
-import re
-import textwrap
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from kelp.data.corpus.context import Library, Module, dedented
 from kelp.data.record import FunctionNode, Record, body_without_docstring
+from kelp.languages.python.docstrings import first_sentence
 
 MAX_LINES = 200
-MAX_INTENT = 200  # characters
 VALID = 20  # one project in this many is held out whole
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A function, or a module, that does not become a Record."""
+    """Function or module that does not become a Record."""
 
     where: str  # "package-version/path:name"
     reason: str
-    of: str = ""  # what it is a copy of
+    of: str = ""  # original of a copy
 
 
 def functions_of(modules: Iterable[Module], project: str) -> Iterator[Record | Dropped]:
-    """The functions and methods of the modules of one project, in order."""
+    """Functions and methods of the modules of one project, in order."""
     modules = list(modules)
     library = Library(modules)
     part = split_of(project)
@@ -42,12 +40,12 @@ def functions_of(modules: Iterable[Module], project: str) -> Iterator[Record | D
 
 
 def split_of(project: str) -> str:
-    """Projects are held out whole: what one function of a project teaches about another would flatter the figures."""
+    """Split of a project. Projects are held out whole: one function of a project reveals others."""
     return "valid" if zlib.crc32(project.lower().encode()) % VALID == 0 else "train"
 
 
 def _functions(tree: ast.Module) -> Iterator[FunctionNode]:
-    """Functions and methods, in order; not those inside other functions, which may use their variables."""
+    """Functions and methods, in order, without nested functions, which may use outer variables."""
     stack: list[ast.AST] = list(reversed(tree.body))
     while stack:
         node = stack.pop()
@@ -75,7 +73,7 @@ def _record(module: Module, library: Library, node: FunctionNode, project: str, 
 
 
 def _is_stub(node: FunctionNode) -> bool:
-    """Nothing in it to repair: no statement, or one that only passes, raises or hands something back as it is."""
+    """Whether there is nothing to repair: no statement, or one that only passes, raises or returns a name."""
     decorators = " ".join(ast.unparse(d) for d in node.decorator_list)
     if "overload" in decorators or "abstractmethod" in decorators:
         return True
@@ -87,12 +85,3 @@ def _is_stub(node: FunctionNode) -> bool:
         case [ast.Return(value=None | ast.Constant() | ast.Name() | ast.Attribute(value=ast.Name()))]:
             return True
     return False
-
-
-def first_sentence(docstring: str) -> str:
-    """The first sentence of the first paragraph, on one line, cut at a word when it is long."""
-    paragraph = " ".join(re.split(r"\n\s*\n", docstring.strip())[0].split())
-    sentence = re.split(r"(?<=[.!?])(?<!e\.g\.)(?<!i\.e\.)(?<!cf\.)(?<!vs\.)\s+(?=[A-Z`*'\"(])", paragraph)[0]
-    if sentence.startswith((">>>", "..", ":")):
-        return ""
-    return textwrap.shorten(sentence, MAX_INTENT, placeholder=" ...") if len(sentence) > MAX_INTENT else sentence

@@ -1,9 +1,9 @@
-"""Functions as people changed them: a function and what became of it in the next release of its package.
+"""Real bug-fix commits: a function in one release of a package and in the next.
 
-Most small changes between releases that follow one another mend something, or finish it; they are where what people get
-wrong can be seen (as commits are in Allamanis et al. 2021, "Self-supervised bug detection and repair"). Changes that
-nothing in the program before could have told are left out: new interfaces, new names, new wording, a newer Python's
-way to say the same, and what is done all over a package in the same way.
+Most small changes between consecutive releases fix or complete something, so they show the mistakes that people make
+(as commits do in Allamanis et al. 2021, "Self-supervised bug detection and repair"). Changes that the earlier program
+could not have suggested are excluded: new interfaces, new names, new wording, newer syntax for the same thing, and
+changes made all over a package in the same way.
 """
 
 import ast
@@ -15,22 +15,22 @@ from pathlib import PurePosixPath
 
 from kelp.data.corpus.context import BUILTINS, Library, Module, dedented
 from kelp.data.corpus.decontaminate import fingerprint
-from kelp.data.corpus.extract import MAX_LINES, first_sentence, split_of
-from kelp.data.record import FunctionNode, Record
+from kelp.data.corpus.extract import MAX_LINES, split_of
+from kelp.data.record import FunctionNode, Record, parse_source
 from kelp.diffusion.diff import distance
-from kelp.languages.python.grammar import bound_names, free_names
+from kelp.languages.python.docstrings import first_sentence
+from kelp.languages.python.names import bound_names, free_names
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import parse
 
-MAX_EDITS = 3  # of a change
-MAX_WORDS = 40  # words and signs that one of the two has more of than the other
-MAX_BYTES = 4000  # of a function
-SAME = 2  # of one change in a release; what is made more often was made everywhere
+MAX_EDITS = 3  # per change
+MAX_WORDS = 40  # words and signs that one version has more of than the other
+MAX_BYTES = 4000  # per function
+SAME = 2  # occurrences of one change in a release; a more frequent change was made everywhere
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 _METHODS = frozenset(name for kind in (str, bytes, list, dict, set, tuple, int, float) for name in dir(kind))
 
-# What comes or goes with a change of style: formatted strings for `%`, comprehensions for calls, annotations ...
+# Node kinds that come or go with a change of style: f-strings for `%`, comprehensions for calls, annotations ...
 _STYLES = (
     ast.JoinedStr, ast.AnnAssign, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.NamedExpr, ast.Match,
     ast.YieldFrom,
@@ -40,7 +40,7 @@ _FORMAT = re.compile(r"\.format\(|['\"] *%|\b(?:typing|t)\.|\bcast\(")
 
 @dataclass(frozen=True)
 class _Place:
-    """A function where it stands."""
+    """Function with its place in the file."""
 
     module: Module
     lines: list[str]
@@ -51,14 +51,14 @@ class _Place:
         return "\n".join(self.lines[self.node.lineno - 1 : self.node.end_lineno])
 
 
-_Key = tuple[str, int]  # qualified name, which of those of that name in the file
+_Key = tuple[str, int]  # qualified name, index among the functions of that name
 _Change = tuple[Record, tuple[tuple[bytes, bytes], ...]]  # (old, new) of each edit
 
 
 def changes(releases: Iterable[Sequence[Module]], project: str) -> Iterator[Record]:
-    """The small changes from each release to the one after it, as Records with what was `before`.
+    """Small changes from each release to the next, as Records with the earlier function as `before`.
 
-    A release is its modules; the earliest comes first.
+    A release is a list of modules; the earliest release comes first.
     """
     earlier: dict[PurePosixPath, tuple[str, dict[_Key, _Place]]] = {}  # by file: its text and its functions
     for modules in releases:
@@ -78,9 +78,9 @@ def changes(releases: Iterable[Sequence[Module]], project: str) -> Iterator[Reco
 
 
 def reads_what_there_is(record: Record) -> bool:
-    """Is all that a change's earlier function reads known where the later one runs, its arguments' attributes too?
+    """Whether the later function's context defines all that the earlier one reads, attributes of arguments included.
 
-    Else what its tests say of it may be that something around it is called otherwise since.
+    If not, its tests may fail only because something around it was renamed.
     """
     known = bound_names((record.context or "").encode())
     names = free_names(record.before.encode()) - free_names(record.source.encode())
@@ -98,7 +98,7 @@ def reads_what_there_is(record: Record) -> bool:
 
 
 def _places(module: Module, library: Library) -> Iterator[tuple[_Key, _Place]]:
-    """The functions and methods of a module; none where it does not parse."""
+    """Functions and methods of a module; none if it does not parse."""
     names = library.names(module)
     if names is None:
         return
@@ -117,7 +117,7 @@ def _places(module: Module, library: Library) -> Iterator[tuple[_Key, _Place]]:
 
 
 def _change(before: _Place, after: _Place, library: Library, project: str) -> Iterator[_Change]:
-    """Nothing where the change is none to learn from."""
+    """Record of a change; None if nothing can be learned from it."""
     words = [Counter(_WORD.findall(place.text)) for place in (before, after)]
     apart = (words[0] - words[1]).total() + (words[1] - words[0]).total()
     if apart > MAX_WORDS or len(after.text) > MAX_BYTES or len(after.text.split("\n")) > MAX_LINES:
@@ -144,13 +144,13 @@ def _change(before: _Place, after: _Place, library: Library, project: str) -> It
 
 def _edits(old: str, new: str) -> tuple[Edit, ...]:
     try:
-        return distance(parse(old.rstrip().encode()), parse(new.rstrip().encode()))[1]
+        return distance(parse_source(old), parse_source(new))[1]
     except (SyntaxError, RecursionError):
         return ()
 
 
 def _interface(node: FunctionNode) -> str:
-    """What callers and readers see of it."""
+    """Signature, decorators and docstring of a function."""
     outside = [node.args, *node.decorator_list, *([node.returns] if node.returns else [])]
     docstring = ast.get_docstring(node, clean=False) or ""
     return "\n".join([type(node).__name__, docstring, *map(ast.dump, outside)])
@@ -162,7 +162,7 @@ def _style(place: _Place) -> tuple[Counter[type], int, int]:
 
 
 def _wordless(node: FunctionNode) -> str:
-    """The function without what its strings say."""
+    """Function with the text of its strings removed."""
     text = ast.dump(node).replace(", kind='u'", "")
     for said in {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str | bytes)}:
         text = text.replace(f"Constant(value={said!r}", "Constant(")
@@ -170,7 +170,7 @@ def _wordless(node: FunctionNode) -> str:
 
 
 def _foreseeable(before: _Place, after: _Place) -> bool:
-    """Is every name that is new known: its own, spoken of in the file before, builtin, or a method of builtin types?"""
+    """Whether every new name is the function's own, occurs in the earlier file, or is a builtin or a method of one."""
     new, own = set[str](), set[str]()
     for node in ast.walk(after.node):
         match node:

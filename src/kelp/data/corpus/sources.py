@@ -1,7 +1,7 @@
-"""Where functions come from. A source is named "kind:rest"; each kind is one function that yields Records.
+"""Sources of functions. A source is named "kind:rest"; each kind is one function that yields Records.
 
-`expand` splits a source into units of work, and `read` gives the functions of one: a package, a file of a data set.
-Nothing found is imported or executed.
+`expand` splits a source into units of work (a package, a file of a data set), and `read` yields the functions of one.
+Nothing is imported or executed.
 """
 
 import email
@@ -37,10 +37,10 @@ from kelp.data.corpus.history import changes
 from kelp.data.record import DataError, Record, arrow, json_lines
 from kelp.extras import install
 
-PACKAGES = Path.home() / ".cache/kelp/packages"  # what was downloaded
+PACKAGES = Path.home() / ".cache/kelp/packages"  # download cache
 INDEX = "https://pypi.org/simple"
-RELEASES = 16  # of a package whose history is read
-MAX_RELEASE = 4_000_000  # bytes to download of one
+RELEASES = 16  # releases of a package whose history is read
+MAX_RELEASE = 4_000_000  # bytes per release
 SKIPPED_FOLDERS = frozenset(
     "test tests testing idle_test site-packages dist-packages _vendor vendor vendored _bundled turtledemo pydoc_data "
     "benchmarks docs examples __pycache__".split()
@@ -51,10 +51,10 @@ Found = Iterator[Record | Dropped]
 
 @dataclass(frozen=True)
 class Columns:
-    """How the rows of a data set carry Python files."""
+    """Columns of a data set whose rows are Python files."""
 
-    text: str = ""  # the column of the text; "": the first of TEXT that there is
-    contents: str = "s3://softwareheritage/content"  # where files lie that are named by a blob_id alone (Stack-Edu)
+    text: str = ""  # column of the text; "": the first column of TEXT that exists
+    contents: str = "s3://softwareheritage/content"  # location of files named by blob_id alone (Stack-Edu)
 
 
 TEXT = ("text", "content", "code", "source")
@@ -64,7 +64,7 @@ LICENCE = ("detected_licenses", "license", "licenses", "licence", "max_stars_rep
 
 
 def expand(source: str, columns: Columns = Columns()) -> list[str]:
-    """The units of a source, themselves sources. Raises DataError where there is no such source."""
+    """Units of a source, themselves sources. Raises DataError if there is no such source."""
     kind, _, rest = source.partition(":")
     match kind:
         case "list":
@@ -88,7 +88,7 @@ def expand(source: str, columns: Columns = Columns()) -> list[str]:
 
 
 def read(unit: str, columns: Columns = Columns()) -> Found:
-    """The functions of one unit. Raises DataError where it cannot be had."""
+    """Functions of one unit. Raises DataError if it cannot be read."""
     kind, _, rest = unit.partition(":")
     try:
         match kind:
@@ -120,14 +120,14 @@ def read(unit: str, columns: Columns = Columns()) -> Found:
 
 
 def stdlib() -> Found:
-    """The standard library of the running interpreter, without its tests."""
+    """Standard library of the running interpreter, without its tests."""
     version = ".".join(map(str, sys.version_info[:3]))
     modules = _modules(Path(sysconfig.get_path("stdlib")), f"python-{version}", "PSF-2.0")
     return functions_of([replace(m, importable=True) for m in modules], "python")
 
 
 def directory(path: Path) -> Found:
-    """Every .py file under a folder, tests and vendored code left out."""
+    """Every .py file under a folder, without tests and vendored code."""
     if not path.is_dir():
         raise DataError(f"dir:{path}: there is no such folder")
     path = path.resolve()
@@ -146,7 +146,7 @@ def quine(path: Path) -> Found:
 
 
 def package(requirement: str) -> Found:
-    """A package as pinned, "toolz==1.2.0": the installed one if that is it, else its wheel or sdist from PyPI.
+    """Package as pinned ("toolz==1.2.0"): the installed one if its version matches, else a wheel or sdist from PyPI.
 
     "sympy==1.14.0 sympy/ntheory sympy/utilities" takes the files under those folders only.
     """
@@ -157,10 +157,9 @@ def package(requirement: str) -> Found:
 
 
 def history(requirement: str) -> Found:
-    """What was changed in the last releases of a package up to the one pinned, "toolz==1.2.0", `RELEASES` of them.
+    """Changes in the last `RELEASES` releases of a package up to the one pinned ("toolz==1.2.0").
 
-    "toolz==1.2.0 releases=40" takes more. Those of more than `MAX_RELEASE` bytes are left out, and those whose archive
-    cannot be read.
+    "toolz==1.2.0 releases=40" takes more. Releases larger than `MAX_RELEASE` bytes and unreadable archives are skipped.
     """
     requirement, *only = requirement.split() or [""]
     count = next((part.removeprefix("releases=") for part in only if part.startswith("releases=")), str(RELEASES))
@@ -188,7 +187,7 @@ def _read_releases(name: str, folders: Sequence[str], files: Mapping[Any, Path])
 
 
 def _modules_of(package: str, only: Sequence[str], unpacked: "_Unpacked") -> list[Module]:
-    """The modules of a distribution, or only those under some of its folders."""
+    """Modules of a distribution, or only those under some of its folders."""
     files, metadata = unpacked
     return [
         module
@@ -199,7 +198,7 @@ def _modules_of(package: str, only: Sequence[str], unpacked: "_Unpacked") -> lis
 
 
 def mbpp_train(path: Path) -> Found:
-    """The MBPP tasks that may be trained on, with their asserts."""
+    """MBPP tasks that may be trained on, with their asserts."""
     for task in json_lines(path):
         if task["task_id"] not in decontaminate.MBPP_TRAIN or task["test_setup_code"]:
             continue
@@ -214,7 +213,7 @@ def mbpp_train(path: Path) -> Found:
 
 
 def _listed(path: Path) -> list[str]:
-    """The sources of a TOML file: `packages`, requirements, and `sources`, any."""
+    """Sources of a TOML file: `packages` (requirements) and `sources` (any)."""
     try:
         lists = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -242,7 +241,7 @@ _Unpacked = tuple[list[tuple[PurePosixPath, bytes]], email.message.Message]
 
 
 def _installed(name: str, version: str) -> _Unpacked | None:
-    """The files of the installed distribution, if it is installed in this version."""
+    """Files of the installed distribution; None if this version is not installed."""
     try:
         found = importlib.metadata.distribution(name)
     except importlib.metadata.PackageNotFoundError:
@@ -255,9 +254,9 @@ def _installed(name: str, version: str) -> _Unpacked | None:
 
 
 def _download(requirement: str) -> Path:
-    """The file of a requirement that `_releases` prefers; from the cache if one is there.
+    """Archive of a requirement, from the cache if it is there.
 
-    Fetched as a file, as PEP 691 lists it: to ask pip for a source distribution runs its build script.
+    It is fetched as a file from the index (PEP 691): pip would run the build script of a source distribution.
     """
     name, _, version = requirement.partition("==")
     if version and (found := _cached(name, version)):
@@ -270,7 +269,7 @@ def _download(requirement: str) -> Path:
 
 
 def _chosen(releases: Mapping[Any, dict[str, Any]], pinned: str) -> Any:
-    """The version that is pinned, else the newest that is neither withdrawn nor a preview. Raises ValueError."""
+    """Pinned version, else the newest that is neither yanked nor a pre-release. Raises ValueError."""
     from packaging.version import Version
 
     if pinned:
@@ -294,7 +293,7 @@ def _cached(name: str, version: str) -> Path | None:
 
 
 def _releases(name: str) -> dict[Any, dict[str, Any]]:
-    """What PyPI has of a package by version: of each a wheel for any machine, else its source, else another wheel."""
+    """Archives of a package by version: a pure wheel, else the sdist, else another wheel."""
     from packaging.utils import parse_sdist_filename, parse_wheel_filename
 
     accept = {"Accept": "application/vnd.pypi.simple.v1+json"}
@@ -317,7 +316,7 @@ def _releases(name: str) -> dict[Any, dict[str, Any]]:
 
 
 def _fetch(file: dict[str, Any]) -> Path:
-    """A file as the index lists it, from the cache if it is there."""
+    """Download a file that the index lists; from the cache if it is there."""
     path = PACKAGES / file["filename"]
     if path.exists():
         return path
@@ -326,7 +325,7 @@ def _fetch(file: dict[str, Any]) -> Path:
     if hashlib.sha256(data).hexdigest() != file["hashes"]["sha256"]:
         raise ValueError("its checksum is wrong")
     PACKAGES.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # of one process: others may fetch it, too
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # per process: others may fetch it at the same time
     part.write_bytes(data)
     return part.replace(path)
 
@@ -336,7 +335,7 @@ def _canonical(name: str) -> str:
 
 
 def _unpacked(file: Path) -> _Unpacked:
-    """The Python files of a wheel or source distribution, read without unpacking it to disk, and its metadata."""
+    """Python files and metadata of a wheel or sdist, read without unpacking it to disk."""
     if file.suffix == ".whl":
         with zipfile.ZipFile(file) as archive:
             members = {n: archive.read(n) for n in archive.namelist() if n.endswith((".py", ".dist-info/METADATA"))}
@@ -360,7 +359,7 @@ def _licence(metadata: email.message.Message) -> str:
 
 
 def _functions_of_rows(rows: Iterable[dict[str, Any]], columns: Columns) -> Found:
-    """The functions of each row's file, which may use what else is in that file."""
+    """Functions of each row's file, with the rest of that file as context."""
     for number, row in enumerate(rows):
         data = _text(row, columns)
         project = str(_first(row, PROJECT) or "unknown")
@@ -395,7 +394,7 @@ def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
 
 
 def _glob(pattern: str) -> list[str]:
-    """The files that a local path or a URL with wildcards stands for."""
+    """Files that match a local path or a URL with wildcards."""
     try:
         import fsspec
 
@@ -410,7 +409,7 @@ def _glob(pattern: str) -> list[str]:
 
 
 def _rows_of_file(path: str) -> Iterator[dict[str, Any]]:
-    """The rows of a Parquet or JSON-lines file, gzipped or not, one batch in memory at a time."""
+    """Rows of a Parquet or JSON-lines file, gzipped or not, one batch in memory at a time."""
     import fsspec
 
     with fsspec.open(path, "rb", compression=None if ".parquet" in path else "infer") as file:
@@ -430,7 +429,7 @@ def _rows_of_file(path: str) -> Iterator[dict[str, Any]]:
 
 
 def _dataset(name: str) -> Any:
-    """A data set of the Hugging Face hub, or its local copy, streamed: "NAME", "OWNER/NAME" or "OWNER/NAME/CONFIG"."""
+    """Rows of a Hugging Face data set or its local copy, streamed: "NAME", "OWNER/NAME" or "OWNER/NAME/CONFIG"."""
     try:
         import datasets
     except ImportError:

@@ -1,10 +1,9 @@
-"""A subtree bank from a corpus, with variants of its frequent fragments.
+"""Build a subtree bank from a corpus, with variants of its frequent fragments.
 
-*Equal* variants come from the e-graph, by the rules of `kelp.diffusion.rewriting` used together; each is kept only
-where it does the same as its fragment on random values in the sandbox. *Near misses* come from the rules that change
-what code does, and are kept only where they do something else. What is *renamed* has other frequent names, and what is
-*perturbed* another literal. The making is a function of the sources and the settings; what the clock has a part in is
-a variant that takes a second to run, which is not kept.
+*Equal* variants come from the e-graph, by all rules of `kelp.diffusion.rewriting` together; one is kept only if it
+agrees with its fragment on random values in the sandbox. *Near misses* come from the rules that change behavior and are
+kept only if they differ. *Renamed* variants have other frequent names, *perturbed* ones another literal. The bank is
+a pure function of the sources and the settings, except for variants that run for a second, which are dropped.
 """
 
 import gzip
@@ -18,38 +17,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kelp.data.examples.equivalence import LIMITS, How, Question, verdicts
-from kelp.data.record import DataError, json_lines, load, parse_source
+from kelp.data.record import LANGUAGE, DataError, json_lines, load, parse_source
 from kelp.diffusion.bank import Bank, Fragment, Shelf, Variant, fragment, with_names
 from kelp.diffusion.expression_mutations import constant
 from kelp.diffusion.rewriting.apply import by_form, rewrites
 from kelp.diffusion.rewriting.egraph import Equality
-from kelp.diffusion.rewriting.rules import DIFFERENT, EQUAL
 from kelp.diffusion.rewriting.terms import read, write
 from kelp.execution import Sandbox
-from kelp.languages.python.grammar import PYTHON
+from kelp.languages.python.rewrite_rules import DIFFERENT, EQUAL
 from kelp.syntax.program import Program, parse
 from kelp.syntax.sites import is_valid
 
-# Where a fragment of a category stands while variants of it are made.
+# Program that surrounds a fragment of each category while variants of it are made.
 PLACES = {"statement": b"def _():\n    while _:\n        ", "condition": b"def _():\n    assert "}
 PLACE = b"def _():\n    _ = "
-DULL = (b"not not", b"--")  # equal, and written by nobody
+DULL = (b"not not", b"--")  # equal, but nobody writes it
 CHUNK = 64  # fragments at a time
 
 
 @dataclass(frozen=True)
 class BankConfig:
-    """How a bank is made."""
+    """Settings of a bank."""
 
     max_per_category: int = 4000  # fragments
-    max_leaves: int = 16  # of a fragment, in lexical tokens
-    max_templates: int = 1000  # shapes of what is left out, in a category
-    augmented: int = 1000  # fragments of a category that have variants: the most frequent
-    equal: int = 4  # variants of each kind that a fragment has at most ...
+    max_leaves: int = 16  # per fragment, in lexical tokens
+    max_templates: int = 1000  # templates per category
+    augmented: int = 1000  # most frequent fragments per category that get variants
+    equal: int = 4  # variants per fragment at most ...
     near_misses: int = 4
     renamed: int = 1
     perturbed: int = 2
-    tried: int = 8  # equal terms of a fragment that are run
+    tried: int = 8  # equal terms run per fragment
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,14 +63,14 @@ class BankConfig:
 
 @dataclass(frozen=True)
 class Tried:
-    """What running said of one would-be variant: `=` the same, `!` something else, `?` not found out."""
+    """Verdict on one candidate variant: `=` agrees, `!` differs, `?` unknown."""
 
     variant: Variant
     verdict: str
 
 
 def sources(path: Path) -> list[str]:
-    """The sources of the functions to train on: of a corpus, or of JSON lines with a `source`. Raises DataError."""
+    """Sources of the training functions of a corpus, or of JSON lines with a `source`. Raises DataError."""
     if not path.name.endswith((".jsonl", ".jsonl.gz")):
         return [record.source for record in load(path) if record.split == "train"]
     try:
@@ -89,9 +87,9 @@ def build(
     allow_weak: bool = True,
     progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> tuple[Bank, list[Tried]]:
-    """The bank of these sources, and everything that was run for it.
+    """Build the bank of these sources; return it with every candidate variant that was run.
 
-    Raises ModuleNotFoundError where egglog is not installed, WeakSandbox.
+    Raises ModuleNotFoundError if egglog is not installed, and WeakSandbox.
     """
     equality = Equality() if config.augmented else None
     progress("fragments", 0, 1)
@@ -132,7 +130,7 @@ def programs(found: Iterable[str]) -> Iterator[Program]:
 
 
 def most_frequent(category: str, shelf: Shelf, config: BankConfig) -> list[Fragment]:
-    """The fragments that variants are made of: on one line, and with a part that some rule is about."""
+    """Fragments that get variants: on one line, with a part that some rule matches."""
     ranked = sorted(zip(shelf.counts, shelf.fragments), key=lambda pair: -pair[0])
     fit = (f for _, f in ranked if b"\n" not in f.text and not f.template and rewritable(category, f))
     return list(itertools.islice(fit, config.augmented))
@@ -146,18 +144,18 @@ def rewritable(category: str, origin: Fragment) -> bool:
 
 
 def frequent_names(bank: Bank) -> tuple[list[bytes], list[int]]:
-    """The names that stand alone as expressions, and how often; not those of builtins."""
+    """Counts of names that stand alone as expressions, without builtins."""
     shelf = bank.shelves.get("expression", Shelf((), ()))
     alone = [(f.text, n) for f, n in zip(shelf.fragments, shelf.counts) if f.size == 1 and f.names]
-    pairs = [(text, n) for text, n in alone if PYTHON.free_names(text)]
+    pairs = [(text, n) for text, n in alone if LANGUAGE.free_names(text)]
     return [text for text, _ in pairs], [count for _, count in pairs]
 
 
 def placed(category: str, text: bytes) -> tuple[Program, int] | None:
-    """A program with the text in a place of its category, and its node there; None where it does not fit there."""
+    """Program with the text at a place of its category, and its node; None if it does not fit."""
     place = PLACES.get(category, PLACE)
     try:
-        program = parse(place + text)
+        program = parse(place + text, LANGUAGE)
     except SyntaxError:
         return None
     nodes = (n for n, s in enumerate(program.start) if s == len(place) and program.end[n] == len(place + text))
@@ -166,7 +164,7 @@ def placed(category: str, text: bytes) -> tuple[Program, int] | None:
 
 
 def remade(category: str, text: bytes, origin: Fragment) -> Fragment | None:
-    """The text as a fragment; None where it is none, or the one that it was made from."""
+    """Text as a fragment; None if it is not one, or equals its origin."""
     found = placed(category, text)
     if found is None or text == origin.text or not found[0].language.compiles(found[0].source):
         return None
@@ -176,7 +174,7 @@ def remade(category: str, text: bytes, origin: Fragment) -> Fragment | None:
 def candidates(
     category: str, origin: Fragment, equality: Equality, config: BankConfig
 ) -> tuple[Question, list[Variant]]:
-    """What may be an equal variant or a near miss of a fragment, and what is to be asked of it."""
+    """Candidate equal variants and near misses of a fragment, with the question that decides each."""
     found = placed(category, origin.text)
     variants: dict[Fragment, Variant] = {}
     if found is not None:
@@ -205,7 +203,7 @@ def ask(sandbox: Sandbox, asked: list[tuple[Question, list[Variant]]]) -> list[l
 
 
 def chosen(results: list[Tried], config: BankConfig) -> list[Variant]:
-    """Those that are what they should be."""
+    """Variants whose check confirms their label: equal ones that always agreed, near misses that differed."""
     equal = [t.variant for t in results if t.variant.kind == "equal" and t.verdict == "="]
     different = [t.variant for t in results if t.variant.kind == "near miss" and t.verdict == "!"]
     return equal[: config.equal] + different[: config.near_misses]
@@ -214,7 +212,7 @@ def chosen(results: list[Tried], config: BankConfig) -> list[Variant]:
 def syntactic(
     category: str, origin: Fragment, names: tuple[list[bytes], list[int]], config: BankConfig
 ) -> Iterator[Variant]:
-    """The fragment with other names and with other literals: nothing is said of what they do."""
+    """Variants of a fragment with other names and with other literals; their behavior is not checked."""
     rng = random.Random(f"{config.seed} {category} {origin.text!r}")
     if origin.names and names[0]:
         for _ in range(config.renamed):

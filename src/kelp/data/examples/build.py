@@ -15,7 +15,8 @@ from kelp.data.corpus.history import reads_what_there_is
 from kelp.data.examples import bank_variants as bank
 from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import save_shard
-from kelp.data.record import DataError, Record, load, parse_source, save
+from kelp.data.record import LANGUAGE, DataError, Record, load, parse_source, save
+from kelp.data.specs.specify import specify
 from kelp.data.specs.synthetic_functions import compositions
 from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder, kind_count
@@ -73,7 +74,7 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
     if not tokenizer_path.exists():
         progress("tokenizer", 0, 1)
         texts = [t.encode() for r in train for t in (r.source, r.intent, *r.asserts)] + OBSERVED * 200
-        Tokenizer.train(texts, config.vocab_size).save(tokenizer_path)
+        Tokenizer.train(texts, config.vocab_size, LANGUAGE).save(tokenizer_path)
     if not bank_path.exists():
         fragments, _ = bank.build((r.source for r in train if not r.before), jobs=jobs, progress=progress)
         fragments.save(bank_path)
@@ -87,8 +88,8 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
         with multiprocessing.get_context("spawn").Pool(jobs) as pool:
             for done, _ in enumerate(pool.imap_unordered(_make_shard, jobs_left), start=1):
                 progress("shards", done, len(jobs_left))
-    size = Tokenizer.load(tokenizer_path).size
-    meta = {"vocab_size": size, "site_kinds": kind_count(), "records": len(train), "valid_records": len(valid),
+    size = Tokenizer.load(tokenizer_path, LANGUAGE).size
+    meta = {"vocab_size": size, "site_kinds": kind_count(LANGUAGE), "records": len(train), "valid_records": len(valid),
             "encoding": vars(config.encoding), "config": settings}  # fmt: skip
     part = meta_path.with_suffix(".part")
     part.write_text(json.dumps(meta, indent=1))
@@ -100,7 +101,7 @@ def _take_tokenizer(source: Path, path: Path) -> None:
     source = source / "tokenizer.json" if source.is_dir() else source
     part = path.with_suffix(".part")
     try:
-        Tokenizer.load(source)
+        Tokenizer.load(source, LANGUAGE)
         shutil.copyfile(source, part)
     except OSError as error:
         raise DataError(f"tokenizer = {str(source)!r} in [data] cannot be read: {error.strerror or error}") from None
@@ -121,7 +122,7 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
         settings = corpus.Settings(sources, max_bytes=config.max_bytes)
         corpus.build(settings, corpora[-1], jobs=jobs, progress=progress)
         if config.specs == "generated":
-            corpus.specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
+            specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
     records = [r for folder in corpora for r in load(folder)]
     if unknown := config.repeat.keys() - {r.project for r in records}:
         raise DataError(f"repeat in [data] names what is no project of the sources: {', '.join(sorted(unknown))}")
@@ -163,7 +164,7 @@ def _missing(config: DataConfig, *, valid: bool) -> list[tuple[DataConfig, str, 
 def example_maker(config: DataConfig, part: str) -> ExampleMaker:
     """Makes the examples of a part, "train" or "valid", from what the folder holds. To be closed."""
     train, valid = split(load(config.folder / "records.parquet"))
-    encoder = Encoder(Tokenizer.load(config.folder / "tokenizer.json"), config.encoding)
+    encoder = Encoder(Tokenizer.load(config.folder / "tokenizer.json", LANGUAGE), config.encoding)
     fragments = Bank.load(config.folder / "bank.json.gz")
     if part == "train":
         train = [record for record in train for _ in range(config.repeat.get(record.project, 1))]

@@ -1,4 +1,4 @@
-"""Do pieces of code the same? Both are run in the sandbox on random values (`equivalence_probe.py` says how)."""
+"""Decide whether pieces of code are equivalent: run them in the sandbox on random values (`equivalence_probe.py`)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from typing import Literal
 from kelp.execution import Limits, Sandbox
 
 PROBE = Path(__file__).with_name("equivalence_probe.py")
-LIMITS = Limits(seconds=60.0)  # for a batch; the probe itself gives up a question after a second
+LIMITS = Limits(seconds=60.0)  # per batch; the probe itself abandons a question after a second
 BATCH = 64  # questions in one process
 How = Literal["value", "truth", "statement"]
 
 
 @dataclass(frozen=True)
 class Question:
-    """Which of the others do the same as the origin, in what counts?"""
+    """Question: which of the others agree with the origin, by value, truth or effect."""
 
     how: How
     origin: str
@@ -23,7 +23,7 @@ class Question:
 
 
 def verdicts(sandbox: Sandbox, questions: Sequence[Question]) -> list[str]:
-    """For each question one sign for each of its others: `=` the same, `!` something else, `?` not found out."""
+    """One sign per candidate of each question: `=` agrees, `!` differs, `?` unknown."""
     found: list[str] = []
     source = PROBE.read_bytes()
     while len(found) < len(questions):

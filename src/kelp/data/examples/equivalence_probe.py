@@ -1,10 +1,10 @@
-"""What runs in the sandbox to tell whether two pieces of code do the same: both, on the same random values.
+"""Probe that runs in the sandbox: decides whether pieces of code agree on the same random values.
 
-This file is sent as a program, so it imports nothing of Kelp. `verdicts` is what is called.
+This file is sent as a program, so it imports nothing of Kelp. `verdicts` is the entry point.
 
-Names that a piece reads are given values of Python's own types, drawn anew for each trial; a name that is called is
-a function that notes its calls, and one with attributes that none of those types has is an object made up on the
-spot. Trials that the origin ends with a wrong-type error say nothing of what it is for, and do not count.
+Names that a piece reads get values of builtin types, drawn anew for each trial; a name that is called is a function
+that records its calls, and a name with attributes that no builtin type has is a generated object. Trials in which the
+origin raises a type error say nothing and do not count.
 """
 
 import ast
@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 TRIALS = 200
-ENOUGH = 24  # trials after those in which the origin came to an end
+ENOUGH = 24  # sufficient trials in which the origin finished
 LEAST = 6
-SECONDS = 1.0  # of processor time, for one question
+SECONDS = 1.0  # processor time per question
 WRONG_TYPE = (TypeError, AttributeError, NameError)
 MAKERS: dict[str, Callable[[random.Random], Any]] = {
     "int": lambda rng: rng.choice((0, 1, 2, 3, 4, 5, 7, 10, -1, -2)),
-    # Their sums are rounded, one way or another.
+    # Sums of these are rounded.
     "float": lambda rng: rng.choice((0.0, 0.1, 0.7, 2.0**53, -(2.0**53), *(rng.uniform(-9, 9) for _ in range(4)))),
     "str": lambda rng: rng.choice(("", "a", "b", "ab", "ba", "abc", "aab", "Hello", " x", "7", "a,b")),
     "ints": lambda rng: [rng.randint(-2, 5) for _ in range(rng.randint(0, 4))],
@@ -38,7 +38,7 @@ MAKERS: dict[str, Callable[[random.Random], Any]] = {
     "bool": lambda rng: rng.random() < 0.5,
     "None": lambda rng: None,
 }
-UNIFORM = (*MAKERS, "float", "float", "float", "int") * 4  # the first trials: values of one kind alone; sums tell late
+UNIFORM = (*MAKERS, "float", "float", "float", "int") * 4  # first trials: values of one kind; sums discriminate late
 WEIGHTS = {"int": 4.0, "str": 2.0, "ints": 2.0, "float": 1.0, "strs": 1.0, "dict": 1.0, "None": 0.5}
 CONTAINERS = ("str", "ints", "strs", "lists", "pairs", "tuple", "dict", "numbered")
 OF_CONTAINERS = ("len", "sorted", "sum", "any", "all", "enumerate")
@@ -47,17 +47,17 @@ CLASSES = (int, str, list, dict, (list, tuple))
 
 
 class Unknown(Exception):
-    """A value that cannot be compared."""
+    """Raised for a value that cannot be compared."""
 
 
 class Late(BaseException):
-    """The time is over."""
+    """Raised when the time is used up."""
 
 
 def verdicts(how: str, origin: str, others: tuple[str, ...]) -> str:
-    """One sign for each of the others: `=` the same as the origin in all trials, `!` not so, `?` who knows.
+    """One sign per candidate: `=` agrees with the origin in all trials, `!` differs, `?` unknown.
 
-    how: "value" compares values, "truth" their truth, "statement" what statements leave behind.
+    how: "value" compares values, "truth" their truth, "statement" the names and effects that statements leave.
     """
 
     def ring(*_: object) -> None:
@@ -105,7 +105,7 @@ def compare(how: str, origin: str, others: tuple[str, ...]) -> str:
 
 
 class Reads:
-    """The names that a piece reads, and the kinds of value that they may have."""
+    """Names that a piece reads, and the kinds of value that they may have."""
 
     def __init__(self, text: str) -> None:
         tree = ast.parse(enclosed(text, ""))
@@ -136,7 +136,7 @@ class Reads:
             self.kinds[name] = having if having and name not in ("self", "cls") else ("thing",)
 
     def draw(self, trial: int, log: list[Any]) -> dict[str, Any]:
-        """Values for the names, the same in the same trial."""
+        """Values for the names, equal within a trial."""
         rng, main = random.Random(trial), main_kind(trial)
         return {name: self.value(name, main, rng, trial, log) for name in self.names}
 
@@ -154,17 +154,17 @@ class Reads:
         return MAKERS[rng.choices(choices, [WEIGHTS.get(kind, 0.4) for kind in choices])[0]](rng)
 
     def made_up(self, path: str, trial: int) -> Any:
-        """A value for what nobody knows, the same for the same path in a trial."""
+        """Generated value for an unknown attribute, equal for equal paths within a trial."""
         return self.value("", main_kind(trial), random.Random(f"{trial} {path}"), trial, [])
 
 
 def main_kind(trial: int) -> str | None:
-    """In the first trials all values are of one kind, each kind in its turn."""
+    """Kind of all values in the first trials, each kind in turn."""
     return UNIFORM[trial] if trial < len(UNIFORM) else None
 
 
 class Function:
-    """Notes its calls, and gives the same for the same arguments."""
+    """Function that records its calls and returns equal values for equal arguments."""
 
     def __init__(self, path: str, reads: Reads, trial: int, log: list[Any]) -> None:
         self._path, self._reads, self._trial, self._log = path, reads, trial, log
@@ -176,7 +176,7 @@ class Function:
 
 
 class Thing:
-    """Has every attribute: those that are called anywhere are functions, the others values."""
+    """Object with every attribute: a function if it is called anywhere, else a value."""
 
     def __init__(self, path: str, reads: Reads, trial: int, log: list[Any]) -> None:
         self.__dict__ |= {"_path": path, "_reads": reads, "_trial": trial, "_log": log}
@@ -194,7 +194,7 @@ class Thing:
 
 
 class Piece:
-    """A piece of code, ready to be run."""
+    """Compiled piece of code."""
 
     def __init__(self, how: str, text: str, reads: Reads) -> None:
         self.how, self.reads = how, reads
@@ -202,7 +202,7 @@ class Piece:
                             "eval" if how != "statement" else "exec", dont_inherit=True)  # fmt: skip
 
     def outcome(self, trial: int) -> tuple[Any, ...] | None:
-        """How it ended, what it gave and left behind; None where it says nothing. Raises Unknown."""
+        """Outcome of a run: exit, value and effects; None if it says nothing. Raises Unknown."""
         log: list[Any] = []
         values = self.reads.draw(trial, log)
         space = dict(values) | {"__log__": log}
@@ -220,12 +220,12 @@ class Piece:
             return None
         except Exception as error:
             return ("raised", type(error).__name__)
-        left = [(plain(space.get(name)), plain(value)) for name, value in values.items()]  # what it names, what it was
+        left = [(plain(space.get(name)), plain(value)) for name, value in values.items()]  # (now, before) of each name
         return (how, given, left, tuple(log))
 
 
 def enclosed(text: str, names: str) -> str:
-    """A statement in a loop in a function, so that any may stand there and one sees where it went."""
+    """Enclose a statement in a loop in a function, so that any statement is legal and its exit is visible."""
     shared = [f"    global {names}"] if names else []
     inside = ["__log__.append('turn')", *text.split("\n"), "__log__.append('through')"]
     return "\n".join(
@@ -234,7 +234,7 @@ def enclosed(text: str, names: str) -> str:
 
 
 def outside_names(text: str) -> set[str]:
-    """What a piece reads or writes from outside of its own scopes, builtins left out."""
+    """Names that a piece reads or writes outside its own scopes, without builtins."""
     names: set[str] = set()
     [table] = symtable.symtable(text, "<piece>", "exec").get_children()
     own = {s.get_name() for s in table.get_symbols()} - {"__turn__", "__log__"}
@@ -248,7 +248,7 @@ def outside_names(text: str) -> set[str]:
 
 
 def plain(value: Any, depth: int = 6) -> Any:
-    """The value as text, with its types; iterators are run. Raises Unknown for what has no value to compare."""
+    """Value as text with its types; iterators are consumed. Raises Unknown if it cannot be compared."""
     if depth == 0:
         raise Unknown
     if value is None or isinstance(value, int | float | str | bytes | complex | type):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import jax
 import numpy as np
@@ -102,7 +102,7 @@ class EditObjective:
 
     def loss(self, model: Denoiser, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """The denoiser's loss. It draws nothing: `batch` has masked the spans."""
-        return loss(model, batch)
+        return loss(model, cast(Any, batch))  # arrays of NumPy, traced by JAX
 
     def batch(self, step: int) -> Batch:
         settings, span_masking = self.recipe.training, self.recipe.objective.span_masking

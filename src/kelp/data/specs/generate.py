@@ -1,8 +1,8 @@
-"""Executable specs for functions that have no tests: asserts that record what the clean function does.
+"""Generate executable specs for functions without tests: asserts that record what the clean function does.
 
-Calls come from the docstring's examples and from `inputs`; the function itself, run in the sandbox, says what they
-give. Kept are calls whose value is short, survives repr, and is the same when run again, and of those the ones that
-near misses of the function fail.
+Calls come from the docstring's examples and from `inputs`; running the function in the sandbox gives their values. A
+call is kept if its value is short, survives repr and is the same when run again; of those, a small set is chosen that
+fails for most near misses of the function.
 """
 
 import ast
@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 from kelp.data.corpus.context import POSTPONED
-from kelp.data.record import Record
+from kelp.data.record import LANGUAGE, Record
 from kelp.data.specs import inputs
 from kelp.data.specs.infer_parameters import STAND_IN, Scope, is_method, parameters
 from kelp.diffusion.mutations import candidates
@@ -24,40 +24,40 @@ from kelp.execution import CallResult, Limits, Sandbox
 from kelp.syntax.program import parse
 from kelp.syntax.sites import is_valid
 
-LIMITS = Limits(seconds=10, memory_mb=512)  # a cap: what a call may take is processor time, whatever else goes on
+LIMITS = Limits(seconds=10, memory_mb=512)  # a cap: the limit that binds is processor time per call
 CALL_SECONDS, RUN_SECONDS = 0.03, 1.0  # processor time of one call, and of all calls of one run
 MIN_ASSERTS, MAX_ASSERTS = 3, 5
 MAX_VALUE = 80  # characters of an expected value
 MAX_ASSERT = 160  # characters of an assert
-ASSIGNMENTS, PROBES, CALLS = 16, 2, 24  # ways to type the parameters; calls to try each; calls under the best ones
-MAX_PLACES = 14  # values that one call may have to guess
+ASSIGNMENTS, PROBES, CALLS = 16, 2, 24  # kind assignments; calls to try each; calls under the best ones
+MAX_PLACES = 14  # values inferred per call
 RESULTS = 20  # values to choose asserts from
-MUTANTS = 12  # near misses that the asserts are chosen to tell from the function
+MUTANTS = 12  # near misses that the asserts are chosen to detect
 MIN_SCORE = 0.3  # share of them that some assert must fail for
 SURVIVING = 0.2  # share of them that may survive before more calls are tried
-LATE = 4  # calls of one run that may take too long before the rest of them is given up
-ENDS = 1  # calls that may end the process before that
-PIECE = 100  # records that one process takes at a time
+LATE = 4  # calls of one run that may time out before the rest is skipped
+ENDS = 1  # calls of one run that may end the process before the rest is skipped
+PIECE = 100  # records per task of a worker process
 
-# What a function may read of the machine it runs on: such values are facts about that machine.
+# Names that read the state of the machine: such values are facts about that machine.
 _AMBIENT = re.compile(
     r"\bos\.(stat|path\.(exists|is|get|abs|real)|environ|get|list|scandir|access|name|cpu)|\bopen\(|\.(now|today)\(|"
     r"\btime\.|\b(hash|id)\(|\bsys\.(argv|path|modules|std|platform|version|exec|get)|\bplatform\.|\blocale\.|"
     r"\bimport_module\("
 )
-# Run behind a context: what the clock says is a fact about the moment, and shows when another one is asked.
+# Run after a context: a value of the clock is a fact about the moment, which another clock reveals.
 _LATER = """
 import time
 for _clock in ("time", "monotonic", "perf_counter"):
     setattr(time, _clock, lambda _now=getattr(time, _clock): _now() + 1e6)
     setattr(time, _clock + "_ns", lambda _now=getattr(time, _clock + "_ns"): _now() + 10**15)
 """
-# A result that has no repr to compare: what makes something of it that has.
+# Results without a comparable repr, and the wrapper that makes them comparable.
 _LAZY = re.compile(r"<(generator|map|filter|zip|enumerate|reversed|itertools\.|\w+_iterator|\w*_?iterator)|dict_\w+\(")
 _ADDRESS = re.compile(r" at 0x")
 
-# Calls are limited one by one, by the processor time that they take: a loaded machine changes no result.
-# `_kelp_failing` gives the asserts that do not hold for another version of the program.
+# Each call has its own limit of processor time: a loaded machine changes no result.
+# `_kelp_failing` returns the asserts that do not hold for another version of the program.
 _GUARD = f"""
 import signal as _kelp_signal
 
@@ -114,15 +114,15 @@ def _kelp_failing(text, asserts, context, namespace):
 
 
 def add_specs(records: Iterable[Record], seed: int = 0, jobs: int = 2, limits: Limits = LIMITS) -> list[Record]:
-    """The same records in the same order, with asserts where a spec was found; those that have asserts keep them.
+    """Records in the same order, with asserts where a spec was found; existing asserts are kept.
 
-    A function of the records and the seed, whatever `jobs` is: what limits a call is the processor time it takes.
+    The result is a pure function of the records and the seed, whatever `jobs` is: calls are limited by processor time.
     """
     records = list(records)
     pieces = [(records[at : at + PIECE], seed, limits) for at in range(0, len(records), PIECE)]
     with ExitStack() as stack:
         made: Iterator[list[Record]] = map(_specified, pieces)
-        if jobs > 1 and len(pieces) > 1:  # processes, not threads: some of the work is Python's
+        if jobs > 1 and len(pieces) > 1:  # processes, not threads: some of the work holds the GIL
             made = stack.enter_context(multiprocessing.get_context("spawn").Pool(jobs)).imap(_specified, pieces)
         return [record for piece in made for record in piece]
 
@@ -139,11 +139,13 @@ def _specified(piece: tuple[Sequence[Record], int, Limits]) -> list[Record]:
 
 
 def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> Record:
-    """The record with asserts that pin the function down, or as it is where none were found that tell anything."""
+    """Record with asserts that specify the function; unchanged if no useful assert was found."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in other people's code
         function = ast.parse(record.source).body[0]
-    if not isinstance(function, ast.FunctionDef) or _AMBIENT.search(record.source):  # a coroutine, or a machine's facts
+    if not isinstance(function, ast.FunctionDef) or _AMBIENT.search(
+        record.source
+    ):  # a coroutine, or it reads the machine's state
         return record
     examples, imports = inputs.doctest_calls(function)
     imports += f"from types import {STAND_IN}\n"
@@ -167,12 +169,12 @@ def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> Record:
 def _answers(
     record: Record, function: ast.FunctionDef, examples: Sequence[str], sandbox: Sandbox, rng: random.Random
 ) -> list[CallResult]:
-    """The results of the examples and of the calls that tell most."""
+    """Results of the examples and of the most discriminating calls."""
     scope = Scope.of(record.context or "")
     forms = [parameters(function, scope), parameters(function, scope, stand_ins=True)]
     forms = [form for i, form in enumerate(forms) if form not in forms[:i] and inputs.size(form) <= MAX_PLACES]
     wrap, kept = _looked_at(function, record.context or "", made=bool(scope.owner(function)))
-    families = [  # calls that give every parameter one kind of value
+    families = [  # one family of calls per assignment of kinds
         inputs.calls(function, form, kinds, rng, CALLS, kept)
         for form in forms
         for kinds in inputs.assignments(form, ASSIGNMENTS // len(forms))
@@ -192,9 +194,9 @@ def _answers(
 def _tried(
     record: Record, mutants: Sequence[str], results: Sequence[CallResult], sandbox: Sandbox, rng: random.Random
 ) -> tuple[list[CallResult], list[frozenset[int]]]:
-    """The results with more for what survives them, and for each near miss those it does not reproduce.
+    """Results with further calls for surviving near misses, and per near miss the results that it does not reproduce.
 
-    Near misses of which that cannot be found out are left out.
+    Near misses whose results cannot be determined are left out.
     """
     killers = told_apart(record, mutants, results, sandbox)
     survivors = [i for i, killer in enumerate(killers) if killer == frozenset()]
@@ -211,17 +213,17 @@ def _tried(
 
 
 def _importing(record: Record, imports: str) -> Record:
-    """The record with more imports in its context; what is imported from the future stays first."""
+    """Record with more imports in its context; `__future__` imports stay first."""
     context = record.context or ""
     first = POSTPONED if context.startswith(POSTPONED) else ""
     return dataclasses.replace(record, context=first + imports + context.removeprefix(first))
 
 
 def _looked_at(function: ast.FunctionDef, context: str, *, made: bool) -> tuple[str, tuple[str, str]]:
-    """What an assert compares, as a template around the call, and the parameter that it keeps under a name, if any.
+    """(template, parameter): expression around the call that an assert compares, and the argument kept under a name.
 
-    That is the call's value and, where the function changes an argument, what that is afterwards; `made`: its first
-    argument is an object of its class.
+    The expression is the call's value and, if the function changes an argument, that argument afterwards. `made`: the
+    first argument is an object of the method's class.
     """
     if inputs.returns_iterator(function):
         return "list({})", ("", "")
@@ -239,7 +241,7 @@ def _looked_at(function: ast.FunctionDef, context: str, *, made: bool) -> tuple[
 
 
 def _made_comparable(answers: Sequence[CallResult], wrap: str) -> str | None:
-    """Another template, for values that do not survive repr as they are; None where there is nothing to be done."""
+    """Template that makes a value comparable by repr; None if there is none."""
     texts = [a.repr for a in answers if a.repr is not None and not _tells(a)]
     if not texts:
         return None
@@ -253,13 +255,13 @@ def _made_comparable(answers: Sequence[CallResult], wrap: str) -> str | None:
 
 
 def telling(answers: Sequence[CallResult]) -> list[CallResult]:
-    """Those that can stand in asserts, such that values not seen before come early; [] where they tell nothing."""
+    """Results that can stand in asserts, new values early; [] if they discriminate nothing."""
     results = _in_turns([r for r in answers if _tells(r)])
     return results if len(results) >= MIN_ASSERTS else []
 
 
 def repeatable(record: Record, results: Sequence[CallResult], sandbox: Sandbox) -> tuple[str, ...]:
-    """The results as asserts, run once more; () where one does not hold then."""
+    """Results as asserts, run once more; () if one does not hold then."""
     asserts = tuple(map(_assert, results))
     # the other way round: every run starts from one state of `random`, and a function may count its calls
     again = sandbox.run(record.source.encode(), asserts=asserts[::-1], setup=(record.context or "") + _LATER)
@@ -267,7 +269,7 @@ def repeatable(record: Record, results: Sequence[CallResult], sandbox: Sandbox) 
 
 
 def evaluate(sandbox: Sandbox, record: Record, calls: Sequence[str]) -> list[CallResult]:
-    """The results of the calls, in order; those after a call that ends the process are run again without it."""
+    """Results of the calls, in order; calls after one that ends the process run again without it."""
     results: list[CallResult] = []
     rest = list(calls)
     for _ in range(ENDS + 1):
@@ -298,13 +300,13 @@ def _holds(result: CallResult) -> str:
 
 
 def _yield(results: Sequence[CallResult]) -> tuple[int, int]:
-    """How much calls tell: values that differ, then values at all."""
+    """Sort key of a group of calls: number of distinct values, then number of values."""
     values = Counter(r.repr for r in results if r.repr != "None")
     return len(values), values.total()
 
 
 def _in_turns(results: Sequence[CallResult]) -> list[CallResult]:
-    """The results ordered so that those with a value not seen before come early; [] where all values are equal."""
+    """Results ordered so that new values come early; [] if all values are equal."""
     groups: dict[str, list[CallResult]] = {}
     for result in sorted(results, key=lambda r: r.repr == "None"):
         groups.setdefault(str(result.repr), []).append(result)
@@ -316,13 +318,13 @@ def _in_turns(results: Sequence[CallResult]) -> list[CallResult]:
 def _mutants(record: Record, rng: random.Random) -> list[str]:
     """Some near misses of the function."""
     try:
-        program = parse(record.source.encode())
+        program = parse(record.source.encode(), LANGUAGE)
     except SyntaxError:  # compiles, but is beyond the grammar
         return []
     edits = candidates(program)
     rng.shuffle(edits)
     found: dict[str, None] = {}
-    for edit in edits:  # checked one by one: of a long function there are hundreds
+    for edit in edits:  # checked one by one: a long function has hundreds
         if len(found) < MUTANTS and is_valid(program, edit):
             found.setdefault(edit.apply(program.source).decode())
     return list(found)
@@ -331,7 +333,7 @@ def _mutants(record: Record, rng: random.Random) -> list[str]:
 def told_apart(
     record: Record, mutants: Sequence[str], results: Sequence[CallResult], sandbox: Sandbox
 ) -> list[frozenset[int] | None]:
-    """For each near miss, which results it does not reproduce; None where that could not be found out."""
+    """For each near miss, the indices of results that it does not reproduce; None if unknown."""
     setup = _GUARD + (
         "_kelp_shared = {}\n"
         f"_kelp_context = compile({record.context or ''!r}, '<setup>', 'exec', dont_inherit=True)\n"
@@ -351,9 +353,9 @@ def told_apart(
 
 
 def choose(results: Sequence[CallResult], killers: Sequence[frozenset[int]]) -> list[int]:
-    """Greedily the results that tell most near misses from the function; [] where too few tell any.
+    """Choose results greedily by the near misses that they detect; [] if too few detect any.
 
-    For each near miss `killers` holds the results that it does not reproduce.
+    `killers` holds, per near miss, the results that it does not reproduce.
     """
     rest = sorted(frozenset().union(*killers))
     chosen: list[int] = []

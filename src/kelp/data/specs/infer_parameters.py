@@ -1,7 +1,7 @@
-"""What the parameters of a function are: plain values of some kind, or objects with parameters of their own.
+"""Infer the parameters of a function: plain values of some kind, or objects with parameters of their own.
 
 An object is made by its class's constructor or is a stand-in (`SimpleNamespace`) with the attributes that the function
-reads. So methods are called like any other function.
+reads, so methods are called like any other function.
 """
 
 import ast
@@ -33,17 +33,16 @@ from kelp.data.specs.value_pools import (
 )
 
 STAND_IN = "SimpleNamespace"  # of the module `types`, which the context must then import
-MAX_DEPTH = 3  # of objects in objects
-MAX_PARTS = 9  # parameters and attributes of one call
+MAX_DEPTH = 3  # nesting of objects
+MAX_PARTS = 9  # parameters and attributes per call
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a function or of an object's constructor, or an attribute of a stand-in.
+    """Parameter of a function or of an object's constructor, or an attribute of a stand-in.
 
-    `made` says how its value is put together from `parts`: by a class, by SimpleNamespace, as "[]", as "{}", or as a
-    function that gives its only part; it is a plain value of one of the `kinds` where `made` is empty, or one of
-    `values` where there are any.
+    `made` says how its value is built from `parts`: by a class, by SimpleNamespace, as "[]", as "{}", or as a function
+    that returns its only part. If `made` is empty it is a plain value of one of the `kinds`, or one of `values`.
     """
 
     name: str
@@ -57,7 +56,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Scope:
-    """What the context of a function offers calls of it."""
+    """Names in the context of a function that its calls may use."""
 
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)  # classes of the standard library, as they can be written here
@@ -77,14 +76,14 @@ class Scope:
         return Scope(classes, known)
 
     def owner(self, function: FunctionNode) -> ast.ClassDef | None:
-        """The class that the function is a method of."""
+        """Class that has the function as a method."""
         if not is_method(function):
             return None
         owners = [c for c in self.classes.values() if any(getattr(s, "name", "") == function.name for s in c.body)]
         return owners[-1] if owners else None
 
     def bases(self, node: ast.ClassDef) -> list[str]:
-        """The names of all classes above this one."""
+        """Names of all base classes, transitively."""
         found: dict[str, None] = {}
         above = [node]
         while above:
@@ -97,7 +96,7 @@ class Scope:
 
 
 def parameters(function: FunctionNode, scope: Scope = Scope(), *, stand_ins: bool = False) -> list[Parameter]:
-    """The parameters a call may fill (all but **kwargs), with the kinds of value each seems to take.
+    """Parameters that a call may fill (all but **kwargs), with the kinds of value that each seems to take.
 
     With `stand_ins`, objects are stand-ins even where the scope has a class for them.
     """
@@ -114,7 +113,7 @@ def parameters(function: FunctionNode, scope: Scope = Scope(), *, stand_ins: boo
 
 
 class _Guesser:
-    """Guesses what the parameters of one function are, from what its body does with them."""
+    """Infers the parameters of one function from their uses in its body."""
 
     def __init__(self, function: FunctionNode, scope: Scope, *, stand_ins: bool, depth: int = 0):
         self.function, self.scope, self.stand_ins, self.depth = function, scope, stand_ins, depth
@@ -145,7 +144,7 @@ class _Guesser:
     def guess(
         self, path: str, name: str, how: str, required: bool, typed: str, default: ast.expr | None, depth: int
     ) -> Parameter:
-        """The value at a path: a parameter ("x"), an attribute ("x.y"), an element ("x[]")."""
+        """Infer the value at a path: a parameter ("x"), an attribute ("x.y"), an element ("x[]")."""
         self.parts += 1
         typed = typed.strip("'\"")
         kinds = ranked(name, typed, default, self.uses.of(path), self.uses.of(path + "[]"))
@@ -197,7 +196,7 @@ class _Guesser:
         return None
 
     def object(self, path: str, name: str, how: str, required: bool, node: ast.ClassDef, depth: int) -> Parameter:
-        """An instance, made by the class's constructor."""
+        """Instance, made by the class's constructor."""
         bases = self.scope.bases(node)
         if any(base.endswith(("Enum", "Flag")) for base in bases):
             targets = [s.targets[0] for s in node.body if isinstance(s, ast.Assign)]
@@ -206,7 +205,7 @@ class _Guesser:
         return Parameter(name, how, required, made=node.name, parts=tuple(self.constructed(path, node, depth)))
 
     def constructed(self, path: str, node: ast.ClassDef, depth: int) -> list[Parameter]:
-        """The parameters of a class's constructor; what is done with an attribute tells of the one with its name."""
+        """Parameters of a class's constructor; uses of an attribute count for the parameter of its name."""
         bases = self.scope.bases(node)
         line = [node, *(self.scope.classes[b] for b in bases if b in self.scope.classes)]
         for method in (s for cls in line for s in cls.body):
@@ -232,19 +231,19 @@ class _Guesser:
         return [Parameter("", "positional", True, ((kinds[0], 5.0),))] if kinds else []
 
     def stand_in(self, path: str, name: str, how: str, required: bool, depth: int) -> Parameter:
-        """A SimpleNamespace with the attributes that the function reads."""
+        """SimpleNamespace with the attributes that the function reads."""
         attributes = self.uses.attributes.get(path, {})
         parts = tuple(self.guess(f"{path}.{a}", a, "keyword", True, "", None, depth) for a in attributes)
         return Parameter(name, how, required, made=STAND_IN, parts=parts)
 
 
 class _Uses:
-    """What a function does with its parameters, their attributes and their elements, each known by its path."""
+    """Uses of a function's parameters, their attributes and elements, by path."""
 
     def __init__(self, function: FunctionNode):
         a = function.args
         self.names = [arg.arg for arg in (*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, [a.vararg]))]
-        self.paths = {name: name for name in self.names}  # of the function's variables, too, where they stand for one
+        self.paths = {name: name for name in self.names}  # local variables that are aliases of a path included
         self.receiver = self.names[0] if is_method(function) else ""
         self.scores: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
         self.attributes: dict[str, dict[str, None]] = defaultdict(dict)  # path -> attributes that are read
@@ -410,7 +409,7 @@ def called_name(call: ast.Call) -> str:
 
 
 def parsed(source: str) -> ast.Module:
-    """An empty module where it does not parse."""
+    """Parsed module; an empty one if the source does not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -1,7 +1,7 @@
-"""Guess calls for a function nobody told us how to call, from its names, annotations, defaults and body.
+"""Infer calls of a function from its names, annotations, defaults and body.
 
-Each parameter gets scores for the kinds of value it may take; an *assignment* gives every parameter one kind; a
-call draws one value of its kind for every parameter. Which assignment is right is found out by calling.
+Each parameter gets scores for the kinds of value that it may take; an *assignment* gives every parameter one kind; a
+call draws one value of its kind for every parameter. Calling decides which assignment is right.
 """
 
 import ast
@@ -25,7 +25,7 @@ MUTATORS = frozenset(
 
 
 def assignments(params: Sequence[Parameter], limit: int) -> list[tuple[str, ...]]:
-    """The likeliest ways to give each plain value a kind, best first."""
+    """Likeliest assignments of kinds to plain values, best first."""
     kinds = [leaf.kinds[:5] for leaf in _leaves(params)]
 
     def score(choice: tuple[int, ...]) -> float:
@@ -62,7 +62,7 @@ def calls(
 ) -> list[str]:
     """Up to `count` different call expressions under one assignment.
 
-    `kept` is a parameter and the name under which the call keeps its value, to be looked at afterwards.
+    `kept`: a parameter, and the name under which the call keeps its value for inspection afterwards.
     """
     literals, leaves = _literals(function), _leaves(params)
     pools = [list(leaf.values) or _pool(kind, literals.get(kind, ())) for leaf, kind in zip(leaves, kinds)]
@@ -70,7 +70,7 @@ def calls(
     for attempt in range(3 * count):
         if len(found) == count:
             break
-        # the first values of a pool are the plainest: the first attempts take those
+        # the first values of a pool are the plainest, so the first attempts take them
         if len(pools) == 1:
             values = [pools[0][attempt % len(pools[0])]]
         else:
@@ -88,7 +88,7 @@ def _arguments(
     times: int,
     kept: tuple[str, str] = ("", ""),
 ) -> str:
-    """The arguments of one call or constructor, with the values of all leaves in their order."""
+    """Arguments of one call or constructor, with the values of all leaves in order."""
     given = []
     gap = False  # a positional argument left out: those after it cannot be given by position
     for p in params:
@@ -117,15 +117,15 @@ def _text(p: Parameter, values: Iterator[str], optional: bool, times: int) -> st
 
 
 def observed(function: FunctionNode) -> tuple[str, tuple[str, ...]]:
-    """The parameter whose value the function changes, and what to look at then: attributes, or "" for the value itself.
+    """Parameter that the function changes, and what to inspect then: attributes, or "" for the value itself.
 
-    ("", ()) where it changes none.
+    ("", ()) if it changes none.
     """
     names = [a.arg for a in (*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs)]
     changed: dict[str, dict[str, None]] = {name: {} for name in names}
 
     def note(node: ast.AST) -> None:
-        """Something is put into, or taken out of, what this stands for."""
+        """Note that the object at this expression is modified."""
         while isinstance(node, ast.Subscript):
             node = node.value
         match node:
@@ -154,7 +154,7 @@ def returns_value(function: FunctionNode) -> bool:
 
 
 def callee(function: FunctionNode) -> str:
-    """How the function is called where its decorators make something else of it."""
+    """Expression by which a decorated function is called."""
     decorators = {ast.unparse(d).rpartition(".")[2] for d in function.decorator_list}
     if "property" in decorators:
         return f"{function.name}.fget"
@@ -184,7 +184,7 @@ def arguments_like(asserts: Sequence[str], name: str, rng: random.Random, count:
 
 
 def redrawn(call: str, rng: random.Random) -> str:
-    """The call with other values in the place of some of its literals."""
+    """Call with other values in place of some of its literals."""
 
     class Redraw(ast.NodeTransformer):
         def visit(self, node: ast.AST) -> ast.AST:
@@ -199,7 +199,7 @@ def redrawn(call: str, rng: random.Random) -> str:
 
 
 def _redrawn(argument: str, rng: random.Random) -> str:
-    """Other numbers, letters and lengths; the argument itself where it is no literal."""
+    """Argument with other numbers, letters and lengths; unchanged if it is not a literal."""
     try:
         value = ast.literal_eval(argument)
         other = _other(value, rng)
@@ -223,9 +223,9 @@ def _other(value: Any, rng: random.Random) -> Any:
 
 
 def doctest_calls(function: FunctionNode) -> tuple[list[str], str]:
-    """The examples of the docstring that call the function, each an expression on its own, and what they import.
+    """Docstring examples that call the function, each a standalone expression, and their imports.
 
-    What earlier lines assign is put in where it is used; `obj.method(x)` becomes `method(obj, x)`.
+    Names assigned by earlier lines are substituted; `obj.method(x)` becomes `method(obj, x)`.
     """
     try:
         examples = doctest.DocTestParser().get_examples(ast.get_docstring(function) or "")
@@ -268,7 +268,7 @@ def doctest_calls(function: FunctionNode) -> tuple[list[str], str]:
 
 
 def returns_iterator(function: FunctionNode) -> bool:
-    """Whether what it returns must be listed to be compared."""
+    """Whether the returned value must be listed to be compared."""
     lazy = {"map", "filter", "zip", "iter", "reversed", "enumerate", "chain", "islice", "from_iterable", "starmap",
             "takewhile", "dropwhile", "accumulate", "product", "permutations", "combinations", "zip_longest",
             "compress", "filterfalse", "groupby"}  # fmt: skip
@@ -283,7 +283,7 @@ def returns_iterator(function: FunctionNode) -> bool:
 
 
 def _literals(function: FunctionNode) -> dict[str, list[str]]:
-    """Values of the body that inputs should meet: its numbers and short strings."""
+    """Numbers and short strings of the body, which inputs should hit."""
     found: dict[str, dict[str, None]] = {"int": {}, "str": {}}
     for statement in function.body:
         for node in ast.walk(statement):

@@ -1,8 +1,8 @@
-"""A world of small functions: loops, guards and arithmetic put together at random, and a sentence for each.
+"""Synthetic functions: loops, guards and arithmetic combined at random, with a sentence of intent for each.
 
-The toy functions are too few to learn from: a model knows them by heart, and takes any program for a broken one of
-them. Here is an endless number in the same style. Their tests come from running them, as for any function
-(`kelp.data.specs`). Those that pass the tests of a toy task are dropped, and those that look or are called like one.
+The toy functions are too few to learn from: a model memorizes them and takes any program for a broken one of them.
+This module makes any number in the same style. Their tests come from running them, as for any function
+(`kelp.data.specs`). Functions that pass the tests of a toy task, or look or are named like one, are dropped.
 """
 
 import multiprocessing
@@ -20,13 +20,13 @@ from kelp.execution import Limits, Sandbox
 
 ORIGIN = "compositions"
 LIMITS = Limits(seconds=5, memory_mb=512)
-PIECE = 200  # functions that one process makes at a time
-CALLS = 20  # tried for one function
-PARTS = ("missing statement", "missing guard", "missing return")  # kinds of near miss that all must fail
-PROBES = 12  # others that the tests are tried on ...
-KILLED = 0.8  # ... and the share of all that must fail
-HELD_OUT = 20  # one function of so many is for validation
-MORE = 2  # tests beyond those that tell the most, at most
+PIECE = 200  # functions per task of a worker process
+CALLS = 20  # calls tried per function
+PARTS = ("missing statement", "missing guard", "missing return")  # kinds of near miss that the tests must all detect
+PROBES = 12  # other near misses that the tests are tried on ...
+KILLED = 0.8  # ... and the share that must be detected
+HELD_OUT = 20  # one function in this many is held out
+MORE = 2  # tests at most beyond the most discriminating ones
 
 NUMBERS = "a b c x y n m low high first second limit target start step".split()
 LISTS, TEXTS = "items numbers values elements xs".split(), "text word letters string s".split()
@@ -37,7 +37,7 @@ COMPARED = {
 
 
 class Part(NamedTuple):
-    """A piece of a program, what it is in English, and a word of that for the function's name."""
+    """Piece of a program, its English description, and a word of that for the function's name."""
 
     code: str
     words: str
@@ -52,14 +52,14 @@ class Function(NamedTuple):
 
 
 def compositions(count: int, seed: int = 0, jobs: int = 2) -> list[Record]:
-    """About `count` functions with tests, no two alike; a function of count and seed, whatever `jobs` is."""
+    """About `count` distinct functions with tests; a pure function of count and seed, whatever `jobs` is."""
     pieces = [(seed, range(at, min(count, at + PIECE))) for at in range(0, count, PIECE)]
     with multiprocessing.get_context("spawn").Pool(jobs) as pool:
         made = [record for piece in pool.imap(_make, pieces) for record in piece]
     known, tasks = {fingerprint(r.source).form for r in toy.TRAIN}, toy_tasks()
     marks = [(fingerprint(record.source), record) for record in made]
     by_form = {m.form: record for m, record in marks if m.form not in known and tasks.match(m) is None}
-    # Held out as whole projects are, for a measure of what was learnt.
+    # Held out as whole projects are, to measure what was learned.
     return [r if n % HELD_OUT else replace(r, split="valid") for n, r in enumerate(by_form.values())]
 
 
@@ -71,9 +71,9 @@ def _make(piece: tuple[int, range]) -> list[Record]:
 
 
 def composition(rng: random.Random, sandbox: Sandbox) -> Record | None:
-    """A random function with tests that fail without any one of its statements, and for most other near misses.
+    """Random function with tests that fail without any one of its statements, and for most other near misses.
 
-    None where there are no such tests, or where it does what a toy task does.
+    None if there are no such tests, or if the function does what a toy task does.
     """
     record = compose(rng)
     calls = list(dict.fromkeys(_call(record, rng) for _ in range(CALLS)))
@@ -97,7 +97,7 @@ def composition(rng: random.Random, sandbox: Sandbox) -> Record | None:
 
 
 def does_a_task(record: Record, sandbox: Sandbox) -> bool:
-    """Does the function pass the tests of a toy task?"""
+    """Whether the function passes the tests of a toy task."""
     tests = [[a.removeprefix("assert ").split(" == ") for a in task.asserts] for task in toy.TASKS]
     calls = [call.replace(f"{task.name}(", f"{record.name}(", 1) for task, t in zip(toy.TASKS, tests) for call, _ in t]
     results = iter(evaluate(sandbox, record, calls))
@@ -106,9 +106,9 @@ def does_a_task(record: Record, sandbox: Sandbox) -> bool:
 
 
 def _call(record: Record, rng: random.Random) -> str:
-    """A call with random arguments of the types that the parameters' names stand for."""
+    """Call with random arguments of the types that the parameter names stand for."""
     names = record.source[record.source.index("(") + 1 : record.source.index(")")].split(", ")
-    most = rng.choice((3, 6, 12))  # small numbers are equal to each other now and then
+    most = rng.choice((3, 6, 12))  # small ranges give equal numbers now and then
 
     def argument(name: str) -> object:
         if name in LISTS:
@@ -138,7 +138,7 @@ def compose(rng: random.Random) -> Record:
 
 
 def _value(rng: random.Random, x: str, others: Sequence[str] = (), of: str = "") -> Part:
-    """Something made of the number `x`; `of` is what it is called, itself by default."""
+    """Expression of the number `x`; `of` is its English name (default: `x`)."""
     of, k = of or x, rng.choice(["1", "2", "3", "10", *others, *others])
     return rng.choice([
         Part(f"{x} * {x}", f"the square of {of}", "square"), Part(f"{x} * 2", f"twice {of}", "double"),
@@ -150,7 +150,7 @@ def _value(rng: random.Random, x: str, others: Sequence[str] = (), of: str = "")
 
 
 def _formula_of(rng: random.Random, names: Sequence[str]) -> Part:
-    """A number made of one to three others."""
+    """Number computed from one to three others."""
     x, *rest = rng.sample(names, len(names))
     simple = Part(x, x, "")
     if not rest or rng.random() < 0.3:
@@ -166,7 +166,7 @@ def _formula_of(rng: random.Random, names: Sequence[str]) -> Part:
 
 
 def _condition(rng: random.Random, x: str, others: Sequence[str] = (), joined: float = 0.2) -> Part:
-    """Something that holds of some numbers `x`."""
+    """Condition that holds for some numbers `x`."""
     if rng.random() < joined:
         first, second = _condition(rng, x, others, 0), _condition(rng, x, others, 0)
         word = rng.choice(["and", "or"])
@@ -183,7 +183,7 @@ def _condition(rng: random.Random, x: str, others: Sequence[str] = (), joined: f
 
 
 def _letters(rng: random.Random, letter: str, others: Sequence[str]) -> Part:
-    """Something that holds of some letters."""
+    """Condition that holds for some letters."""
     other = [Part(f"{letter} {s} {o}", f"{words} {o}", w) for o in others for s, (words, w) in COMPARED.items()]
     return rng.choice([
         *rng.sample(other, min(4, len(other))),
@@ -209,7 +209,7 @@ def _empty(rng: random.Random, items: str) -> str:
 
 
 def _used(names: Sequence[str], body: Sequence[str]) -> list[str]:
-    """Those that the lines read."""
+    """Names that the lines read."""
     words = {word for line in body for word in "".join(c if c.isalnum() or c == "_" else " " for c in line).split()}
     return [name for name in names if name in words]
 
@@ -227,7 +227,7 @@ def _formula(rng: random.Random) -> Function:
 
 
 def _cases(rng: random.Random) -> Function:
-    """Guards, each with its answer, and an answer for the rest."""
+    """Guards, each with its return value, and a final return value."""
     names = rng.sample(NUMBERS, rng.randint(1, 3))
     body, said, called = list[str](), list[str](), list[str]()
     for _ in range(rng.choice((1, 1, 2, 2, 3))):
@@ -244,7 +244,7 @@ def _cases(rng: random.Random) -> Function:
 
 
 def _chosen(rng: random.Random) -> Function:
-    """A first answer, and conditions that change it."""
+    """Initial value, and conditions that change it."""
     names, result = rng.sample(NUMBERS, rng.randint(2, 3)), rng.choice(["result", "best", "value"])
     first = rng.choice([Part(names[0], names[0]), _formula_of(rng, names)])
     body, said = [f"{result} = {first.code}"], [first.words]
@@ -260,7 +260,7 @@ def _chosen(rng: random.Random) -> Function:
 
 
 def _folded(rng: random.Random, loop: str, x: str, others: Sequence[str], plural: str) -> tuple[list[str], str, str]:
-    """The lines of a loop that makes one number of many, what it gives, and a name."""
+    """Lines of a loop that reduces many numbers to one, the description of the result, and a name."""
     result = rng.choice(["result", "result", "total", "count", "answer"])
     holds = _condition(rng, x, others) if rng.random() < 0.6 else None
     value = _value(rng, x, others, "each") if rng.random() < 0.35 else None
@@ -283,7 +283,7 @@ def _folded(rng: random.Random, loop: str, x: str, others: Sequence[str], plural
 
 
 def _fold(rng: random.Random) -> Function:
-    """One number out of a list."""
+    """Reduce a list to one number."""
     items, x = rng.choice(LISTS), rng.choice(["x", "item", "n", "value"])
     others = rng.sample([n for n in NUMBERS if n != x], rng.choice((0, 0, 1, 1, 2)))
     body, said, name = _folded(rng, f"for {x} in {items}:", x, others, f"the {items}")
@@ -301,7 +301,7 @@ def _fold(rng: random.Random) -> Function:
 
 
 def _best(rng: random.Random) -> Function:
-    """The item of a list that goes before the others."""
+    """Best item of a list by some order."""
     items, x, result = rng.choice(LISTS), rng.choice(["x", "item", "n"]), rng.choice(["result", "best"])
     symbol = rng.choice(["<", ">", "<=", ">="])
     k, word = rng.choice(["2", "3", "10"]), "smallest" if "<" in symbol else "largest"
@@ -322,7 +322,7 @@ def _best(rng: random.Random) -> Function:
 
 
 def _built(rng: random.Random) -> Function:
-    """One list out of another."""
+    """Build one list from another."""
     items, x = rng.choice(LISTS), rng.choice(["x", "item", "n"])
     others = rng.sample([n for n in NUMBERS if n != x], rng.choice((0, 0, 1, 2)))
     result = rng.choice(["result", "found"])
@@ -342,7 +342,7 @@ def _built(rng: random.Random) -> Function:
 
 
 def _search(rng: random.Random) -> Function:
-    """The first item that something holds of, or where it is, or whether there is one."""
+    """First item that satisfies a condition, its index, or whether there is one."""
     items, x = rng.choice(LISTS), rng.choice(["x", "item", "n"])
     others = rng.sample([n for n in NUMBERS if n != x], rng.choice((0, 1, 1, 2)))
     holds = _condition(rng, x, others)
@@ -362,7 +362,7 @@ def _search(rng: random.Random) -> Function:
 
 
 def _range(rng: random.Random) -> Function:
-    """A number out of all those up to another, or out of every place of a list."""
+    """Reduce all numbers up to a bound, or all indices of a list, to one number."""
     x = rng.choice(["i", "k", "x"])
     if rng.random() < 0.3:
         items, y = rng.choice(LISTS), rng.choice(["count", "result"])
@@ -383,7 +383,7 @@ def _range(rng: random.Random) -> Function:
 
 
 def _digits(rng: random.Random) -> Function:
-    """A number out of another's digits."""
+    """Compute a number from the digits of another."""
     n, digit = rng.choice(["n", "x", "number"]), rng.choice(["digit", "d", "last"])
     others = rng.choice([[], [], ["target"], ["limit"]])
     body, said, name = _folded(rng, "loop", digit, others, f"the digits of {n}")
@@ -395,7 +395,7 @@ def _digits(rng: random.Random) -> Function:
 
 
 def _text(rng: random.Random) -> Function:
-    """A text, a number or a list out of a text."""
+    """Compute a text, a number or a list from a text."""
     text, letter, result = rng.choice(TEXTS), rng.choice(["letter", "c", "char"]), rng.choice(["result", "found"])
     text = text if text != letter else "text"
     others = rng.choice([[], ["target"], ["other"], ["letter"] if letter != "letter" else ["mark"]])

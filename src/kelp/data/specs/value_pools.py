@@ -1,4 +1,4 @@
-"""Kinds of values, and what names, annotations, defaults and docstrings say about the kind of a parameter."""
+"""Pools of values by kind, and scores of kinds from names, annotations, defaults and docstrings."""
 
 import ast
 import re
@@ -151,7 +151,7 @@ def ranked(
     scores = defaultdict(float, {"int": 0.3, "ints": 0.2, "str": 0.25, "dict": 0.05})
     for kind, score in uses.items():
         scores[kind] += score
-    for kind, score in elements.items():  # of what it holds
+    for kind, score in elements.items():  # kinds of its elements
         if kind in LISTS:
             scores[LISTS[kind]] += 0.6 * score
     name = name.lower().strip("_")
@@ -163,7 +163,7 @@ def ranked(
         if any(re.fullmatch(pattern, word) for word in words if len(word) > 2):
             scores[kind] += 0.7
     if typed and (annotated := annotated_kinds(typed)):
-        scores = defaultdict(float, {kind: scores[kind] + 5 for kind in annotated})  # those and no others
+        scores = defaultdict(float, {kind: scores[kind] + 5 for kind in annotated})  # annotated kinds and no others
     if isinstance(default, ast.Constant):
         scores["None" if default.value is None else type(default.value).__name__] += 2 if default.value is None else 5
     elif isinstance(default, ast.List | ast.Tuple | ast.Dict):
@@ -214,7 +214,7 @@ _TYPED = re.compile(
 
 
 def documented_types(function: FunctionNode) -> dict[str, str]:
-    """The types that the docstring gives parameters, written like annotations."""
+    """Types that the docstring states for parameters, written like annotations."""
     found = dict[str, str]()
     for match in _TYPED.finditer(ast.get_docstring(function) or ""):
         for name, text in (("a", "ta"), ("b", "tb"), ("c", "tc"), ("d", "td"), ("e", "te")):

@@ -1,8 +1,8 @@
-"""Terms that are equal by the rules, many of them used at once: an e-graph, grown by egglog.
+"""Terms that are equal by several rules at once, found in an e-graph that egglog grows.
 
-Every form of a term is a number, a term `(N2 form left right)`. What each rule writes is noted with it, so that a
-variant can name the rules that led to it. The rules' `where` is not asked for here: whether a variant is one in
-fact, running says (`kelp.data.examples.equivalence`).
+A form is a number, and a term with two parts is `(N2 form left right)`. A function `by2` of the same arguments holds
+the number of the rule that wrote the term, so that a variant can name its rules. The rules' `where` is ignored:
+running decides whether a variant is equal (`kelp.data.examples.equivalence`).
 """
 
 import itertools
@@ -13,27 +13,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from kelp.diffusion.rewriting.apply import Rewrite, compiled, inner, letter, match
-from kelp.diffusion.rewriting.rules import EQUAL, Rule
 from kelp.diffusion.rewriting.terms import Form, Term
+from kelp.languages.python.rewrite_rules import EQUAL, Rule
 
-ARITY = 6  # terms with more parts stay as they are
-ROUNDS = 3  # in which all rules are tried
-LEVELS = 8  # of terms
-KEPT = 16  # cheapest terms of a class ...
-COMBINED = 64  # ... and how many ways to put them together are tried for each form
-SIZE = 0.01  # cost of a part, beside 1 for one that a rule wrote
+ARITY = 6  # most parts of a term in the graph
+ROUNDS = 3  # applications of all rules
+LEVELS = 8  # height of the terms that are extracted
+KEPT = 16  # cheapest terms per class
+COMBINED = 64  # combinations of parts tried per form
+SIZE = 0.01  # cost of a term; 1 more if a rule wrote it
 
 
 @dataclass(frozen=True)
 class Derived:
-    """An equal term, and the rules that wrote parts of it."""
+    """An equal term, and the names of the rules that wrote parts of it."""
 
     term: Term
     rules: tuple[str, ...]
 
 
 class Equality:
-    """Finds terms equal to a term. Raises ModuleNotFoundError where egglog is not installed."""
+    """The e-graph of a set of rules, to find terms equal to a term.
+
+    Raises ModuleNotFoundError where egglog is not installed.
+    """
 
     def __init__(self, rules: tuple[Rule, ...] = EQUAL) -> None:
         from egglog.bindings import EGraph
@@ -50,12 +53,13 @@ class Equality:
         self.graph.run_program(*self.graph.parse_program(program))
 
     def rule(self, number: int, rewrite: Rewrite) -> str:
+        """A rewrite as a rule of egglog."""
         left, right = self.text(rewrite.left, True), self.text(rewrite.right, True)
         notes = " ".join(self.note(part, number, True) for part in rewrite.right.walk() if part.parts)
         return f"(rule ((= e {left})) ((union e {right}) {notes}))"
 
     def text(self, term: Term, pattern: bool) -> str:
-        """The term as egglog reads it; letters of a pattern are its variables."""
+        """A term as egglog reads it; letters of a pattern are its variables."""
         name = letter(term) if pattern else None
         if name is not None:
             return f"v{name.decode()}"
@@ -63,11 +67,11 @@ class Equality:
         return f"(N{len(term.parts)} {' '.join([str(number), *(self.text(p, pattern) for p in term.parts)])})"
 
     def note(self, term: Term, number: int, pattern: bool) -> str:
-        """Says that the term was written by a rule of this number; 0 are those that were there."""
+        """The statement that the rule of this number wrote the term; 0 for parts of the given term."""
         return f"(set (by{self.text(term, pattern)[2:-1]}) {number})"
 
     def variants(self, term: Term, limit: int) -> list[Derived]:
-        """Up to `limit` terms equal to this one, those by the fewest rules first."""
+        """Up to `limit` terms equal to the given one, fewest rules first."""
         if any(len(part.parts) > ARITY for part in term.walk()):
             return []
         notes = " ".join(self.note(part, 0, False) for part in term.walk() if part.parts)
@@ -90,7 +94,7 @@ class Equality:
         return variants[:limit]
 
     def step(self, term: Term, other: Term) -> tuple[str, ...]:
-        """The rules, one for each part, that lead from a term to another of which all parts were there already."""
+        """Rules, one per part, that lead from a term to another whose parts the graph all had before."""
         for rewrite in self.rewrites:
             found: dict[bytes, Term] = {}
             if match(rewrite.left, term, found) and filled(rewrite.right, found) == other:
@@ -102,21 +106,24 @@ class Equality:
 
 
 def filled(pattern: Term, found: Mapping[bytes, Term]) -> Term:
-    """The term that a pattern stands for, given its letters."""
+    """A pattern with terms in place of its letters."""
     name = letter(pattern)
     return Term(pattern.form, tuple(filled(part, found) for part in pattern.parts)) if name is None else found[name]
 
 
 def usable(rewrite: Rewrite) -> bool:
-    """Blocks stay whole, and what asks for a kind of value that its own text says nothing of is left out."""
+    """May a rewrite be used without its `where`?
+
+    No rule with blocks, and none whose matched side says nothing of a type that the rule demands.
+    """
     rule = rewrite.rule
-    unseen = rule.name.endswith("back") and any(kind in rule.where for kind in ("sized", "list", "str", "sequence"))
+    unseen = rule.name.endswith("back") and any(word in rule.where for word in ("sized", "list", "str", "sequence"))
     return "\n" not in rule.left + rule.right and not unseen and letter(inner(rewrite.left)) is None
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A term of the e-graph by numbers; `cost` counts what rules wrote, and next to nothing for its size."""
+    """A term of the e-graph: the numbers of its form and rule; `cost` counts parts that rules wrote."""
 
     form: int
     rule: int
@@ -130,7 +137,7 @@ class Tree:
 
 
 def cheapest(nodes: Mapping[str, Any], root: str) -> list[Tree]:
-    """The cheapest terms of a class: those of all classes from those of the classes below, a few levels high."""
+    """The cheapest terms of class `root`, up to `LEVELS` high, built bottom-up for all classes."""
     value = {node["eclass"]: int(node["op"]) for node in nodes.values() if not node["children"]}
     rule: dict[tuple[int, ...], int] = {}
     terms: list[tuple[str, int, list[str], tuple[Any, ...]]] = []

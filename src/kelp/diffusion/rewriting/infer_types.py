@@ -1,7 +1,7 @@
-"""What a program's source shows of its values: their kind, and whether one may evaluate them twice or elsewhere.
+"""Types and effects of Python expressions, inferred from the source alone.
 
-Kinds are those of Python's own types. Evidence comes from the text alone, so it holds where functions that are named
-like builtins are builtins, and methods that are named like those of strings, lists and dicts are theirs.
+Types are Python's own. The inference is sound where functions named like builtins are builtins, and methods named
+like those of strings, lists and dicts are theirs.
 """
 
 from collections.abc import Callable, Mapping
@@ -15,57 +15,58 @@ from kelp.syntax.sites import elements
 NUMBERS = frozenset({"int", "float", "number", "bool"})
 SEQUENCES = frozenset({"str", "list", "tuple"})
 SIZED = SEQUENCES | {"dict", "set", "range"}
-OF_NODE = {
+NODE_TYPES = {
     "integer": "int", "float": "float", "true": "bool", "false": "bool", "string": "str", "list": "list",
     "list_comprehension": "list", "tuple": "tuple", "dictionary": "dict", "dictionary_comprehension": "dict",
     "set": "set", "set_comprehension": "set", "comparison_operator": "bool", "not_operator": "bool",
 }  # fmt: skip
-OF_CALL = {
+CALL_TYPES = {
     b"len": "int", b"ord": "int", b"int": "int", b"hash": "int", b"id": "int", b"float": "float", b"str": "str",
     b"chr": "str", b"repr": "str", b"hex": "str", b"bin": "str", b"input": "str", b"list": "list", b"sorted": "list",
     b"dict": "dict", b"set": "set", b"tuple": "tuple", b"range": "range", b"bool": "bool", b"isinstance": "bool",
     b"any": "bool", b"all": "bool", b"callable": "bool", b"hasattr": "bool",
 }  # fmt: skip
-OF_METHOD = {
+METHOD_TYPES = {
     b"find": "int", b"rfind": "int", b"bit_length": "int", b"split": "list", b"splitlines": "list", b"join": "str",
     b"strip": "str", b"lower": "str", b"upper": "str", b"replace": "str", b"startswith": "bool", b"endswith": "bool",
     b"isdigit": "bool", b"isalpha": "bool", b"isalnum": "bool", b"isspace": "bool", b"isupper": "bool",
     b"islower": "bool",
 }  # fmt: skip
 ANNOTATED = frozenset({"int", "float", "str", "bool", "list", "dict", "set", "tuple"})
-PURE = frozenset([b"len", b"abs", b"ord", b"chr", b"isinstance", b"range", b"bool"])  # of pure arguments
-FOLLOWED = 6  # names, from one to the next
-Assumed = Mapping[bytes, str | None]  # the kinds of names that are being found out
+PURE = frozenset([b"len", b"abs", b"ord", b"chr", b"isinstance", b"range", b"bool"])  # pure if their arguments are
+LONGEST_CHAIN = 6  # names whose types depend on one another
+Assumed = Mapping[bytes, str | None]  # types of the names whose inference is under way
 
 
-def kind_of(program: Program, node: int, assumed: Assumed = MappingProxyType({})) -> str | None:
-    """The kind of value that an expression gives, where its text shows it."""
+def type_of(program: Program, node: int, assumed: Assumed = MappingProxyType({})) -> str | None:
+    """The type of an expression's value; None where the source does not show it."""
     node = bare(program, node)
     kind = program.kind[node]
-    if kind in OF_NODE:
-        bytes_ = kind == "string" and b"b" in program.text(node).lower().partition(b"'")[0].partition(b'"')[0]
-        return None if bytes_ else OF_NODE[kind]
+    if kind in NODE_TYPES:
+        is_bytes = kind == "string" and b"b" in program.text(node).lower().partition(b"'")[0].partition(b'"')[0]
+        return None if is_bytes else NODE_TYPES[kind]
     if plays(program, node, "name"):
-        return kind_of_name(program, node, assumed)
+        return type_of_name(program, node, assumed)
     if plays(program, node, "call"):
-        return kind_of_call(program, node)
+        return type_of_call(program, node)
     parts = operands(program, node)
     if plays(program, node, "sign"):
-        inner = kind_of(program, parts[-1], assumed)
+        inner = type_of(program, parts[-1], assumed)
         return "int" if inner in ("int", "bool") else inner if inner in NUMBERS else None
     if plays(program, node, "choice"):
-        return same([kind_of(program, part, assumed) for part in (parts[0], parts[-1])])
+        return same([type_of(program, part, assumed) for part in (parts[0], parts[-1])])
     if plays(program, node, "boolean"):
-        return same([kind_of(program, part, assumed) for part in parts])
+        return same([type_of(program, part, assumed) for part in parts])
     if plays(program, node, "binary"):
-        return of_binary(operator(program, node), *(kind_of(program, part, assumed) for part in parts[:2]))
+        return type_of_binary(operator(program, node), *(type_of(program, part, assumed) for part in parts[:2]))
     if plays(program, node, "subscript") and len(parts) == 2 and plays(program, parts[1], "slice"):
-        whole = kind_of(program, parts[0], assumed)
+        whole = type_of(program, parts[0], assumed)
         return whole if whole in SEQUENCES else None
     return None
 
 
-def of_binary(op: bytes, left: str | None, right: str | None) -> str | None:
+def type_of_binary(op: bytes, left: str | None, right: str | None) -> str | None:
+    """The type of `left op right`, from the types of the operands."""
     if left in NUMBERS and right in NUMBERS:
         if left in ("int", "bool") and right in ("int", "bool") and op not in (b"/", b"**"):
             return "int"
@@ -81,66 +82,66 @@ def of_binary(op: bytes, left: str | None, right: str | None) -> str | None:
     return None
 
 
-def same(kinds: list[str | None]) -> str | None:
-    return kinds[0] if len(set(kinds)) == 1 else None
+def same(types: list[str | None]) -> str | None:
+    return types[0] if len(set(types)) == 1 else None
 
 
-def kind_of_call(program: Program, node: int) -> str | None:
+def type_of_call(program: Program, node: int) -> str | None:
     callee = operands(program, node)[0]
     if plays(program, callee, "name"):
         name = program.text(callee)
-        return None if bound(program, name) else OF_CALL.get(name)
+        return None if bound(program, name) else CALL_TYPES.get(name)
     if plays(program, callee, "attribute"):
         method = child(program, callee, "attribute")
-        return None if method is None else OF_METHOD.get(program.text(method))
+        return None if method is None else METHOD_TYPES.get(program.text(method))
     return None
 
 
 def bound(program: Program, name: bytes) -> bool:
-    """Does the program give the name a meaning, if only by being called so?"""
+    """Does the program bind the name, be it as the name of the function itself?"""
     root = program.root
     function = root if program.kind[root] != "decorated_definition" else program.children(root)[-1]
     own = child(program, function, "name")
     return (own is not None and program.text(own) == name) or any(b.name == name for b in bindings(program))
 
 
-def kind_of_name(program: Program, node: int, assumed: Assumed) -> str | None:
-    """The one kind that everything bound to the name has, supposing that the name itself has it."""
+def type_of_name(program: Program, node: int, assumed: Assumed) -> str | None:
+    """The type of every value bound to the name, on the assumption that the name itself has that type."""
     name = program.text(node)
-    if name in assumed or len(assumed) == FOLLOWED:
+    if name in assumed or len(assumed) == LONGEST_CHAIN:
         return assumed.get(name)
-    found = [b.node for b in bindings(program) if b.name == name]
-    if not found or name in declared(program):
+    targets = [b.node for b in bindings(program) if b.name == name]
+    if not targets or name in declared(program):
         return None
-    first = kind_bound(program, found[0], {**assumed, name: None})
-    if first is None or any(kind_bound(program, other, {**assumed, name: first}) != first for other in found[1:]):
+    first = bound_type(program, targets[0], {**assumed, name: None})
+    if first is None or any(bound_type(program, other, {**assumed, name: first}) != first for other in targets[1:]):
         return None
     return first
 
 
 def declared(program: Program) -> set[bytes]:
-    """Names that other functions may assign."""
-    kinds = ("global_statement", "nonlocal_statement")
-    return {program.text(c) for n, kind in enumerate(program.kind) if kind in kinds for c in program.children(n)}
+    """Names that other functions may assign: those of `global` and `nonlocal`."""
+    statements = ("global_statement", "nonlocal_statement")
+    return {program.text(c) for n, kind in enumerate(program.kind) if kind in statements for c in program.children(n)}
 
 
-def kind_bound(program: Program, target: int, assumed: Assumed) -> str | None:
-    """The kind of what is bound to a name at this place."""
+def bound_type(program: Program, target: int, assumed: Assumed) -> str | None:
+    """The type of the value that this target is bound to."""
     above = program.parent[target]
     kind = program.kind[above]
     if plays(program, above, "assignment"):
         right = child(program, above, "right")
-        return None if right is None or kind == "pattern_list" else kind_of(program, right, assumed)
+        return None if right is None or kind == "pattern_list" else type_of(program, right, assumed)
     if plays(program, above, "update"):
         right = child(program, above, "right")
-        given = None if right is None else kind_of(program, right, assumed)
-        return of_binary(operator(program, above)[:-1], assumed.get(program.text(target)), given)
+        operand = None if right is None else type_of(program, right, assumed)
+        return type_of_binary(operator(program, above)[:-1], assumed.get(program.text(target)), operand)
     if kind == "typed_parameter":
         annotation = child(program, above, "type")
         name = "" if annotation is None else program.text(annotation).decode().partition("[")[0]
         return name if name in ANNOTATED else None
     if kind in ("for_statement", "for_in_clause"):
-        return kind_of_item(program, above, assumed)
+        return type_of_item(program, above, assumed)
     if kind == "pattern_list" and program.kind[program.parent[above]] in ("for_statement", "for_in_clause"):
         source = child(program, program.parent[above], "right")
         counted = source is not None and calls(program, source, b"enumerate")
@@ -148,20 +149,22 @@ def kind_bound(program: Program, target: int, assumed: Assumed) -> str | None:
     return None
 
 
-def kind_of_item(program: Program, loop: int, assumed: Assumed) -> str | None:
+def type_of_item(program: Program, loop: int, assumed: Assumed) -> str | None:
+    """The type of the items that a loop goes over."""
     source = child(program, loop, "right")
     if source is None:
         return None
-    return {"range": "int", "str": "str"}.get(kind_of(program, source, assumed) or "")
+    return {"range": "int", "str": "str"}.get(type_of(program, source, assumed) or "")
 
 
 def calls(program: Program, node: int, name: bytes) -> bool:
+    """Is the node a call of this builtin?"""
     called = plays(program, node, "call") and program.text(operands(program, node)[0]) == name
     return called and not bound(program, name)
 
 
 def pure(program: Program, node: int) -> bool:
-    """Does evaluating it change nothing that another expression could see (attributes are taken to be plain)?"""
+    """Is the expression free of effects that another expression could see (attributes are taken to be plain)?"""
     for at in range(node, program.last[node]):
         if plays(program, at, "call"):
             callee = program.text(operands(program, at)[0])
@@ -173,12 +176,12 @@ def pure(program: Program, node: int) -> bool:
 
 
 def closed(program: Program, node: int) -> bool:
-    """May it stand in a function of its own: does it bind and give nothing but its value?"""
+    """May the expression move into a function of its own: no yield, no await, no binding?"""
     return not any(program.kind[at] in ("yield", "await", "named_expression") for at in range(node, program.last[node]))
 
 
 def safe(program: Program, node: int) -> bool:
-    """May it be evaluated where it was not: it can neither raise nor change anything (its names are parameters)?"""
+    """May the expression be evaluated anywhere: it cannot raise, has no effects, and its names are parameters?"""
     node = bare(program, node)
     if plays(program, node, "name"):
         found = [b for b in bindings(program) if b.name == program.text(node)]
@@ -196,25 +199,25 @@ def safe(program: Program, node: int) -> bool:
     return False
 
 
-def of_kinds(kinds: frozenset[str]) -> Callable[[Program, int], bool]:
-    return lambda program, node: kind_of(program, node) in kinds
+def has_type(types: frozenset[str]) -> Callable[[Program, int], bool]:
+    return lambda program, node: type_of(program, node) in types
 
 
-# What a rule may ask of one of its letters; `apart` and `alike`, which ask about several, stand in `augment.py`.
+# Predicates on one letter of a rule. `apart` and `alike`, on several letters, are in `apply.holds`.
 PREDICATES: dict[str, Callable[[Program, int], bool]] = {
     "pure": pure,
     "safe": safe,
     "closed": closed,
     "name": lambda program, node: plays(program, node, "name"),
     "open": lambda program, node: not (plays(program, node, "literal") or plays(program, node, "string")),
-    "known": lambda program, node: kind_of(program, node) is not None,
-    "int": of_kinds(frozenset({"int"})),
-    "number": of_kinds(NUMBERS),
-    "ordered": of_kinds(NUMBERS | {"str"}),
-    "fixed": of_kinds(NUMBERS | {"str", "tuple"}),
-    "doubled": of_kinds(NUMBERS | SEQUENCES),
-    "str": of_kinds(frozenset({"str"})),
-    "list": of_kinds(frozenset({"list"})),
-    "sequence": of_kinds(SEQUENCES),
-    "sized": of_kinds(SIZED),
+    "known": lambda program, node: type_of(program, node) is not None,
+    "int": has_type(frozenset({"int"})),
+    "number": has_type(NUMBERS),
+    "ordered": has_type(NUMBERS | {"str"}),
+    "fixed": has_type(NUMBERS | {"str", "tuple"}),
+    "doubled": has_type(NUMBERS | SEQUENCES),
+    "str": has_type(frozenset({"str"})),
+    "list": has_type(frozenset({"list"})),
+    "sequence": has_type(SEQUENCES),
+    "sized": has_type(SIZED),
 }

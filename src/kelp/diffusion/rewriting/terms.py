@@ -1,7 +1,7 @@
-"""Expressions and simple statements as terms: a form with holes and a term in each hole.
+"""Python expressions and simple statements as terms: a form with holes, and a term for each hole.
 
-Parentheses and the amount of space are no part of a term, so `f( a,b )` and `(f(a, b))` are one. A place that asks
-for truth alone (a condition, the operand of `not`) is a term of its own, since more things are equal there.
+Parentheses and the amount of space are no part of a term, so `f( a,b )` and `(f(a, b))` are equal. A place where only
+truth counts (a condition, the operand of `not`) makes a term of its own, since more terms are equal there.
 """
 
 from collections.abc import Iterator
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from kelp.diffusion.tree_queries import child, operands, plays
-from kelp.languages.python.grammar import PYTHON
+from kelp.languages.registry import by_name
 from kelp.syntax.program import Program, parse
 
-Form = tuple[bytes | None, ...]  # lexical tokens, with None for each hole
+Form = tuple[bytes | None, ...]  # lexical tokens; None for each hole
 HOLES = frozenset({"expression", "argument", "element", "block"})  # categories
-LANGUAGE = PYTHON  # in which terms are written
-TRUTH: Form = (b"truth", None)  # no text is written for its first token
+LANGUAGE = by_name("python")  # of rules and terms
+TRUTH: Form = (b"truth", None)  # its first token writes no text
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """`node` is where it stands in the program it was read from; no part of what it is."""
+    """A form and the terms in its holes. `node`, its place in the program it was read from, does not count in `==`."""
 
     form: Form
     parts: tuple["Term", ...] = ()
@@ -33,14 +33,14 @@ class Term:
         return hash((self.form, self.parts))
 
     def walk(self) -> Iterator["Term"]:
-        """The term and all of its parts."""
+        """The term and all of its parts, in preorder."""
         yield self
         for part in self.parts:
             yield from part.walk()
 
 
 def read(program: Program, node: int) -> Term | None:
-    """The term of a node; None where a comment stands between its parts."""
+    """Read the term of a node; None where a comment stands between its parts."""
     node = bare(program, node)
     if plays(program, node, "expression statement") and is_hole(program, node + 1):
         return read(program, node + 1)
@@ -60,14 +60,14 @@ def read(program: Program, node: int) -> Term | None:
 
 
 def bare(program: Program, node: int) -> int:
-    """The node inside of its parentheses."""
+    """The node inside any parentheses around it."""
     while plays(program, node, "parentheses") and len(program.children(node)) == 3:  # no comment beside it
         node = program.children(node)[1]
     return node
 
 
 def form(program: Program, node: int) -> tuple[Form, list[int]] | None:
-    """The tokens of a node with its holes left open, and the nodes that stand in them."""
+    """The form of a node and the nodes in its holes; None where a comment stands between them."""
     if program.is_leaf(node) or program.kind[node] == "block":
         return (program.text(node),), []
     tokens: list[bytes | None] = []
@@ -88,6 +88,7 @@ def form(program: Program, node: int) -> tuple[Form, list[int]] | None:
 
 
 def is_hole(program: Program, node: int) -> bool:
+    """Is the node a part that may be any expression, so that the form leaves it open?"""
     kind, above = program.kind[node], program.kind[program.parent[node]]
     category = program.language.category(kind, program.field[node], above, program.named[node])
     if category in HOLES:
@@ -98,7 +99,7 @@ def is_hole(program: Program, node: int) -> bool:
 
 
 def is_tested(program: Program, node: int) -> bool:
-    """Is its truth all that counts here?"""
+    """Does only the truth of its value count in this place?"""
     above = program.parent[node]
     while above >= 0 and plays(program, above, "parentheses"):
         node, above = above, program.parent[above]
@@ -115,9 +116,9 @@ def is_tested(program: Program, node: int) -> bool:
 
 @lru_cache(maxsize=4096)
 def binding(shape: Form) -> tuple[int, tuple[int, ...]] | None:
-    """How tightly a form binds, and how tightly what stands in each hole must bind to go without parentheses.
+    """Precedence of a form: its strength, and the demand of each hole (see `NearMiss`).
 
-    None where it cannot be written on one line, with a name in each hole.
+    None where the form with a name in each hole is no expression or statement of one line.
     """
     near = LANGUAGE.near_miss
     try:
@@ -134,13 +135,13 @@ def binding(shape: Form) -> tuple[int, tuple[int, ...]] | None:
 
 
 def write(term: Term) -> bytes | None:
-    """The usual text of a term; None where a part of it cannot be written on one line."""
+    """The usual text of a term; None where a part of it does not go on one line."""
     found = pieces(term)
     return None if found is None else join(found[0])
 
 
 def pieces(term: Term) -> tuple[list[bytes], int] | None:
-    """The tokens of a term with the parentheses that it needs, and how tightly it binds."""
+    """The tokens of a term with the parentheses that it needs, and its strength; None as for `write`."""
     if term.form == TRUTH:
         return pieces(term.parts[0])
     bound = binding(term.form)
@@ -161,18 +162,18 @@ def pieces(term: Term) -> tuple[list[bytes], int] | None:
 
 
 def join(tokens: list[bytes]) -> bytes:
-    """The tokens with the usual space between them."""
+    """Join tokens with the usual space between them."""
     text, before, left = b"", b"", b""
     brackets: list[bytes] = []
     for token in tokens:
         if not token:
             continue
-        after = b"x" if left in (b"-", b"~") and token in (b"(", b"[") else token  # a sign goes close to them
-        bound = brackets[-1:] == [b"["] and (left == b":" or token == b":")  # of a slice
+        after = b"x" if left in (b"-", b"~") and token in (b"(", b"[") else token  # no space behind a sign
+        bound = brackets[-1:] == [b"["] and (left == b":" or token == b":")  # the colon of a slice
         text += (b"" if bound else LANGUAGE.default_gap(before, left, after, bool(brackets))) + token
         if token in (b"(", b"[", b"{"):
             brackets.append(token)
         elif token in (b")", b"]", b"}"):
             brackets.pop()
-        before, left = left, token.split()[-1] if token[:1].isalpha() else token  # `not in` is a word as `in` is
+        before, left = left, token.split()[-1] if token[:1].isalpha() else token  # `not in` spaces as `in`
     return text

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import json
-import linecache
 import os
 import sys
 import threading
@@ -17,6 +16,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kelp_needs import NETWORK, Needs  # type: ignore[import-not-found]  # beside this file
+from kelp_sides import computed, statements_around, uses  # type: ignore[import-not-found]
 
 _LIMIT = 400  # characters kept of a repr or a message
 
@@ -86,6 +87,7 @@ class _Reporter:
         self.status: dict[str, str] = {}
         self.facts: dict[str, dict[str, Any]] = {}
         self.compared: tuple[str, str, str] | None = None
+        self.needs = Needs(os.getcwd(), (), refused=(NETWORK,))  # processes may be started
 
     # Collecting
 
@@ -99,12 +101,12 @@ class _Reporter:
             line = self.program.line_of(error)[0]
             at = "" if line is None else f" line {line}"
             sentence = f"{type(error).__name__}{at}: {_text(str, error)} (while importing {node.nodeid or 'the tests'})"
-            self.tell(event="error", sentence=sentence, line=line)
+            self.tell(event="error", sentence=sentence, line=line, needs=self.needs.of(error))
 
     # Running
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.began[nodeid], self.compared = time.perf_counter(), None
+        self.began[nodeid], self.compared, self.needs.attempted = time.perf_counter(), None, None
         self.tell(event="begin", name=nodeid)
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
@@ -122,24 +124,35 @@ class _Reporter:
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Iterator[None]:
         yield
         if call.excinfo is not None and item.nodeid not in self.facts:
+            self.needs.folders = tuple(str(path) for path in item.path.parents if str(path).startswith(self.needs.home))
             self.facts[item.nodeid] = self.explain(call.excinfo.value, call.when, str(item.path))
+            self.facts[item.nodeid]["needs"] = self.needs.of(call.excinfo.value)
 
     def explain(self, error: BaseException, when: str, test_file: str) -> dict[str, Any]:
         line, innermost = self.program.line_of(error)
         failed = isinstance(error, (AssertionError, pytest.fail.Exception)) and when == "call" and not innermost
         facts: dict[str, Any] = {"status": "fail" if failed else "error", "line": line}
         facts.update(exception=type(error).__name__, message=_text(str, error))
-        traceback, statement = error.__traceback__, None
+        traceback, frame, number = error.__traceback__, None, 0
         while traceback is not None:
             if traceback.tb_frame.f_code.co_filename == test_file:
-                statement = linecache.getline(test_file, traceback.tb_lineno).strip()
+                frame, number = traceback.tb_frame, traceback.tb_lineno
             traceback = traceback.tb_next
-        sides = _sides(statement or "")
-        if sides:
-            facts["call"] = next((side for side in sides if "(" in side), sides[0])
+        around = statements_around(test_file, number)
+        sides = _sides(around[-1]) if around else []
+        if frame is None or not sides:
+            return facts
+        scope = [part for part in around if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))][-1:]
+        variables = {**frame.f_globals, **frame.f_locals}
+        ranks = [computed(uses(side, scope, number), variables, self.program.path, test_file) for side in sides]
         if failed and len(sides) == 2 and self.compared and self.compared[0] == "==":
             values = self.compared[1:]
-            facts["got"], facts["expected"] = values if facts["call"] == sides[0] else values[::-1]
+            at = int(ranks[1] > ranks[0])
+            facts["got"], facts["expected"] = values[at], values[1 - at]
+        else:
+            calls = [any(isinstance(part, ast.Call) for part in ast.walk(side)) for side in sides]
+            at = max(range(len(sides)), key=lambda at: (ranks[at], calls[at]))
+        facts["call"] = ast.unparse(sides[at])
         return facts
 
     def pytest_runtest_logreport(self, report: Any) -> None:
@@ -160,6 +173,7 @@ class _Reporter:
         if status in ("pass", "skip"):
             facts = {}
         facts = dict({"status": status}, **facts)
+        facts["needs"] = facts.get("needs") or self.needs.attempted
         self.tell(event="outcome", name=nodeid, seconds=time.perf_counter() - self.began.get(nodeid, 0), **facts)
 
     @pytest.hookimpl(trylast=True)
@@ -167,14 +181,12 @@ class _Reporter:
         self.tell(event="finished")
 
 
-def _sides(statement: str) -> list[str]:
-    """The source of an assert's expression, or of both sides where it compares."""
-    try:
-        test = vars(ast.parse(statement).body[0])["test"]
-    except (SyntaxError, ValueError, IndexError, KeyError):
+def _sides(statement: ast.stmt) -> list[ast.expr]:
+    """An assert's expression, or both sides where it compares."""
+    if not isinstance(statement, ast.Assert):
         return []
-    parts = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
-    return [ast.get_source_segment(statement, part) or "" for part in parts]
+    test = statement.test
+    return [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
 
 
 def _connect() -> tuple[Callable[..., None], str, bool] | None:

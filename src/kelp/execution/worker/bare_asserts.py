@@ -5,10 +5,11 @@ The judge (`judge.py`) compares the sides; this module says what they are, and r
 
 import ast
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import CodeType
 from typing import Any
 
+from kelp.execution.plugin.kelp_sides import MIRRORED, Use, computed, uses
 from kelp.execution.worker.candidate import Candidate, safe_message, safe_repr
 from kelp.execution.worker.events import Report
 
@@ -20,18 +21,19 @@ SAID = {"==": "", "is": "", "is not": "not "}  # how `expected` begins; other wo
 WIDE = frozenset(("approx", "ANY"))  # of pytest and unittest.mock: names of what is made to equal many things
 _CLOSE_TO = ("isclose", "allclose", "array_equal")  # predicates that compare their first two arguments
 
+Named = tuple[str, tuple[Use, ...]]  # of a side of a comparison: its source, and the names that it reads
+
 
 @dataclass(frozen=True)
 class Side:
-    """One side of a comparison. `literal`: its value is written down in the test; `calls`: it calls something.
+    """One side of a comparison. `literal`: its value is written down in the test.
 
     `wide`: it is made to equal many things.
     """
 
-    source: str
+    names: Named
     code: CodeType
     literal: bool
-    calls: bool
     wide: bool
 
 
@@ -39,11 +41,12 @@ class Side:
 class Test:
     """One test, ready to be run: each step is something to check or to execute, with the code of an assert's message.
 
-    `call` is the left side of its comparison, for when the test raises instead of comparing.
+    `sides` are those of its last comparison, those that call something first: one of them is what the test was about
+    when it raises instead of comparing.
     """
 
     text: str
-    call: str | None
+    sides: tuple[Named, ...]
     steps: tuple[tuple[str, Any, CodeType | None], ...]
 
 
@@ -54,47 +57,60 @@ def take_apart(text: str) -> Test:
     try:
         statements = ast.parse(source, "<test>").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # said when its turn comes
-        return Test(
-            text, None, (("execute", compile(f"compile({source!r}, '<test>', 'exec')", "<test>", "exec"), None),)
-        )
+        return Test(text, (), (("execute", compile(f"compile({source!r}, '<test>', 'exec')", "<test>", "exec"), None),))
+    parts = partial(_parts, text=source, scope=statements[:-1])
     steps: list[tuple[str, Any, CodeType | None]] = []
     for statement in statements:
         if isinstance(statement, ast.Assert):
             note = None if statement.msg is None else _code(statement.msg)
-            steps.append(("check", _parts(statement.test, source), note))
+            steps.append(("check", parts(statement.test), note))
         elif isinstance(statement, ast.Expr) and len(statements) == 1:
-            steps.append(("check", _parts(statement.value, source), None))
+            steps.append(("check", parts(statement.value), None))
         else:
             code = compile(ast.Module([statement], []), "<test>", "exec", dont_inherit=True)
             steps.append(("execute", code, None))
-    return Test(text, _call_of(statements, source), tuple(steps))
+    return Test(text, _sides_of(statements, source), tuple(steps))
 
 
 def report_unmet(
     report: Report,
+    candidate: Candidate,
     text: str,
     seconds: float,
     note: CodeType | None,
     namespace: dict[str, Any],
-    call: str,
+    left: Named,
     got: object,
     word: str,
     expected: object,
+    right: Named | None,
 ) -> None:
-    """Report an assertion that did not hold, with the message that it was given, if any."""
+    """Report an assertion that did not hold, with the message that it was given, if any.
+
+    Got is what the program computes; where that cannot be told of the two sides, the left one.
+    """
+    if right is not None and call_of((left, right), namespace, candidate.filename) != left[0]:
+        left, got, word, expected = right, expected, MIRRORED.get(word, word), got
     message = None if note is None else str(eval(note, namespace))[:200]
     report.outcome(
-        text, status="fail", seconds=seconds, call=call, got=safe_repr(got),
+        text, status="fail", seconds=seconds, call=left[0], got=safe_repr(got),
         expected=SAID.get(word, word + " ") + safe_repr(expected), exception="AssertionError", message=message,
     )  # fmt: skip
 
 
 def report_raised(
-    report: Report, candidate: Candidate, text: str, seconds: float, call: str | None, error: BaseException
+    report: Report,
+    candidate: Candidate,
+    text: str,
+    seconds: float,
+    sides: tuple[Named, ...],
+    namespace: dict[str, Any] | None,
+    error: BaseException,
 ) -> None:
+    call = call_of(sides, namespace, candidate.filename)
     report.outcome(
         text, status="error", seconds=seconds, call=call, exception=type(error).__name__,
-        message=safe_message(error), line=candidate.line_of(error),
+        message=safe_message(error), line=candidate.line_of(error), needs=report.needs.of(error),
     )  # fmt: skip
 
 
@@ -122,24 +138,35 @@ def _code(node: ast.expr) -> CodeType:
     return compile(ast.Expression(node), "<test>", "eval", dont_inherit=True)
 
 
-def _side(node: ast.expr, text: str) -> Side:
-    return Side(_source(node, text), _code(node), _is_literal(node), calls(node), bool(names_in(node) & WIDE))
+def call_of(sides: tuple[Named, ...], namespace: dict[str, Any] | None, program: str) -> str | None:
+    """The source of the side that the program computes; of the first, where that cannot be told."""
+    if len(sides) < 2 or namespace is None:
+        return sides[0][0] if sides else None
+    return max(sides, key=lambda side: computed(side[1], namespace, program))[0]
 
 
-def _parts(test: ast.expr, text: str) -> tuple[Any, ...]:
-    """What the judge's `check` takes: a word for the kind and the sides to evaluate."""
+def _parts(test: ast.expr, text: str, scope: list[ast.stmt]) -> tuple[Any, ...]:
+    """What the judge's `check` takes: a word for the kind and the sides to evaluate.
+
+    `scope` are the statements before the test, which may have made its variables.
+    """
+
+    def side(node: ast.expr) -> Side:
+        wide = bool(names_in(node) & WIDE)
+        return Side((_source(node, text), uses(node, scope)), _code(node), _is_literal(node), wide)
+
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        return ("and", *(_parts(part, text) for part in test.values))
+        return ("and", *(_parts(part, text, scope) for part in test.values))
     if isinstance(test, ast.Compare):
         pairs = zip(test.ops, test.comparators, strict=True)
-        return ("compare", _side(test.left, text), *((_WORDS[type(op)], _side(side, text)) for op, side in pairs))
+        return ("compare", side(test.left), *((_WORDS[type(op)], side(right)) for op, right in pairs))
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        return ("false", _side(test.operand, text))
+        return ("false", side(test.operand))
     if isinstance(test, ast.Call) and _is_close_to(test):
-        got, expected = (_side(argument, text) for argument in test.args[:2])
+        got, expected = map(side, test.args[:2])
         options = tuple((str(keyword.arg), _code(keyword.value)) for keyword in test.keywords)
         return ("close", _code(test.func), got, expected, tuple(map(_code, test.args[2:])), options)
-    return ("true", _side(test, text))
+    return ("true", side(test))
 
 
 def names_in(node: ast.AST) -> set[str]:
@@ -170,16 +197,16 @@ def _source(node: ast.expr, text: str) -> str:
     return ast.get_source_segment(text, node) or ast.unparse(node)
 
 
-def _call_of(statements: list[ast.stmt], text: str) -> str | None:
+def _sides_of(statements: list[ast.stmt], text: str) -> tuple[Named, ...]:
     if not statements:
-        return None
+        return ()
     statement = statements[-1]
     test = statement.test if isinstance(statement, ast.Assert) else getattr(statement, "value", None)
     if isinstance(test, ast.UnaryOp):
         test = test.operand
+    sides = [] if test is None else [test]
     if isinstance(test, ast.Compare):
-        sides = [test.left, *test.comparators]
-        test = next((side for side in sides if calls(side)), test.left)
+        sides = sorted([test.left, *test.comparators], key=lambda side: not calls(side))
     elif isinstance(test, ast.Call) and _is_close_to(test):
-        test = test.args[0]
-    return None if test is None else _source(test, text)
+        sides = test.args[:2]
+    return tuple((_source(side, text), uses(side, statements[:-1])) for side in sides)

@@ -16,6 +16,7 @@ from kelp.execution.worker.code_cache import PROJECT
 
 BARE_MODULE = "program"  # the name of the module that a program without a file is executed as
 ROOT_MARKS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
+SITES = ("site-packages", "dist-packages")  # the names of folders that libraries are installed in
 _LIMIT = 400  # characters kept of a repr or a message
 
 

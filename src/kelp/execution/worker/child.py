@@ -8,17 +8,19 @@ import resource
 import sys
 import sysconfig
 from _thread import get_ident, start_new_thread
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from types import CodeType
 from typing import Any
 
 import kelp
+from kelp.execution.plugin.kelp_needs import Needs
 from kelp.execution.worker import protection
-from kelp.execution.worker.bare_asserts import Test, report_raised, report_unmet, run_calls
+from kelp.execution.worker.bare_asserts import Named, Test, call_of, report_raised, report_unmet, run_calls
 from kelp.execution.worker.candidate import (
     BARE_MODULE,
+    SITES,
     Candidate,
     describe,
     dotted_name,
@@ -31,7 +33,11 @@ from kelp.execution.worker.events import Report
 from kelp.execution.worker.stage import Stage, places
 
 _SAY, _PLACES = places()
-LIBRARIES = tuple(os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib", "purelib", "platlib"))
+_INSTALLED = [path for path in sys.path if os.path.basename(path) in SITES]  # the user's, and others' by a .pth file
+LIBRARIES = tuple(
+    os.path.join(path, "")
+    for path in dict.fromkeys([*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), *_INSTALLED])
+)
 _encode = json.JSONEncoder().encode
 _KELP = os.path.join(os.path.dirname(kelp.__file__), "")
 
@@ -49,7 +55,7 @@ class Run:
     calls: Callable[[dict[str, Any]], None] | None  # where calls are to be evaluated, and no tests to be run
     examples: Callable[[], list[tuple[str, Callable[[], dict[str, Any]]]]]  # the docstrings with examples
     files: Callable[[bool, bool], bool] | None  # run pytest (collect only?, is it the last?); whether to stop
-    begin: Callable[[str, str | None], None]
+    begin: Callable[[str, tuple[Named, ...], dict[str, Any] | None], None]
     unmet: Callable[..., None]
     raised: Callable[..., None]
     ended: Callable[[str, float, dict[str, Any]], None]
@@ -59,6 +65,7 @@ class Run:
     say: CodeType
     places: dict[tuple[int, int], str]
     program: str  # the file that the program stands for
+    scratch: str  # how the files begin that it may have written
     tests: dict[int, CodeType]  # by its id, the code of the tests and the project but for the program
     trusted: tuple[str, ...]  # how the files begin whose code may be below a test on the stack
     skips: tuple[type, ...]  # the exceptions that skip a test
@@ -95,7 +102,8 @@ def be_child(
         os._exit(0)
     random.seed(0)  # the same program gives the same observation
     sys.path[:] = _import_path(config, request)
-    report, stage = Report(pipe, stop_on_failure=request["stop_on_failure"]), Stage()
+    needs = Needs(config["scratch"], _work_folders(config))
+    report, stage = Report(pipe, needs, stop_on_failure=request["stop_on_failure"]), Stage()
     start_new_thread(
         sealed["judge"], (secret, pipe, stage, _plan(config, request, asserts, report, stage), sealed["before"])
     )
@@ -135,6 +143,17 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys([*front, *config["pythonpath"], *sys.path, *back]))
 
 
+def _work_folders(config: dict[str, Any]) -> list[str]:
+    """Folders in which a person may run the tests: where Kelp runs, and from the project's root down to the files."""
+    found = [config["folder"]]
+    for file in [*config["pytest_files"], *([config["module"]] if config["module"] else [])]:
+        folder, root = os.path.dirname(file), project_root(file)
+        while folder.startswith(root) and folder != os.path.dirname(folder):
+            found.insert(1, folder)
+            folder = os.path.dirname(folder)
+    return list(dict.fromkeys(found))
+
+
 def project_folders(config: dict[str, Any]) -> tuple[list[str], list[str]]:
     """What a run may read of the project, and what it may only list.
 
@@ -151,6 +170,12 @@ def project_folders(config: dict[str, Any]) -> tuple[list[str], list[str]]:
     entries = [entry for entry in entries if not entry.is_symlink()]  # they may lead to what is hidden
     inside = [entry.path for entry in entries if entry.is_file() or os.path.exists(f"{entry.path}/__init__.py")]
     return [folder for folder in folders if folder not in listed] + inside, listed
+
+
+def trusted(readable: Iterable[str]) -> tuple[str, ...]:
+    """How the files begin that a run may read, under the names that they are given and under their own."""
+    names = dict.fromkeys(name for path in readable for name in (path, os.path.realpath(path)))
+    return tuple(name if name.endswith(".py") else os.path.join(name, "") for name in names)
 
 
 def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], report: Report, stage: Stage) -> Run:
@@ -173,7 +198,7 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
             return candidate.load(setup) if wants_module else {}
         except BaseException as error:
             line = candidate.line_of(error)
-            report.error(f"{describe(error, line)} (while loading {name})", line)
+            report.error(f"{describe(error, line)} (while loading {name})", line, report.needs.of(error))
             return None
 
     def examples() -> list[Any]:
@@ -181,10 +206,11 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
             return []
         from kelp.execution.worker.doctests import find_doctests
 
-        return find_doctests(sys.modules[BARE_MODULE if path is None else dotted_name(path)], candidate)
+        module = sys.modules[BARE_MODULE if path is None else dotted_name(path)]
+        return find_doctests(module, candidate, report.needs)
 
-    def begin(name: str, call: str | None) -> None:
-        candidate.record(report.begin(name, call))
+    def begin(name: str, sides: tuple[Named, ...], namespace: dict[str, Any] | None) -> None:
+        candidate.record(report.begin(name, call_of(sides, namespace, candidate.filename)))
 
     def ended(name: str, seconds: float, facts: dict[str, Any]) -> None:
         report.outcome(name, seconds=seconds, **({"status": "pass"} | facts))
@@ -212,15 +238,18 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
 
     def flush() -> None:
         if kind == "rehearsal":
-            report.modules({name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())})
+            modules = list(sys.modules.items())
+            loaders = {name: type(getattr(module, "__loader__", None)).__name__ for name, module in modules}
+            rewritten = [name for name, loader in loaders.items() if loader == "AssertionRewritingHook"]
+            report.modules({name: getattr(module, "__file__", None) for name, module in modules}, rewritten)
         _flush()
 
     return Run(
         asserts, first, request["stop_on_failure"], kind == "rehearsal", load,
         partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
-        examples, run_files, begin, partial(report_unmet, report), partial(report_raised, report, candidate), ended,
-        flush, get_ident(), _SAY, _PLACES, candidate.filename, tests,
-        (*LIBRARIES, _KELP, "<frozen", *TESTS.paths(), *PROJECT.paths()), skips, runs, inner_test, words,
+        examples, run_files, begin, partial(report_unmet, report, candidate), partial(report_raised, report, candidate),
+        ended, flush, get_ident(), _SAY, _PLACES, candidate.filename, os.path.join(config["scratch"], ""), tests,
+        (_KELP, "<frozen", *config["trusted"]), skips, runs, inner_test, words,
     )  # fmt: skip
 
 

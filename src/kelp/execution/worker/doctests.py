@@ -7,15 +7,16 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
+from kelp.execution.plugin.kelp_needs import Needs
 from kelp.execution.worker.candidate import Candidate, safe_message
 
 
 class _Runner(doctest.DocTestRunner):
     """Keeps the first example that went wrong and prints nothing."""
 
-    def __init__(self, candidate: Candidate):
+    def __init__(self, candidate: Candidate, needs: Needs):
         super().__init__(verbose=False, optionflags=doctest.FAIL_FAST)
-        self.candidate = candidate
+        self.candidate, self.needs = candidate, needs
         self.facts: dict[str, Any] = {}
 
     def report_start(self, out: Any, test: doctest.DocTest, example: doctest.Example) -> None:
@@ -31,13 +32,16 @@ class _Runner(doctest.DocTestRunner):
         error = exc_info[1]
         self.facts = {"status": "error", "call": example.source.strip(), "exception": type(error).__name__}
         self.facts |= {"message": safe_message(error), "line": self.candidate.line_of(error)}
+        self.facts["needs"] = self.needs.of(error)
 
 
-def find_doctests(module: ModuleType, candidate: Candidate) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
+def find_doctests(
+    module: ModuleType, candidate: Candidate, needs: Needs
+) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
     """The docstrings with examples: a name, and a function that gives what went wrong first."""
 
     def run(test: doctest.DocTest) -> dict[str, Any]:
-        runner = _Runner(candidate)
+        runner = _Runner(candidate, needs)
         runner.run(test, out=lambda _text: None)
         return runner.facts
 

@@ -7,6 +7,8 @@ import json
 import os
 from collections.abc import Callable
 
+from kelp.execution.plugin.kelp_needs import Needs
+
 _encode = json.JSONEncoder().encode
 _write = os.write
 
@@ -27,8 +29,8 @@ class _Lines(set[int]):
 class Report:
     """Writes events to the pipe as they happen, so that a run that is killed keeps what it had reported."""
 
-    def __init__(self, pipe: int, *, stop_on_failure: bool):
-        self._pipe = pipe
+    def __init__(self, pipe: int, needs: Needs, *, stop_on_failure: bool):
+        self._pipe, self.needs = pipe, needs
         self._stop_on_failure = stop_on_failure
         self.stopped = False
 
@@ -39,18 +41,22 @@ class Report:
 
     def begin(self, name: str, call: str | None = None) -> set[int]:
         """Report that a test starts; add the lines that it executes to the set, where the run is traced."""
+        self.needs.attempted = None
         self._send("begin", name=name, call=call)
         return _Lines(self._send)
 
-    def outcome(self, name: str, *, status: str, seconds: float, **facts: object) -> None:
-        self._send("outcome", name=name, status=status, seconds=seconds, **facts)
+    def outcome(self, name: str, *, status: str, seconds: float, needs: str | None = None, **facts: object) -> None:
+        """`needs` is what its exception says of that; what the test tried counts too."""
+        needs = needs or self.needs.attempted
+        self._send("outcome", name=name, status=status, seconds=seconds, needs=needs, **facts)
         self.stopped = self._stop_on_failure and status not in ("pass", "skip")
 
     def call(self, call: str, **facts: object) -> None:
         self._send("call", call=call, **facts)
 
-    def modules(self, files: dict[str, str | None]) -> None:
-        self._send("modules", files=files)
+    def modules(self, files: dict[str, str | None], rewritten: list[str]) -> None:
+        """Report the imported modules' files, and the names of those whose asserts pytest has rewritten."""
+        self._send("modules", files=files, rewritten=rewritten)
 
-    def error(self, sentence: str, line: int | None = None) -> None:
-        self._send("error", sentence=sentence, line=line)
+    def error(self, sentence: str, line: int | None = None, needs: str | None = None) -> None:
+        self._send("error", sentence=sentence, line=line, needs=needs)

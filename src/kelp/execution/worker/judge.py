@@ -21,13 +21,14 @@ import os
 import sys
 import time
 import types
+from _functools import partial  # type: ignore[import-not-found]
 from _json import encode_basestring_ascii
 from typing import Any
 
 _ident, _write, _exit, _urandom, _now = _thread.get_ident, os.write, os._exit, os.urandom, time.perf_counter
 _frames, _eval, _equal, _collect_off = sys._current_frames, eval, operator.eq, gc.disable
 _add_hook, _true_builtins = sys.addaudithook, vars(builtins)
-_Function, _Method, _id = types.FunctionType, types.MethodType, id
+_Function, _Method, _Partial, _id = types.FunctionType, types.MethodType, partial, id
 _PLAIN = (int, str, float, bool, bytes, complex, types.NoneType)
 _SIZED = (str, list, tuple, dict)
 _GROUPS = (list, tuple, set, frozenset)
@@ -59,7 +60,7 @@ class _Foreign(Exception):
 
 
 class _Unmet(Exception):
-    """An assertion that does not hold: the expression's source, what it gave, how that should compare, and to what."""
+    """An assertion that does not hold: left side, its value, how it compares to what, right side or None."""
 
 
 def plain(value: Any, depth: int = 0) -> bool:
@@ -147,14 +148,16 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
     here, main = _ident(), run.main
     looking = False
     tasks, spent, go, ready = stage.tasks, stage.spent, stage.go, stage.ready
-    say, places, trusted, program, tests, skips, runs, inner_test, words = (
-        run.say, run.places, run.trusted, run.program, run.tests, run.skips, run.runs, run.inner_test, run.words
+    say, places, trusted, program, scratch, tests, skips, runs, inner_test, words = (
+        run.say, run.places, run.trusted, run.program, run.scratch, run.tests, run.skips, run.runs, run.inner_test,
+        run.words,
     )  # fmt: skip
     kept: Any = [[]]  # what came from the program since it was last let go of, in a list of its own
     bottom: Any = None
     opened: Any = None  # the frame of the guard that is calling a test
-    calling: Any = None  # the test
+    calling: Any = None  # the test; None where its code is not that of a test file
     name = ""
+    elsewhere = ""  # the file of the code that has spoken and may not
     collected = finished = False
 
     def hook(event: str, arguments: Any) -> None:
@@ -188,7 +191,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
 
     def position() -> tuple[Any, str, Any]:
         """The frame that speaks, what it says, and the facts: from its variables, which no other thread can get at."""
-        nonlocal looking
+        nonlocal looking, elsewhere
         looking = True
         top: Any = _frames()[main]
         speaker = top.f_back
@@ -199,8 +202,8 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             below = speaker
             while below is not None:
                 file = below.f_code.co_filename
-                if type(file) is not str or file == program or not file.startswith(trusted):
-                    word = ""
+                if type(file) is not str or file == program or file.startswith(scratch) or not file.startswith(trusted):
+                    word, elsewhere = "", file if type(file) is str else "a file whose name is no plain text"
                 below = below.f_back
         top = below = None
         looking = False
@@ -228,17 +231,21 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             speaker, word, facts = position()
             if word in ("returned", "raised") and speaker is bottom:
                 if facts[0] is not task:
-                    stop("it put something else on the stage")
+                    stop("a result was reported that is not the one asked for")
                 if word == "raised":
                     raise _Raised(facts[1])
                 return facts[1]
-            if word == "enter" and opened is None and (calling := test_in(facts[1], facts[2])) is not None:
-                opened, name = speaker, text(facts[0])
+            if word == "enter" and opened is None:
+                opened, name, calling = speaker, text(facts[0]), test_in(facts[1], facts[2])
+                if calling is None:
+                    send("unknown", name=name)
             elif word in ("left", "threw") and speaker is opened:
                 opened = None
-                if word == "left":
+                if calling is None:
+                    pass
+                elif word == "left":
                     if (changed := changed_word(calling)) is not None:
-                        stop(changed + " is not what the test file means by it")
+                        stop(changed)
                     send("verdict", name=name, status="pass")
                 elif any(type(facts[0]) is skip for skip in skips) and not through_program(facts[0].__traceback__):
                     send("verdict", name=name, status="skip")
@@ -253,13 +260,15 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             elif word == "finish" and opened is None:
                 finished = True
             else:
-                stop("it spoke for its tests (" + (word or "from elsewhere") + ")")
+                if word:
+                    stop("the tests were reported out of turn (" + word + ")")
+                stop("code that is not theirs took part in running the tests (" + (elsewhere or "unknown file") + ")")
             speaker = facts = None
             let_go()
 
     def text(value: Any) -> str:
         if type(value) is not str:
-            stop("it gave a test a name of its own kind")
+            stop("the name of a test is no plain text")
         return value
 
     def texts(values: Any) -> list[str]:
@@ -278,6 +287,8 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         if by is not None and not (type(by) is _Method and any(by.__func__ is function for function in runs)):
             return None
         for _ in range(20):
+            if type(test) is _Partial:
+                test = keep(test.func)  # another thread can put another there
             if type(test) is _Method:
                 test = test.__func__
             if type(test) is not _Function:
@@ -294,21 +305,23 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         return None
 
     def changed_word(test: Any) -> str | None:
-        """A name that stands for something else in the test's module, which anybody can change, than its file means."""
+        """What stands for something else in the test's module, which anybody can change, than its file means."""
         nonlocal looking
         looking = True
-        meant, builtin = words.get(keep(test.__code__).co_filename, ({}, ()))
+        file = keep(test.__code__).co_filename
         looking = False
+        meant, builtin = words.get(file, ({}, ()))
+        where = " of the test file was replaced while the tests ran (" + file + ")"
         for key, value in keep(list(test.__globals__.items())):
             if type(key) is not str:
-                return "a name of its own kind"
+                return "a name that is no plain text" + where
             if key in builtin or (key in meant and value is not meant[key]):
-                return key
-        return None if test.__builtins__ is _true_builtins else "__builtins__"
+                return key + where
+        return None if test.__builtins__ is _true_builtins else "__builtins__" + where
 
     def run_test(test: Any, namespace: Any) -> bool:
         """Run one bare assert (an `asserts.Test`) and say how it went; whether it held."""
-        perform(run.begin, test.text, test.call)
+        perform(run.begin, test.text, test.sides, namespace)
         began, note = _now(), None
         try:
             for kind, what, step_note in test.steps:
@@ -321,7 +334,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             perform(run.unmet, test.text, _now() - began, note, namespace, *unmet.args)
             return False
         except _Raised as raised:
-            perform(run.raised, test.text, _now() - began, test.call, raised.args[0])
+            perform(run.raised, test.text, _now() - began, test.sides, namespace, raised.args[0])
             return False
         send("verdict", name=test.text, status="pass")
         perform(run.ended, test.text, _now() - began, {})
@@ -339,9 +352,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             for word, right_side in rest:
                 right = value_of(right_side, namespace)
                 if not compare(word, left, right, left_side, right_side):
-                    if word == "==" and not left_side.calls and right_side.calls:
-                        raise _Unmet(right_side.source, right, "==", left)
-                    raise _Unmet(left_side.source, left, word, right)
+                    raise _Unmet(left_side.names, left, word, right, right_side.names)
                 left_side, left = right_side, right
         elif kind == "close":
             function, got_side, expected_side, rest, options = parts
@@ -350,11 +361,11 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             named = {name: perform(_eval, code, namespace) for name, code in options}
             predicate = perform(_eval, function, namespace)
             if not true(perform(predicate, got, expected, *others, **named)):
-                raise _Unmet(got_side.source, got, "about", expected)
+                raise _Unmet(got_side.names, got, "about", expected, expected_side.names)
         else:
             value = value_of(parts[0], namespace)
             if true(value) != (kind == "true"):
-                raise _Unmet(parts[0].source, value, "is", kind == "true")
+                raise _Unmet(parts[0].names, value, "is", kind == "true", None)
 
     def value_of(side: Any, namespace: Any) -> Any:
         return _eval(side.code, {}) if side.literal else perform(_eval, side.code, namespace)
@@ -394,12 +405,12 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
 
     def run_example(test: str, function: Any) -> bool:
         """Run the examples of one docstring; whether they held."""
-        perform(run.begin, test, None)
+        perform(run.begin, test, (), None)
         began = _now()
         try:
             facts = perform(function)
         except _Raised as raised:
-            perform(run.raised, test, _now() - began, None, raised.args[0])
+            perform(run.raised, test, _now() - began, (), None, raised.args[0])
             return False
         passed = type(facts) is dict and not facts
         if passed:
@@ -420,7 +431,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         parts: list[Any] = [(test.text, run_test, test, namespace) for test in run.asserts]
         found = perform(run.examples)
         if type(found) is not list or any(type(example) is not tuple for example in keep(list(found))):
-            stop("it found examples of its own kind")
+            stop("the examples of the docstrings are not in the form that they were found in")
         examples: list[Any] = [(text(example[0]), run_example, *example) for example in keep(list(found))]
         for test, *_ in examples:
             send("test", name=test)
@@ -450,7 +461,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         looking = True
         what = _changed(before)
         if what is not None:
-            stop(what + " is not what it was")
+            stop(what + " was replaced while the tests ran")
         send("done")
         _exit(0)
     except BaseException:

@@ -9,7 +9,7 @@ import sys
 import time
 import unittest
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -20,6 +20,7 @@ from _pytest import fixtures
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
+from kelp.execution.plugin.kelp_sides import MIRRORED, computed, statements_around, uses
 from kelp.execution.worker import judge
 from kelp.execution.worker.bare_asserts import SAID, WIDE, calls, names_in
 from kelp.execution.worker.candidate import Candidate, describe, project_root, safe_message, safe_repr
@@ -52,6 +53,11 @@ def prepare(files: list[str]) -> None:
     function.repr_failure = lambda item, excinfo, style=None: safe_message(excinfo.value)  # nobody sees more
     _skim_plugins()
     _watch_unittest()
+
+
+def add(files: Iterable[str]) -> None:
+    """In the server: compile more files whose asserts pytest rewrites, once."""
+    TESTS.add((path for path in files if path not in TESTS.paths()), _compile_file)
 
 
 def _skim_plugins() -> None:
@@ -285,7 +291,7 @@ class _Plugin:
     def fail_session(self, what: str, error: BaseException) -> None:
         if not self.broken:
             line = self.candidate.line_of(error)
-            self.report.error(f"{describe(error, line)} (while {what})", line)
+            self.report.error(f"{describe(error, line)} (while {what})", line, self.report.needs.of(error))
         self.broken = True
 
     # Loading and collecting
@@ -380,6 +386,7 @@ class _Plugin:
                 self.facts = {"status": "error", "exception": type(error).__name__, "message": "cannot be explained"}
             if call.when != "call":
                 self.facts["status"] = "error"
+            self.facts["needs"] = self.report.needs.of(error)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, call: Any) -> Generator[None, Any, Any]:
@@ -425,15 +432,20 @@ def _explain(
         elif frame is not None and {"first", "second"} <= set(traceback.tb_frame.f_locals):
             checked = traceback.tb_frame.f_locals  # unittest's assertEqual(first, second) and its kind
         traceback = traceback.tb_next
-    around = _statements_around(test_file, number)
+    around = statements_around(test_file, number)
     statement = around[-1] if around else ast.Pass()
     variables = {} if frame is None else {**frame.f_globals, **frame.f_locals}
+    scope = [outer for outer in around if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)][-1:]
+
+    def rank(node: ast.expr) -> int:
+        found = uses(node, scope, number)
+        return computed(found, variables, candidate.filename, "" if candidate.is_at(test_file) else test_file)
 
     def spell(node: ast.expr) -> str:
         return _spell(_origin(node, around), variables)
 
     facts: dict[str, Any] = {"exception": type(error).__name__, "message": safe_message(error), "line": line}
-    call = _tested(statement)
+    call = _tested(statement, rank)
     if call is not None:
         facts["call"] = spell(call)
     of_the_program = line is not None and not candidate.is_at(test_file)
@@ -443,32 +455,22 @@ def _explain(
     facts["status"] = "fail"
     match statement:
         case ast.Assert(test=ast.Compare(left=left, ops=[_], comparators=[right])) if compared is not None:
-            op, got, expected = compared
-            word = SAID.get(op, op + " ")
-        case ast.Expr(value=ast.Call(args=[left, right, *_])) if checked is not None:
-            got, expected, word = safe_repr(checked["first"]), safe_repr(checked["second"]), ""
+            word, got, expected = compared
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name), args=[left, right, *_])) if checked is not None:
+            word = "!=" if "Not" in name else "=="
+            got, expected = safe_repr(checked["first"]), safe_repr(checked["second"])
         case ast.Assert(test=ast.UnaryOp(op=ast.Not()) | ast.Call() | ast.Name() | ast.Attribute() as test):
             no = "not " if isinstance(test, ast.UnaryOp) else ""
             said = [part for part in facts["message"].splitlines() if part.startswith("assert " + no)]
             return facts | ({"got": said[0].removeprefix("assert " + no), "expected": str(not no)} if said else {})
         case _:
             return facts
-    if not word and not calls(left) and calls(right):
-        left, got, expected = right, expected, got
-    return facts | {"call": spell(left), "got": got, "expected": word + expected}
+    if rank(right) > rank(left):
+        left, got, word, expected = right, expected, MIRRORED.get(word, word), got
+    return facts | {"call": spell(left), "got": got, "expected": SAID.get(word, word + " ") + expected}
 
 
-def _statements_around(path: str, line: int) -> list[ast.stmt]:
-    """The statements of the file that cover the line, the innermost last."""
-    try:
-        tree = ast.parse(Path(path).read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return []
-    statements = (node for node in ast.walk(tree) if isinstance(node, ast.stmt))
-    return [node for node in statements if node.lineno <= line <= (node.end_lineno or node.lineno)]
-
-
-def _tested(statement: ast.stmt) -> ast.expr | None:
+def _tested(statement: ast.stmt, rank: Callable[[ast.expr], int]) -> ast.expr | None:
     """The expression of a statement that most likely ran the program."""
     match statement:
         case ast.Assert(test=ast.UnaryOp(operand=test)) | ast.Assert(test=test):
@@ -478,10 +480,10 @@ def _tested(statement: ast.stmt) -> ast.expr | None:
         case ast.Expr(value=value) | ast.Assign(value=value) | ast.Return(value=ast.expr() as value):
             return value
         case ast.With(body=[*_, last]):  # pytest.raises
-            return _tested(last)
+            return _tested(last, rank)
         case _:
             return None
-    return next((side for side in sides if calls(side)), sides[0])
+    return max(sides, key=lambda side: (rank(side), calls(side)))
 
 
 def _origin(node: ast.expr, around: list[ast.stmt]) -> ast.expr:

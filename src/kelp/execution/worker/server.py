@@ -29,14 +29,14 @@ from kelp.execution.command import Meter, be_command
 from kelp.execution.worker import protection
 from kelp.execution.worker.bare_asserts import take_apart
 from kelp.execution.worker.candidate import package_root
-from kelp.execution.worker.child import LIBRARIES, be_child, project_folders
+from kelp.execution.worker.child import LIBRARIES, be_child, project_folders, trusted
 from kelp.execution.worker.code_cache import PROJECT
 from kelp.execution.worker.overlay import ProjectCopy
 from kelp.execution.worker.protocol import empty_folder, receive, remove_folder, send
 
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
-_JUDGED = ("test", "verdict", "tampered", "protections", "done")  # events that need the secret
+_JUDGED = ("test", "unknown", "verdict", "tampered", "protections", "done")  # events that need the secret
 _FEW = 64  # files and folders that are quicker removed one by one than with all that they are on
 _REHEARSAL = 20.0  # seconds to import what the tests need for the first time
 _COMMON = (  # modules that functions often need: imported once here instead of in every child
@@ -131,6 +131,7 @@ class Server:
         folders, listed = project_folders(self.config)
         readable = [*folders, *self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES]
         self.ruleset = protection.confined([self.config["scratch"]], readable, listed)
+        self.config["trusted"] = trusted(readable)
 
     def warm_up(self) -> None:
         """Import the libraries that a child has to import to get ready, and compile the project's modules.
@@ -156,14 +157,18 @@ class Server:
             self.expected = [event["name"] for event in reply["events"] if event["event"] == "test"]
             files = {name: file for event in reply["events"] for name, file in event.get("files", {}).items()}
             names |= {name for name, file in files.items() if file and file.startswith(libraries)}
-            project = [file for file in files.values() if file and not file.startswith(libraries)]
-            PROJECT.add((file for file in project if file.endswith(".py")), _compile)
+            project = {file for file in files.values() if file and not file.startswith(libraries)}
+            named = {name for event in reply["events"] for name in event.get("rewritten", ())}
+            rewritten = {file for name in named if (file := files.get(name)) in project and file}
+            if rewritten:  # test files that the tests import, and what else has asserts for pytest
+                importlib.import_module("kelp.execution.worker.pytest_run").add(sorted(rewritten))
+            PROJECT.add((file for file in sorted(project - rewritten) if file.endswith(".py")), _compile)
         for name in sorted(names):
             with contextlib.suppress(BaseException):
                 importlib.import_module(name)
         folders = [os.path.dirname(file) for file in config["pytest_files"]]
         folders += [*([package_root(module)] if module else []), *config["pythonpath"]]
-        hidden = _names_in(folders) - {"kelp"}  # which is us
+        hidden = _names_in(folders) - {"kelp", "pytest", "_pytest", "pluggy"}  # which run the tests: not two of them
         for name in set(sys.modules) - before:
             if name.partition(".")[0] in hidden:  # run by hand, the project's own would be found first
                 del sys.modules[name]

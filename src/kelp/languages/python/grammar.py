@@ -1,21 +1,18 @@
-"""Python: its grammar, what may stand where, and how its text is spaced."""
+"""Python as a `Language`: the grammar's node kinds and their categories, lexer and spacing, and validity."""
 
-import builtins
 import re
-import symtable
 import warnings
 from functools import cache
-from typing import TYPE_CHECKING
 
 import tree_sitter
 import tree_sitter_python
 
-from kelp.languages.python.lint import oddities
+from kelp.languages.python.docstrings import docstring, doctest_asserts, first_sentence
+from kelp.languages.python.lint import lint
 from kelp.languages.python.mistakes import NEAR_MISS
-from kelp.syntax.language import Language, ListRule
-
-if TYPE_CHECKING:
-    from kelp.syntax.program import Program
+from kelp.languages.python.names import bound_names, free_names
+from kelp.languages.python.test_files import asserts_about, wanted
+from kelp.syntax.program import Language, ListRule, Program, SpecReader
 
 OPERATORS = {
     "binary_operator": "binary operator",
@@ -39,7 +36,7 @@ CLAUSES = frozenset(
 COMPREHENSION_CLAUSES = frozenset({"for_in_clause", "if_clause"})
 PATTERN_PARENTS = frozenset({"pattern_list", "tuple_pattern", "list_pattern", "as_pattern_target"})
 WHOLE = (
-    {  # kinds that are a category of their own wherever they stand
+    {  # kinds with one category wherever they stand
         "block": "block",
         "argument_list": "arguments",
         "parameters": "parameter list",
@@ -90,14 +87,14 @@ CONDITIONS = frozenset({
     ("boolean_operator", "left"), ("boolean_operator", "right"),
 })  # fmt: skip
 RESULTS = frozenset({("return_statement", None)})
-TAKES_ALL = re.compile(  # a case pattern that is a name or _, or whose last alternative is
+TAKES_ALL = re.compile(  # a case pattern that matches anything: a name or _, or such a last alternative
     rb"(?:^|\|)[\s(]*(?!(?:None|True|False)\b)[A-Za-z_\x80-\xff][\w\x80-\xff]*(?:\s+as\s+[\w\x80-\xff]+)?[\s)]*$"
 )
 
 
 @cache  # the grammar has few of these
 def category(kind: str, field: str | None, parent: str, named: bool) -> str | None:
-    """What may be written in place of a node of this kind, in this field of a node of the parent kind."""
+    """Category of text that may replace a node of this kind, in this field of a node of the parent kind."""
     if not named:
         return OPERATORS.get(parent) if field in ("operator", "operators") else None
     if kind in COMMENTS:
@@ -125,8 +122,8 @@ def category(kind: str, field: str | None, parent: str, named: bool) -> str | No
     return None
 
 
-def may_drop(program: "Program", node: int) -> bool:
-    """Is the program still valid when this list element or optional part is taken out?"""
+def may_drop(program: Program, node: int) -> bool:
+    """Is the program still valid without this list element or optional part?"""
     kind, parent = program.kind, program.parent[node]
     siblings = [c for c in program.children(parent) if program.named[c] and kind[c] not in COMMENTS]
     at = siblings.index(node)
@@ -143,7 +140,7 @@ def may_drop(program: "Program", node: int) -> bool:
     if kind[node] == "if_clause" and kind[parent] == "case_clause":
         clauses = [c for c in program.children(program.parent[parent]) if kind[c] == "case_clause"]
         pattern = b" ".join(program.text(c) for c in siblings[:at])
-        return clauses[-1] == parent or TAKES_ALL.search(pattern) is None  # only the last case may take all
+        return clauses[-1] == parent or TAKES_ALL.search(pattern) is None  # only the last case may match anything
     if kind[node] == "for_in_clause":
         return any(kind[c] == "for_in_clause" for c in siblings[:at])
     if kind[parent] in LISTS and kind[parent] not in STATEMENT_LISTS and len(siblings) == 1:
@@ -156,15 +153,15 @@ def may_drop(program: "Program", node: int) -> bool:
             return bool(after) and kind[after[0]] != "dictionary_splat_pattern"
         if not before and after and kind[after[0]] == "positional_separator":
             return False
-        if program.text(node)[:1] == b"*":  # what stands behind it becomes positional: defaults must come last
+        if program.text(node)[:1] == b"*":  # parameters behind it become positional: defaults must come last
             plain = [c for c in before + after if program.text(c)[:1] not in (b"*", b"/")]
             defaults = ["default" in kind[c] for c in plain]
             return defaults == sorted(defaults)
     return True
 
 
-def _holds_nonlocal(program: "Program", node: int) -> bool:
-    """Does the subtree name a variable that a nonlocal statement elsewhere needs bound (perhaps right here)?"""
+def _holds_nonlocal(program: Program, node: int) -> bool:
+    """Does the subtree contain a name that a nonlocal statement elsewhere needs, and perhaps its binding?"""
     kind, parent = program.kind, program.parent
     for statement in range(len(kind)):
         if kind[statement] != "nonlocal_statement" or node <= statement < program.last[node]:
@@ -179,22 +176,8 @@ def _holds_nonlocal(program: "Program", node: int) -> bool:
     return False
 
 
-def docstring(program: "Program") -> tuple[int, int] | None:
-    """Byte span of the function's docstring (a plain string; not one of an inner function)."""
-    kind, node = program.kind, program.root
-    if kind[node] == "decorated_definition":
-        node = program.children(node)[-1]
-    block = next((c for c in program.children(node) if program.field[c] == "body"), None)
-    if block is None:
-        return None
-    first = next((c for c in program.children(block) if kind[c] != "comment"), None)
-    if first is None or kind[first] != "expression_statement" or kind[first + 1] != "string":
-        return None
-    return program.start[first + 1], program.end[first + 1]
-
-
 def compiles(source: bytes) -> bool:
-    """Does CPython compile it? Nothing runs. Tree-sitter lets some invalid Python pass; this does not."""
+    """Does CPython compile the source? Nothing is run. Tree-sitter accepts some invalid Python; this does not."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -204,45 +187,6 @@ def compiles(source: bytes) -> bool:
     return True
 
 
-def free_names(source: bytes) -> frozenset[str]:
-    """Names that a program reads and binds nowhere itself, builtins left out. Raises SyntaxError."""
-    read, bound = _names(source)
-    return frozenset(read - BUILTIN - (bound or frozenset()))
-
-
-def bound_names(source: bytes) -> frozenset[str] | None:
-    """Names that a file defines for its functions, by `global` and in class bodies too. Raises SyntaxError.
-
-    None where there may be others: after `from x import *`, `globals()` or `exec()`.
-    """
-    return _names(source)[1]
-
-
-def _names(source: bytes) -> tuple[set[str], frozenset[str] | None]:
-    """The names that a file reads from its top or from outside, and `bound_names`, in one walk over its scopes."""
-    read, bound, seen = set[str](), set[str](), set[str]()
-    tables = [_symbols(source)]
-    while tables:
-        table = tables.pop()
-        tables += table.get_children()
-        top, outer = table.get_type() == "module", table.get_type() != "function"
-        for s in table.get_symbols():
-            seen.add(s.get_name())
-            if s.is_referenced() and (top or s.is_global()):
-                read.add(s.get_name())
-            if (outer or s.is_declared_global()) and (s.is_assigned() or s.is_imported() or s.is_namespace()):
-                bound.add(s.get_name())
-    star = re.search(rb"\bimport[\s\\(]*\*", source)
-    return read, None if star or seen & {"globals", "exec"} else frozenset(bound)
-
-
-def _symbols(source: bytes) -> symtable.SymbolTable:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return symtable.symtable(source.decode("utf-8-sig", "replace"), "<program>", "exec")
-
-
-BUILTIN = frozenset(dir(builtins)) | {"__file__", "__path__", "__builtins__", "__annotations__", "__class__"}
 LEXER = re.compile(
     rb"""
       [\t\f ]*(?:\\?\r?\n[\t\f ]*)+                        # line ends, with the next line's indentation
@@ -261,13 +205,13 @@ KEYWORDS = frozenset(
     b"""and as assert async await break class continue def del elif else except finally for from global if import
     in is lambda nonlocal not or pass raise return while with yield""".split()
 )
-REPORTED = frozenset([b"got", b"want"])  # words of an observation, after which a sign is a number's own
+REPORTED = frozenset([b"got", b"want"])  # words of an observation, behind which a sign belongs to the number
 OPENING, CLOSING = frozenset([b"(", b"[", b"{"]), frozenset([b")", b"]", b"}"])
 WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]")
 
 
 def default_gap(before: bytes, left: bytes, right: bytes, inside: bool) -> bytes:
-    """The space usually found between two pieces, so that only the unusual needs tokens of its own.
+    """The usual space between two pieces, so that only unusual space takes tokens.
 
     `before` is the piece left of `left` (b"" at the start of a line); `inside` says whether a bracket is open.
     """
@@ -306,9 +250,9 @@ BEGINS_WITH = {
 def fits(category: str, text: bytes, place: str) -> bool:
     """May a text of this category have these bytes at this place?
 
-    place: "first" = a piece (or written-out space) that begins the text, begins with them; "next" = a later
-    one does; "inside" = they go on a piece. A necessary condition only, cheap enough for a mask over the
-    vocabulary: `make_edit` has the last word.
+    place: "first" = they begin the first piece (or written-out space) of the text; "next" = they begin a later one;
+    "inside" = they continue a piece. A necessary condition, cheap enough for a mask over the vocabulary; `make_edit`
+    decides.
     """
     if category == "indent":
         return text.isspace()
@@ -329,24 +273,30 @@ def fits(category: str, text: bytes, place: str) -> bool:
 
 PYTHON = Language(
     name="python",
+    suffixes=(".py", ".pyi"),
     parser=tree_sitter.Parser(tree_sitter.Language(tree_sitter_python.language())),
-    root_kinds=frozenset({"function_definition", "decorated_definition", "class_definition"}),
-    atoms=frozenset({"string", "concatenated_string", "not in", "is not"}),
-    comments=COMMENTS,
     categories=CATEGORIES,
     category=category,
     lists=LISTS,
+    lexer=LEXER,
+    default_gap=default_gap,
+    opening=OPENING,
+    closing=CLOSING,
+    near_miss=NEAR_MISS,
+    specs=SpecReader(asserts_about, doctest_asserts, first_sentence, wanted),
+    functions=frozenset({"function_definition"}),
+    classes=frozenset({"class_definition"}),
+    wrappers=frozenset({"decorated_definition"}),
+    atoms=frozenset({"string", "concatenated_string", "not in", "is not"}),
+    comments=COMMENTS,
     conditions=CONDITIONS,
     results=RESULTS,
     optional=CLAUSES - {"case_clause"} | COMPREHENSION_CLAUSES,
     may_drop=may_drop,
-    docstring=docstring,
-    compiles=compiles,
-    free_names=free_names,
-    oddities=oddities,
-    bound_names=bound_names,
-    lexer=LEXER,
-    default_gap=default_gap,
     fits=fits,
-    near_miss=NEAR_MISS,
+    compiles=compiles,
+    docstring=docstring,
+    free_names=free_names,
+    bound_names=bound_names,
+    lint=lint,
 )

@@ -1,7 +1,7 @@
-"""What finished Python seldom has and mistakes often leave: a variable that is set and not used, a result that is lost.
+"""Lint of Python: patterns that finished code seldom has and mistakes often leave, such as an unused variable.
 
-That such anomalies in the flow of data point to errors is from Fosdick and Osterweil 1976, "Data Flow Analysis in
-Software Reliability", ACM Computing Surveys 8(3).
+Anomalies in the flow of data point to errors: Fosdick and Osterweil 1976, "Data Flow Analysis in Software
+Reliability", ACM Computing Surveys 8(3).
 """
 
 import ast
@@ -10,19 +10,20 @@ from collections.abc import Iterator, Sequence
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
-LEAVES = (ast.Return, ast.Raise, ast.Break, ast.Continue)
-POINTLESS = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.BitXor, ast.BitAnd, ast.BitOr)  # of two equal operands
-VALUES = (ast.Compare, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple)
+JUMPS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
+POINTLESS = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.BitXor, ast.BitAnd, ast.BitOr)  # with equal operands
+WITHOUT_EFFECT = (ast.Compare, ast.BinOp, ast.UnaryOp, ast.BoolOp, ast.Name, ast.Attribute, ast.Subscript, ast.Tuple)
 
 
-def oddities(source: bytes) -> int:
-    """How many there are. Raises SyntaxError, and RecursionError for what is nested too deeply."""
-    with warnings.catch_warnings(action="ignore"):  # `2or` and its like, which an edit may leave
+def lint(source: bytes) -> int:
+    """Number of findings. Raises SyntaxError, and RecursionError where the source is nested too deeply."""
+    with warnings.catch_warnings(action="ignore"):  # of `2or` and the like, which an edit may leave
         tree = ast.parse(source)
-    return sum(_odd(node) + _unreached(node) for node in ast.walk(tree))
+    return sum(_findings(node) + _unreached(node) for node in ast.walk(tree))
 
 
-def _odd(node: ast.AST) -> int:
+def _findings(node: ast.AST) -> int:
+    """Findings at one node, unreachable statements apart."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             return len(_unused(node)) + _loses_result(node)
@@ -30,8 +31,8 @@ def _odd(node: ast.AST) -> int:
             return _only_once(body)
         case ast.If(body=body, orelse=otherwise):
             return _equal(body, otherwise)
-        case ast.Expr(value=value):  # which nothing uses
-            return isinstance(value, VALUES)
+        case ast.Expr(value=value):  # an unused value
+            return isinstance(value, WITHOUT_EFFECT)
         case ast.Compare(left=left, comparators=[right]):
             return _equal([left], [right])
         case ast.BinOp(left=left, op=op, right=right):
@@ -44,16 +45,16 @@ def _odd(node: ast.AST) -> int:
 
 
 def _unused(function: Function) -> set[str]:
-    """Parameters and variables that are read nowhere, or only for their own next value."""
-    own, given = list(_own(function)), function.args
-    bound = {parameter.arg for parameter in (*given.posonlyargs, *given.args, *given.kwonlyargs)}
-    bound |= {node.id for node in own if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-    bound -= {name for node in own if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
+    """Parameters and variables that nothing reads but assignments to themselves."""
+    nodes, arguments = list(_own_nodes(function)), function.args
+    bound = {parameter.arg for parameter in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+    bound |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    bound -= {name for node in nodes if isinstance(node, ast.Global | ast.Nonlocal) for name in node.names}
     return {name for name in bound - {"self", "cls", *_read(function, frozenset())} if not name.startswith("_")}
 
 
 def _read(node: ast.AST, setting: frozenset[str]) -> Iterator[str]:
-    """Names that are read, but for those in what sets them."""
+    """Names that are read, except in assignments to themselves (`setting`)."""
     match node:
         case ast.Assign(targets=[ast.Name(id=name)]) | ast.AugAssign(target=ast.Name(id=name)):
             setting |= {name}
@@ -63,27 +64,27 @@ def _read(node: ast.AST, setting: frozenset[str]) -> Iterator[str]:
         yield from _read(child, setting)
 
 
-def _own(function: ast.AST) -> Iterator[ast.AST]:
-    """What is inside of a function, but not what is inside of functions and classes in it."""
+def _own_nodes(function: ast.AST) -> Iterator[ast.AST]:
+    """Nodes inside a function, without the insides of functions and classes in it."""
     for child in ast.iter_child_nodes(function):
         yield child
         if not isinstance(child, SCOPES):
-            yield from _own(child)
+            yield from _own_nodes(child)
 
 
 def _loses_result(function: Function) -> bool:
-    """Does it return a value, but not wherever it ends? Or give and raise nothing at all?"""
-    own = list(_own(function))
-    if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in own):
+    """Does the function return a value on some ways out only, or never return or raise at all?"""
+    nodes = list(_own_nodes(function))
+    if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in nodes):
         return False
-    returned = [node for node in own if isinstance(node, ast.Return)]
+    returned = [node for node in nodes if isinstance(node, ast.Return)]
     if any(node.value is not None for node in returned):
         return _goes_on(function.body) or any(node.value is None for node in returned)
-    return not any(isinstance(node, ast.Raise) for node in own)
+    return not any(isinstance(node, ast.Raise) for node in nodes)
 
 
 def _goes_on(body: Sequence[ast.stmt]) -> bool:
-    """May what comes after these statements be reached?"""
+    """May execution go on behind these statements?"""
     match body[-1] if body else None:
         case ast.Return() | ast.Raise() | ast.Continue() | ast.Break():
             return False
@@ -97,22 +98,23 @@ def _goes_on(body: Sequence[ast.stmt]) -> bool:
             ends = [otherwise or inside, *(handler.body for handler in handlers)]
             return any(map(_goes_on, ends)) and (not final or _goes_on(final))
         case ast.Match(cases=cases):
-            return any(_goes_on(case.body) for case in cases)  # taken to be complete
+            return any(_goes_on(case.body) for case in cases)  # assumed to cover every value
     return True
 
 
 def _only_once(body: Sequence[ast.stmt]) -> bool:
-    """Does a loop with this body never come round?"""
+    """Does a loop with this body run at most once?"""
     last = body[-1]
     again = (node for statement in body for node in ast.walk(statement) if isinstance(node, ast.Continue))
     return isinstance(last, ast.Return | ast.Raise | ast.Break) and next(again, None) is None
 
 
 def _unreached(node: ast.AST) -> int:
-    """Blocks of a node that go on behind a statement that leaves them."""
+    """Number of blocks of a node with statements behind a jump."""
     blocks = [getattr(node, name, None) for name in ("body", "orelse", "finalbody")]
-    return sum(any(isinstance(s, LEAVES) for s in block[:-1]) for block in blocks if isinstance(block, list))
+    return sum(any(isinstance(s, JUMPS) for s in block[:-1]) for block in blocks if isinstance(block, list))
 
 
 def _equal(some: Sequence[ast.AST], others: Sequence[ast.AST]) -> bool:
+    """Are the nodes equal, pair by pair?"""
     return len(some) == len(others) and all(ast.dump(a) == ast.dump(b) for a, b in zip(some, others))

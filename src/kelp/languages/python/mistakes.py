@@ -1,18 +1,14 @@
-"""What Python programmers take for something else: families, near literals, scope and precedence."""
+"""Mistakes of Python programmers: confusable names and operators, near literals, and the scope of names."""
 
 import re
-from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING
 
-from kelp.syntax.language import Binding, Families, NearMiss
-
-if TYPE_CHECKING:
-    from kelp.syntax.program import Program
+from kelp.languages.python.precedence import BINARY, NOT, PRIMARY, SIGN, demand, strength
+from kelp.syntax.program import Binding, Families, NearMiss, Program
 
 
 def families(*lines: str) -> Families:
-    """One family a line, its texts separated by blanks (by `|` where a text contains one)."""
+    """One family per line, its texts separated by blanks (by `|` where a text contains a blank)."""
     return tuple(frozenset(t.strip().encode() for t in (line.split("|") if "|" in line else line.split()))
                  for line in lines)  # fmt: skip
 
@@ -57,8 +53,8 @@ INERT = frozenset(
 )
 
 
-def inert(program: "Program", node: int) -> bool:
-    """Types, decorators, imports, patterns and strings that stand alone (documentation)."""
+def inert(program: Program, node: int) -> bool:
+    """Is the node a type, decorator, import, pattern, or a string by itself (documentation)?"""
     kind = program.kind
     if kind[node] == "expression_statement":
         return kind[node + 1] in ("string", "concatenated_string") and program.last[node] == node + 2
@@ -102,8 +98,8 @@ ARGUMENTS = {
 STRINGS = (["", " "], [",", ", "], ["", "\\n"], [" ", "\\n"], ["r", "w"], ["", "0"], ["(", ")"], ["[", "]"])
 
 
-def literals(program: "Program", node: int) -> list[bytes]:
-    """Near values: one more, one less, 0, 1 and -1 of each other, the other sign, the other constants."""
+def literals(program: Program, node: int) -> list[bytes]:
+    """Values near a literal: one more, one less, the other sign, 0 and 1 and -1 of each other, the other constants."""
     kind, text = program.kind[node], program.text(node)
     if kind in ("true", "false", "none"):
         return [other for other in (b"True", b"False", b"None") if other != text]
@@ -113,12 +109,12 @@ def literals(program: "Program", node: int) -> list[bytes]:
         return near_numbers(program.text(node + 2), negative=True)
     parent = program.parent[node]
     if program.kind[parent] == "unary_operator" and program.kind[parent + 1] == "-":
-        return []  # its parent is the literal
+        return []  # the literal is the parent
     return near_numbers(text, negative=False)
 
 
 def near_numbers(text: bytes, *, negative: bool) -> list[bytes]:
-    """Near values of a number, in the notation of its digits (base, width, point)."""
+    """Values near a number, in its notation (base, width, point)."""
     digits = text.decode()
     if re.fullmatch(r"[0-9]+", digits):
         value = -int(digits) if negative else int(digits)
@@ -143,11 +139,11 @@ def near_numbers(text: bytes, *, negative: bool) -> list[bytes]:
 
 
 def strings(text: bytes) -> list[bytes]:
-    """Near values of a short plain string, in its own quotes."""
-    found = re.fullmatch(rb"(['\"])(.{0,2})\1", text)
-    if not found:
+    """Values near a plain string of up to two characters, in its own quotes."""
+    match = re.fullmatch(rb"(['\"])(.{0,2})\1", text)
+    if not match:
         return []
-    quote, inside = found[1], found[2].decode()
+    quote, inside = match[1], match[2].decode()
     return [quote + other.encode() + quote for pair in STRINGS if inside in pair for other in pair if other != inside]
 
 
@@ -157,101 +153,52 @@ PATTERNS = frozenset(
 )
 
 
-def bindings(program: "Program") -> list[Binding]:
-    """Every name bound in the program, in preorder, with where it is visible: after its binding, in its scope."""
-    found = []
+def bindings(program: Program) -> list[Binding]:
+    """Every name bound in the program, in preorder; it is visible behind its binding, in its scope."""
+    binders = []
     for node, kind in enumerate(program.kind):
         if kind == "identifier" and (seen := visible(program, node)):
-            found.append(Binding(program.text(node), node, *seen))
-    return found
+            binders.append(Binding(program.text(node), node, *seen))
+    return binders
 
 
-def visible(program: "Program", node: int) -> tuple[int, int] | None:
-    """First and one past the last node that see the name which this identifier binds; None where it binds none."""
+def visible(program: Program, node: int) -> tuple[int, int] | None:
+    """Nodes (first, one past the last) that see the name which this identifier binds; None where it binds none."""
     kind, field, parent, last = program.kind, program.field, program.parent, program.last
     top, place = node, parent[node]
     while kind[place] in PATTERNS:
         if field[top] in ("value", "type"):
             return None
         top, place = place, parent[place]
-    what = kind[place]
-    if what == "parameters" or what == "lambda_parameters":
+    binder = kind[place]
+    if binder == "parameters" or binder == "lambda_parameters":
         return last[place], last[parent[place]]
-    if what in ("assignment", "augmented_assignment") and field[top] == "left":
+    if binder in ("assignment", "augmented_assignment") and field[top] == "left":
         return last[place], scope_end(program, place)
-    if what == "for_statement" and field[top] == "left":
+    if binder == "for_statement" and field[top] == "left":
         body = next(c for c in program.children(place) if field[c] == "body")
         return body, scope_end(program, place)
-    if what == "for_in_clause" and field[top] == "left":
+    if binder == "for_in_clause" and field[top] == "left":
         return parent[place], last[parent[place]]
-    if what == "named_expression" and field[top] == "name":
+    if binder == "named_expression" and field[top] == "name":
         return last[place], scope_end(program, place)
-    if what == "as_pattern" and field[top] == "alias":
+    if binder == "as_pattern" and field[top] == "alias":
         return last[place], scope_end(program, place)
-    if what in ("function_definition", "class_definition") and field[top] == "name":
+    if binder in ("function_definition", "class_definition") and field[top] == "name":
         outside = program.root in (place, parent[place])
         return None if outside else (last[place], scope_end(program, parent[place]))
     return None
 
 
-def scope_end(program: "Program", node: int) -> int:
+def scope_end(program: Program, node: int) -> int:
+    """One past the last node of the function or class around the node."""
     while node > 0 and program.kind[node] not in ("function_definition", "lambda", "class_definition"):
         node = program.parent[node]
     return program.last[node]
 
 
-# How tightly expressions bind: the rows of "Operator precedence" in the Python reference, loosest first.
-LEVELS = {
-    "named_expression": 0, "yield": 0, "expression_list": 0, "generator_expression": 0, "lambda": 1,
-    "conditional_expression": 2, "boolean_operator": 3, "not_operator": 5, "comparison_operator": 6,
-    "unary_operator": 13, "await": 15, "integer": 15, "float": 15, "as_pattern": 0, "list_splat": 0,
-    "dictionary_splat": 0, "slice": 0, "keyword_argument": 0,
-}  # fmt: skip
-BINARY_LEVELS = {b"or": 3, b"and": 4, b"|": 7, b"^": 8, b"&": 9, b"<<": 10, b">>": 10, b"+": 11, b"-": 11,
-                 b"*": 12, b"/": 12, b"//": 12, b"%": 12, b"@": 12, b"**": 14}  # fmt: skip
-PRIMARY = 16
-POSTFIX = frozenset([("attribute", "object"), ("call", "function"), ("subscript", "value")])
-
-
-def operator_level(program: "Program", node: int) -> int:
-    operator = program.last[node + 1]  # behind the left operand
-    while program.kind[operator] in ("comment", "line_continuation"):
-        operator += 1
-    return BINARY_LEVELS.get(program.text(operator), 0)
-
-
-def strength(program: "Program", node: int) -> int:
-    kind = program.kind[node]
-    if kind in ("binary_operator", "boolean_operator"):
-        return operator_level(program, node)
-    return LEVELS.get(kind, PRIMARY)
-
-
-def demand(program: "Program", node: int) -> int:
-    parent, field = program.parent[node], program.field[node]
-    kind = program.kind[parent]
-    if (kind, field) in POSTFIX:
-        return PRIMARY
-    if kind == "binary_operator":
-        level = operator_level(program, parent)
-        return level + ((field == "right") != (level == 14))  # ** groups from the right
-    if kind == "boolean_operator":
-        return operator_level(program, parent) + (field == "right")
-    if kind == "conditional_expression":
-        return 2 if program.last[node] == program.last[parent] else 3
-    if kind in ("for_in_clause", "if_clause"):
-        return 3
-    return {"not_operator": 5, "comparison_operator": 7, "unary_operator": 13, "await": 16, "list_splat": 7,
-            "dictionary_splat": 7, "named_expression": 2}.get(kind, 1)  # fmt: skip
-
-
-def role_sets() -> Iterator[tuple[str, frozenset[str]]]:
-    for role, kinds in ROLES.items():
-        yield role, frozenset(kinds)
-
-
 NEAR_MISS = NearMiss(
-    roles=dict(role_sets()),
+    roles={role: frozenset(kinds) for role, kinds in ROLES.items()},
     inert=inert,
     operators=OPERATORS,
     names=NAMES,
@@ -266,13 +213,15 @@ NEAR_MISS = NearMiss(
     bindings=bindings,
     strength=strength,
     demand=demand,
-    negation=(b"not ", 5),
-    sign=(b"-", 13),
-    sum=11,
+    literal=PRIMARY,
+    negation=(b"not ", NOT),
+    sign=(b"-", SIGN),
+    sum=BINARY[b"+"],
     give=b"return ",
     nothing=b"pass",
     absent=(b"None",),
     leave=b"break",
     otherwise=b"else:",
     chained=(b"elif", b"if"),
+    fixed=re.compile(rb"\"\"\"|'''|\\\n"),
 )

@@ -1,58 +1,58 @@
-"""What tests say of a function, as single asserts: for a model to read, and for what they want it to give."""
+"""Test files of Python: their asserts about a function, one by one, and the values that these expect."""
 
 import ast
 import copy
-import doctest
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-LONGEST = 160  # characters of an assert
-ROWS = 12  # of one test that is parametrised, or of one loop in it
+from kelp.syntax.program import Wanted
 
-Wanted = tuple[str, Any]  # the arguments of a call, and the value that an assert says it gives
-Names = Mapping[str, ast.expr]  # what they stand for
-UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)  # raised for what is no literal
+LONGEST = 160  # characters of an assert
+ROWS = 12  # most parameter sets of a test, or items of a loop in it
+
+Names = Mapping[str, ast.expr]  # name -> the expression it stands for
+UNREADABLE = (SyntaxError, ValueError, TypeError, MemoryError, RecursionError)  # of text that is no literal
 UNITTEST = {"assertEqual": ast.Eq, "assertIs": ast.Is, "assertIn": ast.In}
 
 
 def literal(text: str, otherwise: Any = None) -> Any:
-    """The value that a literal writes, whatever the text is."""
+    """The value of a literal; `otherwise` for any other text."""
     with suppress(*UNREADABLE), warnings.catch_warnings(action="ignore"):
         return ast.literal_eval(text)
     return otherwise
 
 
 def asserts_about(test_source: str, name: str, limit: int = 12) -> tuple[str, ...]:
-    """The asserts of a test file that call a function of this name, each on one line: its spec, as a model reads it.
+    """Asserts of a test file that call a function of this name, one line each.
 
-    Names that stand for a literal are written out: constants, what a test is parametrised with, what a loop goes over.
-    Unittest's `assertEqual` and its like are asserts too.
+    Names that stand for a literal are replaced by it: constants, parameters of a test, loop variables. Unittest's
+    `assertEqual` and the like count as asserts.
     """
     try:
         tree = ast.parse(test_source)
     except SyntaxError:
         return ()
-    found: dict[str, None] = {}
+    asserts: dict[str, None] = {}
     for test, names in _tests(tree, _constants(tree.body)):
         calls = (node for node in ast.walk(test) if isinstance(node, ast.Call))
         if any(_called(call.func) == name for call in calls):
-            line = "assert " + ast.unparse(_WrittenOut(names).visit(copy.deepcopy(test)))
+            line = "assert " + ast.unparse(_Substitute(names).visit(copy.deepcopy(test)))
             if len(line) <= LONGEST and "\n" not in line:
-                found.setdefault(line)
-    return tuple(found)[:limit]
+                asserts.setdefault(line)
+    return tuple(asserts)[:limit]
 
 
 def _tests(node: ast.AST, names: Names) -> Iterator[tuple[ast.expr, Names]]:
-    """What is asserted in a node, with what its names stand for there, once for each row."""
+    """Asserted expressions in a node with the values of names there, once for each row of parameters or of a loop."""
     match node:
         case ast.Assert(test=test):
             yield test, names
             return
-        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=said), args=[left, right, *_])) if said in UNITTEST:
-            yield ast.Compare(left, [UNITTEST[said]()], [right]), names
+        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=method), args=[left, right, *_])) if method in UNITTEST:
+            yield ast.Compare(left, [UNITTEST[method]()], [right]), names
             return
         case ast.Expr(value=ast.Call(func=ast.Attribute(attr="assertTrue"), args=[test, *_])):
             yield test, names
@@ -63,8 +63,8 @@ def _tests(node: ast.AST, names: Names) -> Iterator[tuple[ast.expr, Names]]:
     rows: list[Names] = [{}]
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
-            given = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
-            outside = {name: value for name, value in names.items() if name not in given}
+            parameters = {argument.arg for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)}
+            outside = {name: value for name, value in names.items() if name not in parameters}
             names = {**outside, **_constants(node.body)}
             rows = _parameters(node.decorator_list)
         case ast.For(target=target, iter=ast.List(elts=items) | ast.Tuple(elts=items)):
@@ -75,37 +75,37 @@ def _tests(node: ast.AST, names: Names) -> Iterator[tuple[ast.expr, Names]]:
 
 
 def _constants(body: Sequence[ast.stmt]) -> Names:
-    """Names that are given a literal, nothing else, and are not changed in place."""
+    """Names that are assigned once, a literal, and are not changed in place."""
     nodes = [node for statement in body for node in ast.walk(statement)]
     stored = Counter(node.id for node in nodes if isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load))
     changed = {node.value.id for node in nodes
                if isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.value, ast.Name)}  # fmt: skip
-    found = {}
+    constants = {}
     for statement in body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=name)], value=value) if stored[name] == 1 and name not in changed:
                 with suppress(*UNREADABLE):
                     ast.literal_eval(value)
-                    found[name] = value
-    return found
+                    constants[name] = value
+    return constants
 
 
 def _parameters(decorators: Sequence[ast.expr]) -> list[Names]:
-    """The rows of a test's parameters; where it has several lists of them, those of one alone."""
+    """The parameter sets of a test; of several `parametrize` decorators only one is read."""
     for decorator in decorators:
         match decorator:
-            case ast.Call(func=ast.Attribute(attr="parametrize"), args=[said, ast.List() | ast.Tuple() as given, *_]):
+            case ast.Call(func=ast.Attribute(attr="parametrize"), args=[first, ast.List() | ast.Tuple() as sets, *_]):
                 with suppress(*UNREADABLE, AttributeError):
-                    names = ast.literal_eval(said)
+                    names = ast.literal_eval(first)
                     listed = [name.strip() for name in (names.split(",") if isinstance(names, str) else names)]
                     target = ast.Name(listed[0]) if len(listed) == 1 else ast.Tuple([ast.Name(n) for n in listed])
-                    rows = [_row(target, _plain(row, len(listed))) for row in given.elts[:ROWS]]
+                    rows = [_row(target, _plain(row, len(listed))) for row in sets.elts[:ROWS]]
                     return list(filter(None, rows)) or [{}]
     return [{}]
 
 
 def _plain(row: ast.expr, width: int) -> ast.expr:
-    """A row that is written as `pytest.param(...)` as if it were not."""
+    """The values of a parameter set that is written as `pytest.param(...)`; others as they are."""
     match row:
         case ast.Call(func=ast.Attribute(attr="param"), args=values) if len(values) == width:
             return values[0] if width == 1 else ast.Tuple(values, ast.Load())
@@ -113,7 +113,7 @@ def _plain(row: ast.expr, width: int) -> ast.expr:
 
 
 def _row(target: ast.expr, value: ast.expr) -> Names:
-    """What the names of a target stand for; nothing where that is not plain to see."""
+    """The expression that each name of an assignment target stands for; none where the two do not match in shape."""
     match target, value:
         case ast.Name(id=name), _:
             return {name: value}
@@ -122,8 +122,8 @@ def _row(target: ast.expr, value: ast.expr) -> Names:
     return {}
 
 
-class _WrittenOut(ast.NodeTransformer):
-    """Puts in what names stand for."""
+class _Substitute(ast.NodeTransformer):
+    """Replaces names by the expressions that they stand for."""
 
     def __init__(self, names: Names) -> None:
         self.names = names
@@ -132,27 +132,9 @@ class _WrittenOut(ast.NodeTransformer):
         return self.names.get(node.id, node) if isinstance(node.ctx, ast.Load) else node
 
 
-def doctest_asserts(docstring: str) -> tuple[str, ...]:
-    """The one-line examples of a docstring as asserts."""
-    try:
-        examples = doctest.DocTestParser().get_examples(docstring)
-    except ValueError:  # malformed: the run of the tests says so
-        return ()
-    lines = []
-    for example in examples:
-        line = f"assert {example.source.strip()} == {example.want.strip()}"
-        try:
-            statements = ast.parse(line).body
-        except SyntaxError:
-            continue
-        if example.want.strip() and "\n" not in line and len(statements) == 1:
-            lines.append(line)
-    return tuple(lines)
-
-
 def wanted(asserts: Sequence[str], name: str) -> list[Wanted]:
-    """What asserts say in so many words of calls of this function: those that compare one with a literal."""
-    found = []
+    """(arguments, value) of asserts that compare a call of this function with a literal."""
+    calls = []
     for line in asserts:
         with suppress(*UNREADABLE), warnings.catch_warnings(action="ignore"):
             match ast.parse(line).body:
@@ -165,12 +147,13 @@ def wanted(asserts: Sequence[str], name: str) -> list[Wanted]:
                 case _:
                     continue
             if _called(call.func) == name:
-                given = (*map(ast.unparse, call.args), *(ast.unparse(keyword) for keyword in call.keywords))
-                found.append((", ".join(given), value))
-    return found
+                arguments = (*map(ast.unparse, call.args), *(ast.unparse(keyword) for keyword in call.keywords))
+                calls.append((", ".join(arguments), value))
+    return calls
 
 
 def _called(function: ast.expr) -> str:
+    """Plain name of a called function or method; empty where there is none."""
     if isinstance(function, ast.Attribute):
         return function.attr
     return function.id if isinstance(function, ast.Name) else ""

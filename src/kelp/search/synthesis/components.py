@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-ATOM, SIGNED, POWER, COMPARISON = 16, 13, 14, 6  # how tightly expressions bind, as in python_near_miss.LEVELS
-POSTFIX, OPEN = ATOM, 0
+from kelp.languages.python import precedence
+from kelp.languages.python.precedence import BINARY, NOT, PRIMARY, SIGN
+
+ATOM, SIGNED, POWER, COMPARISON = PRIMARY, SIGN, BINARY[b"**"], precedence.COMPARISON  # levels of precedence
+POSTFIX, OPEN, IN_COMPREHENSION = ATOM, 0, precedence.DEMANDS["for_in_clause"]
 LARGEST, LONGEST = 10**15, 200  # numbers and lengths beyond these are no values
 MARK = "a place that is looked at"
 TOLD = 240  # characters of a value that are told: what is longer is no literal any more
@@ -100,10 +103,20 @@ def is_plain(value: Any, depth: int = 0) -> bool:
     return kind is bool or value is None or (kind is range and depth == 0 and len(value) <= LONGEST)
 
 
-def operation(template: str, signature: str, apply: Callable[..., Any], level: int = ATOM, cost: int = 1) -> Operation:
+def operation(template: str, signature: str, apply: Callable[..., Any], cost: int = 1) -> Operation:
     takes, gives = signature.split(" -> ")
     groups = tuple(frozenset(GROUPS.get(word, word).split()) for word in takes.split())
-    return Operation(template, groups, gives.strip("?"), apply, level, cost)
+    return Operation(template, groups, gives.strip("?"), apply, level_of(template), cost)
+
+
+def level_of(template: str) -> int:
+    """How tightly the whole binds: by its operator, where that is all there is beside the operands."""
+    match template.split(" "):
+        case ["{}", operator, "{}"]:
+            return BINARY.get(operator.encode(), COMPARISON)
+        case ["not", "{}"]:
+            return NOT
+    return SIGNED if template == "-{}" else ATOM
 
 
 def ordered(values: Any) -> Any:
@@ -126,17 +139,17 @@ def _repeat(values: Any, times: int) -> Any:
 
 
 OPERATIONS: tuple[Operation, ...] = (
-    operation("{} + {}", "number number -> ?", lambda a, b: a + b, 11),
-    operation("{} - {}", "number number -> ?", lambda a, b: a - b, 11),
-    operation("{} * {}", "number number -> ?", lambda a, b: a * b, 12),
-    operation("{} / {}", "number number -> float", lambda a, b: a / b, 12),
-    operation("{} // {}", "number number -> ?", lambda a, b: a // b, 12),
-    operation("{} % {}", "number number -> ?", lambda a, b: a % b, 12),
-    operation("{} ** {}", "number number -> ?", _power, 14, 2),
-    operation("{} & {}", "int int -> int", lambda a, b: a & b, 9, 3),
-    operation("{} | {}", "int int -> int", lambda a, b: a | b, 7, 3),
-    operation("{} ^ {}", "int int -> int", lambda a, b: a ^ b, 8, 3),
-    operation("-{}", "number -> ?", lambda a: -a, 13, 2),
+    operation("{} + {}", "number number -> ?", lambda a, b: a + b),
+    operation("{} - {}", "number number -> ?", lambda a, b: a - b),
+    operation("{} * {}", "number number -> ?", lambda a, b: a * b),
+    operation("{} / {}", "number number -> float", lambda a, b: a / b),
+    operation("{} // {}", "number number -> ?", lambda a, b: a // b),
+    operation("{} % {}", "number number -> ?", lambda a, b: a % b),
+    operation("{} ** {}", "number number -> ?", _power, cost=2),
+    operation("{} & {}", "int int -> int", lambda a, b: a & b, cost=3),
+    operation("{} | {}", "int int -> int", lambda a, b: a | b, cost=3),
+    operation("{} ^ {}", "int int -> int", lambda a, b: a ^ b, cost=3),
+    operation("-{}", "number -> ?", lambda a: -a, cost=2),
     operation("abs({})", "number -> ?", abs, cost=2),
     operation("min({}, {})", "number number -> ?", min),
     operation("max({}, {})", "number number -> ?", max),
@@ -156,10 +169,10 @@ OPERATIONS: tuple[Operation, ...] = (
     operation("{}[:-1]", "seq -> ?", lambda a: a[:-1]),
     operation("{}[::-1]", "seq -> ?", lambda a: a[::-1]),
     operation("{}[{}:{}]", "seq int int -> ?", lambda a, i, j: a[i:j], cost=2),
-    operation("{} + {}", "str str -> str", lambda a, b: a + b, 11),
-    operation("{} + {}", "list list -> list", lambda a, b: a + b, 11),
-    operation("{} + {}", "tuple tuple -> tuple", lambda a, b: a + b, 11),
-    operation("{} * {}", "seq int -> ?", _repeat, 12, 2),
+    operation("{} + {}", "str str -> str", lambda a, b: a + b),
+    operation("{} + {}", "list list -> list", lambda a, b: a + b),
+    operation("{} + {}", "tuple tuple -> tuple", lambda a, b: a + b),
+    operation("{} * {}", "seq int -> ?", _repeat, cost=2),
     operation("{}.count({})", "row key -> int", lambda a, b: a.count(b)),
     operation("{}.count({})", "str str -> int", lambda a, b: a.count(b)),
     operation("{}.index({})", "row key -> int", lambda a, b: a.index(b)),
@@ -181,10 +194,10 @@ OPERATIONS: tuple[Operation, ...] = (
     operation("list({}.items())", "dict -> list", lambda a: list(a.items())),
     operation("{}[{}]", "dict key -> ?", lambda a, b: a[b]),
     operation("{}.get({})", "dict key -> ?", lambda a, b: a.get(b), cost=2),
-    operation("{} | {}", "set set -> set", lambda a, b: a | b, 7),
-    operation("{} & {}", "set set -> set", lambda a, b: a & b, 9),
-    operation("{} - {}", "set set -> set", lambda a, b: a - b, 11),
-    operation("{} ^ {}", "set set -> set", lambda a, b: a ^ b, 8),
+    operation("{} | {}", "set set -> set", lambda a, b: a | b),
+    operation("{} & {}", "set set -> set", lambda a, b: a & b),
+    operation("{} - {}", "set set -> set", lambda a, b: a - b),
+    operation("{} ^ {}", "set set -> set", lambda a, b: a ^ b),
     operation("{}.lower()", "str -> str", str.lower),
     operation("{}.upper()", "str -> str", str.upper),
     operation("{}.strip()", "str -> str", str.strip),
@@ -201,16 +214,16 @@ OPERATIONS: tuple[Operation, ...] = (
     operation("({}, {})", "any any -> tuple", lambda a, b: (a, b), cost=2),
 )
 TRUTHS: tuple[Operation, ...] = (
-    operation("{} < {}", "number number -> bool", lambda a, b: a < b, 6),
-    operation("{} <= {}", "number number -> bool", lambda a, b: a <= b, 6),
-    operation("{} > {}", "number number -> bool", lambda a, b: a > b, 6),
-    operation("{} >= {}", "number number -> bool", lambda a, b: a >= b, 6),
-    operation("{} == {}", "any any -> bool", lambda a, b: a == b, 6),
-    operation("{} != {}", "any any -> bool", lambda a, b: a != b, 6),
-    operation("{} in {}", "key row -> bool", lambda a, b: a in b, 6),
-    operation("{} in {}", "key set -> bool", lambda a, b: a in b, 6),
-    operation("{} in {}", "key dict -> bool", lambda a, b: a in b, 6),
-    operation("{} in {}", "str str -> bool", lambda a, b: a in b, 6),
+    operation("{} < {}", "number number -> bool", lambda a, b: a < b),
+    operation("{} <= {}", "number number -> bool", lambda a, b: a <= b),
+    operation("{} > {}", "number number -> bool", lambda a, b: a > b),
+    operation("{} >= {}", "number number -> bool", lambda a, b: a >= b),
+    operation("{} == {}", "any any -> bool", lambda a, b: a == b),
+    operation("{} != {}", "any any -> bool", lambda a, b: a != b),
+    operation("{} in {}", "key row -> bool", lambda a, b: a in b),
+    operation("{} in {}", "key set -> bool", lambda a, b: a in b),
+    operation("{} in {}", "key dict -> bool", lambda a, b: a in b),
+    operation("{} in {}", "str str -> bool", lambda a, b: a in b),
     operation("{}.startswith({})", "str str -> bool", lambda a, b: a.startswith(b)),
     operation("{}.endswith({})", "str str -> bool", lambda a, b: a.endswith(b)),
     operation("{}.isdigit()", "str -> bool", str.isdigit),
@@ -219,7 +232,7 @@ TRUTHS: tuple[Operation, ...] = (
     operation("{}.islower()", "str -> bool", str.islower),
     operation("any({})", "row -> bool", any),
     operation("all({})", "row -> bool", all),
-    operation("not {}", "any -> bool", lambda a: not a, 5),
-    operation("{} and {}", "bool bool -> bool", lambda a, b: a and b, 4),
-    operation("{} or {}", "bool bool -> bool", lambda a, b: a or b, 3),
+    operation("not {}", "any -> bool", lambda a: not a),
+    operation("{} and {}", "bool bool -> bool", lambda a, b: a and b),
+    operation("{} or {}", "bool bool -> bool", lambda a, b: a or b),
 )

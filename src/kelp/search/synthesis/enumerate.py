@@ -13,7 +13,16 @@ from functools import partial
 from itertools import accumulate, chain, count, pairwise
 from typing import Any, NamedTuple
 
-from kelp.search.synthesis.components import ATOM, OPERATIONS, SIGNED, TRUTHS, Operation, is_plain, kind_of
+from kelp.search.synthesis.components import (
+    ATOM,
+    IN_COMPREHENSION,
+    OPERATIONS,
+    SIGNED,
+    TRUTHS,
+    Operation,
+    is_plain,
+    kind_of,
+)
 
 APPLIED = 300_000  # operations applied in one enumeration, to one environment each
 INNER, INNER_TO = 0.02, 0.1  # of them for the inside of one comprehension, and of one whose values are known
@@ -293,9 +302,9 @@ class Enumeration:
         cuts, x = pairwise(accumulate(map(len, rows), initial=0)), self.item
         cut = [body.values[a:b] for a, b in cuts]
         if not truth:
-            return f"[{body.text} for {x} in {over.within(3)}]", tuple(map(list, cut))
+            return f"[{body.text} for {x} in {over.within(IN_COMPREHENSION)}]", tuple(map(list, cut))
         chosen = tuple([value for value, true in zip(row, trues) if true] for row, trues in zip(rows, cut))
-        return f"[{x} for {x} in {over.within(3)} if {body.within(3)}]", chosen
+        return f"[{x} for {x} in {over.within(IN_COMPREHENSION)} if {body.within(IN_COMPREHENSION)}]", chosen
 
     def _comprehend_to(self, own: int, most: int) -> None:
         """Comprehensions, from what their insides must give (as in Lambda^2: Feser et al. 2015)."""

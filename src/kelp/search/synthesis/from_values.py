@@ -11,7 +11,7 @@ conquer").
 
 import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any, NamedTuple
@@ -28,12 +28,12 @@ from kelp.diffusion.tree_queries import (
     statements,
 )
 from kelp.execution.observation import CallResult
-from kelp.languages.python.grammar import PYTHON
-from kelp.languages.python.test_files import Wanted, literal
+from kelp.languages.python.flow import END, bound_before
+from kelp.languages.python.test_files import literal
 from kelp.search.synthesis.components import ATOM, GUARD, MARK, TOLD, WITNESS, is_plain
 from kelp.search.synthesis.enumerate import Environment, are_evidence, conditions, expressions, information, partly
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import Program
+from kelp.syntax.program import Program, Wanted
 from kelp.syntax.sites import elements
 
 PLAIN = (0, 1, 2, " ")  # constants that any expression may have
@@ -49,6 +49,7 @@ class Found(NamedTuple):
 
     edit: Edit
     share: float
+    guard: frozenset[int] = frozenset()  # the asserts whose calls it returns from, where it is a guard
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Place:
 class Call(NamedTuple):
     """One that came by a place: the names there, what is wanted, and whether that is what it gives already."""
 
+    number: int  # of the assert that makes it
     names: list[tuple[str, str]]
     wanted: Any
     right: bool
@@ -97,7 +99,7 @@ def places(program: Program) -> list[Place]:
 
     None where a call gives something else first: a generator, a coroutine.
     """
-    if program.language is not PYTHON or {"yield", "async"} & set(program.kind):
+    if program.language.name != "python" or {"yield", "async"} & set(program.kind):
         return []  # the operations that are known are Python's
     inner = nodes(program, "function")[1:]
     at = {node: (block, i) for block in statements(program) for i, node in enumerate(block)}
@@ -151,20 +153,21 @@ def filled(
     results = evaluate(witnesses, [arguments for arguments, _ in asserts])
     calls: list[list[Call]] = [[] for _ in there]
     wrong = 0
-    for result, (_, value) in zip(results, asserts):
+    for each, (result, (_, value)) in enumerate(zip(results, asserts)):
         given = literal(result.repr or "", NotImplemented)  # what the program says, which may be anything
         match given:
             case (mark, int(number), list(names), str(said)) if mark == MARK and 0 <= number < len(there):
                 if all(map(_is_name_and_text, names)) and MARK not in said and len(said) < TOLD:
-                    calls[number].append(Call(names, value, literal(said, NotImplemented) == value))
+                    calls[number].append(Call(each, names, value, literal(said, NotImplemented) == value))
                     wrong += not calls[number][-1].right
             case _:
                 wrong += given != value
     constants = _constants(program)
+    before = _bound_before(program)
     for place, some in zip(there, calls):
         if not all(call.right for call in some):
-            found = _found(place, some, constants, bound or frozenset())
-            yield [Found(edit, gained / wrong) for edit, gained in found]
+            found = _found(place, some, constants, bound or frozenset(), before)
+            yield [Found(edit, gained / wrong, guard) for edit, gained, guard in found]
 
 
 def _witness(place: Place, number: int) -> bytes:
@@ -172,11 +175,31 @@ def _witness(place: Place, number: int) -> bytes:
     return WITNESS % (text, number, text)
 
 
+def _bound_before(program: Program) -> Mapping[int, frozenset[str]]:
+    """As `bound_before`; nothing where the parser does not take the program."""
+    try:
+        return bound_before(program.source)
+    except (SyntaxError, ValueError, RecursionError):
+        return {}
+
+
 def _found(
-    place: Place, calls: Sequence[Call], constants: list[Any], bound: frozenset[str]
-) -> Iterator[tuple[Edit, int]]:
-    """Edits at one place, and how many more calls are right then."""
-    environments = [_environment(call.names) for call in calls]
+    place: Place,
+    calls: Sequence[Call],
+    constants: list[Any],
+    bound: frozenset[str],
+    before: Mapping[int, frozenset[str]],
+) -> Iterator[tuple[Edit, int, frozenset[int]]]:
+    """Edits at one place, how many more calls are right then, and the asserts of those that a guard returns from.
+
+    They read no name that may be unbound there, but for those that the expression reads already.
+    """
+    program, expression = place.program, place.expression
+    start = program.start[place.block[place.at]] if place.at < len(place.block) else END
+    sure = before.get(start, frozenset())
+    read = {program.text(n).decode() for n in range(expression, program.last[expression])} if expression else set()
+    named = [_environment(call.names) for call in calls]
+    environments = [{name: value for name, value in each.items() if name in sure | read} for each in named]
     wanted, right = [call.wanted for call in calls], [call.right for call in calls]
     taken = frozenset(name for call in calls for name, _ in call.names) | bound
     found = expressions(environments, wanted, constants, taken)
@@ -186,9 +209,10 @@ def _found(
     for each in found:
         gained = sum(map(operator.eq, each.values, wanted)) - sum(right)
         for edit in place.write(each.text.encode(), each.level):
-            yield edit, gained
+            yield edit, gained, frozenset()
     if not any(right):
         return
+    environments = [{name: value for name, value in each.items() if name in sure} for each in named]
     known = _with(constants, [value for each in environments for value in each.values()][:SEEN])
     for group in _groups(calls):
         if _evidence(len(calls), len(group)) < EVIDENT:
@@ -203,7 +227,7 @@ def _found(
         for condition in conditions(environments, [i in group for i in range(len(calls))], known, taken):
             for value in names:
                 for edit in place.guard(condition.text, value):
-                    yield edit, len(group)
+                    yield edit, len(group), frozenset(calls[i].number for i in group)
 
 
 def _evidence(calls: int, wrong: int) -> float:

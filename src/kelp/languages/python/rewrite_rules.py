@@ -1,10 +1,10 @@
-"""Which Python means the same as which, and which only looks like it: rewrites of expressions and statements.
+"""Rewrite rules of Python: pairs of expressions or statements that mean the same, and pairs that only look alike.
 
-Names of one letter stand for any expression (`A` and `B` for any block), other names for themselves. Rules speak of
-values of Python's own types: no `==` that returns no truth value, no nan, no `len` that is no builtin. What a rule
-asks of its letters stands in `where`, one clause for each predicate of `evidence.py`; of letters joined by `|` one
-is enough. `rewrite` takes a rule only where the source shows that much; the bank tries every rule and keeps what
-gives the same on random values. Which of two exceptions comes first is not kept.
+Names of one letter stand for any expression (`A` and `B` for any block), other names for themselves. Rules assume
+values of Python's own types: `==` returns a truth value, there is no nan, `len` is the builtin. `where` holds one
+clause per predicate of `diffusion.rewriting.infer_types` on the rule's letters; of letters joined by `|` one is
+enough. `diffusion.rewriting.apply` uses a rule only where the source proves its `where`; the bank tries every rule
+and keeps the results that agree on random values. The order of two exceptions is not preserved.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`left` may be written as `right`, and the other way round where it holds `both` ways.
+    """`left` may be rewritten as `right`, and back where `both` is true.
 
-    `truth`: in conditions only, where any value does that is as true.
+    `truth`: in conditions only, where values of equal truth are interchangeable.
     """
 
     name: str
@@ -190,7 +190,7 @@ EQUAL: tuple[Rule, ...] = (
     *compared(), *LOGIC, *SIZES, *arithmetic(), *SEQUENCES, *comprehensions(), *statements(),
 )  # fmt: skip
 
-# The reverse: what people write for each other, although it is not the same. Kept only where running shows that.
+# Near misses: written for each other by mistake. The bank keeps a result only if running it shows a difference.
 DIFFERENT: tuple[Rule, ...] = (
     Rule("bound included", "a < b", "a <= b"),
     Rule("bound included >", "a > b", "a >= b"),
@@ -234,6 +234,6 @@ DIFFERENT: tuple[Rule, ...] = (
 
 
 def directed(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    """Each rule left to right, and those that hold both ways once more the other way round."""
+    """Every rule from left to right, and rules that hold both ways from right to left too."""
     back = [replace(r, name=f"{r.name}, back", left=r.right, right=r.left, both=False) for r in rules if r.both]
     return (*(replace(r, both=False) for r in rules), *back)

@@ -1,0 +1,141 @@
+"""Things that a test needs and its run does not give: a failure for want of them is no fault of the program.
+
+Standard library alone, Python 3.9: it serves Kelp's own runs and, beside `kelp_report.py`, a project's own interpreter.
+A program can make all of it up, so nothing depends on it but which failures of the file as it is are left alone.
+"""
+
+from __future__ import annotations
+
+import errno
+import opcode
+import os
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+NETWORK, PROCESS, ASYNC = "a network connection", "to start a process", "a pytest plugin for async tests"
+_EVENTS = {
+    NETWORK: "socket.__new__ socket.getaddrinfo socket.gethostbyname",
+    PROCESS: "subprocess.Popen pty.spawn os.fork os.forkpty os.exec os.posix_spawn os.spawn os.system",
+}
+_INTERNET = (2, 10)  # AF_INET, AF_INET6: a pair of AF_UNIX, as asyncio makes one, is allowed
+_REFUSALS = (errno.EPERM, errno.EACCES, errno.EROFS)
+_RAISE = opcode.opmap["RAISE_VARARGS"]
+_BY_HOOK = " is not allowed in the sandbox"  # how the messages of Kelp's own audit hooks end
+_MARKER = re.compile("('[^']+') not found in `markers` configuration option")
+
+
+class Needs:
+    """Notices them while tests run.
+
+    `home` is the folder that tests run in, `folders` are those that they may be meant to run in, and `refused` is what
+    the sandbox refuses whoever asks for it. `attempted` is the latest of these that was asked for: a program may catch
+    the exception, and `os.system` raises none.
+    """
+
+    def __init__(self, home: str, folders: Iterable[str], refused: tuple[str, ...] = (NETWORK, PROCESS)):
+        self.home, self.folders = os.path.realpath(home), tuple(folders)
+        self.attempted: str | None = None
+        network = frozenset(_EVENTS[NETWORK].split())
+        watched = frozenset(event for kind in refused for event in _EVENTS[kind].split())
+
+        def hook(event: str, arguments: Any) -> None:  # on every thread, the judge's too: nothing of the program's
+            if event in watched and (event != "socket.__new__" or arguments[1] in _INTERNET):
+                self.attempted = NETWORK if event in network else PROCESS
+
+        sys.addaudithook(hook)
+
+    def of(self, error: BaseException) -> str | None:
+        """The need for want of which an exception was raised, or one that it followed, as a noun phrase."""
+        left: list[BaseException | None] = [error]
+        seen: set[int] = set()
+        while left and len(seen) < 50:
+            raised = left.pop(0)
+            if raised is not None and id(raised) not in seen:
+                seen.add(id(raised))
+                try:
+                    if (found := self._of(raised)) is not None:
+                        return found
+                    several = getattr(raised, "exceptions", ())  # of a group
+                    left += [raised.__cause__, raised.__context__, *(several if type(several) is tuple else ())]
+                except BaseException:  # it is the program's, and looking at it may do anything
+                    continue
+        return None
+
+    def _of(self, raised: Any) -> str | None:
+        kind = type(raised).__name__
+        if kind == "FixtureLookupError" and raised.msg is None:
+            return f"the fixture {raised.argname!r}"
+        if kind == "Failed":
+            said = str(raised)
+            if said.startswith("async def functions are not") or " requested an async fixture " in said:
+                return ASYNC
+            marker = _MARKER.match(said)
+            return f"the pytest plugin of the marker {marker[1]}" if marker else None
+        if isinstance(raised, ModuleNotFoundError) and raised.name:
+            name = raised.name.replace(".", os.sep)
+            there = [folder for folder in self.folders if folder not in sys.path]
+            return self._found(there, name + ".py") or self._found(there, os.path.join(name, "__init__.py"))
+        if not isinstance(raised, OSError) or not self._is_of_the_system(raised):
+            return None
+        if kind in ("gaierror", "herror"):
+            return NETWORK
+        path = os.fsdecode(raised.filename) if isinstance(raised.filename, (str, bytes)) else None
+        if raised.errno == errno.ENOENT and path is not None:
+            return self._elsewhere(path)
+        return self._refused(raised, path) if raised.errno in _REFUSALS else None
+
+    def _refused(self, raised: OSError, path: str | None) -> str | None:
+        said = raised.strerror or ""
+        if raised.errno == errno.EPERM and self.attempted is not None:
+            return self.attempted
+        if said.endswith(_BY_HOOK):
+            return f"to use {said[: -len(_BY_HOOK)]}"
+        if path is not None:
+            if raised.errno == errno.EACCES and os.path.realpath(path).startswith(os.path.join(self.home, "")):
+                return None  # of modes that the program itself has set
+            return f"to write to {path}" if raised.errno == errno.EROFS else f"access to {path}"
+        if "multiprocessing" in _innermost(raised)[0].split(os.sep):  # its locks
+            return PROCESS
+        return f"a system call ({said.lower()})"
+
+    def _is_of_the_system(self, raised: OSError) -> bool:
+        """Whether it comes out of a call, and not of a `raise`: a program, or a mock, may raise what it likes."""
+        return not _innermost(raised)[1] or (raised.strerror or "").endswith(_BY_HOOK)
+
+    def _elsewhere(self, path: str) -> str | None:
+        """A folder in which there is what was looked for in the one that tests run in."""
+        if os.path.realpath(os.getcwd()) != self.home:
+            return None
+        name = path
+        if os.path.isabs(path):  # it is made of the folder that tests run in, if that is none of the project's
+            if self.home in self.folders:
+                return None
+            name = os.path.relpath(path, self.home)
+            if name.startswith(os.pardir):
+                return None
+        if os.path.lexists(name):
+            return None  # of a link to nothing
+        above = os.path.dirname(name)
+        return self._found(self.folders, name) or (
+            self._found(self.folders, above) if above and not os.path.exists(above) else None
+        )
+
+    def _found(self, folders: Iterable[str], name: str) -> str | None:
+        """In words, the first of the folders that has this."""
+        for folder in folders:
+            if os.path.exists(os.path.join(folder, name)):
+                return f"to run in {folder}, where {name} is"
+        return None
+
+
+def _innermost(error: BaseException) -> tuple[str, bool]:
+    """The file in which an exception was raised, and whether a `raise` did it."""
+    traceback = error.__traceback__
+    if traceback is None:
+        return "", True
+    while traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    code = traceback.tb_frame.f_code
+    return code.co_filename, code.co_code[traceback.tb_lasti] == _RAISE

@@ -1,0 +1,53 @@
+"""Names that Python source reads and names that it defines, from the compiler's symbol tables."""
+
+import builtins
+import re
+import symtable
+import warnings
+
+# Builtins, and names that every module has.
+BUILTIN = frozenset(dir(builtins)) | {"__file__", "__path__", "__builtins__", "__annotations__", "__class__"}
+STAR_IMPORT = re.compile(rb"\bimport[\s\\(]*\*")
+
+
+def read_names(source: bytes) -> frozenset[str]:
+    """Names that a source reads as globals, builtins and its own definitions included. Raises SyntaxError."""
+    return frozenset(_names(source)[0])
+
+
+def free_names(source: bytes) -> frozenset[str]:
+    """Names that a program reads and neither it nor Python defines. Raises SyntaxError."""
+    read, bound = _names(source)
+    return frozenset(read - BUILTIN - (bound or frozenset()))
+
+
+def bound_names(source: bytes) -> frozenset[str] | None:
+    """Names that a file defines for its functions, by `global` and in class bodies too. Raises SyntaxError.
+
+    None where there may be others: with `from x import *`, `globals()` or `exec()`.
+    """
+    return _names(source)[1]
+
+
+def _names(source: bytes) -> tuple[set[str], frozenset[str] | None]:
+    """(`read_names`, `bound_names`) in one walk over the scopes."""
+    read, bound, seen = set[str](), set[str](), set[str]()
+    tables = [_symbols(source)]
+    while tables:
+        table = tables.pop()
+        tables += table.get_children()
+        top, outer = table.get_type() == "module", table.get_type() != "function"
+        for s in table.get_symbols():
+            seen.add(s.get_name())
+            if s.is_referenced() and (top or s.is_global()):
+                read.add(s.get_name())
+            if (outer or s.is_declared_global()) and (s.is_assigned() or s.is_imported() or s.is_namespace()):
+                bound.add(s.get_name())
+    unknown = STAR_IMPORT.search(source) or seen & {"globals", "exec"}
+    return read, None if unknown else frozenset(bound)
+
+
+def _symbols(source: bytes) -> symtable.SymbolTable:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return symtable.symtable(source.decode("utf-8-sig", "replace"), "<program>", "exec")
