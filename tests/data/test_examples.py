@@ -335,6 +335,18 @@ def test_data_of_another_configuration_is_refused(shards):
         build(config.model_copy(update={"examples": 301}), jobs=1)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_progress_of_a_build_counts_examples(shards, tmp_path, jobs):
+    source, config = shards
+    for name in ("records.parquet", "tokenizer.json", "bank.json.gz"):
+        shutil.copyfile(source.folder / name, tmp_path / name)
+    small = config.model_copy(update={"folder": tmp_path, "examples": 20, "valid_examples": 10})
+    seen = []
+    build(small, jobs=jobs, progress=lambda things, done, total: seen.append((things, done, total)))
+    counts = [done for things, done, total in seen if (things, total) == ("examples", 30)]
+    assert counts == sorted(counts) and counts[-1] == 30 and len(counts) > 2
+
+
 def test_the_tokenizer_may_be_that_of_a_model(shards, tmp_path):
     source, config = shards
     again = config.model_copy(update={"folder": tmp_path / "data", "examples": 8, "tokenizer": source.folder})
