@@ -28,7 +28,7 @@ import numpy as np
 
 import kelp.search.policy
 from kelp.cli.timing import Timings
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.arms import no_model
 from kelp.evaluation.benchmarks import corpus, programs
 from kelp.evaluation.case import Case, Row, read_cases
@@ -105,7 +105,7 @@ def held_out(names: Sequence[str], folder: Path | None) -> None:
     from kelp.model.folder import load_model
 
     batches = list(Shards(folder or load_recipe(RECIPE).data.folder).valid_batches())
-    sizes = np.asarray([int((batch.tokens[:, 0] != 0).sum()) for batch in batches])
+    sizes = np.asarray([int((batch.segments[:, 0] == 1).sum()) for batch in batches])
     metrics = ("site_accuracy", "replacement_accuracy", "replacement_exact", "site_loss", "replacement_loss")
     measure = jax.jit(lambda denoiser, batch: loss(denoiser, batch)[1])
     base: dict[str, np.ndarray] = {}

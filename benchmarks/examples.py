@@ -20,7 +20,7 @@ from kelp.data.examples.shards import pack
 from kelp.data.record import LANGUAGE, Record, load
 from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder
-from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.folder import load_encoding
 
 WARM = 200  # examples made before the clock starts: pieces are tokenised once
 
@@ -62,7 +62,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     records, _ = split(load(options.folder / "records.parquet"))
-    encoder = Encoder(Tokenizer.load(options.folder / "tokenizer.json", LANGUAGE))
+    encoder = load_encoding(options.folder, LANGUAGE)
     bank = Bank.load(options.folder / "bank.json.gz")
     plain = DataConfig(folder=options.folder, sources=(), examples=10**9, observation=0.0)
     tested = plain.model_copy(update={"observation": 1.0, "with_spec": 1.0})

@@ -1,4 +1,4 @@
-"""The closed loop: true edits through the code that serves inference restore every program.
+"""The closed loop: true edits through the code that serves inference restore every program, with either tokenizer.
 
 `benchmarks/closed_loop.py` makes the same checks at full size, and over MBPP.
 """
@@ -19,19 +19,24 @@ from benchmarks.closed_loop import (
     unrelated,
     within_file,
 )  # fmt: skip
+from tests.encoding.hugging_face import lexical
 from tests.programs import HARD, PYTHON, parse
 
 from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder
-from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, Tokenizer
 
 FILES = [p for p in library_files() if "test" not in p.parts and p.stat().st_size < 20_000][::12]
 SOURCES = list(library_functions(FILES))
 
 
-@pytest.fixture(scope="module")
-def loop() -> Loop:
-    return Loop(Encoder(Tokenizer.train([*SOURCES[::4], *HARD], 1000, PYTHON)))
+@pytest.fixture(scope="module", params=["ours", "lexical"])
+def loop(request: pytest.FixtureRequest) -> Loop:
+    texts = [*SOURCES[::4], *HARD]
+    tokenizer: Tokenizer = (
+        ImpliedSpaceTokenizer.train(texts, 1000, PYTHON) if request.param == "ours" else lexical(texts)
+    )
+    return Loop(Encoder(tokenizer))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,7 @@ def bank() -> Bank:
 
 
 def always(score: Score) -> dict[str, list[str]]:
-    """The claims that must always hold, and did not."""
+    """The failures of claims that must always hold."""
     return {name: some for name, some in score.failures.items() if name not in SHARES}
 
 

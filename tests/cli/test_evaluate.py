@@ -20,7 +20,7 @@ from tests.programs import parse
 from kelp.cli.evaluate import Baseline, Broken, Request, _arms
 from kelp.cli.repair import Strategy
 from kelp.data.record import Record, save
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.arms import BASELINES, Blinkered, Sight
 from kelp.evaluation.case import Case
 from kelp.evaluation.corrupt import Corruption

@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections import Counter
 from contextlib import closing, suppress
@@ -8,18 +9,31 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.encoding.hugging_face import byte_level
 from tests.programs import PYTHON, parse
 
 from kelp.data import toy
 from kelp.data.examples.build import build, example_maker, gather
 from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample, make_example
-from kelp.data.examples.shards import PER_SHAPE, WASTE, DataError, Shard, Shards, pack, row_lengths, save_shard, unpack
+from kelp.data.examples.shards import (
+    EXAMPLES_PER_LENGTH,
+    MAX_PADDING_SHARE,
+    DataError,
+    Shard,
+    Shards,
+    pack,
+    row_lengths,
+    save_shard,
+    unpack,
+)
 from kelp.data.record import Record, load, parse_source, save
 from kelp.diffusion.bank import Bank
-from kelp.encoding.batch import INFILL, LONGEST_PREFIX, SUFFIX, masked
-from kelp.encoding.encoder import Condition, Encoder, EncodingConfig, kind_op
-from kelp.encoding.tokenizer import Tokenizer
-from kelp.encoding.vocabulary import EDIT, END, MASK, STOP, UNTIL
+from kelp.encoding.batch import MAX_MASKED, MAX_PREFIX, MAX_SUFFIX, Example, SpanText, mask_spans
+from kelp.encoding.condition import Condition, EncodingConfig
+from kelp.encoding.encoder import Encoder
+from kelp.encoding.folder import load_encoding, read_encoding
+from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
+from kelp.encoding.vocabulary import STOP, replaceable
 from kelp.syntax.edits import Edit
 
 CLEAN = parse(b"def add(a, b):\n    return a + b")
@@ -28,7 +42,7 @@ CLEAN = parse(b"def add(a, b):\n    return a + b")
 @pytest.fixture(scope="module")
 def encoder():
     texts = [t.encode() for r in toy.TRAIN for t in (r.source, r.intent, *r.asserts)]
-    return Encoder(Tokenizer.train(texts, 400, PYTHON))
+    return Encoder(ImpliedSpaceTokenizer.train(texts, 400, PYTHON))
 
 
 def state_after(old, new):
@@ -42,8 +56,8 @@ def test_an_example_points_at_the_fault_and_writes_what_was_there(encoder):
     (row,) = example.correct
     encoded = encoder.state(state, Condition("Add two numbers."))
     assert encoded.sites[row - 1].category == "binary operator"
-    [(start, end, written)] = example.edits
-    assert encoder.tokenizer.decode(written) == b"+"
+    [(start, end, text)] = example.edits
+    assert encoder.tokenizer.decode(text) == b"+"
     assert (start, end) == encoded.span(row)
 
 
@@ -51,15 +65,15 @@ def test_every_first_edit_of_a_path_is_written_out(encoder):
     clean = parse(b"def f(a, b):\n    c = a + b\n    print(c, a)\n    return c * a")
     state = parse(b"def f(a, b):\n    c = a - b\n    print(c, a)\n    return c * b")
     example = make_example(encoder, clean, state, Condition(), 0, 400)
-    assert [encoder.tokenizer.decode(written) for _, _, written in example.edits] == [b"+", b"a"]
+    assert [encoder.tokenizer.decode(text) for _, _, text in example.edits] == [b"+", b"a"]
     assert [(start, end) for start, end, _ in example.edits] == [encoder.state(state).span(r) for r in example.correct]
 
 
 def test_more_edits_than_there_is_room_for_stay_correct_sites(encoder):
     clean = parse(b"def f(a):" + b"".join(b"\n    a = a + %d" % (i * i) for i in range(30)))
     state = parse(clean.source.replace(b"+", b"-"))
-    example = make_example(encoder, clean, state, Condition(), 0, LONGEST_PREFIX)
-    assert len(example.correct) > len(example.edits) > 3 and example.suffix <= SUFFIX
+    example = make_example(encoder, clean, state, Condition(), 0, MAX_PREFIX)
+    assert len(example.correct) > len(example.edits) > 3 and example.suffix <= MAX_SUFFIX
 
 
 def test_the_clean_program_asks_for_stop(encoder):
@@ -125,8 +139,8 @@ def test_each_part_of_the_conditioning_is_left_out_by_itself(encoder, tmp_path):
     assert {d.start for d in draws} == {"mutated", "stop", "random program"}
     for draw in draws:
         if draw.condition.observation:
-            assert draw.condition.observation == draw.seen.render()
-            assert draw.seen.ok == (draw.start == "stop")
+            assert draw.condition.observation == draw.observation.render()
+            assert draw.observation.ok == (draw.start == "stop")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +183,7 @@ def test_clean_programs_may_be_written_another_way_that_passes_their_tests(encod
         maker.close()
     sources = {r.name: r.source.rstrip("\n").encode() for r in toy.TRAIN}
     assert sum(draw.clean.source != sources[draw.record.name] for draw in draws) >= 3
-    assert all(draw.seen is not None and draw.seen.ok for draw in draws)
+    assert all(draw.observation is not None and draw.observation.ok for draw in draws)
 
 
 def test_the_functions_of_a_project_may_count_more_often_than_others(shards, tmp_path):
@@ -213,25 +227,25 @@ def test_an_example_is_read_back_as_it_was_written(shards):
         again = unpack(pack(example))
         assert all(np.array_equal(a, b) for a, b in zip((again.tokens, again.rows, again.correct),
                                                         (example.tokens, example.rows, example.correct)))  # fmt: skip
-        edits = [[(e.start, e.end, *e.written) for e in one.edits] for one in (again, example)]
+        edits = [[(e.start, e.end, *e.tokens) for e in one.edits] for one in (again, example)]
         assert edits[0] == edits[1]
         lengths = source.train.prefixes[index], source.train.suffixes[index], source.train.rows[index]
         assert lengths == (len(example.tokens), example.suffix, len(example.rows))
 
 
-def test_masked_places_hold_what_the_suffix_writes_and_hide_no_edit(shards):
+def test_masked_spans_hold_the_tokens_that_the_suffix_writes_and_hide_no_edit(shards):
     source, _ = shards
-    rng, replaceable = np.random.default_rng(0), 2 + (source.site_kinds - 2) // 3
-    holes = 0
+    rng, may_mask = np.random.default_rng(0), replaceable(read_encoding(source.folder).kinds)
+    masks = 0
     for index in range(len(source.train)):
         example = source.train[index]
-        seen = masked(example, replaceable, rng, room=15)
-        written = {start: tokens for start, _, tokens in seen.holes}
-        filled = [t for at, token in enumerate(seen.tokens) for t in written.get(at, [token])]
-        assert filled == list(example.tokens) and all(seen.tokens[at] == MASK for at in written)
-        assert sum(2 + len(tokens) for tokens in written.values()) <= INFILL and seen.suffix <= SUFFIX
-        assert len(seen.tokens) + seen.suffix == len(example.tokens) + example.suffix + 3 * len(written)
-        assert len(written) <= 5
+        seen = mask_spans(example, source.special, may_mask, rng, room=15)
+        hidden = {start: tokens for start, _, tokens in seen.masked}
+        filled = [t for at, token in enumerate(seen.tokens) for t in hidden.get(at, [token])]
+        assert filled == list(example.tokens) and all(seen.tokens[at] == source.special.mask for at in hidden)
+        assert sum(2 + len(tokens) for tokens in hidden.values()) <= MAX_MASKED and seen.suffix <= MAX_SUFFIX
+        assert len(seen.tokens) + seen.suffix == len(example.tokens) + example.suffix + 3 * len(hidden)
+        assert len(hidden) <= 5
 
         def shown(e, row):
             first, last, kind = np.asarray(e.rows)[row]
@@ -242,14 +256,38 @@ def test_masked_places_hold_what_the_suffix_writes_and_hide_no_edit(shards):
         for here, there in zip(example.edits, seen.edits, strict=True):
             edited = slice(here.start, here.end), slice(there.start, there.end)
             assert list(np.asarray(example.tokens)[edited[0]]) == list(np.asarray(seen.tokens)[edited[1]])
-            assert list(here.written) == list(there.written)
-        holes += len(written)
-    assert holes > len(source.train)
+            assert list(here.tokens) == list(there.tokens)
+        masks += len(hidden)
+    assert masks > len(source.train)
 
 
-def test_infilled_batches_are_pure_functions_of_seed_and_step_and_keep_their_edits(shards):
+def test_a_shard_holds_ids_of_any_vocabulary_and_refuses_what_is_wider(tmp_path):
+    example = Example([70_000, 3, 4_464], [(0, 0, 1), (1, 2, 300)], [1], (SpanText(1, 3, [128_255, 70_001]),))
+    save_shard([example], tmp_path / "train-00000.array_record")
+    read = Shard([tmp_path / "train-00000.array_record"])[0]
+    assert list(read.tokens) == example.tokens and list(read.edits[0].tokens) == [128_255, 70_001]
+    assert read.rows.tolist() == [[0, 0, 1], [1, 2, 300]]
+    for token in (2**32, -1):
+        with pytest.raises(DataError, match="no shard can store it"):
+            pack(replace(example, tokens=[token]))
+
+
+def test_data_whose_numbers_have_another_width_or_no_encoding_is_refused(shards, tmp_path):
     source, _ = shards
-    one, again = (source.batch(3, seed=0, tokens_per_batch=1024, infill=1.0) for _ in range(2))
+    meta = json.loads((source.folder / "meta.json").read_text())
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(DataError, match=r"holds no encoding\.json, so an older Kelp made it"):
+        Shards(tmp_path)
+    shutil.copy(source.folder / "encoding.json", tmp_path)
+    del meta["numbers"]
+    (tmp_path / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(DataError, match="stores numbers as None, not '<u4'; make it again"):
+        Shards(tmp_path)
+
+
+def test_batches_with_masked_spans_are_pure_functions_of_seed_and_step_and_keep_their_edits(shards):
+    source, _ = shards
+    one, again = (source.batch(3, seed=0, tokens_per_batch=1024, span_masking=1.0) for _ in range(2))
     plain = source.batch(3, seed=0, tokens_per_batch=1024)
     assert all(np.array_equal(a, b) for a, b in zip(one, again))
     assert (one.segments < 0).any(axis=1).mean() > 0.8 and not (plain.segments < 0).any()
@@ -268,7 +306,7 @@ def test_an_epoch_shows_every_example_of_full_batches_once(shards):
 
 def test_with_a_curriculum_the_first_epoch_goes_through_the_examples_in_their_order(shards, tmp_path, monkeypatch):
     source, _ = shards
-    monkeypatch.setattr("kelp.data.examples.shards.NEAR", 30)
+    monkeypatch.setattr("kelp.data.examples.shards.CURRICULUM_WINDOW", 30)
     ordered = Shards(source.folder)
     ordered.meta = {"config": {"curriculum": "linear"}}
     steps = ordered.epoch_steps(512)
@@ -281,6 +319,7 @@ def test_with_a_curriculum_the_first_epoch_goes_through_the_examples_in_their_or
 
 def test_batches_hold_suffixes_as_documented(shards):
     source, _ = shards
+    kinds = read_encoding(source.folder).kinds
     for step in range(source.epoch_steps(512)):
         batch = source.batch(step, seed=0, tokens_per_batch=512)
         assert batch.site_target.any(axis=1).all()
@@ -293,14 +332,15 @@ def test_batches_hold_suffixes_as_documented(shards):
         ):
             for number in set(segments) - {0, 1}:
                 own, wanted = tokens[segments == number], targets[segments == number]
-                assert list(own[:2]) == [EDIT, UNTIL] and list(wanted) == [-1, *own[2:], END]
-            operations = {kind_op(kind, PYTHON) for kind in sites[target, 2]}
-            assert (segments > 1).any() or operations <= {"delete", ""} or "delete" in operations
+                assert list(own[:2]) == [source.special.edit, source.special.until]
+                assert list(wanted) == [-1, *own[2:], source.special.end]
+            operations = {kinds[kind].split()[0] for kind in sites[target, 2]}
+            assert (segments > 1).any() or operations <= {"delete", "stop"} or "delete" in operations
 
 
 def test_held_out_batches_show_each_example_once(shards):
     source, _ = shards
-    shown = sum(int((batch.tokens[:, 0] != 0).sum()) for batch in source.valid_batches(512))
+    shown = sum(int((batch.segments[:, 0] == 1).sum()) for batch in source.valid_batches(512))
     assert shown == len(source.valid)
 
 
@@ -311,17 +351,17 @@ def test_held_out_batches_show_each_example_once(shards):
 def test_row_lengths_hold_every_example_with_as_little_padding_as_asked_for(few, often):
     lengths = np.repeat(few, often)
     found = np.array(row_lengths(lengths))
-    assert len(found) <= 1 + len(lengths) // PER_SHAPE and found[-1] - 8 < lengths.max() <= found[-1]
+    assert len(found) <= 1 + len(lengths) // EXAMPLES_PER_LENGTH and found[-1] - 8 < lengths.max() <= found[-1]
     rows = found[np.searchsorted(found, lengths)]
-    enough = 1 - lengths.sum() / rows.sum() <= WASTE
-    assert enough or len(found) >= min(12, 1 + len(lengths) // PER_SHAPE, len(set(-(-lengths // 8))))
+    enough = 1 - lengths.sum() / rows.sum() <= MAX_PADDING_SHARE
+    assert enough or len(found) >= min(12, 1 + len(lengths) // EXAMPLES_PER_LENGTH, len(set(-(-lengths // 8))))
 
 
 def test_an_empty_shard_is_a_shard_and_nothing_need_be_held_out(shards, tmp_path):
     source, _ = shards
     save_shard([], tmp_path / "train-00000.array_record")
     assert len(Shard([tmp_path / "train-00000.array_record"])) == 0
-    for name in ("meta.json", "train-00000.array_record", "train-00000.npy"):
+    for name in ("meta.json", "encoding.json", "train-00000.array_record", "train-00000.npy"):
         (tmp_path / name).write_bytes((source.folder / name).read_bytes())
     assert len(Shards(tmp_path).train) == len(source.train) and list(Shards(tmp_path).valid_batches()) == []
     (tmp_path / "train-00000.array_record").unlink()
@@ -338,7 +378,7 @@ def test_data_of_another_configuration_is_refused(shards):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_progress_of_a_build_counts_examples(shards, tmp_path, jobs):
     source, config = shards
-    for name in ("records.parquet", "tokenizer.json", "bank.json.gz"):
+    for name in ("records.parquet", "tokenizer.json", "encoding.json", "bank.json.gz"):
         shutil.copyfile(source.folder / name, tmp_path / name)
     small = config.model_copy(update={"folder": tmp_path, "examples": 20, "valid_examples": 10})
     seen = []
@@ -353,10 +393,25 @@ def test_the_tokenizer_may_be_that_of_a_model(shards, tmp_path):
     build(again.model_copy(update={"vocab_size": 500}), jobs=1)
     assert (tmp_path / "data/tokenizer.json").read_bytes() == (source.folder / "tokenizer.json").read_bytes()
     assert Shards(tmp_path / "data").vocab_size == source.vocab_size == 400
+    assert load_encoding(tmp_path / "data", PYTHON).kinds == load_encoding(source.folder, PYTHON).kinds
     for path, sentence in ((tmp_path / "nowhere", "No such file"), (source.folder / "meta.json", "no tokenizer")):
         wrong = again.model_copy(update={"folder": tmp_path / "wrong", "tokenizer": path})
         with pytest.raises(DataError, match=f"tokenizer = .*{sentence}"):
             build(wrong, jobs=1)
+
+
+def test_the_tokenizer_may_be_that_of_a_pretrained_model(shards, tmp_path):
+    _, config = shards
+    texts = [record.source.encode() for record in toy.TRAIN]
+    (tmp_path / "tokenizer.json").write_text(byte_level(texts))
+    made = config.model_copy(
+        update={"folder": tmp_path / "data", "examples": 24, "tokenizer": tmp_path / "tokenizer.json"}
+    )
+    build(made, jobs=1)
+    source, encoder = Shards(made.folder), load_encoding(made.folder, PYTHON)
+    assert encoder.tokenizer.kind == "lexical pieces" and source.special.pad > 300
+    batch = source.batch(0, seed=0, tokens_per_batch=512, span_masking=1.0)
+    assert ((batch.tokens == source.special.pad) == (batch.segments == 0)).all() and (batch.segments < 0).any()
 
 
 def test_a_damaged_shard_is_named_and_made_again_where_it_is_deleted(shards, tmp_path):
@@ -422,5 +477,5 @@ def test_only_projects_that_there_are_can_be_repeated(tmp_path):
     config = DataConfig(
         folder=tmp_path / "data", sources=(f"corpus:{tmp_path / 'corpus'}",), examples=1, repeat={"here": 2, "mbbp": 3}
     )
-    with pytest.raises(DataError, match="what is no project of the sources: mbbp"):
+    with pytest.raises(DataError, match="projects that the sources lack: mbbp"):
         gather(config, 1, lambda *_: None)

@@ -10,13 +10,13 @@ from kelp.data.examples.make import DataConfig, ExampleMaker
 from kelp.data.examples.shards import Bucket
 from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder
-from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
 
 
 @pytest.fixture(scope="module")
 def views(tmp_path_factory) -> list[View]:
     texts = [t.encode() for r in toy.TRAIN for t in (r.source, r.intent, *r.asserts)]
-    encoder = Encoder(Tokenizer.train(texts, 400, PYTHON))
+    encoder = Encoder(ImpliedSpaceTokenizer.train(texts, 400, PYTHON))
     config = DataConfig(folder=tmp_path_factory.mktemp("data"), sources=("toy",), examples=100, random_program=0.1,
                         stop=0.1, with_spec=1.0, max_prefix=150)  # fmt: skip
     bank = Bank.build([parse(b"def add(a, b):\n    return a + b")])

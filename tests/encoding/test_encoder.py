@@ -1,48 +1,64 @@
-"""Encoding: what the model sees of a state, where its sites are, and what an edit is written as."""
+"""Encoding: the tokens of a state, the places of its sites, and the tokens of an edit."""
 
 import numpy as np
 import pytest
+from tests.encoding.hugging_face import lexical
 from tests.programs import HARD, PYTHON, parse
 
-from kelp.encoding.encoder import Condition, Encoder, EncodingConfig, kind_count, kind_id, kind_op, pad
-from kelp.encoding.tokenizer import Tokenizer
-from kelp.encoding.vocabulary import DOC, EDIT, END, INTENT, OBS, PROGRAM, PROGRAM_END, SPEC, STOP, UNTIL
+from kelp.encoding.condition import Condition, EncodingConfig
+from kelp.encoding.encoder import Encoder, pad
+from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
+from kelp.encoding.vocabulary import OPERATIONS, PADDING, STOP, site_kinds
 from kelp.syntax.edits import Edit
 from kelp.syntax.sites import Site, sites
 
-TOKENIZER = Tokenizer.train(HARD * 2, 500, PYTHON)
-ENCODER = Encoder(TOKENIZER)
-PROGRAM_TEXT = b'def f(a, b):\n    """Smaller of two."""\n    if a < b:\n        return a\n    return b'
+ENCODERS = {
+    "ours": Encoder(ImpliedSpaceTokenizer.train(HARD * 2, 500, PYTHON)),
+    "lexical": Encoder(lexical(HARD)),
+}
+PROGRAM = parse(b'def f(a, b):\n    """Smaller of two."""\n    if a < b:\n        return a\n    return b')
+SOURCE = PROGRAM.source
 CONDITION = Condition("Smaller of two.", ("assert f(1, 2) == 1", "assert f(2, 1) == 1"), "1/2 pass; f(2, 1) gave 2")
+each = pytest.mark.parametrize("encoder", ENCODERS.values(), ids=ENCODERS)
 
 
-def test_a_state_is_what_is_known_and_then_the_program() -> None:
-    tokens = ENCODER.state(parse(PROGRAM_TEXT), CONDITION).tokens
-    marks = [t for t in tokens if t in (INTENT, SPEC, OBS, PROGRAM, PROGRAM_END)]
-    assert marks == [INTENT, SPEC, OBS, PROGRAM, PROGRAM_END]
-    assert TOKENIZER.decode(tokens[1 : tokens.index(SPEC)]) == b"Smaller of two."
-    spec = tokens[tokens.index(SPEC) + 1 : tokens.index(OBS)]
-    assert TOKENIZER.decode(spec) == b"\nf(1, 2) == 1\nf(2, 1) == 1"
-    assert ENCODER.state(parse(PROGRAM_TEXT)).tokens == tokens[tokens.index(PROGRAM) :]
+@each
+def test_a_state_is_the_condition_and_then_the_program(encoder: Encoder) -> None:
+    special, decode = encoder.special, encoder.tokenizer.decode
+    tokens = encoder.state(PROGRAM, CONDITION).tokens
+    parts = [special.intent, special.spec, special.observation, special.program, special.program_end]
+    assert [t for t in tokens if t in parts] == parts
+    assert decode(tokens[1 : tokens.index(special.spec)]) == b"Smaller of two."
+    spec = tokens[tokens.index(special.spec) + 1 : tokens.index(special.observation)]
+    assert decode(spec) == b"\nf(1, 2) == 1\nf(2, 1) == 1"
+    assert encoder.state(PROGRAM).tokens == tokens[tokens.index(special.program) :]
 
 
-def test_what_is_not_known_leaves_no_mark() -> None:
+@each
+def test_an_unknown_part_leaves_no_mark(encoder: Encoder) -> None:
+    special = encoder.special
     for condition in (Condition(), Condition(intent="x"), Condition(asserts=("f()",)), Condition(observation="x")):
-        tokens = ENCODER.state(parse(PROGRAM_TEXT), condition).tokens
-        given = {INTENT: condition.intent, SPEC: condition.asserts, OBS: condition.observation}
-        assert all((mark in tokens) == bool(part) for mark, part in given.items())
+        tokens = encoder.state(PROGRAM, condition).tokens
+        parts = {
+            special.intent: condition.intent, special.spec: condition.asserts,
+            special.observation: condition.observation,
+        }  # fmt: skip
+        assert all((mark in tokens) == bool(part) for mark, part in parts.items())
 
 
-def test_conditioning_is_cut_to_its_limits_but_asserts_stay_whole() -> None:
-    config = EncodingConfig(max_intent=3, max_spec=16, max_observation=2)
-    encoder = Encoder(TOKENIZER, config)
+@each
+def test_a_condition_is_cut_to_its_limits_but_asserts_stay_whole(encoder: Encoder) -> None:
+    special, decode = encoder.special, encoder.tokenizer.decode
+    short = Encoder(encoder.tokenizer, EncodingConfig(max_intent=3, max_spec=16, max_observation=2))
     condition = Condition("one two three four five", ("assert f('" + "long " * 40 + "')", "assert f(1)"), "a b c d e")
-    tokens = encoder.state(parse(PROGRAM_TEXT), condition).tokens
-    intent, spec, obs, program = (tokens.index(mark) for mark in (INTENT, SPEC, OBS, PROGRAM))
-    assert (spec - intent, program - obs) == (4, 3)
-    assert TOKENIZER.decode(tokens[spec + 1 : obs]) == b"\nf(1)"
-    nothing = Encoder(TOKENIZER, EncodingConfig(0, 0, 0)).state(parse(PROGRAM_TEXT), condition).tokens
-    assert nothing[0] == PROGRAM
+    tokens = short.state(PROGRAM, condition).tokens
+    intent, spec, observation, program = map(
+        tokens.index, (special.intent, special.spec, special.observation, special.program)
+    )
+    assert (spec - intent, program - observation) == (4, 3)
+    assert decode(tokens[spec + 1 : observation]) == b"\nf(1)"
+    nothing = Encoder(encoder.tokenizer, EncodingConfig(0, 0, 0)).state(PROGRAM, condition).tokens
+    assert nothing[0] == special.program
 
 
 def test_a_negative_limit_is_refused() -> None:
@@ -50,77 +66,112 @@ def test_a_negative_limit_is_refused() -> None:
         EncodingConfig(max_spec=-1)
 
 
-def test_the_docstring_is_one_token_and_can_still_be_deleted() -> None:
-    state = ENCODER.state(parse(PROGRAM_TEXT))
-    assert state.tokens.count(DOC) == 1
-    assert b"Smaller" not in TOKENIZER.decode(state.tokens)
-    deletion = Edit(PROGRAM_TEXT.index(b'"'), PROGRAM_TEXT.index(b"if"), b"")
+@each
+def test_the_docstring_is_one_token_and_can_still_be_deleted(encoder: Encoder) -> None:
+    state = encoder.state(PROGRAM)
+    doc = encoder.special.doc
+    assert state.tokens.count(doc) == 1
+    assert b"Smaller" not in encoder.tokenizer.decode(state.tokens)
+    deletion = Edit(SOURCE.index(b'"'), SOURCE.index(b"if"), b"")
     row = state.row_of(deletion)
-    assert ENCODER.edit(state, row, []) == deletion
-    assert state.rows[row][0] <= state.tokens.index(DOC) <= state.rows[row][1]
+    assert encoder.edit(state, row, []) == deletion
+    assert state.rows[row][0] <= state.tokens.index(doc) <= state.rows[row][1]
 
 
+@each
 @pytest.mark.parametrize("source", HARD)
-def test_rows_are_stop_and_then_every_site_at_its_tokens(source: bytes) -> None:
+def test_rows_are_stop_and_then_every_site_at_its_tokens(encoder: Encoder, source: bytes) -> None:
     program = parse(source)
-    state = ENCODER.state(program, CONDITION)
-    start = state.tokens.index(PROGRAM)
+    state = encoder.state(program, CONDITION)
+    start = state.tokens.index(encoder.special.program)
     assert state.rows[0] == (start, start, STOP)
     assert len(state.rows) == 1 + len(state.sites) and state.sites == sites(program)
     for (first, last, kind), site in zip(state.rows[1:], state.sites):
         assert start < first <= last < len(state.tokens)
-        assert kind == kind_id(site, PYTHON) and kind_op(kind, PYTHON) == site.op
+        assert encoder.kinds[kind] == f"{site.op} {site.category}"
         if site.op == "insert":
             assert last == first + 1
-        elif site.op == "replace" and DOC not in state.tokens[first : last + 1]:
-            held = b"".join(map(TOKENIZER.token_bytes, state.tokens[first : last + 1]))
+        elif site.op == "replace" and encoder.special.doc not in state.tokens[first : last + 1]:
+            held = b"".join(map(encoder.tokenizer.token_bytes, state.tokens[first : last + 1]))
             assert b"".join(held.split()) == b"".join(source[site.start : site.end].split())
 
 
-def test_kinds_are_numbered_without_gaps() -> None:
-    kinds = {kind_id(Site(0, 0, op, c), PYTHON) for op in ("replace", "insert", "delete") for c in PYTHON.categories}
-    assert kinds == set(range(2, kind_count(PYTHON))) and kind_op(STOP, PYTHON) == ""
+def test_every_operation_with_every_category_is_a_kind_of_its_own() -> None:
+    encoder = ENCODERS["ours"]
+    kinds = [encoder.kind_of(Site(0, 0, op, c)) for op in OPERATIONS for c in PYTHON.categories]
+    assert kinds == list(range(2, len(encoder.kinds))) and encoder.kinds[: STOP + 1] == ("padding", "stop")
+
+
+def test_a_site_of_a_kind_that_the_model_lacks_has_a_row_of_padding() -> None:
+    ours = ENCODERS["ours"]
+    without = [kind for kind in site_kinds(PYTHON) if kind != "replace comparison operator"]
+    state = Encoder(ours.tokenizer, kinds=without).state(PROGRAM)
+    at = SOURCE.index(b"<")
+    row = state.row_of(Edit(at, at + 1, b">"))
+    assert [r for r in range(len(state.rows)) if state.rows[r][2] == PADDING] == [row]
+    first, rest = Encoder(ours.tokenizer, kinds=without).allowed()
+    assert not first[PADDING].any() and not rest[PADDING].any()
 
 
 def test_an_edit_is_written_in_place() -> None:
-    program = parse(PROGRAM_TEXT)
-    state = ENCODER.state(program)
-    at = PROGRAM_TEXT.index(b"a < b")
+    encoder = ENCODERS["ours"]
+    state = encoder.state(PROGRAM)
+    at = SOURCE.index(b"a < b")
     row = state.row_of(Edit(at, at + 5, b"b < a"))
     first, last, _ = state.rows[row]
-    written = ENCODER.written(b"b < a")
-    tokens, positions, targets = ENCODER.suffix(state, row, written)
-    assert tokens == [EDIT, UNTIL, *written]
+    text = encoder.text_tokens(state, row, b"b < a")
+    tokens, positions, targets = encoder.suffix(state, row, text)
+    assert tokens == [encoder.special.edit, encoder.special.until, *text]
     assert positions == [first, last + 1, first, first + 1, first + 2]
-    assert targets == [-1, *written, END]
-    assert ENCODER.edit(state, row, written) == Edit(at, at + 5, b"b < a")
+    assert targets == [-1, *text, encoder.special.end]
+    assert encoder.edit(state, row, text) == Edit(at, at + 5, b"b < a")
 
 
-def test_an_insertion_stands_between_its_neighbours() -> None:
-    state = ENCODER.state(parse(b"def f(a):\n    return a"))
+@each
+def test_a_text_is_written_as_it_would_stand_in_the_program(encoder: Encoder) -> None:
+    state = encoder.state(PROGRAM)
+    for old, new in ((b"a < b", b"b < a"), (b"return b", b"return a")):
+        at = SOURCE.index(old)
+        row = state.row_of(Edit(at, at + len(old), new))
+        first = state.rows[row][0]
+        after = encoder.state(parse(SOURCE.replace(old, new)))
+        text = encoder.text_tokens(state, row, new)
+        assert text == after.tokens[first : first + len(text)]
+        assert encoder.edit(state, row, text) == Edit(at, at + len(old), new)
+
+
+@each
+def test_an_insertion_stands_between_its_neighbors(encoder: Encoder) -> None:
+    state = encoder.state(parse(b"def f(a):\n    return a"))
     row = state.row_of(Edit(22, 22, b" and a"))
     last = state.rows[row][1]
-    assert state.tokens[last] == PROGRAM_END and state.span(row) == (last, last)
-    assert ENCODER.suffix(state, row, [100])[1] == [last, last, last]
+    assert state.tokens[last] == encoder.special.program_end and state.span(row) == (last, last)
+    assert encoder.suffix(state, row, [100])[1] == [last, last, last]
 
 
-def test_an_edit_that_is_not_legal_is_none_and_a_span_that_is_no_site_is_an_error() -> None:
-    state = ENCODER.state(parse(PROGRAM_TEXT))
-    at = PROGRAM_TEXT.index(b"a < b")
+@each
+def test_an_edit_that_is_not_legal_is_none_and_a_span_that_is_no_site_is_an_error(encoder: Encoder) -> None:
+    state = encoder.state(PROGRAM)
+    at = SOURCE.index(b"a < b")
     row = state.row_of(Edit(at, at + 5, b"x"))
-    assert ENCODER.edit(state, row, ENCODER.written(b"b <")) is None
-    assert ENCODER.edit(state, row, ENCODER.written(b"a < b")) is None
+    assert encoder.edit(state, row, encoder.text_tokens(state, row, b"b <")) is None
+    assert encoder.edit(state, row, encoder.text_tokens(state, row, b"a < b")) is None
     with pytest.raises(KeyError):
         state.row_of(Edit(at, at + 4, b"x"))
 
 
-def test_masks_let_a_text_of_the_category_through_and_stop_others() -> None:
-    first, rest = ENCODER.allowed()
-    assert first.shape == rest.shape == (kind_count(PYTHON), TOKENIZER.size) and first.dtype == bool
+@each
+def test_masks_let_a_text_of_the_category_through_and_stop_others(encoder: Encoder) -> None:
+    first, rest = encoder.allowed()
+    assert first.shape == rest.shape == (len(encoder.kinds), encoder.tokenizer.size) and first.dtype == bool
 
     def admits(op: str, category: str, text: bytes) -> bool:
-        kind, ids = kind_id(Site(0, 0, op, category), PYTHON), ENCODER.written(text)
-        return bool(first[kind, ids[0]] and rest[kind, [*ids[1:], END]].all())
+        kind, found = encoder.kind_of(Site(0, 0, op, category)), []
+        for space in (b"", b" ") if encoder.tokenizer.holds_space else (b"",):
+            ids = encoder.tokenizer.encode(space + text)
+            found.append(bool(first[kind, ids[0]] and rest[kind, [*ids[1:], encoder.special.end]].all()))
+        assert len(set(found)) == 1, (category, text)
+        return found[0]
 
     assert admits("replace", "comparison operator", b"not in") and admits("replace", "comparison operator", b">=")
     assert not admits("replace", "comparison operator", b"+") and not admits("replace", "binary operator", b"x")
@@ -129,9 +180,9 @@ def test_masks_let_a_text_of_the_category_through_and_stop_others() -> None:
     assert admits("insert", "condition", b" and x") and admits("insert", "condition", b" \\\n    or x")
     assert not admits("insert", "condition", b"x and y") and admits("insert", "leading condition", b"x and ")
     assert admits("insert", "clause", b"\n    else:\n        pass") and not admits("insert", "clause", b"pass")
-    assert not first[:2].any() and not first[kind_id(Site(0, 0, "delete", "statement"), PYTHON)].any()
+    assert not first[:2].any() and not first[encoder.kind_of(Site(0, 0, "delete", "statement"))].any()
 
 
 def test_rows_are_padded_at_the_right() -> None:
-    assert np.array_equal(pad([[1, 2], [3]], 3), [[1, 2, 0], [3, 0, 0]])
+    assert np.array_equal(pad([[1, 2], [3]], 3, 7), [[1, 2, 7], [3, 7, 7]])
     assert pad([[1]], 2, -1).dtype == np.int32

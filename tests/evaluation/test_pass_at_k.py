@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.case import Case, shared_sandbox
 from kelp.evaluation.metrics import summarise
 from kelp.evaluation.pass_at_k import samples

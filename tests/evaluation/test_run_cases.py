@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.arms import no_model
 from kelp.evaluation.case import Case, Oracle, Row, shared_sandbox
 from kelp.evaluation.metrics import Estimate, by_group, compare, summarise

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.benchmarks import programs, toy
 from kelp.evaluation.case import Oracle, shared_sandbox
 from kelp.evaluation.corrupt import Corruption

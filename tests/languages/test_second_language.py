@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks.closed_loop import Loop, Score, broken, check_sites, unrelated
+from tests.encoding.hugging_face import byte_level
 from tests.languages.json_language import JSON
 from tests.programs import PYTHON
 
@@ -15,8 +16,9 @@ import kelp
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.mutations import CANDIDATES, near_misses
 from kelp.diffusion.rewriting.apply import rewrites
-from kelp.encoding.encoder import Encoder, kind_count
-from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.encoder import Encoder
+from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, LexicalTokenizer, Tokenizer
+from kelp.encoding.vocabulary import site_kinds
 from kelp.languages.registry import by_name, by_suffix
 from kelp.syntax.functions import functions
 from kelp.syntax.program import NearMiss, parse, parses
@@ -33,9 +35,13 @@ GENERIC = ["syntax", "diffusion", "encoding", "model", "training", "search", "re
 OF_PYTHON = ["diffusion/rewriting", "search/synthesis"]  # rewriting, and synthesis from values: Python's alone today
 
 
-@pytest.fixture(scope="module")
-def loop() -> Loop:
-    return Loop(Encoder(Tokenizer.train(DOCUMENTS * 2, 400, JSON)))
+@pytest.fixture(scope="module", params=["ours", "lexical"])
+def loop(request: pytest.FixtureRequest) -> Loop:
+    ours = request.param == "ours"
+    tokenizer: Tokenizer = (
+        ImpliedSpaceTokenizer.train(DOCUMENTS * 2, 400, JSON) if ours else LexicalTokenizer(byte_level(DOCUMENTS), JSON)
+    )
+    return Loop(Encoder(tokenizer))
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +103,7 @@ def test_every_byte_survives_the_tokens(loop: Loop) -> None:
     tokenizer = loop.encoder.tokenizer
     for document in DOCUMENTS:
         assert tokenizer.decode(tokenizer.encode(document)) == document
-    assert kind_count(JSON) == 2 + 3 * len(JSON.categories)
+    assert len(site_kinds(JSON)) == 2 + 3 * len(JSON.categories)
 
 
 def test_a_capability_that_a_language_lacks_finds_nothing() -> None:

@@ -38,7 +38,7 @@ def denoiser():
 
 @eqx.filter_jit
 def decode(denoiser, first=FIRST, rest=REST, *, beams, max_tokens):
-    _, cache = denoiser.encode(PREFIX)
+    _, cache = denoiser.encode(PREFIX, PREFIX != 0)
     return denoiser.decode(
         cache, STARTS, ENDS, KINDS, first, rest,
         edit=EDIT, until=UNTIL, end=END, beams=beams, max_tokens=max_tokens,

@@ -72,7 +72,7 @@ def forward(denoiser, batch):
 
 
 def test_encoding_alone_gives_the_same_sites_as_the_pass_over_prefix_and_suffix(denoiser, batch):
-    hidden, _ = encode(denoiser, PREFIXES)
+    hidden, _ = encode(denoiser, PREFIXES, PREFIXES != 0)
     together, _ = forward(denoiser, batch)
     np.testing.assert_allclose(denoiser.site_log_probs(hidden, batch.sites), together, atol=1e-4)
 

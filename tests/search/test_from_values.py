@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.programs import PYTHON, parse
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.languages.python.test_files import wanted

@@ -13,8 +13,9 @@ from tests.programs import PYTHON, parse
 from kelp.data import toy
 from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, candidates, near_misses
-from kelp.encoding.encoder import Condition, Encoder, kind_count, pad
-from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.condition import Condition
+from kelp.encoding.encoder import Encoder, pad
+from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
 from kelp.languages.python.lint import lint
 from kelp.languages.python.names import free_names
 from kelp.model.denoiser import Denoiser
@@ -56,13 +57,13 @@ def one_length() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     texts = [text.encode() for record in toy.TRAIN for text in (record.source, record.intent, *record.asserts)]
-    return Encoder(Tokenizer.train(texts, 400, PYTHON))
+    return Encoder(ImpliedSpaceTokenizer.train(texts, 400, PYTHON))
 
 
 def make_denoiser(encoder: Encoder, seed: int) -> Denoiser:
     config = ModelConfig(
         vocab_size=encoder.tokenizer.size, dim=32, layers=1, heads=4, kv_heads=2, mlp_dim=48,
-        site_kinds=kind_count(PYTHON), pointer_dim=16,
+        site_kinds=len(encoder.kinds), pointer_dim=16,
     )  # fmt: skip
     weights = Denoiser.init(config, key=jax.random.key(seed))
     return jax.tree.map(lambda w: 3 * w if w.ndim > 1 else w, weights)  # so that it is sure of something
@@ -108,7 +109,9 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     state = encoder.state(PROGRAM, CONDITION)
     scored = [proposal for proposal in proposals if proposal.origin == NEAR_MISS and proposal.edit.text]
     rows = [state.row_of(proposal.edit) for proposal in scored]
-    suffixes = [encoder.suffix(state, row, encoder.written(p.edit.text)) for row, p in zip(rows, scored)]
+    suffixes = [
+        encoder.suffix(state, row, encoder.text_tokens(state, row, p.edit.text)) for row, p in zip(rows, scored)
+    ]
     longest = max(len(tokens) for tokens, _, _ in suffixes)
     tokens, positions, targets = (pad([s[i] for s in suffixes], longest, fill) for i, fill in enumerate((0, 0, -1)))
     prefix = np.tile(np.asarray(state.tokens, np.int32), (len(scored), 1))

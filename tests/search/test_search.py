@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from tests.programs import PYTHON
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation, TestOutcome
 from kelp.execution.sandbox import Sandbox
 from kelp.search.policy import Bound, NoModel, Policy, Proposal

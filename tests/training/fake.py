@@ -64,7 +64,7 @@ class FakeSource:
         self.lengths, self.die_at = lengths, die_at
         self.folder = Path(__file__).parent
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int, infill: float = 0.0) -> Batch:
+    def batch(self, step: int, *, seed: int, tokens_per_batch: int, span_masking: float = 0.0) -> Batch:
         if step == self.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         rng = np.random.default_rng((seed, step))

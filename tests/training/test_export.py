@@ -7,6 +7,7 @@ import pytest
 from tests.training.fake import STEPS, config, edit_objective
 
 from kelp.data.examples.objective import EditObjective
+from kelp.encoding.folder import FILES
 from kelp.model.denoiser import Denoiser
 from kelp.model.folder import load_model, save_model
 from kelp.model.leaves import named_leaves
@@ -57,7 +58,7 @@ def test_only_models_that_go_together_have_a_mean(tmp_path):
     with pytest.raises(TrainingError, match="has another tokenizer"):
         export_run(tmp_path / "run", tmp_path / "out", revive, merge=tmp_path / "model")
     wider = replace(edit_objective().model_config, mlp_dim=64)
-    files = [tmp_path / "model/tokenizer.json"]
+    files = [tmp_path / "model" / name for name in FILES]
     save_model(tmp_path / "wider", Denoiser.init(wider, key=jax.random.key(0)), wider, files=files)
     with pytest.raises(TrainingError, match="has mlp_dim = 64 and this run 32: give both the same sizes"):
         export_run(tmp_path / "run", tmp_path / "out", revive, merge=tmp_path / "wider")

@@ -1,5 +1,6 @@
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -65,6 +66,7 @@ def test_a_model_of_other_sizes_or_another_tokenizer_is_no_beginning(whole_run, 
     source = FakeSource()
     source.folder = tmp_path
     (tmp_path / "tokenizer.json").write_text("{}")
+    shutil.copy(Path(__file__).parent / "encoding.json", tmp_path)
     with pytest.raises(TrainingError, match=r"another tokenizer .* put tokenizer = .* in \[data\]"):
         train(config(init_from=tmp_path / "model"), edit_objective(source), out=tmp_path / "run")
 
@@ -94,7 +96,7 @@ def test_killed_while_a_checkpoint_is_written_it_resumes_from_a_whole_one(whole_
 
 def test_ctrl_c_saves_a_checkpoint_and_the_run_goes_on_bit_for_bit(whole_run, tmp_path):
     class Interrupting(FakeSource):
-        def batch(self, step, *, seed, tokens_per_batch, infill=0.0):
+        def batch(self, step, *, seed, tokens_per_batch, span_masking=0.0):
             if step == 13:
                 os.kill(os.getpid(), signal.SIGINT)
             return super().batch(step, seed=seed, tokens_per_batch=tokens_per_batch)
@@ -147,7 +149,7 @@ def test_an_unknown_best_metric_or_a_mesh_that_does_not_fit_is_one_sentence(tmp_
 
 def test_an_error_in_the_data_reaches_the_caller(tmp_path):
     class Broken(FakeSource):
-        def batch(self, step, *, seed, tokens_per_batch, infill=0.0):
+        def batch(self, step, *, seed, tokens_per_batch, span_masking=0.0):
             raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):

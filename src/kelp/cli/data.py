@@ -163,11 +163,11 @@ def _recipe(path: Path) -> "DataConfig":
 def _built(folder: Path) -> "DataConfig":
     """The configuration that a folder was built with. Raises Problem."""
     from kelp.data.examples.make import DataConfig
-    from kelp.data.examples.shards import Shards
+    from kelp.data.examples.shards import read_meta
     from kelp.data.record import DataError
 
     try:
-        return DataConfig.model_validate({**Shards(folder).meta["config"], "folder": folder})
+        return DataConfig.model_validate({**read_meta(folder)["config"], "folder": folder})
     except DataError as error:
         raise Problem(f"{error}: give a recipe, or a folder that kelp data build has made.") from None
     except (ValueError, KeyError):
@@ -211,7 +211,7 @@ def _lines(v: "View") -> Iterator[tuple[str, str]]:
         yield from ((line, "") for line in textwrap.wrap(part, 116, initial_indent="  ", subsequent_indent="    "))
     yield "\ntests", "bold"
     for test in v.tests:
-        yield f"  {test.status:8}{test.name}{'  ' * bool(test.said)}{test.said}", STYLES.get(test.status, "")
+        yield f"  {test.status:8}{test.name}{'  ' * bool(test.message)}{test.message}", STYLES.get(test.status, "")
     if not v.tests:
         yield "  none", ""
     yield "", ""

@@ -208,12 +208,11 @@ def _evaluation(settings: "Recipe") -> "Evaluation | None":
     if name == "valid":
         return None
     from kelp.data.record import LANGUAGE
-    from kelp.encoding.encoder import Encoder
-    from kelp.encoding.tokenizer import Tokenizer
+    from kelp.encoding.folder import load_encoding
     from kelp.evaluation.benchmarks import corpus, programs, toy
     from kelp.evaluation.during_training import repair_metrics
 
-    encoder = Encoder(Tokenizer.load(settings.data.folder / "tokenizer.json", LANGUAGE), settings.data.encoding)
+    encoder = load_encoding(settings.data.folder, LANGUAGE, settings.data.encoding)
     try:
         clean, _ = programs(toy() if name == "toy" else corpus(settings.data.folder))
         return repair_metrics(name, clean, encoder)

@@ -6,65 +6,69 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kelp.encoding.vocabulary import DOC, EDIT, END, MASK, NO_SITE, PAD, UNTIL
+from kelp.encoding.vocabulary import PADDING, STOP, SpecialTokens
 
-Numbers = Sequence[int] | np.ndarray
+Ids = Sequence[int] | np.ndarray
 
-LONGEST_PREFIX = 1280  # tokens of an example
-SUFFIX = 48  # tokens that its edits and masked places may take together
-LONGEST_HOLE = 24  # tokens masked in one place
-MASKED = 0.25  # of a program's tokens, at most
-INFILL = 32  # suffix tokens of masked places, at most
+MAX_PREFIX = 1280  # tokens of an example
+MAX_SUFFIX = 48  # tokens of its edits and masked spans together
+MAX_SPAN = 24  # tokens of a masked span
+MAX_MASKED_SHARE = 0.25  # of a program's tokens
+MAX_MASKED = 32  # suffix tokens of masked spans
 
 
-class Segment(NamedTuple):
-    """A text to be written: rotary positions of the start and the end of its span, and its tokens."""
+class SpanText(NamedTuple):
+    """A text to write in place of a span: rotary positions of the span's start and end, and the text's tokens."""
 
     start: int
     end: int
-    written: Numbers
+    tokens: Ids
 
 
 @dataclass(frozen=True)
 class Example:
     """One state and its correct answers: every row that begins a shortest path, and the edits there that write."""
 
-    tokens: Numbers  # the prefix
+    tokens: Ids  # the prefix
     rows: Sequence[tuple[int, int, int]] | np.ndarray  # sites: first token, last token, kind; row 0 is stop
-    correct: Numbers  # rows
-    edits: tuple[Segment, ...] = ()  # none where nothing is to be written (stop, delete)
-    holes: tuple[Segment, ...] = ()  # what a <mask> stands for
+    correct: Ids  # rows
+    edits: tuple[SpanText, ...] = ()  # none where the answer is stop or a deletion
+    masked: tuple[SpanText, ...] = ()  # the text behind each <mask>
 
     @property
     def suffix(self) -> int:
         """Tokens of the suffix."""
-        return sum(2 + len(segment.written) for segment in (*self.edits, *self.holes))
+        return sum(2 + len(span.tokens) for span in (*self.edits, *self.masked))
 
 
 class Batch(NamedTuple):
     """B examples, padded at the right to S tokens: the prefix and, right behind it, the suffix, of up to T tokens.
 
     A suffix is one or more segments, each `<edit> <until> w1 .. wn`, which see the prefix and themselves: those of
-    edits are numbered from 2 on, those that fill in masked places from -1 down.
+    edits are numbered from 2 on, those of masked spans from -1 down. `segments` alone says what is padding.
     """
 
-    tokens: np.ndarray  # int32 [B, S]; 0 = padding
+    tokens: np.ndarray  # int32 [B, S]
     positions: np.ndarray  # int32 [B, S]; rotary
     segments: np.ndarray  # int32 [B, S]; 1 = prefix, 0 = padding
     sites: np.ndarray  # int32 [B, N, 3]; kind 0 = padding
     site_target: np.ndarray  # bool [B, N]
-    suffix: np.ndarray  # int32 [B, T]; where in S its tokens are
-    targets: np.ndarray  # int32 [B, T]; what follows each of them; -1 = no loss here
+    suffix: np.ndarray  # int32 [B, T]; places of its tokens in S
+    targets: np.ndarray  # int32 [B, T]; the token after each of them; -1 = no loss here
 
 
-def collate(examples: Sequence[Example], length: int, rows: int, size: int = 0) -> Batch:
-    """Pad examples to S=length, N=rows, T=SUFFIX, and with empty examples to B=size where that is more."""
+def collate(examples: Sequence[Example], special: SpecialTokens, length: int, rows: int, size: int = 0) -> Batch:
+    """Pad examples to S=length, N=rows, T=MAX_SUFFIX, and with empty examples to B=size where that is more."""
     count = max(size, len(examples))
     batch = Batch(
-        np.full((count, length), PAD, np.int32), np.zeros((count, length), np.int32),
-        np.zeros((count, length), np.int32), np.full((count, rows, 3), NO_SITE, np.int32),
-        np.zeros((count, rows), bool), np.zeros((count, SUFFIX), np.int32), np.full((count, SUFFIX), -1, np.int32),
-    )  # fmt: skip
+        tokens=np.full((count, length), special.pad, np.int32),
+        positions=np.zeros((count, length), np.int32),
+        segments=np.zeros((count, length), np.int32),
+        sites=np.full((count, rows, 3), PADDING, np.int32),
+        site_target=np.zeros((count, rows), bool),
+        suffix=np.zeros((count, MAX_SUFFIX), np.int32),
+        targets=np.full((count, MAX_SUFFIX), -1, np.int32),
+    )
     for i, example in enumerate(examples):
         prefix = len(example.tokens)
         batch.tokens[i, :prefix] = example.tokens
@@ -73,61 +77,68 @@ def collate(examples: Sequence[Example], length: int, rows: int, size: int = 0) 
         batch.sites[i, : len(example.rows)] = example.rows
         batch.site_target[i, example.correct] = True
         batch.suffix[i, : example.suffix] = np.arange(prefix, prefix + example.suffix)
-        numbered = [*enumerate(example.edits, start=2), *((-n, hole) for n, hole in enumerate(example.holes, start=1))]
+        edits = enumerate(example.edits, start=2)
+        masked = ((-n, span) for n, span in enumerate(example.masked, start=1))
         at = prefix
-        for segment, (start, end, written) in numbered:
-            here = slice(at, at + 2 + len(written))
-            batch.tokens[i, here] = EDIT, UNTIL, *written
-            batch.positions[i, here] = start, end, *range(start, start + len(written))
+        for segment, (start, end, text) in (*edits, *masked):
+            here = slice(at, at + 2 + len(text))
+            batch.tokens[i, here] = special.edit, special.until, *text
+            batch.positions[i, here] = start, end, *range(start, start + len(text))
             batch.segments[i, here] = segment
-            batch.targets[i, here.start - prefix : here.stop - prefix] = -1, *written, END
+            batch.targets[i, here.start - prefix : here.stop - prefix] = -1, *text, special.end
             at = here.stop
     return batch
 
 
-def masked(example: Example, replaceable: int, rng: np.random.Generator, room: int) -> Example:
-    """The example with one <mask> in place of each of some subtrees, which are to be filled in as well.
+def mask_spans(
+    example: Example, special: SpecialTokens, replaceable: Sequence[bool], rng: np.random.Generator, room: int
+) -> Example:
+    """The example with one <mask> in place of each of some subtrees, whose texts the suffix restores as well.
 
     Span corruption (Raffel et al. 2020, arXiv 1910.10683, 3.1.4) over the nodes of the tree: a denoising loss that
-    is dense where the tokens of edits are few. What an edit replaces stays as it is. `replaceable` is the first
-    kind of site that is not replaced; the example grows by `room` tokens at most, three for each <mask>.
+    is dense where the tokens of edits are few. The span of an edit stays as it is. `replaceable` tells the kinds of
+    site that may be masked; the example grows by `room` tokens at most, three for each <mask>.
     """
     rows = np.asarray(example.rows, np.int64)
     first, last, kind = rows.T
+    node = np.asarray(replaceable)[kind] & (kind > STOP)
     length = last - first + 1
     taken = np.zeros(len(example.tokens) + 1, bool)
     for row in np.asarray(example.correct, np.int64):
         taken[first[row] : last[row] + 1] = True
-    taken[:-1] |= np.asarray(example.tokens) == DOC  # what no edit writes
-    candidates = np.flatnonzero((kind > 1) & (kind < replaceable) & (length <= LONGEST_HOLE))
+    taken[:-1] |= np.asarray(example.tokens) == special.doc  # no edit writes it
+    candidates = np.flatnonzero(node & (length <= MAX_SPAN))
     # Drawn in proportion to their length, without replacement (Efraimidis and Spirakis 2006).
     candidates = candidates[np.argsort(-(rng.random(len(candidates)) ** (1 / length[candidates])), kind="stable")]
-    suffix, left = min(INFILL, SUFFIX - example.suffix), int(MASKED * (len(example.tokens) - first[0]))
-    holes: list[tuple[int, int]] = []
+    suffix, left = (
+        min(MAX_MASKED, MAX_SUFFIX - example.suffix),
+        int(MAX_MASKED_SHARE * (len(example.tokens) - first[0])),
+    )
+    spans: list[tuple[int, int]] = []
     for row in candidates:
         a, b, n = int(first[row]), int(last[row]), int(length[row])
         if room < 3:
             break
         if n + 2 <= suffix and n <= left and not taken[a : b + 1].any():
-            # its neighbours are taken too: the sites between two masks would lie nowhere
+            # its neighbors are taken too: the sites between two masks would lie nowhere
             taken[max(0, a - 1) : b + 2] = True
-            holes.append((a, b))
+            spans.append((a, b))
             room, suffix, left = room - 3, suffix - n - 2, left - n
-    if not holes:
+    if not spans:
         return example
     tokens = np.asarray(example.tokens)
-    holes.sort()
+    spans.sort()
     kept = np.ones(len(tokens), bool)
-    inside = np.zeros(len(tokens) + 1, np.int64)  # the hole that a token lies in, counted from 1
-    for n, (a, b) in enumerate(holes, start=1):
+    inside = np.zeros(len(tokens) + 1, np.int64)  # the masked span that a token lies in, counted from 1
+    for n, (a, b) in enumerate(spans, start=1):
         kept[a + 1 : b + 1] = False
         inside[a : b + 1] = n
-    moved = np.cumsum([*kept, True]) - 1  # the new index of each token; of those masked, their mask's
+    moved = np.cumsum([*kept, True]) - 1  # the new index of each token; of a masked one, its mask's
     shown = tokens.copy()
-    shown[[a for a, _ in holes]] = MASK
+    shown[[a for a, _ in spans]] = special.mask
     hidden = (inside[first] > 0) & (inside[first] == inside[last])
-    whole = np.isin(first, [a for a, _ in holes]) & np.isin(last, [b for _, b in holes])
-    stay = ~hidden | (whole & (kind < replaceable))
+    whole = np.isin(first, [a for a, _ in spans]) & np.isin(last, [b for _, b in spans])
+    stay = ~hidden | (whole & node)
     number = np.cumsum(stay) - 1
     new_rows = np.stack([moved[first], moved[last], kind], axis=1)[stay]
     return replace(
@@ -136,8 +147,8 @@ def masked(example: Example, replaceable: int, rng: np.random.Generator, room: i
         rows=new_rows,
         correct=number[np.asarray(example.correct, np.int64)],
         edits=tuple(
-            Segment(int(moved[start]), int(moved[end - 1]) + 1 if end > start else int(moved[start]), written)
-            for start, end, written in example.edits
+            SpanText(int(moved[start]), int(moved[end - 1]) + 1 if end > start else int(moved[start]), text)
+            for start, end, text in example.edits
         ),
-        holes=tuple(Segment(int(moved[a]), int(moved[a]) + 1, tokens[a : b + 1]) for a, b in holes),
+        masked=tuple(SpanText(int(moved[a]), int(moved[a]) + 1, tokens[a : b + 1]) for a, b in spans),
     )

@@ -1,4 +1,4 @@
-"""What the model sees and what it answers, as arrays: one code path for training and for inference.
+"""States and edits as arrays, and back: one code path for training and for inference.
 
 A state is `<intent> .. <spec> .. <obs> .. <program> .. </program>`, each of the first three only where known.
 Its sites are rows (first token, last token, kind); row 0 is always `stop`. An edit is written in place: the
@@ -7,60 +7,18 @@ at that of its end, and w_i at start + i - 1. Training encodes true edits, infer
 closed-loop test feeds the first to the second and must get the clean program back, byte for byte.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, ClassVar
 
 import numpy as np
 
-from kelp.encoding.tokenizer import GAP, PIECE, Tokenizer
-from kelp.encoding.vocabulary import (
-    DOC,
-    EDIT,
-    END,
-    INTENT,
-    OBS,
-    PAD,
-    PROGRAM,
-    PROGRAM_END,
-    SPEC,
-    SPECIAL,
-    STOP,
-    UNTIL,
-)
+from kelp.encoding.condition import Condition, EncodingConfig
+from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.vocabulary import OPERATIONS, PADDING, STOP, site_kinds
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import Language, Program
+from kelp.syntax.program import Program
 from kelp.syntax.sites import Site, key, make_edit, site_index, sites
-
-OPS = ("replace", "insert", "delete")
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What is known of the goal and of the state; empty parts are left out."""
-
-    intent: str = ""
-    asserts: tuple[str, ...] = ()  # visible tests, as source
-    observation: str = ""  # what the tests said about this very program
-    # The search's, which no model sees:
-    suspicion: tuple[float, ...] = ()  # of each line of the program, from 0 to 1
-    names: frozenset[str] | None = None  # that the file defines around the program; None where that is not known
-
-
-@dataclass(frozen=True)
-class EncodingConfig:
-    """Longest conditioning parts, in tokens. The program is never cut."""
-
-    max_intent: int = 24
-    max_spec: int = 80
-    max_observation: int = 48
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}  # in a recipe, an unknown key is refused
-
-    def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if value < 0:
-                raise ValueError(f"{name} is a number of tokens and cannot be {value}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,40 +32,45 @@ class State:
 
     def span(self, row: int) -> tuple[int, int]:
         """Rotary positions of a row's span: its start and its end, as `<edit>` and `<until>` carry them."""
-        first, last, kind = self.rows[row]
-        return (last, last) if kind_op(kind, self.program.language) == "insert" else (first, last + 1)
+        first, last, _ = self.rows[row]
+        return (last, last) if self.sites[row - 1].op == "insert" else (first, last + 1)
 
     def row_of(self, edit: Edit) -> int:
         """The row an edit belongs to. Raises KeyError where its span is no site."""
         return 1 + site_index(self.program)[key(edit)]
 
 
-def kind_count(language: Language) -> int:
-    return 2 + len(OPS) * len(language.categories)
-
-
-def kind_id(site: Site, language: Language) -> int:
-    return 2 + OPS.index(site.op) * len(language.categories) + language.categories.index(site.category)
-
-
-def kind_op(kind: int, language: Language) -> str:
-    return OPS[(kind - 2) // len(language.categories)] if kind > STOP else ""
-
-
 class Encoder:
-    """Tokenizer and limits together: everything that turns states and edits into numbers and back."""
+    """Tokenizer, limits and numbering of site kinds: all that turns states and edits into numbers and back.
 
-    def __init__(self, tokenizer: Tokenizer, config: EncodingConfig = EncodingConfig()) -> None:
+    `kinds` are the names of the site kinds in the order that the model numbers them. A site of a kind that is not
+    among them has a row of padding: the model neither points at it nor writes there.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        config: EncodingConfig = EncodingConfig(),
+        kinds: Sequence[str] | None = None,
+    ) -> None:
         self.tokenizer, self.config, self.language = tokenizer, config, tokenizer.language
+        self.special = tokenizer.special
+        self.kinds = tuple(site_kinds(self.language) if kinds is None else kinds)
         self._encoded = lru_cache(maxsize=256)(tokenizer.encode)  # several examples show the same tests
+        numbers = {name: number for number, name in enumerate(self.kinds)}
         self._kinds = {
-            (op, category): kind_id(Site(0, 0, op, category), self.language)
-            for op in OPS
+            (op, category): numbers.get(f"{op} {category}", PADDING)
+            for op in OPERATIONS
             for category in self.language.categories
         }
 
+    def kind_of(self, site: Site) -> int:
+        """The number of a site's kind."""
+        return self._kinds[site.op, site.category]
+
     def state(self, program: Program, condition: Condition = Condition()) -> State:
         """Encode a program state with what is known about it."""
+        special = self.special
         tokens = self._condition(condition)
         stop_at = len(tokens)
         ids, starts, ends = self.tokenizer.encode_with_spans(program.source)
@@ -115,11 +78,11 @@ class Encoder:
         if doc is not None and doc[0] in starts and doc[1] in ends:  # the intent says it already
             first, last = starts[doc[0]], ends[doc[1]]
             saved = last - first
-            ids[first : last + 1] = [DOC]
+            ids[first : last + 1] = [special.doc]
             starts = {at: t - saved if t > first else t for at, t in starts.items()}
             ends = {at: t - saved if t >= last else t for at, t in ends.items()}
         base = stop_at + 1
-        tokens = [*tokens, PROGRAM, *ids, PROGRAM_END]
+        tokens = [*tokens, special.program, *ids, special.program_end]
         rows = [(stop_at, stop_at, STOP)]
         for start, end, op, category in sites(program):
             if op == "insert":
@@ -141,10 +104,10 @@ class Encoder:
         return ends[at] if at in ends else starts[at] - 1
 
     def _condition(self, condition: Condition) -> list[int]:
-        config, encode = self.config, self._encoded
+        config, encode, special = self.config, self._encoded, self.special
         tokens: list[int] = []
         if condition.intent and config.max_intent:
-            tokens += [INTENT, *encode(condition.intent.encode())[: config.max_intent]]
+            tokens += [special.intent, *encode(condition.intent.encode())[: config.max_intent]]
         if condition.asserts and config.max_spec:
             room, spec = config.max_spec, []
             for line in condition.asserts:  # whole asserts only
@@ -152,48 +115,58 @@ class Encoder:
                 if len(ids) <= room:
                     spec += ids
                     room -= len(ids)
-            tokens += [SPEC, *spec] if spec else []
+            tokens += [special.spec, *spec] if spec else []
         if condition.observation and config.max_observation:
-            tokens += [OBS, *encode(condition.observation.encode())[: config.max_observation]]
+            tokens += [special.observation, *encode(condition.observation.encode())[: config.max_observation]]
         return tokens
 
-    def written(self, text: bytes) -> list[int]:
-        """The tokens of an edit's text, as the model is to write them: w1 .. wn."""
-        return self.tokenizer.encode(text)
+    def text_tokens(self, state: State, row: int, text: bytes) -> list[int]:
+        """The tokens w1 .. wn of an edit's text at a row, as the model is to write them."""
+        return self.tokenizer.encode(self._space_before(state, row) + text)
 
-    def edit(self, state: State, row: int, written: list[int]) -> Edit | None:
-        """The edit that a row and the written tokens stand for; None where it is not legal."""
-        site = state.sites[row - 1]
-        return make_edit(state.program, site, self.tokenizer.decode(written))
+    def edit(self, state: State, row: int, tokens: list[int]) -> Edit | None:
+        """The edit that a row and its text's tokens stand for; None where it is not legal."""
+        text = self.tokenizer.decode(tokens).removeprefix(self._space_before(state, row))
+        return make_edit(state.program, state.sites[row - 1], text)
 
-    def suffix(self, state: State, row: int, written: list[int]) -> tuple[list[int], list[int], list[int]]:
-        """(tokens, rotary positions, targets) of `<edit> <until> w1 .. wn`; -1 is no target."""
+    def _space_before(self, state: State, row: int) -> bytes:
+        """The space before a site where it belongs to the first token of the site's text, though not to the text."""
+        start = state.sites[row - 1].start
+        return b" " if self.tokenizer.holds_space and state.program.source[:start].endswith(b" ") else b""
+
+    def suffix(self, state: State, row: int, text: list[int]) -> tuple[list[int], list[int], list[int]]:
+        """(tokens, rotary positions, targets) of `<edit> <until> w1 .. wn`; the target -1 is none."""
         start, end = state.span(row)
-        tokens = [EDIT, UNTIL, *written]
-        positions = [start, end, *range(start, start + len(written))]
-        return tokens, positions, [-1, *written, END]
+        tokens = [self.special.edit, self.special.until, *text]
+        positions = [start, end, *range(start, start + len(text))]
+        return tokens, positions, [-1, *text, self.special.end]
 
     def allowed(self) -> tuple[np.ndarray, np.ndarray]:
         """(first, rest): bool [kinds, vocabulary], which tokens may begin and go on a text of each kind.
 
         Necessary conditions by category (`Language.fits`); whether the whole text is legal, `edit` decides.
         """
-        tokenizer, fits = self.tokenizer, self.language.fits
-        kinds = kind_count(self.language)
-        first = np.zeros((kinds, tokenizer.size), bool)
-        rest = np.zeros((kinds, tokenizer.size), bool)
-        texts = [(t, tokenizer.strings[t][0], tokenizer.token_bytes(t)) for t in range(len(SPECIAL), tokenizer.size)]
-        for category in self.language.categories:
-            begins = [t for t, marker, text in texts if marker in (PIECE, GAP) and fits(category, text, "first")]
-            goes_on = [t for t, marker, text in texts
-                       if fits(category, text, "next" if marker in (PIECE, GAP) else "inside")]  # fmt: skip
+        language, size = self.language, self.tokenizer.size
+        first, rest = np.zeros((2, len(self.kinds), size), bool)
+        readings: dict[tuple[str, bytes], int] = {}  # several tokens may share one: " x" and "x"
+        pairs = [(token, readings.setdefault(reading, len(readings)))
+                 for token in range(size) for reading in self.tokenizer.readings(token)]  # fmt: skip
+        token, reading = np.asarray(pairs, np.int64).reshape(-1, 2).T
+        begins = np.asarray([place == "first" for place, _ in readings], bool)
+        for category in language.categories:
+            if category in language.free:
+                fitting = np.ones(len(readings), bool)
+            else:
+                fitting = np.asarray([language.fits(category, text, place) for place, text in readings], bool)
             for op in ("replace", "insert"):
-                first[self._kinds[op, category], begins] = True
-                rest[self._kinds[op, category], [*goes_on, END]] = True
+                if kind := self._kinds[op, category]:
+                    first[kind, token[(fitting & begins)[reading]]] = True
+                    rest[kind, token[(fitting & ~begins)[reading]]] = True
+                    rest[kind, self.special.end] = True
         return first, rest
 
 
-def pad(rows: list[list[int]], width: int, value: int = PAD) -> np.ndarray:
+def pad(rows: list[list[int]], width: int, value: int) -> np.ndarray:
     """int32 [len(rows), width], filled up with `value` at the right."""
     out = np.full((len(rows), width), value, np.int32)
     for i, row in enumerate(rows):

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import get_args
 
 from kelp.diffusion.forward import WEIGHTS
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.run_cases import PolicyFor
 from kelp.search.policy import Bound, NoModel, Order, Policy, Proposal
 from kelp.syntax.edits import Edit

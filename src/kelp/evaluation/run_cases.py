@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kelp.diffusion.diff import next_edits
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.evaluation.case import LANGUAGE, Case, Oracle, Row, Step, shared_sandbox
 from kelp.evaluation.metrics import exact_match
 from kelp.evaluation.pass_at_k import count_correct

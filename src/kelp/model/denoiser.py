@@ -1,8 +1,8 @@
 """The denoiser: one transformer that says where to edit a program and what to write there.
 
 The prefix is the conditioning and the program, seen in both directions; the suffix is `<edit>`, `<until>`
-and the written tokens, seen causally, at the rotary positions of the span that they replace. Token id 0
-is padding, always at the right.
+and the written tokens, seen causally, at the rotary positions of the span that they replace. Padding is
+always at the right.
 """
 
 from typing import NamedTuple, Protocol
@@ -80,9 +80,8 @@ class Denoiser(eqx.Module):
         written = jnp.take_along_axis(hidden, suffix[..., None], axis=1)
         return self.pointer(hidden, sites), self.transformer.logits(written)
 
-    def encode(self, prefix: Int[Array, "B P"]) -> tuple[Float[Array, "B P D"], PrefixCache]:
+    def encode(self, prefix: Int[Array, "B P"], valid: Bool[Array, "B P"]) -> tuple[Float[Array, "B P D"], PrefixCache]:
         """The one prefix pass of each program: its states, and the cache that all of its edits share."""
-        valid = prefix != 0
         hidden, layers = self.transformer.with_cache(prefix, _prefix_positions(prefix), masks.bidirectional(valid))
         return hidden, PrefixCache(valid, layers)
 
@@ -130,7 +129,7 @@ def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, 
     over those of masked spans; their sum is the loss. An example whose only answer is `stop` writes no edit.
     """
     log_probs, logits = denoiser(batch.tokens, batch.positions, batch.segments, batch.sites, batch.suffix)
-    real = batch.tokens[:, 0] != 0  # rows without a prefix only fill a batch up to the number of devices
+    real = batch.segments[:, 0] == 1  # rows without a prefix only fill a batch up to the number of devices
     examples = jnp.maximum(real.sum(), 1)
     where = jnp.where(real, site_loss(log_probs, batch.site_target), 0.0).sum() / examples
     targets, segment = batch.targets, jnp.take_along_axis(batch.segments, batch.suffix, axis=1)

@@ -1,4 +1,4 @@
-"""Many edits of one program scored in one pass: their suffixes share beginnings, so they are laid out as a tree.
+"""Suffixes of many edits of one program as a tree, since they share beginnings: one pass scores all of them.
 
 All edits at a site begin with the same `<edit> <until>`, many go on with the same tokens, and most are one to
 three tokens long. Padded to one length each they cost four times as many tokens as the tree has nodes.
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-NODES = 256  # of a tree: one shape, so that one program is compiled
+NODES = 256  # of every tree: one shape, so that one program is compiled
 
 
 @dataclass
@@ -18,14 +18,14 @@ class SuffixTree:
     tokens: list[int] = field(default_factory=list)
     positions: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)  # a root is its own
-    scored: list[bool] = field(default_factory=list)  # is the token a target, or only given?
+    scored: list[bool] = field(default_factory=list)  # whether the token is a target; `<edit>` and `<until>` are not
     _nodes: dict[tuple[int, int, int], int] = field(default_factory=dict)
 
     def fits(self, length: int) -> bool:
         return len(self.tokens) + length <= NODES
 
     def add(self, tokens: list[int], positions: list[int], targets: list[int]) -> int:
-        """The node a suffix ends at. `targets[i]` is what follows `tokens[i]`, -1 where that is given."""
+        """Put a suffix into the tree; returns its last node. `targets[i]` is the token after `tokens[i]`, or -1."""
         node = -1
         for i, (token, position) in enumerate(zip(tokens, positions)):
             key = node, token, position
@@ -39,7 +39,10 @@ class SuffixTree:
         return node
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """tokens, positions, parents int32 [Q], scored bool [Q], mask bool [Q, Q] (node, what it sees); Q = NODES."""
+        """tokens, positions, parents int32 [Q], scored bool [Q], mask bool [Q, Q] (query, visible node); Q = NODES.
+
+        Nodes past the last are padding: token 0, which sees itself alone and which nothing sees.
+        """
         tokens, positions, parents = np.zeros((3, NODES), np.int32)
         scored, mask = np.zeros(NODES, bool), np.eye(NODES, dtype=bool)
         size = len(self.tokens)

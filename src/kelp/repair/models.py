@@ -74,8 +74,8 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
         use_compilation_cache()
         from kelp.model.folder import ModelError, load_model
     with timings("load_model"):
-        from kelp.encoding.encoder import Encoder, EncodingConfig, kind_count
-        from kelp.encoding.tokenizer import Tokenizer
+        from kelp.encoding.folder import load_encoding
+        from kelp.encoding.vocabulary import EncodingError
         from kelp.languages.registry import by_name
 
         try:
@@ -83,15 +83,15 @@ def load(folder: Path, timings: Timings) -> ModelPolicy:
         except ModelError as error:
             raise Problem(str(error)) from None
         try:
-            tokenizer = Tokenizer.load(folder / "tokenizer.json", by_name("python"))
-            encoding = EncodingConfig(**description["encoding"])
-            sizes = {"vocab_size": tokenizer.size, "site_kinds": kind_count(tokenizer.language)}
+            encoder = load_encoding(folder, by_name("python"))
+            sizes = {"vocab_size": encoder.tokenizer.size, "site_kinds": len(encoder.kinds)}
             for key, ours in sizes.items():
                 if description["model"][key] != ours:
-                    raise ValueError(f"{key} is {description['model'][key]} in config.json, but {ours} here")
-        except Exception as error:  # tokenizers raises plain Exception
-            raise Problem(f"The model in {folder} cannot be used: {type(error).__name__}: {error}.") from None
-        return ModelPolicy(denoiser, Encoder(tokenizer, encoding))
+                    there = description["model"][key]
+                    raise EncodingError(f"{key} is {there} in config.json and {ours} in encoding.json")
+        except EncodingError as error:
+            raise Problem(f"The model in {folder} cannot be used: {str(error).rstrip('.')}.") from None
+        return ModelPolicy(denoiser, encoder)
 
 
 def use_compilation_cache() -> None:

@@ -19,8 +19,8 @@ import numpy as np
 
 from kelp.diffusion.forward import WEIGHTS
 from kelp.diffusion.mutations import CANDIDATES, candidates
-from kelp.encoding.encoder import Condition, Encoder, State, kind_op, pad
-from kelp.encoding.vocabulary import EDIT, END, UNTIL
+from kelp.encoding.condition import Condition
+from kelp.encoding.encoder import Encoder, State, pad
 from kelp.model.suffix_tree import NODES, SuffixTree
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -299,15 +299,18 @@ class ModelPolicy(Policy):
         length = self._length(state)
         rows = np.zeros((1, length, 3), np.int32)
         rows[0, : len(state.rows)] = state.rows
-        where, cache = self._compiled.encode(self.denoiser, pad([state.tokens], length), rows)
+        prefix = pad([state.tokens], length, self.encoder.special.pad)
+        valid = np.arange(length)[None] < len(state.tokens)
+        where, cache = self._compiled.encode(self.denoiser, prefix, valid, rows)
         return np.asarray(where, np.float64)[: len(state.rows)], cache
 
     def _to_write(self, state: State, where: np.ndarray, cache: Any) -> Iterator[Part]:
         """What the model would do of its own at the likeliest sites."""
-        config, language = self.config, state.program.language
+        config = self.config
         sites = np.argsort(-where[1:], kind="stable") + 1  # row 0 is stop
-        deletes = [row for row in sites if kind_op(state.rows[row][2], language) == "delete"][: config.sites]
-        writes = [row for row in sites if kind_op(state.rows[row][2], language) != "delete"][: config.sites]
+        sites = sites[np.isfinite(where[sites])]  # the model does not know every kind of site
+        deletes = [row for row in sites if state.sites[row - 1].op == "delete"][: config.sites]
+        writes = [row for row in sites if state.sites[row - 1].op != "delete"][: config.sites]
         for row in deletes:
             site = state.sites[row - 1]
             proposal = Proposal(Edit(site.start, site.end, b""), float(where[row]), MODEL)
@@ -340,7 +343,7 @@ class ModelPolicy(Policy):
         most = shares.max()
         tree, ends = SuffixTree(), list[Scored]()
         for row, edit in edits:
-            suffix = self.encoder.suffix(state, row, self.encoder.written(edit.text))
+            suffix = self.encoder.suffix(state, row, self.encoder.text_tokens(state, row, edit.text))
             length = len(suffix[0])
             if not edit.text or length > NODES:  # a deletion writes nothing; what is this long, the model never wrote
                 log_prob = float(np.logaddexp(shares[row], where[row]) if not edit.text else shares[row])
@@ -365,11 +368,11 @@ class ModelPolicy(Policy):
         import jax.numpy as jnp
 
         first, rest = map(jnp.asarray, self.encoder.allowed())
-        config = self.config
+        config, special = self.config, self.encoder.special
 
         @eqx.filter_jit
-        def encode(model: Any, prefix: Any, rows: Any) -> Any:
-            hidden, cache = model.encode(prefix)
+        def encode(model: Any, prefix: Any, valid: Any, rows: Any) -> Any:
+            hidden, cache = model.encode(prefix, valid)
             return model.site_log_probs(hidden, rows)[0], cache
 
         @eqx.filter_jit
@@ -382,12 +385,12 @@ class ModelPolicy(Policy):
             logits = model.transformer.logits(hidden)[0]
             total = jax.nn.logsumexp(logits, axis=-1)
             own = jnp.where(scored, logits[parents, tokens] - total[parents], 0.0)
-            return jnp.where(mask, own, 0.0).sum(axis=1) + logits[:, END] - total
+            return jnp.where(mask, own, 0.0).sum(axis=1) + logits[:, special.end] - total
 
         @eqx.filter_jit
         def decode(model: Any, cache: Any, starts: Any, ends: Any, kinds: Any) -> Any:
             return model.decode(
-                cache, starts, ends, kinds, first, rest, edit=EDIT, until=UNTIL, end=END,
+                cache, starts, ends, kinds, first, rest, edit=special.edit, until=special.until, end=special.end,
                 beams=config.beams, max_tokens=config.max_tokens,
             )  # fmt: skip
 

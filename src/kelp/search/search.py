@@ -18,7 +18,7 @@ from functools import cached_property, partial
 from typing import Protocol
 
 from kelp.diffusion.mutations import candidates
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.search.policy import NEAR_MISS, Bound, Policy, Proposal, is_off_by_one, swaps
 from kelp.search.ranking import Answers, fresh_calls, ranked

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from kelp.encoding.encoder import Condition
+from kelp.encoding.condition import Condition
 from kelp.syntax.functions import Function, functions
 from kelp.syntax.program import Language, Wanted
 

@@ -109,6 +109,7 @@ class Language:
     opening: frozenset[bytes]  # brackets
     closing: frozenset[bytes]
     near_miss: NearMiss = NearMiss()
+    free: frozenset[str] = frozenset()  # categories for which `fits` is always true: their masks need no call of it
     specs: SpecReader = SpecReader()
     functions: frozenset[str] = frozenset()  # kinds of function definitions; the field "name" holds their name
     classes: frozenset[str] = frozenset()  # kinds whose name qualifies the functions inside

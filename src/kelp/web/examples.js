@@ -88,7 +88,7 @@ function showExample() {
   $("tests").append(...e.tests.map((test) => {
     const item = make("li", { className: test.status }, make("span", { className: "mark", title: test.status }, marks[test.status] ?? "?"),
       make("span", { className: "name mono" }, test.name));
-    if (test.said) item.append(make("pre", { className: "message" }, test.said));
+    if (test.message) item.append(make("pre", { className: "message" }, test.message));
     return item;
   }));
   if (!e.tests.length) $("tests").append(make("li", {}, make("span"), make("span", { className: "name" }, "none")));

@@ -1,10 +1,9 @@
-"""A folder of training data: records, tokenizer, subtree bank and shards of examples, made once and kept."""
+"""A folder of training data: records, encoding, subtree bank and shards of examples, made once and kept."""
 
 import itertools
 import json
 import multiprocessing
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,18 +15,21 @@ from kelp.data.corpus.build import Progress
 from kelp.data.corpus.history import reads_what_there_is
 from kelp.data.examples import bank_variants as bank
 from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample
-from kelp.data.examples.shards import save_shard
+from kelp.data.examples.shards import NUMBERS, save_shard
 from kelp.data.record import LANGUAGE, DataError, Record, load, parse_source, save
 from kelp.data.specs.specify import specify
 from kelp.data.specs.synthetic_functions import compositions
 from kelp.diffusion.bank import Bank
-from kelp.encoding.encoder import Encoder, kind_count
-from kelp.encoding.tokenizer import Tokenizer
+from kelp.encoding.condition import EncodingConfig
+from kelp.encoding.encoder import Encoder
+from kelp.encoding.folder import load_encoding, save_encoding
+from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, read_tokenizer
+from kelp.encoding.vocabulary import EncodingError
 
-SHARD = 5_000  # examples in a shard
+EXAMPLES_PER_SHARD = 5_000
 
-# What observations say, so that the tokenizer knows their words although it is trained on clean programs.
-OBSERVED = [
+# Observations, so that the tokenizer knows their words although it is trained on clean programs.
+OBSERVATIONS = [
     b"0/3 f(x) got None want True", b"1/4 f(x) timeout", b"2/5 f(x) got False want 0",
     *(f"1/3 f(x) {name} line 2: {message}".encode() for name, message in (
         ("NameError", "name 'x' is not defined"), ("IndexError", "list index out of range"),
@@ -43,7 +45,7 @@ OBSERVED = [
 
 
 def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = lambda *_: None) -> None:
-    """Fill `config.folder` with records, tokenizer, bank and shards, on all cores; what is there already is kept.
+    """Fill `config.folder` with records, encoding, bank and shards, on all cores; a part that is there is kept.
 
     `progress(what, done, total)` is called as the work goes on. Raises DataError where the folder holds other data.
     """
@@ -53,7 +55,7 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
     if meta_path.exists():
         try:
             meta = json.loads(meta_path.read_text())
-            made = DataConfig.model_validate({**meta["config"], "folder": folder})  # keys that came later: defaults
+            made = DataConfig.model_validate({**meta["config"], "folder": folder})  # a newer key: its default
         except (ValueError, KeyError):
             sentence = f"{meta_path} is not what this version of Kelp writes; name another folder in [data]"
             raise DataError(sentence) from None
@@ -62,21 +64,19 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
         if not _missing(config, valid=meta["valid_records"] > 0):
             return
     folder.mkdir(parents=True, exist_ok=True)
-    records_path, tokenizer_path, bank_path = (
-        folder / "records.parquet",
-        folder / "tokenizer.json",
-        folder / "bank.json.gz",
-    )
+    records_path, bank_path = folder / "records.parquet", folder / "bank.json.gz"
     if not records_path.exists():
         save(gather(config, jobs, progress), records_path)
     records = load(records_path)
     train, valid = split(records)
-    if not tokenizer_path.exists() and config.tokenizer is not None:
-        _take_tokenizer(config.tokenizer, tokenizer_path)
-    if not tokenizer_path.exists():
-        progress("tokenizer", 0, 1)
-        texts = [t.encode() for r in train for t in (r.source, r.intent, *r.asserts)] + OBSERVED * 200
-        Tokenizer.train(texts, config.vocab_size, LANGUAGE).save(tokenizer_path)
+    if not (folder / "encoding.json").exists():
+        if config.tokenizer is None:
+            progress("tokenizer", 0, 1)
+            texts = [t.encode() for r in train for t in (r.source, r.intent, *r.asserts)] + OBSERVATIONS * 200
+            encoder = Encoder(ImpliedSpaceTokenizer.train(texts, config.vocab_size, LANGUAGE), config.encoding)
+        else:
+            encoder = _given_encoder(config.tokenizer, config.encoding)
+        save_encoding(folder, encoder)
     if not bank_path.exists():
         fragments, _ = bank.build((r.source for r in train if not r.before), jobs=jobs, progress=progress)
         fragments.save(bank_path)
@@ -96,30 +96,28 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
                 result.wait(0.2)
             result.get()
         progress("examples", made.value, total)
-    size = Tokenizer.load(tokenizer_path, LANGUAGE).size
-    meta = {"vocab_size": size, "site_kinds": kind_count(LANGUAGE), "records": len(train), "valid_records": len(valid),
-            "encoding": vars(config.encoding), "config": settings}  # fmt: skip
+    meta = {"numbers": NUMBERS.str, "records": len(train), "valid_records": len(valid), "config": settings}
     part = meta_path.with_suffix(".part")
     part.write_text(json.dumps(meta, indent=1))
     part.replace(meta_path)
 
 
-def _take_tokenizer(source: Path, path: Path) -> None:
-    """That of a model, so that its weights can be trained further."""
-    source = source / "tokenizer.json" if source.is_dir() else source
-    part = path.with_suffix(".part")
+def _given_encoder(source: Path, limits: EncodingConfig) -> Encoder:
+    """The encoder of a model folder, so that its weights can be trained further, or a new one of a tokenizer.json."""
     try:
-        Tokenizer.load(source, LANGUAGE)
-        shutil.copyfile(source, part)
+        return (
+            load_encoding(source, LANGUAGE, limits)
+            if source.is_dir()
+            else Encoder(read_tokenizer(source, LANGUAGE), limits)
+        )
     except OSError as error:
         raise DataError(f"tokenizer = {str(source)!r} in [data] cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # of the tokenizers library, which has no kind of its own
-        raise DataError(f"tokenizer = {str(source)!r} in [data] is no tokenizer of Kelp's: {error}") from None
-    part.replace(path)
+    except EncodingError as error:
+        raise DataError(f"tokenizer = {str(source)!r} in [data] cannot be used: {str(error).rstrip('.')}") from None
 
 
 def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
-    """The functions of all sources, with tests, and the compositions."""
+    """The functions of all sources, with tests, and the synthetic functions."""
     corpora = [Path(source.removeprefix("corpus:")) for source in config.sources if source.startswith("corpus:")]
     for folder in corpora:
         if not folder.exists():
@@ -133,7 +131,7 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
             specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
     records = [r for folder in corpora for r in load(folder)]
     if unknown := config.repeat.keys() - {r.project for r in records}:
-        raise DataError(f"repeat in [data] names what is no project of the sources: {', '.join(sorted(unknown))}")
+        raise DataError(f"repeat in [data] names projects that the sources lack: {', '.join(sorted(unknown))}")
     records = [r for r in records if (r.before == "" or config.changed) and _usable(r, config.max_bytes)]
     records = [r if not r.before or reads_what_there_is(r) else replace(r, asserts=()) for r in records]
     if config.specs == "none":
@@ -153,7 +151,7 @@ def _usable(record: Record, max_bytes: int) -> bool:
 
 
 def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    """(train, valid), as the corpus has it: by project. Where no project is held out (toy), valid is train."""
+    """(train, valid), split by project as the corpus is. Where no project is held out (toy), valid is train."""
     train, valid = ([r for r in records if r.split == part] for part in ("train", "valid"))
     return train, valid or train
 
@@ -163,16 +161,19 @@ def _shard_path(config: DataConfig, part: str, number: int) -> Path:
 
 
 def _missing(config: DataConfig, *, valid: bool) -> list[tuple[DataConfig, str, int]]:
-    """The shards that are still to be made."""
+    """The shards that still have to be made."""
     wanted = {"train": config.examples, "valid": config.valid_examples if valid else 0}
-    shards = [(config, part, n) for part, examples in wanted.items() for n in range(-(-examples // SHARD))]
+    shards = [(config, part, n) for part, examples in wanted.items() for n in range(-(-examples // EXAMPLES_PER_SHARD))]
     return [shard for shard in shards if not _shard_path(*shard).exists()]
 
 
 def example_maker(config: DataConfig, part: str) -> ExampleMaker:
-    """Makes the examples of a part, "train" or "valid", from what the folder holds. To be closed."""
+    """The maker of the examples of a part, "train" or "valid", of a built folder; close it after use."""
     train, valid = split(load(config.folder / "records.parquet"))
-    encoder = Encoder(Tokenizer.load(config.folder / "tokenizer.json", LANGUAGE), config.encoding)
+    try:
+        encoder = load_encoding(config.folder, LANGUAGE, config.encoding)
+    except EncodingError as error:
+        raise DataError(str(error).rstrip(".")) from None
     fragments = Bank.load(config.folder / "bank.json.gz")
     if part == "train":
         train = [record for record in train for _ in range(config.repeat.get(record.project, 1))]
@@ -185,7 +186,7 @@ def _indices(job: tuple[DataConfig, str, int]) -> range:
     """The indices of a shard's examples."""
     config, part, number = job
     total = config.examples if part == "train" else config.valid_examples
-    return range(number * SHARD, min(total, (number + 1) * SHARD))
+    return range(number * EXAMPLES_PER_SHARD, min(total, (number + 1) * EXAMPLES_PER_SHARD))
 
 
 def _share(made: Any) -> None:

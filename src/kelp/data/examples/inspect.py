@@ -1,4 +1,4 @@
-"""Training examples for a person to read, and what a data set is made of in figures."""
+"""Training examples for a person to read, and figures of a data set."""
 
 import difflib
 from collections import Counter
@@ -12,19 +12,16 @@ from kelp.data.examples.make import Draw, ExampleMaker, NoExample, Start
 from kelp.data.examples.shards import Bucket
 from kelp.diffusion.diff import next_edits, shortest_path
 from kelp.encoding.batch import Example
-from kelp.encoding.encoder import Encoder, kind_op
-from kelp.encoding.vocabulary import SPECIAL, STOP
+from kelp.encoding.encoder import Encoder
 from kelp.execution.observation import Observation, TestOutcome
 from kelp.syntax.program import Program
-from kelp.syntax.sites import key as site_key
-from kelp.syntax.sites import site_index, sites
 
 Rows = list[dict[str, Any]]  # of a table, by column; a float is a share, but for a mean
 
 
 @dataclass(frozen=True)
 class Step:
-    """An edit on the path back, in bytes of the state that it is made on."""
+    """An edit on the path back; offsets are bytes of the state that it applies to."""
 
     start: int
     end: int
@@ -35,19 +32,19 @@ class Step:
 
 @dataclass(frozen=True)
 class Target:
-    """A first edit that is right."""
+    """A correct first edit."""
 
     line: int
     op: str
     category: str
     old: str
     new: str
-    written: bool  # whether the model is shown how, or only where
+    written: bool  # whether the example holds its text, or only its site
 
 
 @dataclass(frozen=True)
 class Token:
-    """What the model sees; `mark` says that a correct site holds it or begins before it."""
+    """A token of the prefix; `mark` says that a correct site holds it or is right before it."""
 
     text: str
     special: bool
@@ -58,14 +55,14 @@ class Token:
 class Test:
     name: str
     status: str  # as in an observation, or "not run"
-    said: str
+    message: str
 
     __test__ = False  # pytest must not collect it
 
 
 @dataclass(frozen=True)
 class View:
-    """One example, or why there is none."""
+    """One example, or the reason why there is none."""
 
     index: int
     dropped: str | None
@@ -79,7 +76,7 @@ class View:
     targets: tuple[Target, ...] = ()
     sees: tuple[Token, ...] = ()
     tests: tuple[Test, ...] = ()
-    breaks: bool | None = None  # whether a broken program fails a test; None where none was run
+    breaks: bool | None = None  # whether a broken program fails a test; None where no test was run
     shows: tuple[str, ...] = ()  # of intent, spec, observation
     prefix: int = 0  # tokens
     suffix: int = 0
@@ -87,7 +84,7 @@ class View:
 
 
 def view(maker: ExampleMaker, index: int) -> View:
-    """Example number `index` as training has it, and what it was made from."""
+    """Example number `index` as training has it, with its material."""
     try:
         draw = maker.draw(index)
     except NoExample as why:
@@ -104,8 +101,8 @@ def view(maker: ExampleMaker, index: int) -> View:
         _text(draw.clean.source), _text(draw.state.source), tuple(_path(draw.state, draw.clean)),
         tuple(_targets(draw, example, maker.encoder)),
         tuple(_tokens(example, maker.encoder)) if example else (),
-        tuple(_tests(draw.record.asserts, draw.seen)),
-        None if draw.seen is None or not broken else not draw.seen.ok,
+        tuple(_tests(draw.record.asserts, draw.observation)),
+        None if draw.observation is None or not broken else not draw.observation.ok,
         tuple(part for part, shown in parts.items() if shown),
         len(example.tokens) if example else 0, example.suffix if example else 0, len(example.edits) if example else 0,
     )  # fmt: skip
@@ -120,13 +117,15 @@ def _path(state: Program, clean: Program) -> Iterable[Step]:
 
 
 def _targets(draw: Draw, example: Example | None, encoder: Encoder) -> Iterable[Target]:
-    written = [] if example is None else [list(segment.written) for segment in example.edits]
+    texts = [] if example is None else [list(edit.tokens) for edit in example.edits]
+    state = encoder.state(draw.state)
     for edit in next_edits(draw.state, draw.clean):
-        site = sites(draw.state)[site_index(draw.state)[site_key(edit)]]
+        row = state.row_of(edit)
+        site = state.sites[row - 1]
         source = draw.state.source
         yield Target(
             source.count(b"\n", 0, edit.start) + 1, site.op, site.category, _text(source[edit.start : edit.end]),
-            _text(edit.text), bool(edit.text) and encoder.written(edit.text) in written,
+            _text(edit.text), bool(edit.text) and encoder.text_tokens(state, row, edit.text) in texts,
         )  # fmt: skip
 
 
@@ -135,26 +134,27 @@ def _tokens(example: Example, encoder: Encoder) -> Iterable[Token]:
     behind: set[int] = set()
     for row in example.correct:
         first, last, kind = example.rows[row]
-        if kind != STOP and kind_op(int(kind), encoder.language) == "insert":
+        name = encoder.kinds[int(kind)]
+        if name.startswith("insert "):
             behind.add(int(last))
-        elif kind != STOP:
+        elif name != "stop":
             inside.update(range(first, last + 1))
-    for at, token in enumerate(example.tokens):
-        special = token < len(SPECIAL)
-        text = SPECIAL[token] if special else _text(encoder.tokenizer.token_bytes(int(token)))
-        yield Token(text, special, "insert" if at in behind else "site" if at in inside else "")
+    special = {token: name for name, token in encoder.special.ids.items()}
+    for at, token in enumerate(map(int, example.tokens)):
+        text = special[token] if token in special else _text(encoder.tokenizer.token_bytes(token))
+        yield Token(text, token in special, "insert" if at in behind else "site" if at in inside else "")
 
 
-def _tests(asserts: Sequence[str], seen: Observation | None) -> Iterable[Test]:
-    if seen is None:
+def _tests(asserts: Sequence[str], observation: Observation | None) -> Iterable[Test]:
+    if observation is None:
         yield from (Test(name, "not run", "") for name in asserts)
         return
-    yield from (Test(outcome.name, outcome.status, _said(outcome)) for outcome in seen.outcomes)
-    if seen.error is not None:
-        yield Test("the program", "error", seen.error)
+    yield from (Test(outcome.name, outcome.status, _message(outcome)) for outcome in observation.outcomes)
+    if observation.error is not None:
+        yield Test("the program", "error", observation.error)
 
 
-def _said(outcome: TestOutcome) -> str:
+def _message(outcome: TestOutcome) -> str:
     if outcome.got is not None and outcome.expected is not None:
         return f"got {outcome.got} want {outcome.expected}"
     return ": ".join(part for part in (outcome.exception, outcome.message) if part)
@@ -165,14 +165,14 @@ def _text(source: bytes) -> str:
 
 
 def diff(v: View) -> list[str]:
-    """The whole function, line by line: ` ` as it was, `-` how it was clean, `+` how it is broken."""
+    """The whole function, line by line: ` ` in both, `-` in the clean program alone, `+` in the broken one alone."""
     clean, state = v.clean.splitlines(), v.state.splitlines()
     changed = list(difflib.unified_diff(clean, state, lineterm="", n=len(clean)))[3:]
     return changed or [f" {line}" for line in clean]
 
 
 def tables(views: Sequence[View]) -> dict[str, Rows]:
-    """What the examples are made of, what is shown of them, how long they are, and what was left out."""
+    """Tables: starting states, mutations, edits, parts shown, lengths in tokens, and examples left out."""
     kept = [v for v in views if v.dropped is None]
     drawn = [v for v in views if v.start]
     return {
@@ -196,22 +196,27 @@ def tables(views: Sequence[View]) -> dict[str, Rows]:
 
 
 def cell(column: str, value: Any) -> str:
-    """A value of a table as it is shown."""
+    """A value of a table as text."""
     if isinstance(value, float):
         return f"{value:.1f}" if column == "mean" else f"{value:.1%}"
     return "-" if value is None else str(value)
 
 
-def padding(found: Sequence[Bucket]) -> Rows:
-    """What is padding in the rows of each length, and in all of them."""
-    total = sum(len(bucket.members) for bucket in found)
-    tokens = sum(len(bucket.members) * bucket.length for bucket in found)
+def padding(buckets: Sequence[Bucket]) -> Rows:
+    """The share of padding in the rows of each length, and in all of them."""
+    total = sum(len(bucket.members) for bucket in buckets)
+    tokens = sum(len(bucket.members) * bucket.length for bucket in buckets)
     rows = [
-        {"row tokens": str(b.length), "examples": len(b.members), "share": len(b.members) / total, "padding": b.waste}
-        for b in found
+        {
+            "row tokens": str(b.length),
+            "examples": len(b.members),
+            "share": len(b.members) / total,
+            "padding": b.padding_share,
+        }
+        for b in buckets
     ]
-    wasted = sum(len(bucket.members) * bucket.length * bucket.waste for bucket in found)
-    return [*rows, {"row tokens": "all", "examples": total, "share": 1.0, "padding": _share(wasted, tokens)}]
+    padded = sum(len(bucket.members) * bucket.length * bucket.padding_share for bucket in buckets)
+    return [*rows, {"row tokens": "all", "examples": total, "share": 1.0, "padding": _share(padded, tokens)}]
 
 
 def _states(views: Sequence[View]) -> Rows:
@@ -242,7 +247,7 @@ def _kinds(views: Sequence[View]) -> Rows:
 
 
 def _edits(views: Sequence[View]) -> Rows:
-    """How many mutations were made, how many edits lead back, and how many of those may come first."""
+    """Shares of examples by number of mutations, of edits on the path back, and of correct first edits."""
     mutated = [v for v in views if v.start == "mutated"]
     counts = {
         "mutations": Counter(len(v.kinds) for v in mutated),

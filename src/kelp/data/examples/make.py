@@ -1,4 +1,4 @@
-"""From records to training examples: break a program, ask the diff for the way back, encode what the model sees.
+"""From records to training examples: break a program, ask the diff for the way back, encode the state and the edits.
 
 Every example is a pure function of (seed, index), so shards can be made anywhere, in any order, and again.
 """
@@ -21,8 +21,9 @@ from kelp.diffusion.diff import next_edits
 from kelp.diffusion.forward import ForwardConfig, corrupt
 from kelp.diffusion.mutations import Mutation
 from kelp.diffusion.rewriting.apply import rewrite
-from kelp.encoding.batch import LONGEST_PREFIX, SUFFIX, Example, Segment
-from kelp.encoding.encoder import Condition, Encoder, EncodingConfig
+from kelp.encoding.batch import MAX_PREFIX, MAX_SUFFIX, Example, SpanText
+from kelp.encoding.condition import Condition, EncodingConfig
+from kelp.encoding.encoder import Encoder
 from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
@@ -30,8 +31,8 @@ from kelp.syntax.program import Program
 
 # Of one run: a broken loop should not cost more than fifty others, and a busy machine should not change an example.
 LIMITS = Limits(seconds=5.0, cpu_seconds=0.25)
-REWRITES = 4  # rules applied to a program that is written another way, at most
-RUN = 8  # consecutive examples made from one function, whose tree is then parsed once
+MAX_REWRITES = 4  # rules applied to a program that is written another way
+EXAMPLES_PER_FUNCTION = 8  # consecutive, so that its tree is parsed once
 
 Start = Literal["mutated", "changed", "random program", "stop"]
 
@@ -43,18 +44,18 @@ class Section(BaseModel):
 class DataConfig(Section):
     """`[data]` of a training recipe. Shares and weights are probabilities."""
 
-    folder: Path  # where shards are made, unless they are there
-    sources: tuple[str, ...]  # those of `kelp corpus build`, and "corpus:DIR", one that is built
+    folder: Path  # of the shards, which are made where they are missing
+    sources: tuple[str, ...]  # as for `kelp corpus build`; "corpus:DIR" is a corpus that is built
     examples: int = Field(gt=0)
     valid_examples: int = Field(default=1000, ge=0)
     vocab_size: int = Field(default=4096, ge=300, le=65536)
-    tokenizer: Path | None = None  # a tokenizer.json, or the model folder it is in, in place of one trained on the data
+    tokenizer: Path | None = None  # a tokenizer.json or a model folder, in place of a tokenizer trained on the data
     max_bytes: int = Field(default=2000, gt=0)  # longer functions are left out
-    max_prefix: int = Field(default=640, gt=0, le=LONGEST_PREFIX)  # longer examples are dropped
+    max_prefix: int = Field(default=640, gt=0, le=MAX_PREFIX)  # longer examples are dropped
     seed: int = 0
     steps: tuple[float, ...] = (0.5, 0.2, 0.15, 0.1, 0.05)  # weight of 1, 2, ... mutations
     curriculum: Literal["constant", "linear", "cosine"] = "constant"  # how `steps` is reached from one mutation each
-    changed: float = Field(default=0.0, ge=0, le=1)  # start from what people changed; of the others these are shares:
+    changed: float = Field(default=0.0, ge=0, le=1)  # start from a real change's earlier version; shares of the others:
     random_program: float = Field(default=0.02, ge=0, le=1)  # start from another program (rho of tree diffusion)
     stop: float = Field(default=0.05, ge=0, le=1)  # start from the clean program: the answer is stop
     intent: float = Field(default=0.7, ge=0, le=1)  # share of examples that keep this part
@@ -63,10 +64,10 @@ class DataConfig(Section):
     with_spec: float = Field(default=0.5, ge=0, le=1)  # share of examples from functions that have tests
     compositions: int = Field(default=0, ge=0)  # tries at small random functions with tests
     with_composition: float = Field(default=0.5, ge=0, le=1)  # share of examples with tests that are made from them
-    repeat: dict[str, PositiveInt] = {}  # how many times the functions of a project count, where that is not once
+    repeat: dict[str, PositiveInt] = {}  # how many times the functions of a project count; once by default
     by_length: float = Field(default=0.0, ge=0, le=1)  # share of functions drawn in proportion to their length
     rewritten: float = Field(default=0.0, ge=0, le=1)  # share of clean programs that are written another way, by rules
-    specs: Literal["none", "own", "generated"] = "generated"  # tests: none, those records come with, made by running
+    specs: Literal["none", "own", "generated"] = "generated"  # tests: none, the records' own, made by running
     encoding: EncodingConfig = EncodingConfig()
     kinds: dict[str, float] = {}  # weights of mutation kinds, over the defaults
 
@@ -99,21 +100,21 @@ class DataConfig(Section):
 
 
 class NoExample(Exception):
-    """There is no such example; the message says why in a few words."""
+    """No such example exists; the message says why in a few words."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What an example is made of: a clean program, a state on the way to it, and what is shown of both."""
+    """The material of an example: a clean program, a state on the way to it, and the condition shown with it."""
 
     index: int
     record: Record
     clean: Program
     state: Program
     start: Start
-    mutations: tuple[Mutation, ...]  # each of the state that those before it led to
+    mutations: tuple[Mutation, ...]  # each applies to the result of those before it
     condition: Condition
-    seen: Observation | None  # what the tests said, where they were run
+    observation: Observation | None  # of the tests, where they were run
 
 
 class ExampleMaker:
@@ -150,14 +151,14 @@ class ExampleMaker:
         return self.encode(self.draw(index))
 
     def draw(self, index: int) -> Draw:
-        """What example number `index` is made of. Raises NoExample."""
+        """The material of example number `index`. Raises NoExample."""
         config, rng = self.config, random.Random(f"example {self.seed} {index}")
         if self.changes and (not self.records or rng.random() < config.changed):
             record = rng.choice(self.changes)
             clean, state = self.program(record.source), self.program(record.before)
-            condition, seen = self.condition(record, state, rng, broken=True)
-            return Draw(index, record, clean, state, "changed", (), condition, seen)
-        record = self.record(index // RUN)
+            condition, observation = self.condition(record, state, rng, broken=True)
+            return Draw(index, record, clean, state, "changed", (), condition, observation)
+        record = self.record(index // EXAMPLES_PER_FUNCTION)
         clean = self.program(record.source)
         start: Start
         state, start, mutations, draw = clean, "stop", list[Mutation](), rng.random()
@@ -171,8 +172,8 @@ class ExampleMaker:
             start = "mutated"
             if state.source == clean.source:
                 raise NoExample("nothing to mutate")
-        condition, seen = self.condition(record, state, rng, broken=state.source != clean.source)
-        return Draw(index, record, clean, state, start, tuple(mutations), condition, seen)
+        condition, observation = self.condition(record, state, rng, broken=state.source != clean.source)
+        return Draw(index, record, clean, state, start, tuple(mutations), condition, observation)
 
     def _record(self, run: int) -> Record:
         """The function that a run of examples is made from."""
@@ -186,7 +187,7 @@ class ExampleMaker:
             record = pool[rng.randrange(len(pool))]
         if rng.random() < self.config.rewritten:
             program = parse_source(record.source)
-            for _ in range(rng.randint(1, REWRITES)):
+            for _ in range(rng.randint(1, MAX_REWRITES)):
                 program = rewrite(program, rng) or program
             record = replace(record, source=program.source.decode() + "\n")
         return record
@@ -194,22 +195,22 @@ class ExampleMaker:
     def condition(
         self, record: Record, state: Program, rng: random.Random, *, broken: bool
     ) -> tuple[Condition, Observation | None]:
-        """What this example shows of goal and state: parts left out at random, tests only where they tell."""
+        """(condition, observation): parts are left out at random, and tests unless they tell broken from clean."""
         config = self.config
         intent = record.intent if rng.random() < config.intent else ""
         show_spec, show_observation = rng.random() < config.spec, rng.random() < config.observation
         shown = rng.sample(record.asserts, rng.randint(min(2, len(record.asserts)), len(record.asserts)))
         asserts = tuple(a for a in record.asserts if a in shown)
-        observation, seen = "", None
+        text, observation = "", None
         if asserts and self.sandbox is not None and (show_observation or show_spec):
-            seen = self.sandbox.run(state.source, asserts=asserts, setup=record.context or "")
-            if seen.ok == broken:  # the tests cannot tell (or are flaky)
-                return Condition(intent), seen
-            observation = seen.render() if show_observation else ""
-        return Condition(intent, asserts if show_spec else (), observation), seen
+            observation = self.sandbox.run(state.source, asserts=asserts, setup=record.context or "")
+            if observation.ok == broken:  # the tests cannot tell (or are flaky)
+                return Condition(intent), observation
+            text = observation.render() if show_observation else ""
+        return Condition(intent, asserts if show_spec else (), text), observation
 
     def encode(self, draw: Draw) -> Example:
-        """What the model is trained on. Raises NoExample."""
+        """The arrays that the model is trained on. Raises NoExample."""
         return make_example(self.encoder, draw.clean, draw.state, draw.condition, draw.index, self.config.max_prefix)
 
 
@@ -218,7 +219,7 @@ def make_example(
 ) -> Example:
     """Encode a state and the first edits of its shortest paths to the clean program. Raises NoExample where too long.
 
-    All of them are correct sites, and each that writes something is written out, or as many as there is room for.
+    Each edit's site is correct, and the text of each is among the edits, or of as many as there is room for.
     """
     encoded = encoder.state(state, condition)
     if len(encoded.tokens) > max_prefix:
@@ -227,15 +228,15 @@ def make_example(
     if not edits:
         return Example(encoded.tokens, encoded.rows, [0])
     rows = [encoded.row_of(edit) for edit in edits]
-    writing = [(row, encoder.written(edit.text)) for row, edit in zip(rows, edits) if edit.text]
-    segments = [Segment(*encoded.span(row), written) for row, written in writing if 2 + len(written) <= SUFFIX]
-    if not segments and len(writing) == len(edits):
-        raise NoExample(f"an edit of more than {SUFFIX - 2} tokens")
-    if sum(2 + len(segment.written) for segment in segments) > SUFFIX:
-        drawn, room = random.Random(seed).sample(segments, len(segments)), SUFFIX
-        segments = []
-        for segment in drawn:
-            if 2 + len(segment.written) <= room:
-                segments.append(segment)
-                room -= 2 + len(segment.written)
-    return Example(encoded.tokens, encoded.rows, sorted(set(rows)), tuple(segments))
+    writing = [(row, encoder.text_tokens(encoded, row, edit.text)) for row, edit in zip(rows, edits) if edit.text]
+    texts = [SpanText(*encoded.span(row), tokens) for row, tokens in writing if 2 + len(tokens) <= MAX_SUFFIX]
+    if not texts and len(writing) == len(edits):
+        raise NoExample(f"an edit of more than {MAX_SUFFIX - 2} tokens")
+    if sum(2 + len(text.tokens) for text in texts) > MAX_SUFFIX:
+        drawn, room = random.Random(seed).sample(texts, len(texts)), MAX_SUFFIX
+        texts = []
+        for text in drawn:
+            if 2 + len(text.tokens) <= room:
+                texts.append(text)
+                room -= 2 + len(text.tokens)
+    return Example(encoded.tokens, encoded.rows, sorted(set(rows)), tuple(texts))

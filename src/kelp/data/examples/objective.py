@@ -11,6 +11,8 @@ import numpy as np
 
 from kelp.data.examples.recipe import Recipe, make_model_config
 from kelp.encoding.batch import Batch
+from kelp.encoding.folder import FILES, same_encoding
+from kelp.encoding.vocabulary import EncodingError
 from kelp.model.denoiser import METRICS, Denoiser, loss
 from kelp.model.folder import load_model, save_model
 from kelp.model.transformer import ModelConfig
@@ -21,7 +23,7 @@ class Source(Protocol):
     """Examples in batches, such as `kelp.data.examples.shards.Shards`. `batch` is a pure function of its arguments."""
 
     @property
-    def folder(self) -> Path: ...  # with the tokenizer.json that the examples were made with
+    def folder(self) -> Path: ...  # with the encoding's two files
 
     @property
     def vocab_size(self) -> int: ...
@@ -29,7 +31,7 @@ class Source(Protocol):
     @property
     def site_kinds(self) -> int: ...
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int, infill: float) -> Batch: ...
+    def batch(self, step: int, *, seed: int, tokens_per_batch: int, span_masking: float) -> Batch: ...
 
     def valid_batches(self) -> Iterable[Batch]: ...
 
@@ -74,13 +76,13 @@ class EditObjective:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        return (self.source.folder / "tokenizer.json",)
+        return tuple(self.source.folder / name for name in FILES)
 
     def init(self, key: jax.Array) -> Denoiser:
         return Denoiser.init(self.model_config, key=key)
 
     def load(self, folder: Path) -> Denoiser:
-        """The model of a folder, where its sizes and its tokenizer are this run's. Raises ModelError, TrainingError."""
+        """The model of a folder, where its sizes and its encoding are this run's. Raises ModelError, TrainingError."""
         model, _ = load_model(folder)
         same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, not what
         ours, theirs = asdict(self.model_config) | same, asdict(model.cfg) | same
@@ -89,7 +91,11 @@ class EditObjective:
             raise TrainingError(
                 f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
             )
-        if (folder / "tokenizer.json").read_bytes() != (self.source.folder / "tokenizer.json").read_bytes():
+        try:
+            same_ids = same_encoding(folder, self.source.folder)
+        except EncodingError as error:
+            raise TrainingError(str(error)) from None
+        if not same_ids:
             raise TrainingError(
                 f"{self.source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "
                 "and make the data in another folder."
@@ -107,7 +113,7 @@ class EditObjective:
     def batch(self, step: int) -> Batch:
         settings, span_masking = self.recipe.training, self.recipe.objective.span_masking
         return self.source.batch(
-            step, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, infill=span_masking
+            step, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, span_masking=span_masking
         )
 
     def valid_batches(self) -> Iterable[Batch]:
@@ -122,4 +128,4 @@ class EditObjective:
         return empty
 
     def weight(self, batch: Batch) -> int:
-        return int((batch.tokens[:, 0] != 0).sum())
+        return int((batch.segments[:, 0] == 1).sum())

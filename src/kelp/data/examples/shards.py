@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 
 from kelp.data.record import DataError
-from kelp.encoding.batch import Batch, Example, Segment, collate, masked
+from kelp.encoding.batch import Batch, Example, SpanText, collate, mask_spans
+from kelp.encoding.folder import read_encoding
+from kelp.encoding.vocabulary import EncodingError, replaceable
 
-SHAPES = 12  # row lengths at most: each is one compilation of the training step
-WASTE = 0.1  # of a batch's tokens, as padding: no more row lengths than it takes to stay below it
-PER_SHAPE = 5_000  # examples worth a row length of their own: compiling takes as long as a hundred steps
-STEP = 8  # of row lengths
-HOLES = 8  # tokens by which rows are longer where parts are masked: each <mask> takes three
-NEAR = 5_000  # examples that are shuffled among each other where they come in the order of a curriculum
+NUMBERS = np.dtype("<u4")  # of a shard: wide enough for any vocabulary; recorded in meta.json
+MAX_ROW_LENGTHS = 12  # each is one compilation of the training step
+MAX_PADDING_SHARE = 0.1  # of a batch's tokens: no more row lengths than it takes to stay below it
+EXAMPLES_PER_LENGTH = 5_000  # worth a row length of their own: to compile takes as long as a hundred steps
+LENGTH_STEP = 8  # tokens; row lengths are multiples of it
+MASKING_ROOM = 8  # tokens by which rows are longer where spans are masked: each <mask> takes three
+CURRICULUM_WINDOW = 5_000  # examples shuffled among each other where they come in the order of a curriculum
 
 
 def save_shard(examples: Sequence[Example], path: Path) -> None:
@@ -32,25 +35,28 @@ def save_shard(examples: Sequence[Example], path: Path) -> None:
         writer.write(pack(example))
     writer.close()
     lengths = [(len(e.tokens), e.suffix, len(e.rows)) for e in examples]
-    with path.with_suffix(".npy").open("wb") as file:  # first: where the shard is there, so are they
-        np.save(file, np.asarray(lengths, np.uint16).reshape(-1, 3))
+    with path.with_suffix(".npy").open("wb") as file:  # first: where the shard is, so are they
+        np.save(file, np.asarray(lengths, NUMBERS).reshape(-1, 3))
     part.replace(path)
 
 
 def pack(example: Example) -> bytes:
-    """An example as 16-bit numbers: how many parts, how long they are, the parts."""
-    edits = [(start, end, *written) for start, end, written in example.edits]
+    """An example as `NUMBERS`: how many parts, how long they are, the parts. Raises DataError where one is too wide."""
+    edits = [(start, end, *text) for start, end, text in example.edits]
     parts = [example.tokens, np.asarray(example.rows).ravel(), example.correct, *edits]
     header = [len(parts), *map(len, parts)]
-    return np.concatenate([np.asarray(part, np.uint16) for part in (header, *parts)]).tobytes()
+    numbers = np.concatenate([np.asarray(part, np.int64) for part in (header, *parts)])
+    if numbers.min() < 0 or numbers.max() > np.iinfo(NUMBERS).max:
+        raise DataError(f"an example holds a number outside 0 to {np.iinfo(NUMBERS).max}: no shard can store it")
+    return numbers.astype(NUMBERS).tobytes()
 
 
 def unpack(data: bytes) -> Example:
-    numbers = np.frombuffer(data, np.uint16)
+    numbers = np.frombuffer(data, NUMBERS)
     begin, count = 1 + int(numbers[0]), int(numbers[0])
     tokens, rows, correct, *edits = np.split(numbers[begin:], np.cumsum(numbers[1:begin])[: count - 1])
     return Example(
-        tokens, rows.reshape(-1, 3), correct, tuple(Segment(int(edit[0]), int(edit[1]), edit[2:]) for edit in edits)
+        tokens, rows.reshape(-1, 3), correct, tuple(SpanText(int(edit[0]), int(edit[1]), edit[2:]) for edit in edits)
     )
 
 
@@ -60,7 +66,7 @@ class Shard:
     def __init__(self, paths: Sequence[Path]) -> None:
         from grain.sources import ArrayRecordDataSource
 
-        lengths = [np.zeros((0, 3), np.uint16)]
+        lengths = [np.zeros((0, 3), NUMBERS)]
         self.starts = [0]  # of each file
         self.paths = paths
         for path in paths:
@@ -101,21 +107,34 @@ def _unreadable(path: Path) -> bool:
 
 
 def _damaged(path: Path, error: Exception) -> DataError:
-    said = str(error).splitlines()[0]
-    return DataError(f"the shard {path} cannot be read ({said}); delete it and build again")
+    return DataError(f"the shard {path} cannot be read ({str(error).splitlines()[0]}); delete it and build again")
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    """The content of meta.json. Raises DataError."""
+    try:
+        meta: dict[str, Any] = json.loads((folder / "meta.json").read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder} holds no training data ({error})") from None
+    return meta
 
 
 class Shards:
-    """A folder of shards: train-*.array_record, valid-*.array_record, meta.json, tokenizer.json."""
+    """A folder of shards: train-*.array_record, valid-*.array_record, meta.json, and the encoding's two files."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
+        self.meta = read_meta(self.folder)
         try:
-            self.meta: dict[str, Any] = json.loads((self.folder / "meta.json").read_text())
-        except (OSError, ValueError) as error:
-            raise DataError(f"{folder} holds no training data ({error})") from None
-        self.vocab_size: int = self.meta["vocab_size"]
-        self.site_kinds: int = self.meta["site_kinds"]
+            encoding = read_encoding(self.folder)
+        except EncodingError as error:
+            raise DataError(str(error).rstrip(".")) from None
+        if self.meta.get("numbers") != NUMBERS.str:
+            raise DataError(
+                f"{folder} stores numbers as {self.meta.get('numbers')!r}, not {NUMBERS.str!r}; make it again"
+            )
+        self.special, self.vocab_size, self.site_kinds = encoding.special, encoding.vocabulary, len(encoding.kinds)
+        self._replaceable = replaceable(encoding.kinds)
         self._epoch = lru_cache(2)(self._plan)
 
     @cached_property
@@ -137,30 +156,30 @@ class Shards:
     def buckets(self) -> list["Bucket"]:
         return buckets(self.train, self.row_lengths)
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int, infill: float = 0.0) -> Batch:
+    def batch(self, step: int, *, seed: int, tokens_per_batch: int, span_masking: float = 0.0) -> Batch:
         """The batch of a training step: each epoch goes once through the examples, in an order of its own.
 
-        `infill` is the share of examples that have parts masked, which are to be filled in too.
+        `span_masking` is the share of examples that have spans masked, which the suffix restores too.
         """
         # Grain's own shuffling and batching know no rows of several lengths, or only as a stream whose state has to
         # be saved. Here any step's batch is known from its number; the loop has Grain map the numbers to batches.
         epoch, at = divmod(step, self.epoch_steps(tokens_per_batch))
         bucket, chosen = self._epoch(seed, epoch, tokens_per_batch)[at]
         examples = [self.train[int(i)] for i in chosen]
-        if not infill:
-            return collate(examples, bucket.length, bucket.rows)
-        rng, replaceable = np.random.default_rng((seed, step, 1)), 2 + (self.site_kinds - 2) // 3
-        length = bucket.length + HOLES
+        if not span_masking:
+            return collate(examples, self.special, bucket.length, bucket.rows)
+        rng, length = np.random.default_rng((seed, step, 1)), bucket.length + MASKING_ROOM
         for i, example in enumerate(examples):
-            if rng.random() < infill:
-                examples[i] = masked(example, replaceable, rng, length - len(example.tokens) - example.suffix)
-        return collate(examples, length, bucket.rows)
+            if rng.random() < span_masking:
+                room = length - len(example.tokens) - example.suffix
+                examples[i] = mask_spans(example, self.special, self._replaceable, rng, room)
+        return collate(examples, self.special, length, bucket.rows)
 
     def _plan(self, seed: int, epoch: int, tokens_per_batch: int) -> list[tuple["Bucket", np.ndarray]]:
         """The batches of an epoch: which examples of which bucket."""
         turn = np.random.default_rng((seed, epoch)).random(len(self.train))
         if epoch == 0 and self.meta["config"].get("curriculum", "constant") != "constant":
-            turn = np.arange(len(turn)) + NEAR * turn
+            turn = np.arange(len(turn)) + CURRICULUM_WINDOW * turn
         plan: list[tuple[float, Bucket, np.ndarray]] = []
         for bucket in self.buckets:
             size = bucket.batch_size(tokens_per_batch)
@@ -181,7 +200,8 @@ class Shards:
             size = bucket.batch_size(tokens_per_batch)
             for start in range(0, len(bucket.members), size):
                 chosen = bucket.members[start : start + size]
-                yield collate([self.valid[int(i)] for i in chosen], bucket.length, bucket.rows, size)
+                examples = [self.valid[int(i)] for i in chosen]
+                yield collate(examples, self.special, bucket.length, bucket.rows, size)
 
 
 class Bucket:
@@ -190,7 +210,7 @@ class Bucket:
     def __init__(self, shard: Shard, members: np.ndarray, length: int) -> None:
         self.members, self.length = members, length
         self.rows = -(-int(shard.rows[members].max()) // 32) * 32
-        self.waste = 1 - float(shard.lengths[members].mean()) / length  # share of padding
+        self.padding_share = 1 - float(shard.lengths[members].mean()) / length
 
     def batch_size(self, tokens_per_batch: int) -> int:
         size = max(1, tokens_per_batch // self.length)
@@ -204,22 +224,23 @@ def buckets(shard: Shard, row_lengths: Sequence[int]) -> list[Bucket]:
     return [Bucket(shard, some, length) for some, length in zip(members, row_lengths) if len(some)]
 
 
-def row_lengths(lengths: np.ndarray, waste: float = WASTE) -> list[int]:
-    """The fewest row lengths with which padding is at most this share of all tokens; or as little as SHAPES allow.
+def row_lengths(lengths: np.ndarray, padding_share: float = MAX_PADDING_SHARE) -> list[int]:
+    """The fewest row lengths of whose tokens at most this share is padding, or as little as `MAX_ROW_LENGTHS` allow.
 
     The best k lengths end with the longest example; the best k - 1 below each of them are known by then.
     """
     if not len(lengths):
         return []
-    counts = np.cumsum(np.bincount(-(-lengths // STEP)))  # of examples in so many steps
-    tops = STEP * np.arange(len(counts))
-    # tokens[i, j]: of all rows of length tops[j], which hold what is longer than tops[i]
+    counts = np.cumsum(np.bincount(-(-lengths // LENGTH_STEP)))  # of examples in so many steps
+    tops = LENGTH_STEP * np.arange(len(counts))
+    # tokens[i, j]: of all rows of length tops[j], which hold the examples longer than tops[i]
     tokens = np.where(tops[:, None] <= tops, (counts - counts[:, None]) * tops, np.iinfo(np.int64).max // 2)
-    least, before = tokens[0], list[np.ndarray]()
-    while least[-1] * (1 - waste) > lengths.sum() and len(before) + 1 < min(SHAPES, 1 + len(lengths) // PER_SHAPE):
-        more = least[:, None] + tokens  # with a length more, or with what there is
+    fewest, before = tokens[0], list[np.ndarray]()
+    most = min(MAX_ROW_LENGTHS, 1 + len(lengths) // EXAMPLES_PER_LENGTH)
+    while fewest[-1] * (1 - padding_share) > lengths.sum() and len(before) + 1 < most:
+        more = fewest[:, None] + tokens  # with one length more, or with the same
         before.append(more.argmin(axis=0))
-        least = more.min(axis=0)
+        fewest = more.min(axis=0)
     at, found = len(tops) - 1, [int(tops[-1])]
     for choice in reversed(before):
         at = int(choice[at])

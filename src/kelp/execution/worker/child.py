@@ -238,10 +238,10 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
 
     def flush() -> None:
         if kind == "rehearsal":
-            modules = list(sys.modules.items())
-            loaders = {name: type(getattr(module, "__loader__", None)).__name__ for name, module in modules}
-            rewritten = [name for name, loader in loaders.items() if loader == "AssertionRewritingHook"]
-            report.modules({name: getattr(module, "__file__", None) for name, module in modules}, rewritten)
+            modules = dict(sys.modules)
+            paths = {name: getattr(module, "__file__", None) for name, module in modules.items()}
+            loaders = {name: type(getattr(module, "__loader__", None)).__name__ for name, module in modules.items()}
+            report.modules(paths, [paths[name] for name in paths if loaders[name] == "AssertionRewritingHook"])
         _flush()
 
     return Run(

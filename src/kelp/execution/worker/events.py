@@ -54,8 +54,8 @@ class Report:
     def call(self, call: str, **facts: object) -> None:
         self._send("call", call=call, **facts)
 
-    def modules(self, files: dict[str, str | None], rewritten: list[str]) -> None:
-        """Report the imported modules' files, and the names of those whose asserts pytest has rewritten."""
+    def modules(self, files: dict[str, str | None], rewritten: list[str | None]) -> None:
+        """Report the files of the imported modules, and those whose asserts pytest has rewritten."""
         self._send("modules", files=files, rewritten=rewritten)
 
     def error(self, sentence: str, line: int | None = None, needs: str | None = None) -> None:

@@ -21,8 +21,8 @@ import os
 import sys
 import time
 import types
-from _functools import partial  # type: ignore[import-not-found]
 from _json import encode_basestring_ascii
+from functools import partial
 from typing import Any
 
 _ident, _write, _exit, _urandom, _now = _thread.get_ident, os.write, os._exit, os.urandom, time.perf_counter
@@ -310,6 +310,8 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         looking = True
         file = keep(test.__code__).co_filename
         looking = False
+        if type(file) is not str:
+            return "a test's file has a name that is no plain text"
         meant, builtin = words.get(file, ({}, ()))
         where = " of the test file was replaced while the tests ran (" + file + ")"
         for key, value in keep(list(test.__globals__.items())):

@@ -158,8 +158,7 @@ class Server:
             files = {name: file for event in reply["events"] for name, file in event.get("files", {}).items()}
             names |= {name for name, file in files.items() if file and file.startswith(libraries)}
             project = {file for file in files.values() if file and not file.startswith(libraries)}
-            named = {name for event in reply["events"] for name in event.get("rewritten", ())}
-            rewritten = {file for name in named if (file := files.get(name)) in project and file}
+            rewritten = {file for event in reply["events"] for file in event.get("rewritten", ())} & project
             if rewritten:  # test files that the tests import, and what else has asserts for pytest
                 importlib.import_module("kelp.execution.worker.pytest_run").add(sorted(rewritten))
             PROJECT.add((file for file in sorted(project - rewritten) if file.endswith(".py")), _compile)

@@ -246,6 +246,17 @@ BEGINS_WITH = {
     "clause": frozenset([b"elif", b"else", b"except", b"finally", b"case"]),
 }
 
+PREFIXES = {
+    category: frozenset(word[:n] for word in words for n in range(len(word) + 1))
+    for category, words in (ONE_OF | BEGINS_WITH).items()
+}
+SUBSTRINGS = {
+    category: frozenset(word[i:j] for word in words for i in range(len(word) + 1) for j in range(i, len(word) + 1))
+    for category, words in ONE_OF.items()
+}
+SECOND_PIECES = frozenset([b"", b"i", b"in", b"n", b"no", b"not"])  # and what begins them
+WORD_BYTES = re.compile(rb"[A-Za-z0-9_\x80-\xff]*")
+
 
 def fits(category: str, text: bytes, place: str) -> bool:
     """May a text of this category have these bytes at this place?
@@ -258,16 +269,15 @@ def fits(category: str, text: bytes, place: str) -> bool:
         return text.isspace()
     space = bool(text) and not text.strip(b" \t\r\n\f\\")  # no bytes: the marker alone, which may begin any piece
     if category in ONE_OF:
-        operators = ONE_OF[category]
         if place == "inside":
-            return any(text in operator for operator in operators)
+            return text in SUBSTRINGS[category]
         if place == "next":  # only `not in` and `is not` have a second piece
-            return category == "comparison operator" and (space or b"in".startswith(text) or b"not".startswith(text))
-        return not space and any(operator.startswith(text) for operator in operators)
+            return category == "comparison operator" and (space or text in SECOND_PIECES)
+        return text in PREFIXES[category]
     if category == "name":
-        return place != "next" and not space and all(WORD.match(text[i : i + 1]) for i in range(len(text)))
+        return place != "next" and WORD_BYTES.fullmatch(text) is not None
     if place == "first" and not space and category in BEGINS_WITH:
-        return any(word.startswith(text) for word in BEGINS_WITH[category])
+        return text in PREFIXES[category]
     return True
 
 
@@ -294,6 +304,7 @@ PYTHON = Language(
     optional=CLAUSES - {"case_clause"} | COMPREHENSION_CLAUSES,
     may_drop=may_drop,
     fits=fits,
+    free=frozenset(CATEGORIES) - {"indent", "name", *ONE_OF, *BEGINS_WITH},
     compiles=compiles,
     docstring=docstring,
     free_names=free_names,

@@ -1,0 +1,32 @@
+"""The model's knowledge of the goal and of the state, beside the program itself."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is known of the goal and of the state; an empty part is unknown and is left out."""
+
+    intent: str = ""
+    asserts: tuple[str, ...] = ()  # visible tests, as source
+    observation: str = ""  # result of the tests on this very program
+    # For the search alone; no model sees these:
+    suspicion: tuple[float, ...] = ()  # of each line of the program, from 0 to 1
+    names: frozenset[str] | None = None  # defined by the file around the program; None where unknown
+
+
+@dataclass(frozen=True)
+class EncodingConfig:
+    """Longest parts of a condition, in tokens. The program is never cut."""
+
+    max_intent: int = 24
+    max_spec: int = 80
+    max_observation: int = 48
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}  # in a recipe, an unknown key is refused
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value < 0:
+                raise ValueError(f"{name} is a number of tokens and cannot be {value}")
