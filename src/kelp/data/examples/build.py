@@ -88,14 +88,14 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
             _make_shard(job, lambda: progress("examples", next(done), total))
     else:
         context = multiprocessing.get_context("spawn")
-        made = context.Value("q", 0)
-        with context.Pool(jobs, initializer=_share, initargs=(made,)) as pool:
+        counter = context.Value("q", 0)
+        with context.Pool(jobs, initializer=_share, initargs=(counter,)) as pool:
             result = pool.map_async(_make_shard_in_pool, jobs_left, chunksize=1)
             while not result.ready():
-                progress("examples", made.value, total)
+                progress("examples", counter.value, total)
                 result.wait(0.2)
             result.get()
-        progress("examples", made.value, total)
+        progress("examples", counter.value, total)
     meta = {"numbers": NUMBERS.str, "records": len(train), "valid_records": len(valid), "config": settings}
     part = meta_path.with_suffix(".part")
     part.write_text(json.dumps(meta, indent=1))
@@ -189,16 +189,19 @@ def _indices(job: tuple[DataConfig, str, int]) -> range:
     return range(number * EXAMPLES_PER_SHARD, min(total, (number + 1) * EXAMPLES_PER_SHARD))
 
 
-def _share(made: Any) -> None:
-    """Set up a process of the pool: `made` counts the examples of all of them."""
-    global _made
-    _made = made
+_counter: Any = None  # in a process of the pool: the number of examples made by all of them
+
+
+def _share(counter: Any) -> None:
+    """Set up a process of the pool."""
+    global _counter
+    _counter = counter
 
 
 def _make_shard_in_pool(job: tuple[DataConfig, str, int]) -> None:
     def advance() -> None:
-        with _made.get_lock():
-            _made.value += 1
+        with _counter.get_lock():
+            _counter.value += 1
 
     _make_shard(job, advance)
 
