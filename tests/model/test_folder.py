@@ -1,6 +1,7 @@
 import hashlib
 import json
 from dataclasses import replace
+from functools import cache
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ SIZES = TransformerConfig(vocab_size=24, dim=16, layers=1, heads=2, kv_heads=2, 
 CONFIG = DenoiserConfig(SIZES, site_kinds=4, pointer_dim=16)
 
 
+@cache
 def make(config=CONFIG, seed=1):
     return Denoiser.init(config, key=jax.random.key(seed))
 
