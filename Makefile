@@ -1,5 +1,5 @@
 # make demo: see Kelp repair three functions.  make test: everything CI checks.  All of it lives in .venv.
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test lint golden clean
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -22,6 +22,10 @@ lint: .venv/setup-dev-stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
+
+# Values of PyTorch and transformers that tests compare with; needs the extra `golden`.
+golden:
+	$(BIN)/python -m tests.model.make_golden
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-trace.html

@@ -2,9 +2,9 @@
 
     python benchmarks/train_step.py --batch 32 --prefix 256 --suffix 16 --dtype bfloat16
 
-Beside it, in the same run and on the same batch, the same network in plain PyTorch, and the rate at which
-either multiplies large matrices. Rounds alternate between the two, and the best of them counts, so that
-other work on the machine disturbs the ratios as little as may be.
+Beside it, in the same run and on the same batch, the same network in plain PyTorch (the extra `golden` brings it),
+and the rate at which either multiplies large matrices. Rounds alternate between the two, and the best of them counts,
+so that other work on the machine disturbs the ratios as little as may be.
 
 On Linux, run this and training with GLIBC_TUNABLES=glibc.malloc.hugetlb=1: XLA allocates its buffers anew at
 every step, and faulting them in by small pages takes up to a third of the step.
@@ -23,8 +23,8 @@ import optax
 import torch
 import torch.nn.functional as F
 
-from kelp.model.denoiser import Denoiser, loss
-from kelp.model.transformer import ModelConfig
+from kelp.model.config import TransformerConfig
+from kelp.model.denoiser import Denoiser, DenoiserConfig, loss
 
 
 class Batch(NamedTuple):
@@ -37,16 +37,16 @@ class Batch(NamedTuple):
     targets: np.ndarray
 
 
-def random_batch(cfg: ModelConfig, B: int, P: int, T: int, N: int, rng: np.random.Generator) -> Batch:
+def random_batch(cfg: DenoiserConfig, B: int, P: int, T: int, N: int, rng: np.random.Generator) -> Batch:
     """A batch without padding: one correct site in N, every suffix token after `<edit>` a target."""
     first = rng.integers(0, P, (B, N))
     sites = np.stack([first, rng.integers(first, P), rng.integers(1, cfg.site_kinds, (B, N))], axis=-1)
     start = rng.integers(0, P, (B, 1))
-    targets = rng.integers(1, cfg.vocab_size, (B, T))
+    targets = rng.integers(1, cfg.transformer.vocab_size, (B, T))
     targets[:, 0] = -1
     written = np.concatenate([start, start + 2, start + np.arange(T - 2)], axis=1)
     fields = (
-        rng.integers(1, cfg.vocab_size, (B, P + T)),
+        rng.integers(1, cfg.transformer.vocab_size, (B, P + T)),
         np.concatenate([np.tile(np.arange(P), (B, 1)), written], axis=1),
         np.tile(np.repeat([1, 2], [P, T]), (B, 1)),
         sites,
@@ -57,17 +57,18 @@ def random_batch(cfg: ModelConfig, B: int, P: int, T: int, N: int, rng: np.rando
     return Batch(*(x if x.dtype == bool else x.astype(np.int32) for x in fields))
 
 
-def arithmetic(cfg: ModelConfig, B: int, P: int, T: int) -> float:
+def arithmetic(config: DenoiserConfig, B: int, P: int, T: int) -> float:
     """Floating-point operations of the products of one step: 2 a weight and token forward, 4 backward."""
+    cfg, pointer_dim = config.transformer, config.pointer_dim
     S, heads = P + T, 2 * cfg.dim * cfg.dim + 2 * cfg.dim * cfg.kv_heads * cfg.head_dim
     layer = heads + 3 * cfg.dim * cfg.mlp_dim + 2 * S * cfg.dim
-    return 6.0 * B * (S * cfg.layers * layer + S * 2 * cfg.dim * cfg.pointer_dim + T * cfg.dim * cfg.vocab_size)
+    return 6.0 * B * (S * cfg.layers * layer + S * 2 * cfg.dim * pointer_dim + T * cfg.dim * cfg.vocab_size)
 
 
 # JAX
 
 
-def jax_step(cfg: ModelConfig, batch: Batch) -> Callable[[], float]:
+def jax_step(cfg: DenoiserConfig, batch: Batch) -> Callable[[], float]:
     denoiser = Denoiser.init(cfg, key=jax.random.key(0))
     optimiser = optax.adamw(1e-3)
 
@@ -106,7 +107,7 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
 
 
 class TorchBlock(torch.nn.Module):
-    def __init__(self, cfg: ModelConfig) -> None:
+    def __init__(self, cfg: TransformerConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.width = cfg.heads, cfg.kv_heads, cfg.head_dim
         kv = cfg.kv_heads * cfg.head_dim
@@ -133,17 +134,17 @@ class TorchBlock(torch.nn.Module):
 
 
 class TorchDenoiser(torch.nn.Module):
-    def __init__(self, cfg: ModelConfig) -> None:
+    def __init__(self, config: DenoiserConfig) -> None:
         super().__init__()
-        self.cfg = cfg
+        self.cfg = cfg = config.transformer
         self.embedding = torch.nn.Embedding(cfg.vocab_size, cfg.dim)
         torch.nn.init.normal_(self.embedding.weight, std=0.02)
         self.blocks = torch.nn.ModuleList(TorchBlock(cfg) for _ in range(cfg.layers))
         self.norm = torch.nn.RMSNorm(cfg.dim, cfg.norm_eps)
-        self.first = torch.nn.Linear(cfg.dim, cfg.pointer_dim, bias=False)
-        self.last = torch.nn.Linear(cfg.dim, cfg.pointer_dim, bias=False)
-        self.kind = torch.nn.Embedding(cfg.site_kinds, cfg.pointer_dim)
-        self.score = torch.nn.Linear(cfg.pointer_dim, 1, bias=False)
+        self.first = torch.nn.Linear(cfg.dim, config.pointer_dim, bias=False)
+        self.last = torch.nn.Linear(cfg.dim, config.pointer_dim, bias=False)
+        self.kind = torch.nn.Embedding(config.site_kinds, config.pointer_dim)
+        self.score = torch.nn.Linear(config.pointer_dim, 1, bias=False)
 
     def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
         tokens, segments, sites = batch["tokens"], batch["segments"], batch["sites"]
@@ -168,7 +169,7 @@ class TorchDenoiser(torch.nn.Module):
         return where + F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=-1)
 
 
-def torch_step(cfg: ModelConfig, batch: Batch) -> Callable[[], float]:
+def torch_step(cfg: DenoiserConfig, batch: Batch) -> Callable[[], float]:
     torch.manual_seed(0)
     model = TorchDenoiser(cfg)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
@@ -178,7 +179,7 @@ def torch_step(cfg: ModelConfig, batch: Batch) -> Callable[[], float]:
 
     def run() -> float:
         optimiser.zero_grad()
-        with torch.autocast("cpu", torch.bfloat16, enabled=cfg.compute_dtype == "bfloat16"):
+        with torch.autocast("cpu", torch.bfloat16, enabled=cfg.transformer.compute_dtype == "bfloat16"):
             value = model(tensors)
         value.backward()
         optimiser.step()
@@ -202,17 +203,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--kv-heads", type=int, default=2)
     args = parser.parse_args()
-    cfg = ModelConfig(
-        vocab_size=4096,
-        dim=256,
-        layers=4,
-        heads=4,
-        kv_heads=args.kv_heads,
-        mlp_dim=768,
-        site_kinds=32,
-        pointer_dim=128,
-        compute_dtype=args.dtype,
-    )
+    sizes = dict(vocab_size=4096, dim=256, layers=4, heads=4, kv_heads=args.kv_heads, mlp_dim=768)
+    cfg = DenoiserConfig(TransformerConfig(**sizes, compute_dtype=args.dtype), site_kinds=32, pointer_dim=128)
     batch = random_batch(cfg, args.batch, args.prefix, args.suffix, args.sites, np.random.default_rng(0))
     work = {
         "kelp": jax_step(cfg, batch),

@@ -12,21 +12,25 @@ PACKAGE = Path(kelp.__file__).parent
 # From the bottom up: a room may import from the rooms named beside it, all of which stand above it in this table.
 ROOMS: dict[str, set[str]] = {
     "errors": set(),
+    "extras": {"errors"},
     "files": {"errors"},
     "syntax": {"errors"},
     "model": set(),
     "execution.worker": set(),
     "execution": {"execution.worker"},
-    "diffusion": {"syntax"},
-    "languages": {"syntax", "diffusion"},
+    "languages": {"syntax"},
+    "diffusion": {"syntax", "languages"},
     "encoding": {"errors", "files", "syntax"},
     "search": {"errors", "syntax", "model", "execution", "diffusion", "languages", "encoding"},
     "repair": {"errors", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search"},
-    "training": {"errors", "files", "model"},
-    "data": {"errors", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search"},
+    "training": {"errors", "extras", "files", "model"},
+    "data": {
+        "errors", "extras", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search",
+        "training",
+    },
     "evaluation": {
         "errors", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search", "repair",
-        "data",
+        "training", "data",
     },
     "web": {"errors", "files", "execution", "repair", "evaluation", "data"},
 }  # fmt: skip

@@ -72,8 +72,8 @@ def test_a_trained_model_repairs(kelp: Kelp, tmp_path: Path) -> None:
     model = tmp_path / "model"
     assert sentence(lambda m: (m / "tokenizer.json").write_text("{}")).startswith("The model in model cannot be used: ")
     description = json.loads((model / "config.json").read_text())
-    description["model"]["site_kinds"] += 1
-    assert "do not go together" in sentence(lambda m: (m / "config.json").write_text(json.dumps(description)))
+    description["kelp"]["site_kinds"] += 1
+    assert "where config.json says" in sentence(lambda m: (m / "config.json").write_text(json.dumps(description)))
 
 
 def test_only_data_that_holds_functions_out_can_be_judged_by_their_repair(kelp: Kelp, tmp_path: Path) -> None:

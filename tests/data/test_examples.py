@@ -16,6 +16,7 @@ from kelp.data import toy
 from kelp.data.examples.build import build, example_maker, gather
 from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample, make_example
 from kelp.data.examples.shards import (
+    EXAMPLES_PER_LENGTH,
     MAX_PADDING_SHARE,
     DataError,
     Shard,
@@ -345,15 +346,15 @@ def test_held_out_batches_show_each_example_once(shards):
 
 @given(
     st.lists(st.integers(1, 300), min_size=1, max_size=40),
-    st.integers(1, 300),
+    st.integers(1, 3000),
 )
 def test_row_lengths_hold_every_example_with_as_little_padding_as_asked_for(few, often):
     lengths = np.repeat(few, often)
     found = np.array(row_lengths(lengths))
-    assert len(found) <= 1 + len(lengths) // 500 and found[-1] - 8 < lengths.max() <= found[-1]
+    assert len(found) <= 1 + len(lengths) // EXAMPLES_PER_LENGTH and found[-1] - 8 < lengths.max() <= found[-1]
     rows = found[np.searchsorted(found, lengths)]
     enough = 1 - lengths.sum() / rows.sum() <= MAX_PADDING_SHARE
-    assert enough or len(found) >= min(12, 1 + len(lengths) // 500, len(set(-(-lengths // 8))))
+    assert enough or len(found) >= min(12, 1 + len(lengths) // EXAMPLES_PER_LENGTH, len(set(-(-lengths // 8))))
 
 
 def test_an_empty_shard_is_a_shard_and_nothing_need_be_held_out(shards, tmp_path):
@@ -372,6 +373,18 @@ def test_data_of_another_configuration_is_refused(shards):
     _, config = shards
     with pytest.raises(DataError, match="another configuration"):
         build(config.model_copy(update={"examples": 301}), jobs=1)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_progress_of_a_build_counts_examples(shards, tmp_path, jobs):
+    source, config = shards
+    for name in ("records.parquet", "tokenizer.json", "encoding.json", "bank.json.gz"):
+        shutil.copyfile(source.folder / name, tmp_path / name)
+    small = config.model_copy(update={"folder": tmp_path, "examples": 20, "valid_examples": 10})
+    seen = []
+    build(small, jobs=jobs, progress=lambda things, done, total: seen.append((things, done, total)))
+    counts = [done for things, done, total in seen if (things, total) == ("examples", 30)]
+    assert counts == sorted(counts) and counts[-1] == 30 and len(counts) > 2
 
 
 def test_the_tokenizer_may_be_that_of_a_model(shards, tmp_path):

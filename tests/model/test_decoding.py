@@ -6,22 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from kelp.model.denoiser import Denoiser
-from kelp.model.transformer import ModelConfig
+from kelp.model.config import TransformerConfig
+from kelp.model.denoiser import Denoiser, DenoiserConfig
 
-CONFIG = ModelConfig(
-    vocab_size=12,
-    dim=32,
-    layers=2,
-    heads=4,
-    kv_heads=2,
-    mlp_dim=48,
-    site_kinds=4,
-    pointer_dim=8,
-    tie_embeddings=False,
-)
+SIZES = TransformerConfig(vocab_size=12, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48, tie_embeddings=False)
+CONFIG = DenoiserConfig(SIZES, site_kinds=4, pointer_dim=8)
 EDIT, UNTIL, END = 1, 2, 3
-PREFIX = jnp.array([[5, 6, 7, 8, 9, 10, 11, 4, 0, 0]])
+PREFIX, LENGTHS = jnp.array([[5, 6, 7, 8, 9, 10, 11, 4, 0, 0]]), jnp.array([8])
 STARTS, ENDS, KINDS = jnp.array([1, 4, 2]), jnp.array([3, 5, 2]), jnp.array([2, 3, 3])
 
 # Kind 2 may not be empty, kind 3 may; either writes only some tokens.
@@ -38,7 +29,7 @@ def denoiser():
 
 @eqx.filter_jit
 def decode(denoiser, first=FIRST, rest=REST, *, beams, max_tokens):
-    _, cache = denoiser.encode(PREFIX, PREFIX != 0)
+    _, cache = denoiser.encode(PREFIX, LENGTHS)
     return denoiser.decode(
         cache, STARTS, ENDS, KINDS, first, rest,
         edit=EDIT, until=UNTIL, end=END, beams=beams, max_tokens=max_tokens,

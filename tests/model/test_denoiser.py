@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from kelp.model import denoiser as module
-from kelp.model.denoiser import Denoiser
-from kelp.model.transformer import ModelConfig
+from kelp.model.config import TransformerConfig
+from kelp.model.denoiser import Denoiser, DenoiserConfig
 
-CONFIG = ModelConfig(vocab_size=40, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48, site_kinds=6, pointer_dim=16)
+SIZES = TransformerConfig(vocab_size=40, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48)
+CONFIG = DenoiserConfig(SIZES, site_kinds=6, pointer_dim=16)
 EDIT, UNTIL, END = 1, 2, 3
 
 loss = eqx.filter_jit(module.loss)
@@ -32,7 +33,7 @@ def denoiser():
     return eqx.filter_jit(Denoiser.init)(CONFIG, key=jax.random.key(0))
 
 
-PREFIXES = jax.random.randint(jax.random.key(1), (3, 9), 4, CONFIG.vocab_size).at[1, 6:].set(0)
+PREFIXES = jax.random.randint(jax.random.key(1), (3, 9), 4, SIZES.vocab_size).at[1, 6:].set(0)
 EDITS = [[(2, (3, 5), [8, 9])], [(2, (2, 3), [])], []]  # of each program: segment, span, text
 
 
@@ -72,7 +73,7 @@ def forward(denoiser, batch):
 
 
 def test_encoding_alone_gives_the_same_sites_as_the_pass_over_prefix_and_suffix(denoiser, batch):
-    hidden, _ = encode(denoiser, PREFIXES, PREFIXES != 0)
+    hidden, _ = encode(denoiser, PREFIXES, (PREFIXES != 0).sum(axis=1))
     together, _ = forward(denoiser, batch)
     np.testing.assert_allclose(denoiser.site_log_probs(hidden, batch.sites), together, atol=1e-4)
 
@@ -161,7 +162,7 @@ def test_a_batch_of_stops_has_no_replacement_loss_and_finite_gradients(denoiser,
 
 @pytest.mark.parametrize("compute_dtype", ["float32", "bfloat16"])
 def test_a_few_steps_learn_a_batch_by_heart(batch, compute_dtype):
-    config = ModelConfig.from_dict(CONFIG.to_dict() | {"compute_dtype": compute_dtype})
+    config = DenoiserConfig.from_dict(CONFIG.to_dict() | {"compute_dtype": compute_dtype})
     denoiser = eqx.filter_jit(Denoiser.init)(config, key=jax.random.key(0))
 
     @eqx.filter_jit

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from kelp.model.pointer import SitePointer, site_loss
-from kelp.model.transformer import ModelConfig
 
-CONFIG = ModelConfig(vocab_size=10, dim=16, layers=1, heads=2, kv_heads=1, mlp_dim=16, site_kinds=6, pointer_dim=8)
+DIM = 16
 SITES = jnp.array(
     [
         [[0, 0, 1], [0, 3, 2], [1, 1, 3], [4, 6, 5], [0, 0, 0], [0, 0, 0]],
@@ -19,12 +18,12 @@ TARGET = jnp.array([[0, 1, 0, 1, 0, 0], [1, 0, 0, 0, 0, 0]], bool)
 
 @pytest.fixture(scope="module")
 def pointer():
-    return SitePointer.init(CONFIG, key=jax.random.key(0))
+    return SitePointer.init(DIM, site_kinds=6, pointer_dim=8, dtype="float32", key=jax.random.key(0))
 
 
 @pytest.fixture(scope="module")
 def hidden():
-    return jax.random.normal(jax.random.key(1), (2, 7, CONFIG.dim))
+    return jax.random.normal(jax.random.key(1), (2, 7, DIM))
 
 
 def test_probabilities_sum_to_one_over_exactly_the_valid_rows(pointer, hidden):

@@ -18,8 +18,8 @@ from kelp.encoding.encoder import Encoder, pad
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
 from kelp.languages.python.lint import lint
 from kelp.languages.python.names import free_names
-from kelp.model.denoiser import Denoiser
-from kelp.model.transformer import ModelConfig
+from kelp.model.config import TransformerConfig
+from kelp.model.denoiser import Denoiser, DenoiserConfig
 from kelp.search.baselines import NoModel
 from kelp.search.model_policy import (
     BLIND_SHARE,
@@ -59,11 +59,10 @@ def encoder() -> Encoder:
 
 
 def make_denoiser(encoder: Encoder, seed: int) -> Denoiser:
-    config = ModelConfig(
-        vocab_size=encoder.tokenizer.size, dim=32, layers=1, heads=4, kv_heads=2, mlp_dim=48,
-        site_kinds=len(encoder.kinds), pointer_dim=16,
+    sizes = TransformerConfig(
+        vocab_size=encoder.tokenizer.size, dim=32, layers=1, heads=4, kv_heads=2, mlp_dim=48
     )  # fmt: skip
-    weights = Denoiser.init(config, key=jax.random.key(seed))
+    weights = Denoiser.init(DenoiserConfig(sizes, len(encoder.kinds), pointer_dim=16), key=jax.random.key(seed))
     return jax.tree.map(lambda w: 3 * w if w.ndim > 1 else w, weights)  # so that it is sure of something
 
 

@@ -11,15 +11,14 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from kelp.model import masks
+from kelp.model.config import TransformerConfig
 from kelp.model.leaves import with_leaves
-from kelp.model.transformer import ModelConfig, Transformer
+from kelp.model.transformer import Transformer
 from kelp.training.config import RunConfig
 from kelp.training.objective import row_keys
 
 TEXT = np.frombuffer(Path(__file__).read_bytes(), np.uint8).astype(np.int32)
-SIZES = ModelConfig(
-    vocab_size=256, dim=16, layers=1, heads=2, kv_heads=2, mlp_dim=32, site_kinds=1, pointer_dim=1
-)  # fmt: skip
+SIZES = TransformerConfig(vocab_size=256, dim=16, layers=1, heads=2, kv_heads=2, mlp_dim=32)
 LENGTH, ROWS, DROPPED = 16, 7, 0.2  # bytes of a row; rows of a batch, a multiple of no mesh; share of bytes hidden
 
 

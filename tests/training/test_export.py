@@ -57,7 +57,8 @@ def test_only_models_that_go_together_have_a_mean(tmp_path):
     (tmp_path / "model/tokenizer.json").write_text("another")
     with pytest.raises(TrainingError, match="has another tokenizer"):
         export_run(tmp_path / "run", tmp_path / "out", revive, merge=tmp_path / "model")
-    wider = replace(edit_objective().model_config, mlp_dim=64)
+    shape = edit_objective().model_config
+    wider = replace(shape, transformer=replace(shape.transformer, mlp_dim=64))
     files = [tmp_path / "model" / name for name in FILES]
     save_model(tmp_path / "wider", Denoiser.init(wider, key=jax.random.key(0)), wider, files=files)
     with pytest.raises(TrainingError, match="has mlp_dim = 64 and this run 32: give both the same sizes"):

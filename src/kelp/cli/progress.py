@@ -10,24 +10,32 @@ Progress = Callable[[str, int, int | None], None]
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """Give a function to call with (the work, how much is done, how much there is)."""
+    """Yield a function of (things counted, number done, number in all or None); each kind has its own time left."""
     if not sys.stderr.isatty():
-        yield lambda work, done, total: None
+        yield lambda things, done, total: None
         return
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
     columns = [*Progress.get_default_columns(), MofNCompleteColumn()]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None)
-        yield lambda work, done, total: bar.update(task, description=work, completed=done, total=total)
+        task, shown = bar.add_task("", total=None), ""
+
+        def show(things: str, done: int, total: int | None) -> None:
+            nonlocal shown
+            if things != shown:  # the time left is reckoned from the speed since here
+                bar.reset(task, description=things, total=total)
+                shown = things
+            bar.update(task, completed=done, total=total)
+
+        yield show
 
 
-def counter(progress: Progress, work: str, total: int | None = None) -> Callable[[], None]:
+def counter(progress: Progress, things: str, total: int | None = None) -> Callable[[], None]:
     """Return a function to call whenever one more is done."""
     done = itertools.count(1)
-    progress(work, 0, total)
-    return lambda: progress(work, next(done), total)
+    progress(things, 0, total)
+    return lambda: progress(things, next(done), total)
 
 
 @contextmanager

@@ -4,28 +4,23 @@ Other than in a run of Kelp's own (`child.py`), there is no judge: the program s
 the tests have passed.  `observe` checks from outside what can be checked, against what the file as it is did.
 """
 
-import json
 import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Mapping
 from glob import glob
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome
-from kelp.execution.plugin.kelp_needs import NETWORK
-from kelp.execution.worker import protection
 from kelp.execution.worker.candidate import holds_home, project_root
-from kelp.execution.worker.overlay import ProjectCopy
+from kelp.execution.worker.command_run import PLUGIN
+from kelp.execution.worker.plugin.kelp_needs import NETWORK
 from kelp.execution.worker.protocol import as_text, function_of, timed_out
 
-PLUGIN = str(Path(__file__).with_name("plugin"))
 _ASK = (  # of an interpreter: what it imports from, where the user's own packages are, and itself
     "import site, sys\n"
     "print(*sys.path, sys.prefix, sys.base_prefix, sys.exec_prefix, site.getuserbase(), sys.executable, sep='\\n')"
@@ -35,10 +30,9 @@ _REFUSED = re.compile(  # as a traceback ends; without a path, a command is refu
     r"(?m)^(?:\w+\.)*(gaierror: \[Errno -\d+\]|PermissionError: \[Errno 1\] Operation not permitted$"
     r"|PermissionError: \[Errno 13\] Permission denied: '([^']+)')"
 )
-_METER = 0.05  # seconds between two looks at what a run uses, if a look is cheap
 
 
-# The caller's side, before
+# Before a run
 
 
 def root_of(module: Path) -> str:
@@ -116,96 +110,7 @@ def _search_path() -> str:
     return os.pathsep.join(filter(None, (os.environ.get("PATH"), _PYTHON)))
 
 
-# The run's own process
-
-
-def be_command(
-    config: Mapping[str, Any],
-    request: Mapping[str, Any],
-    copy: ProjectCopy,
-    secret: str,
-    *,
-    pipe: int,
-    key: int,
-    output: int,
-) -> NoReturn:
-    """Everything between the fork and the command, and then the command.  Raises OSError."""
-    os.setsid()
-    protection.die_with_parent()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    protection.unshare(protection.CLONE_NEWIPC)  # for each run its own: what is in it stays there
-    writable = copy.enter(config["module"], request["source"].encode("latin-1"))
-    os.chdir(config["root"])
-    active = {"resources": "rlimits, processes and their memory counted", "privileges": "none", "files": "none"}
-    active |= {"copy": "own mount namespace with an overlay", "calls": "none"}
-    ruleset = protection.confined(writable, [*config["readable"], PLUGIN])
-    protection.limit_resources(config["limits"])
-    if protection.drop_privileges():
-        active["privileges"] = "capabilities dropped, no_new_privs"
-        if ruleset is not None and protection.restrict_files(ruleset):
-            active["files"] = "Landlock: reads of libraries and project, writes to the project's copy only"
-    if protection.forbid_calls(read_only=True, processes=True):
-        active["calls"] = "seccomp: no sockets"
-    last = config["limits"]["open_files"]
-    keep = sorted((pipe, key))
-    for low, high in zip([2, *keep], [*keep, last]):
-        os.closerange(low + 1, high)
-    if request["kind"] == "probe":
-        for event in ({"event": "protections", "active": active}, {"event": "done"}):
-            os.write(pipe, (secret + json.dumps(event) + "\n").encode())
-        os._exit(0)
-    home = config["scratch"]
-    environment = config["environment"] | {
-        "LANG": "C.UTF-8",
-        "HOME": home,
-        "TMPDIR": home,
-        "PYTHONHASHSEED": "0",  # the same program gives the same observation
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTEST_ADDOPTS": "-p kelp_report",
-        "KELP_REPORT": f"{key} {pipe} {int(request['trace'])} {config['module']}",
-    }
-    os.set_inheritable(pipe, True)
-    os.set_inheritable(key, True)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is executed would too
-        signal.signal(number, signal.SIG_DFL)
-    os.execve(config["program"], config["command"], environment)
-
-
-class Meter:
-    """What the processes of this one's process namespace use together, but for this one."""
-
-    def __init__(self, limits: Mapping[str, Any]):
-        self.tasks, self.memory = limits["tasks"], limits["memory_mb"] * 2**20
-        self.namespace = os.readlink("/proc/self/ns/pid")
-        self.own = os.readlink("/proc/self")
-        self.page = os.sysconf("SC_PAGE_SIZE")
-        self.due, self.pause = 0.0, _METER
-
-    def exceeded(self) -> str | None:
-        """What there is too much of: "tasks" or "memory"."""
-        now = time.monotonic()
-        if now < self.due:
-            return None
-        tasks = memory = 0
-        for pid in os.listdir("/proc"):
-            if pid.isdigit() and pid != self.own:
-                try:
-                    if os.readlink(f"/proc/{pid}/ns/pid") == self.namespace:
-                        facts = Path("/proc", pid, "stat").read_bytes().rpartition(b")")[2].split()
-                        tasks, memory = tasks + int(facts[17]), memory + int(facts[21]) * self.page  # proc(5)
-                except OSError:
-                    continue
-        took = time.monotonic() - now
-        self.pause = max(_METER, 20 * took)
-        self.due = now + took + self.pause
-        return "tasks" if tasks > self.tasks else "memory" if memory > self.memory else None
-
-
-# The caller's side, after
+# After a run
 
 
 def baseline(reply: Mapping[str, Any]) -> dict[str, Any]:

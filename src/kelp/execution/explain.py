@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 from kelp.execution.observation import Observation, TestOutcome, shorten
-from kelp.execution.plugin.kelp_needs import ASYNC, NETWORK, PROCESS
+from kelp.execution.worker.plugin.kelp_needs import ASYNC, NETWORK, PROCESS
 
 _SHOWN = {"pass": "pass", "fail": "FAIL", "error": "ERROR", "timeout": "TIMEOUT", "skip": "skip"}
 _COUNTED = {"pass": "passed", "fail": "failed", "error": "error", "timeout": "timeout", "skip": "skipped"}

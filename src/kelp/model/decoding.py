@@ -1,8 +1,8 @@
-"""Beam search over replacements, written in place, for many sites of one program as one batch.
+"""Beam search over replacements, written in place, for many sites of one program, or of several, as one batch.
 
 The suffix of a site is `<edit>` at the position of the span's first token, `<until>` at that of its end,
 then the written tokens at start, start + 1, ... One compiled loop writes all of them. Every row attends to
-the one cache of the program's prefix; only the short suffix is kept per beam.
+the cache of its program's prefix, which is never copied; only the short suffix is kept per beam.
 
 A finished beam keeps its place, so the search narrows as beams finish and returns as many different
 replacements as it has beams. With one beam it is greedy decoding.
@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from kelp.model.transformer import KV, KVCache, Transformer
+from kelp.model.attention import Cache
+from kelp.model.transformer import Transformer
 
 FINISHED = 1e30  # added to a finished beam's rank, so that it is kept
 
@@ -41,13 +42,12 @@ class _Beams(NamedTuple):
     log_probs: Float[Array, "K M"]
     model_log_probs: Float[Array, "K M"]
     ended: Bool[Array, "K M"]
-    written: KVCache  # [K * M, 2 + T, ...]
+    written: Cache  # K * M rows of 2 + T slots
 
 
 def decode(
     transformer: Transformer,
-    prefix_valid: Bool[Array, "1 P"],
-    prefix_cache: KVCache,
+    prefix: Cache,
     starts: Int[Array, " K"],
     ends: Int[Array, " K"],
     kinds: Int[Array, " K"],
@@ -62,28 +62,20 @@ def decode(
 ) -> Decoded:
     """Beam search for at most `max_tokens` (T) tokens and the end token `end`, which the tables govern too.
 
+    `prefix` holds R programs: the first K / R sites are of the first program, the next of the second, and so on.
     `first_allowed[kind]` says which tokens may be written first at a site, `rest_allowed[kind]` which later.
     """
-    K, M, T, P = starts.shape[0], beams, max_tokens, prefix_valid.shape[1]
+    K, M, T = starts.shape[0], beams, max_tokens
     V = first_allowed.shape[1]
-    slots = jnp.arange(2 + T)
     first, rest = first_allowed[kinds][:, None], rest_allowed[kinds][:, None]  # [K, 1, V]
 
-    def visible(rows: int, slot: Int[Array, " Q"]) -> Bool[Array, "rows Q T"]:
-        own = slots[None] <= slot[:, None]
-        seen = jnp.concatenate([jnp.broadcast_to(prefix_valid, (len(slot), P)), own], axis=1)
-        return jnp.broadcast_to(seen, (rows, *seen.shape))
-
     def start() -> _Beams:
-        shape = (K, 2 + T, *prefix_cache[0].keys.shape[2:])
-        empty = tuple(KV(jnp.zeros(shape), jnp.zeros(shape)) for _ in prefix_cache)
-        opening = jnp.broadcast_to(jnp.array([edit, until]), (K, 2))
         hidden, written = transformer.with_cache(
-            opening,
+            jnp.broadcast_to(jnp.array([edit, until]), (K, 2)),
             jnp.stack([starts, ends], axis=1),
-            visible(K, jnp.arange(2)),
-            shared=prefix_cache,
-            written=empty,
+            jnp.tril(jnp.ones((1, 2, 2), bool)),
+            past=prefix,
+            into=Cache.empty(transformer.cfg, K, 2 + T),
         )
         logits = transformer.logits(hidden[:, -1:])
         only_first = jnp.where(jnp.arange(M) == 0, 0.0, -jnp.inf)  # the beams are still the same
@@ -134,10 +126,9 @@ def decode(
         hidden, written = transformer.with_cache(
             token.reshape(K * M, 1),
             jnp.repeat(starts + state.step, M)[:, None],
-            visible(K * M, 2 + state.step[None]),
-            shared=prefix_cache,
-            written=jax.tree.map(reorder, state.written),
-            slot=2 + state.step,
+            jnp.ones((1, 1, 1), bool),
+            past=prefix,
+            into=jax.tree.map(reorder, state.written),
         )
         return _Beams(
             step=state.step + 1,
@@ -151,7 +142,7 @@ def decode(
         )
 
     final = jax.lax.while_loop(unfinished, write, start())
-    # A dead beam (-inf) may carry the end token too: what it wrote means nothing.
+    # A dead beam (-inf) may carry the end token too: its tokens mean nothing.
     done = final.ended & (final.log_probs > -jnp.inf)
     log_probs = jnp.where(done, final.log_probs, -jnp.inf)
     order = jnp.argsort(-log_probs, axis=1)

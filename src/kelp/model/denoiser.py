@@ -1,11 +1,11 @@
 """The denoiser: one transformer that says where to edit a program and what to write there.
 
-The prefix is the conditioning and the program, seen in both directions; the suffix is `<edit>`, `<until>`
-and the written tokens, seen causally, at the rotary positions of the span that they replace. Padding is
-always at the right.
+The prefix is the conditioning and the program, seen in both directions; the suffix is `<edit>`, `<until>` and the
+written tokens, seen causally, at the rotary positions of the span that they replace. Padding is at the right.
 """
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import equinox as eqx
 import jax
@@ -13,9 +13,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from kelp.model import decoding, masks
+from kelp.model.attention import Cache
+from kelp.model.config import TransformerConfig
 from kelp.model.decoding import Decoded
 from kelp.model.pointer import SitePointer, site_loss
-from kelp.model.transformer import KVCache, ModelConfig, Transformer
+from kelp.model.transformer import Transformer
 
 METRICS = {  # of the loss: whether more is better
     "loss": False,
@@ -28,8 +30,33 @@ METRICS = {  # of the loss: whether more is better
 }
 
 
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """Sizes of a denoiser: its transformer's, and its pointer's."""
+
+    transformer: TransformerConfig
+    site_kinds: int
+    pointer_dim: int
+
+    def __post_init__(self) -> None:
+        for name in ("site_kinds", "pointer_dim"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in one flat dict, as JSON holds them."""
+        return self.transformer.to_dict() | {"site_kinds": self.site_kinds, "pointer_dim": self.pointer_dim}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "DenoiserConfig":
+        """The configuration that `to_dict` gave. Raises KeyError, TypeError or ValueError where it is none."""
+        sizes = dict(values)
+        site_kinds, pointer_dim = sizes.pop("site_kinds"), sizes.pop("pointer_dim")
+        return cls(TransformerConfig.from_dict(sizes), site_kinds, pointer_dim)
+
+
 class Batch(Protocol):
-    """What the loss needs of a batch of B examples."""
+    """Arrays of B examples that the loss reads."""
 
     @property
     def tokens(self) -> Int[Array, "B S"]: ...  # the prefix, and the suffix right behind it
@@ -42,16 +69,9 @@ class Batch(Protocol):
     @property
     def site_target(self) -> Bool[Array, "B N"]: ...  # every correct answer
     @property
-    def suffix(self) -> Int[Array, "B T"]: ...  # the places of the suffix's tokens
+    def suffix(self) -> Int[Array, "B T"]: ...  # places of the suffix's tokens in S
     @property
-    def targets(self) -> Int[Array, "B T"]: ...  # what follows each; -1 = no loss there
-
-
-class PrefixCache(NamedTuple):
-    """Keys and values of encoded prefixes, and which of their tokens are valid."""
-
-    valid: Bool[Array, "B P"]
-    layers: KVCache
+    def targets(self) -> Int[Array, "B T"]: ...  # the token after each of them; -1 = no loss there
 
 
 class Denoiser(eqx.Module):
@@ -59,13 +79,15 @@ class Denoiser(eqx.Module):
     pointer: SitePointer
 
     @staticmethod
-    def init(cfg: ModelConfig, *, key: PRNGKeyArray) -> "Denoiser":
+    def init(cfg: DenoiserConfig, *, key: PRNGKeyArray) -> "Denoiser":
         t, p = jax.random.split(key)
-        return Denoiser(Transformer.init(cfg, key=t), SitePointer.init(cfg, key=p))
+        inner = cfg.transformer
+        pointer = SitePointer.init(inner.dim, cfg.site_kinds, cfg.pointer_dim, inner.compute_dtype, key=p)
+        return Denoiser(Transformer.init(inner, key=t), pointer)
 
     @property
-    def cfg(self) -> ModelConfig:
-        return self.transformer.cfg
+    def cfg(self) -> DenoiserConfig:
+        return DenoiserConfig(self.transformer.cfg, *self.pointer.kind.shape)
 
     def __call__(
         self,
@@ -80,10 +102,14 @@ class Denoiser(eqx.Module):
         written = jnp.take_along_axis(hidden, suffix[..., None], axis=1)
         return self.pointer(hidden, sites), self.transformer.logits(written)
 
-    def encode(self, prefix: Int[Array, "B P"], valid: Bool[Array, "B P"]) -> tuple[Float[Array, "B P D"], PrefixCache]:
-        """The one prefix pass of each program: its states, and the cache that all of its edits share."""
-        hidden, layers = self.transformer.with_cache(prefix, _prefix_positions(prefix), masks.bidirectional(valid))
-        return hidden, PrefixCache(valid, layers)
+    def encode(self, prefix: Int[Array, "B P"], lengths: Int[Array, " B"]) -> tuple[Float[Array, "B P D"], Cache]:
+        """The one prefix pass of each program: its states, and the cache that all of its edits share.
+
+        The first `lengths[b]` tokens of row b are its prefix, and the rest padding.
+        """
+        place = jnp.arange(prefix.shape[1])
+        mask = masks.bidirectional(place < lengths[:, None])
+        return self.transformer.with_cache(prefix, jnp.broadcast_to(place, prefix.shape), mask, lengths=lengths)
 
     def site_log_probs(self, hidden: Float[Array, "B P D"], sites: Int[Array, "B N 3"]) -> Float[Array, "B N"]:
         """Log-softmax over the rows with kind > 0; -inf on padding rows."""
@@ -91,7 +117,7 @@ class Denoiser(eqx.Module):
 
     def decode(
         self,
-        cache: PrefixCache,
+        cache: Cache,
         starts: Int[Array, " K"],
         ends: Int[Array, " K"],
         kinds: Int[Array, " K"],
@@ -104,11 +130,10 @@ class Denoiser(eqx.Module):
         beams: int,
         max_tokens: int,
     ) -> Decoded:
-        """Replacements for K sites of ONE program; see `kelp.model.decoding.decode`."""
+        """Replacements for K sites of the programs in `cache`; see `kelp.model.decoding.decode`."""
         return decoding.decode(
             self.transformer,
-            cache.valid,
-            cache.layers,
+            cache,
             starts,
             ends,
             kinds,
@@ -123,7 +148,7 @@ class Denoiser(eqx.Module):
 
 
 def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:
-    """The training loss, nats, and metrics.
+    """The training loss, in nats, and metrics.
 
     The site loss is a mean over examples, the replacement loss a mean over the tokens of edits, the span-masking loss
     over those of masked spans; their sum is the loss. An example whose only answer is `stop` writes no edit.
@@ -158,10 +183,6 @@ def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, 
 
 
 def _token_losses(logits: Float[Array, "B T V"], targets: Int[Array, "B T"]) -> Float[Array, "B T"]:
-    """Cross-entropy of each target token; 0 where there is none."""
+    """Cross-entropy of each target token, in nats; 0 where there is none."""
     picked = jnp.take_along_axis(logits, jnp.maximum(targets, 0)[..., None], axis=-1)[..., 0]
     return jnp.where(targets >= 0, jax.nn.logsumexp(logits, axis=-1) - picked, 0.0)
-
-
-def _prefix_positions(prefix: Int[Array, "B P"]) -> Int[Array, "B P"]:
-    return jnp.broadcast_to(jnp.arange(prefix.shape[1]), prefix.shape)

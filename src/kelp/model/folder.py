@@ -1,73 +1,68 @@
-"""A model as a folder in Hugging Face style: model.safetensors, config.json, tokenizer.json."""
+"""A denoiser as a folder in Hugging Face's layout: config.json, model.safetensors and the encoding's files.
+
+Its transformer part is a Llama that `transformers` loads. config.json has, beside the Llama's keys, a section `kelp`:
+the format, the pointer's sizes, the SHA-256 of the weights, and where they come from.
+"""
 
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
-from safetensors import SafetensorError, deserialize
-from safetensors.numpy import save
+from jax.sharding import Mesh
 
-import kelp
-from kelp.model.denoiser import Denoiser
-from kelp.model.leaves import named_leaves, with_leaves
-from kelp.model.transformer import ModelConfig
+from kelp.model.denoiser import Denoiser, DenoiserConfig
+from kelp.model.leaves import named_leaves
+from kelp.model.pretrained import by_leaf, llama_config, llama_keys, to_tensors
+from kelp.model.tensors import WEIGHTS, ModelError, fill, open_tensors, read_json, write_tensors
 
-FORMAT = 1
-DTYPES = {"float32": np.dtype(np.float32), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
-CODES = {"F32": DTYPES["float32"], "BF16": DTYPES["bfloat16"]}  # safetensors' own names
-
-
-class ModelError(RuntimeError):
-    """A model folder cannot be read or written; the message is one sentence that says what to do."""
+FORMAT = 2
+KELP_KEYS = ("site_kinds", "pointer_dim")
+COMPUTING = ("compute_dtype", "remat")
 
 
 def save_model(
     out: Path,
-    weights: Denoiser | dict[str, np.ndarray],
-    config: ModelConfig,
+    weights: Denoiser | Mapping[str, np.ndarray],
+    config: DenoiserConfig,
     *,
     files: Sequence[Path],
     dtype: Literal["float32", "bfloat16"] = "float32",
-    origin: dict[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model folder beside its place, then move it there whole. Raises ModelError.
 
-    Weights are stored as `dtype` under their readable names. `files`, such as tokenizer.json, are copied into the
-    folder; `origin` joins config.json. Of an older model in that place, all other files are kept, such as its card.
+    `weights` are a denoiser or its leaves by name, stored as `dtype`. `files`, such as tokenizer.json, are copied into
+    the folder; `origin` joins the section `kelp`. Of an older model in that place, all other files are kept.
     """
     for file in files:
         if not file.is_file():
-            raise ModelError(f"{file} is missing: a model folder needs the tokenizer that its data was made with.")
+            raise ModelError(f"{file} is missing: a model folder needs the encoding that its data was made with.")
     if out.exists() and not (out / "config.json").is_file() and any(out.iterdir()):
         raise ModelError(f"{out} is not empty and holds no model: choose another folder.")
-    leaves = weights if isinstance(weights, dict) else named_leaves(weights)
-    arrays = {name: np.ascontiguousarray(np.asarray(leaf).astype(DTYPES[dtype])) for name, leaf in leaves.items()}
-    data = save(arrays, metadata={"format": "kelp"})
-    description = {
-        "format": FORMAT,
-        "kelp": kelp.__version__,
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "parameters": sum(array.size for array in arrays.values()),
-        "dtype": dtype,
-        "model": asdict(config),
-    } | (origin or {})
+    leaves = named_leaves(weights) if isinstance(weights, Denoiser) else weights
+    sizes = config.to_dict()
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         new, old = Path(scratch) / "new", Path(scratch) / "old"
         new.mkdir()
-        (new / "model.safetensors").write_bytes(data)
-        (new / "config.json").write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+        sha256 = write_tensors(new / WEIGHTS, to_tensors(leaves, dtype))
+        section = {
+            "format": FORMAT,
+            "sha256": sha256,
+            "parameters": sum(leaf.size for leaf in leaves.values()),
+            **{key: sizes[key] for key in (*KELP_KEYS, *COMPUTING)},
+            **(origin or {}),
+        }
+        keys = llama_keys(config.transformer) | {"torch_dtype": dtype, "kelp": section}
+        (new / "config.json").write_text(json.dumps(keys, indent=2) + "\n", encoding="utf-8")
         for file in files:
             shutil.copyfile(file, new / file.name)
         if out.exists():
@@ -78,36 +73,44 @@ def save_model(
         os.replace(new, out)
 
 
-def load_model(folder: Path) -> tuple[Denoiser, dict[str, Any]]:
-    """The model (float32 weights), and the content of its config.json. Raises ModelError."""
-    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+def load_model(folder: Path, *, dtype: str | None = None, mesh: Mesh | None = None) -> tuple[Denoiser, dict[str, Any]]:
+    """A denoiser, and the section `kelp` of its config.json. Raises ModelError.
+
+    Weights keep the type that they are stored in unless `dtype` says another, and lie on `mesh` where one is given.
+    """
+    keys = read_json(folder / "config.json")
+    for name in (WEIGHTS, "tokenizer.json"):
         if not (folder / name).is_file():
             raise ModelError(f"{folder} is no model folder: {name} is missing.")
+    section: dict[str, Any] = keys["kelp"] if isinstance(keys.get("kelp"), dict) else keys
+    version = section.get("format")
+    if version is None and "model_type" in keys:
+        raise ModelError(f"{folder} holds a language model without Kelp's pointer: give the folder of a Kelp model.")
+    if version not in (1, FORMAT):
+        raise ModelError(f"{folder} has format {version!r} and this Kelp reads 1 and {FORMAT}: update Kelp.")
+    with (folder / WEIGHTS).open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != section.get("sha256"):
+            raise ModelError(f"{folder / WEIGHTS} is damaged (its SHA-256 differs): fetch the model again.")
     try:
-        description = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        version = description["format"]
-    except (ValueError, KeyError, TypeError):
-        raise ModelError(f"{folder}/config.json is damaged: fetch the model again.") from None
-    if version != FORMAT:
-        raise ModelError(
-            f"{folder} has format {version!r} and this Kelp reads {FORMAT}: install the Kelp that made it."
-        )
-    data = (folder / "model.safetensors").read_bytes()
-    if hashlib.sha256(data).hexdigest() != description.get("sha256"):
-        raise ModelError(f"{folder}/model.safetensors is damaged (its SHA-256 differs): fetch the model again.")
-    try:
-        config = ModelConfig(**description["model"])
-        shape = jax.eval_shape(lambda key: Denoiser.init(config, key=key), jax.random.key(0))
-        # safetensors.numpy.load knows no bfloat16.
-        arrays = {
-            name: jnp.asarray(np.frombuffer(view["data"], CODES[view["dtype"]]).reshape(view["shape"]), jnp.float32)
-            for name, view in deserialize(data)
-        }
-        expected = {name: leaf.shape for name, leaf in named_leaves(shape).items()}
-        for name in sorted(expected.keys() | arrays.keys()):
-            found = arrays[name].shape if name in arrays else None
-            if expected.get(name) != found:
-                raise ValueError(f"{name} has shape {found}, not {expected.get(name)}")
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder}/config.json and its weights do not go together: {error}.") from None
-    return with_leaves(shape, arrays), description
+        if version == 1:
+            config = DenoiserConfig.from_dict(section["model"])
+        else:
+            computing = {key: section[key] for key in COMPUTING}
+            config = DenoiserConfig(llama_config(keys, folder, **computing), *(section[key] for key in KELP_KEYS))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder}/config.json is of no model that Kelp computes: {error}.") from None
+    shape = jax.eval_shape(lambda key: Denoiser.init(config, key=key), jax.random.key(0))
+    tensors = open_tensors(folder)
+    views = _format_1(shape, tensors, folder) if version == 1 else by_leaf(shape, tensors, folder)
+    return fill(shape, views, dtype, mesh), section
+
+
+def _format_1(shape: Any, stored: Mapping[str, np.ndarray], folder: Path) -> Mapping[str, np.ndarray]:
+    """The tensors of a folder of format 1, which has the leaves' own names and layout. Raises ModelError."""
+    wanted = {name: leaf.shape for name, leaf in named_leaves(shape).items()}
+    for name in sorted(wanted.keys() | stored.keys()):
+        found = stored[name].shape if name in stored else None
+        if found != wanted.get(name):
+            fault = "is missing" if found is None else f"has shape {found} where config.json says {wanted.get(name)}"
+            raise ModelError(f"{name} {fault} in {folder}: fetch the model again.")
+    return stored

@@ -1,7 +1,7 @@
-"""Attention masks: pure functions from which tokens are valid to who may see whom.
+"""Attention masks, from which tokens are valid or which segment each is of.
 
 A mask is bool ``[B, S, S]``: ``mask[b, q, t]`` says that query ``q`` sees token ``t``. Padding is never
-seen. A query that sees nothing (a padding row may) is left to attention, which stays finite there.
+seen. Attention stays finite for a query that sees nothing, as a padding row may.
 """
 
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Where to edit: a pointer over a program's own edit sites, and over nothing else.
+"""A pointer over a program's own edit sites: where to edit.
 
 A site row is int32 ``(first token, last token, kind)``. Kind 0 is padding. Row 0 is `stop` (kind 1).
 """
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from kelp.model.transformer import ModelConfig, einsum
+from kelp.model.einsum import einsum
 
 
 class SitePointer(eqx.Module):
@@ -25,15 +25,15 @@ class SitePointer(eqx.Module):
     dtype: str = eqx.field(static=True)
 
     @staticmethod
-    def init(cfg: ModelConfig, *, key: PRNGKeyArray) -> "SitePointer":
+    def init(dim: int, site_kinds: int, pointer_dim: int, dtype: str, *, key: PRNGKeyArray) -> "SitePointer":
         first, last, kind, score = jax.random.split(key, 4)
-        D, E = cfg.dim, cfg.pointer_dim
+        D, E = dim, pointer_dim
         return SitePointer(
             first=jax.random.normal(first, (D, E)) / math.sqrt(2 * D),
             last=jax.random.normal(last, (D, E)) / math.sqrt(2 * D),
-            kind=jax.random.normal(kind, (cfg.site_kinds, E)),
+            kind=jax.random.normal(kind, (site_kinds, E)),
             score=jax.random.normal(score, (E,)) / math.sqrt(E),
-            dtype=cfg.compute_dtype,
+            dtype=dtype,
         )
 
     @jax.named_scope("pointer")

@@ -33,7 +33,9 @@ def find(name: str) -> Path | None:
 def mutation_weights(folder: Path) -> dict[str, float]:
     """Return the weights of mutation kinds in a model's training that differ from the usual ones."""
     try:
-        weights: dict[str, float] = json.loads(read(folder / "config.json"))["run"]["data"]["kinds"]
+        keys = json.loads(read(folder / "config.json"))
+        origin = keys["kelp"] if isinstance(keys.get("kelp"), dict) else keys  # format 1 has no section of its own
+        weights: dict[str, float] = origin["run"]["data"]["kinds"]
     except (ValueError, KeyError, TypeError):  # a model that Kelp did not train
         return {}
     return weights
@@ -73,7 +75,8 @@ def load(folder: Path, timings: Timings | None = None) -> Model:
     timings = timings or Timings()
     with timings("import_jax"):
         use_compilation_cache()
-        from kelp.model.folder import ModelError, load_model
+        from kelp.model.folder import load_model
+        from kelp.model.tensors import ModelError
     with timings("load_model"):
         from kelp.encoding.folder import load_encoding
         from kelp.encoding.vocabulary import EncodingError

@@ -95,17 +95,14 @@ class Compiled:
         config, special = self.config, self.encoder.special
 
         @eqx.filter_jit
-        def encode(model: Any, prefix: Any, valid: Any, rows: Any) -> Any:
-            hidden, cache = model.encode(prefix, valid)
+        def encode(model: Any, prefix: Any, size: Any, rows: Any) -> Any:
+            hidden, cache = model.encode(prefix, size)
             return model.site_log_probs(hidden, rows)[0], cache
 
         @eqx.filter_jit
         def score(model: Any, cache: Any, tokens: Any, positions: Any, parents: Any, scored: Any, mask: Any) -> Any:
             """Log-probability [Q] of what every node's path writes, and of the end after it."""
-            prefix = jnp.broadcast_to(cache.valid, (NODES, cache.valid.shape[1]))
-            hidden, _ = model.transformer.with_cache(
-                tokens[None], positions[None], jnp.concatenate([prefix, mask], axis=1)[None], shared=cache.layers
-            )
+            hidden, _ = model.transformer.with_cache(tokens[None], positions[None], mask[None], past=cache)
             logits = model.transformer.logits(hidden)[0]
             total = jax.nn.logsumexp(logits, axis=-1)
             own = jnp.where(scored, logits[parents, tokens] - total[parents], 0.0)
@@ -230,8 +227,8 @@ class ModelPolicy(Policy):
         rows = np.zeros((1, length, 3), np.int32)
         rows[0, : len(state.rows)] = state.rows
         prefix = pad([state.tokens], length, self.encoder.special.pad)
-        valid = np.arange(length)[None] < len(state.tokens)
-        where, cache = self.model.compiled.calls.encode(self.model.denoiser, prefix, valid, rows)
+        size = np.asarray([len(state.tokens)], np.int32)
+        where, cache = self.model.compiled.calls.encode(self.model.denoiser, prefix, size, rows)
         return np.asarray(where, np.float64)[: len(state.rows)], cache
 
     def _to_write(self, state: State, where: np.ndarray, cache: Any) -> Iterator[Part]:

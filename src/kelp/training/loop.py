@@ -17,7 +17,6 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pydantic import ValidationError
 
-from kelp.model.transformer import partition_specs
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError, RunConfig
 from kelp.training.objective import Batch, Evaluation, Metrics, Model, Objective, TrainingError
@@ -148,7 +147,7 @@ def plan_state(
         return init_state(objective.init(key), optimizer, config.optimizer)
 
     abstract = jax.eval_shape(fresh, jax.random.key(0))
-    shardings = state_shardings(abstract, partition_specs(abstract.model), mesh)
+    shardings = state_shardings(abstract, mesh)
     placed = jax.tree.map(lambda a, s: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=s), abstract, shardings)
     return jax.jit(fresh, out_shardings=shardings), placed
 

@@ -9,6 +9,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from kelp.model.leaves import named_leaves, with_leaves
+from kelp.model.transformer import shardings
 from kelp.training.objective import Batch
 
 AXES = ("data", "fsdp", "tensor")
@@ -42,20 +43,10 @@ def place_batch(batch: Batch, mesh: Mesh, empty: Callable[[Batch, int], Batch]) 
     return jax.tree.map(lambda a: jax.make_array_from_callback(a.shape, sharding, lambda index: a[index]), batch)
 
 
-def state_shardings(state: Any, specs: Any, mesh: Mesh) -> Any:
-    """The sharding of each array of a (shape-only) TrainState: moments and moving averages lie with their weights.
-
-    `specs` is the model's pytree of PartitionSpecs; a mesh axis that does not divide a dimension is left out.
-    """
-
-    def place(leaf: Any, spec: P) -> NamedSharding:
-        axes = [
-            axis if axis is None or size % _extent(mesh, axis) == 0 else None for axis, size in zip(spec, leaf.shape)
-        ]
-        return NamedSharding(mesh, P(*axes))
-
+def state_shardings(state: Any, mesh: Mesh) -> Any:
+    """Where each array of a (shape-only) TrainState lies: moments and moving averages lie with their weights."""
     replicated = NamedSharding(mesh, P())
-    model = jax.tree.map(place, state.model, specs)
+    model = shardings(state.model, mesh)
     named = named_leaves(model)
 
     def place_moment(name: str) -> NamedSharding:
@@ -65,8 +56,3 @@ def state_shardings(state: Any, specs: Any, mesh: Mesh) -> Any:
 
     moments = with_leaves(state.optimizer, {name: place_moment(name) for name in named_leaves(state.optimizer)})
     return type(state)(replicated, model, moments, None if state.ema is None else model)
-
-
-def _extent(mesh: Mesh, axis: str | tuple[str, ...]) -> int:
-    axes = (axis,) if isinstance(axis, str) else axis
-    return int(np.prod([mesh.shape[a] for a in axes]))

@@ -1,12 +1,14 @@
 """A folder of training data: records, encoding, subtree bank and shards of examples, made once and kept."""
 
+import itertools
 import json
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from kelp.data.corpus import build as corpus
 from kelp.data.corpus.build import Progress
@@ -79,15 +81,21 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
         fragments, _ = bank.build((r.source for r in train if not r.before), jobs=jobs, progress=progress)
         fragments.save(bank_path)
     jobs_left = _missing(config, valid=bool(valid))
-    progress("shards", 0, len(jobs_left))
+    total = sum(len(_indices(job)) for job in jobs_left)
     if jobs == 1 or len(jobs_left) == 1:
-        for done, job in enumerate(jobs_left, start=1):
-            _make_shard(job)
-            progress("shards", done, len(jobs_left))
+        done = itertools.count(1)
+        for job in jobs_left:
+            _make_shard(job, lambda: progress("examples", next(done), total))
     else:
-        with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-            for done, _ in enumerate(pool.imap_unordered(_make_shard, jobs_left), start=1):
-                progress("shards", done, len(jobs_left))
+        context = multiprocessing.get_context("spawn")
+        counter = context.Value("q", 0)
+        with context.Pool(jobs, initializer=_share, initargs=(counter,)) as pool:
+            result = pool.map_async(_make_shard_in_pool, jobs_left, chunksize=1)
+            while not result.ready():
+                progress("examples", counter.value, total)
+                result.wait(0.2)
+            result.get()
+        progress("examples", counter.value, total)
     meta = {"numbers": NUMBERS.str, "records": len(train), "valid_records": len(valid), "config": settings}
     part = meta_path.with_suffix(".part")
     part.write_text(json.dumps(meta, indent=1))
@@ -174,15 +182,40 @@ def example_maker(config: DataConfig, part: str) -> ExampleMaker:
     return ExampleMaker(valid, encoder, fragments, steady, config.seed + 1_000_000_007)
 
 
-def _make_shard(job: tuple[DataConfig, str, int]) -> None:
+def _indices(job: tuple[DataConfig, str, int]) -> range:
+    """The indices of a shard's examples."""
     config, part, number = job
     total = config.examples if part == "train" else config.valid_examples
+    return range(number * EXAMPLES_PER_SHARD, min(total, (number + 1) * EXAMPLES_PER_SHARD))
+
+
+_counter: Any = None  # in a process of the pool: the number of examples made by all of them
+
+
+def _share(counter: Any) -> None:
+    """Set up a process of the pool."""
+    global _counter
+    _counter = counter
+
+
+def _make_shard_in_pool(job: tuple[DataConfig, str, int]) -> None:
+    def advance() -> None:
+        with _counter.get_lock():
+            _counter.value += 1
+
+    _make_shard(job, advance)
+
+
+def _make_shard(job: tuple[DataConfig, str, int], advance: Callable[[], object]) -> None:
+    """Make the examples of a shard and save them; `advance` is called after each."""
+    config, part, _ = job
     maker = example_maker(config, part)
     try:
         examples = []
-        for index in range(number * EXAMPLES_PER_SHARD, min(total, (number + 1) * EXAMPLES_PER_SHARD)):
+        for index in _indices(job):
             with suppress(NoExample):
                 examples.append(maker(index))
+            advance()
         save_shard(examples, _shard_path(*job))
     finally:
         maker.close()

@@ -1,7 +1,7 @@
 """Objective of the edit model: the denoiser's loss over batches of examples."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -13,9 +13,8 @@ from kelp.data.examples.recipe import Recipe, make_model_config
 from kelp.encoding.batch import Batch
 from kelp.encoding.folder import FILES, same_encoding
 from kelp.encoding.vocabulary import EncodingError
-from kelp.model.denoiser import METRICS, Denoiser, loss
+from kelp.model.denoiser import METRICS, Denoiser, DenoiserConfig, loss
 from kelp.model.folder import load_model, save_model
-from kelp.model.transformer import ModelConfig
 from kelp.training.objective import Dtype, Metrics, TrainingError
 
 
@@ -66,7 +65,7 @@ class EditObjective:
         return cls(Recipe.model_validate(progress["config"]), _NoExamples(run, **progress["description"]))
 
     @cached_property
-    def model_config(self) -> ModelConfig:
+    def model_config(self) -> DenoiserConfig:
         """Sizes of the model. Raises ConfigError."""
         return make_model_config(self.recipe, vocab_size=self.source.vocab_size, site_kinds=self.source.site_kinds)
 
@@ -83,9 +82,9 @@ class EditObjective:
 
     def load(self, folder: Path) -> Denoiser:
         """The model of a folder, where its sizes and its encoding are this run's. Raises ModelError, TrainingError."""
-        model, _ = load_model(folder)
+        model, _ = load_model(folder, dtype="float32")
         same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, not what
-        ours, theirs = asdict(self.model_config) | same, asdict(model.cfg) | same
+        ours, theirs = self.model_config.to_dict() | same, model.cfg.to_dict() | same
         if ours != theirs:
             key = next(key for key in ours if ours[key] != theirs[key])
             raise TrainingError(
@@ -103,7 +102,6 @@ class EditObjective:
         return model
 
     def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: Dtype, origin: dict[str, Any]) -> None:
-        origin = {"encoding": asdict(self.recipe.data.encoding)} | origin
         save_model(out, weights, self.model_config, files=self.files, dtype=dtype, origin=origin)
 
     def loss(self, model: Denoiser, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:

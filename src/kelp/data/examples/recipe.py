@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 import kelp
 from kelp.data.examples.make import DataConfig
-from kelp.model.transformer import ModelConfig
+from kelp.model.config import TransformerConfig
+from kelp.model.denoiser import DenoiserConfig
 from kelp.training.config import ConfigError, RunConfig, Section, load_config
 
 # Llama's proportions: heads of 16 to 128 dimensions, two or three of them a key-value head, an MLP of
@@ -86,10 +87,11 @@ def shipped_recipes() -> list[str]:
     return sorted({path.stem for path in paths if not path.name.startswith("corpus-")})
 
 
-def make_model_config(recipe: Recipe, *, vocab_size: int, site_kinds: int) -> ModelConfig:
+def make_model_config(recipe: Recipe, *, vocab_size: int, site_kinds: int) -> DenoiserConfig:
     """The model's own configuration, once the data says how many tokens and kinds of site there are."""
-    sizes = recipe.model.model_dump(exclude={"preset"})
+    sizes = recipe.model.model_dump(exclude={"preset", "pointer_dim"})
     try:
-        return ModelConfig(**sizes, vocab_size=vocab_size, site_kinds=site_kinds, compute_dtype=recipe.training.dtype)
+        transformer = TransformerConfig(**sizes, vocab_size=vocab_size, compute_dtype=recipe.training.dtype)
+        return DenoiserConfig(transformer, site_kinds, recipe.model.pointer_dim)
     except ValueError as error:
         raise ConfigError(f"[model] {error}.") from None

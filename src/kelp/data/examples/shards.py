@@ -19,7 +19,7 @@ from kelp.encoding.vocabulary import EncodingError, replaceable
 NUMBERS = np.dtype("<u4")  # of a shard: wide enough for any vocabulary; recorded in meta.json
 MAX_ROW_LENGTHS = 12  # each is one compilation of the training step
 MAX_PADDING_SHARE = 0.1  # of a batch's tokens: no more row lengths than it takes to stay below it
-EXAMPLES_PER_LENGTH = 500  # that are worth a row length of their own
+EXAMPLES_PER_LENGTH = 5_000  # worth a row length of their own: to compile takes as long as a hundred steps
 LENGTH_STEP = 8  # tokens; row lengths are multiples of it
 MASKING_ROOM = 8  # tokens by which rows are longer where spans are masked: each <mask> takes three
 CURRICULUM_WINDOW = 5_000  # examples shuffled among each other where they come in the order of a curriculum

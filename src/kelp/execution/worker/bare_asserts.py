@@ -3,15 +3,17 @@
 The judge (`judge.py`) compares the sides; this module says what they are, and reports what the judge found.
 """
 
+from __future__ import annotations
+
 import ast
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import CodeType
 from typing import Any
 
-from kelp.execution.plugin.kelp_sides import MIRRORED, Use, computed, uses
 from kelp.execution.worker.candidate import Candidate, safe_message, safe_repr
 from kelp.execution.worker.events import Report
+from kelp.execution.worker.plugin.kelp_sides import MIRRORED, Use, computed, uses
 
 _WORDS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.Is: "is", ast.NotEq: "!=", ast.IsNot: "is not", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
@@ -158,7 +160,7 @@ def _parts(test: ast.expr, text: str, scope: list[ast.stmt]) -> tuple[Any, ...]:
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
         return ("and", *(_parts(part, text, scope) for part in test.values))
     if isinstance(test, ast.Compare):
-        pairs = zip(test.ops, test.comparators, strict=True)
+        pairs = zip(test.ops, test.comparators)
         return ("compare", side(test.left), *((_WORDS[type(op)], side(right)) for op, right in pairs))
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return ("false", side(test.operand))

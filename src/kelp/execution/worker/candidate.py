@@ -1,5 +1,7 @@
 """The program under test, in the child process: imported from memory, its lines found again in tracebacks."""
 
+from __future__ import annotations
+
 import importlib
 import importlib.machinery
 import importlib.util

@@ -1,5 +1,7 @@
 """One run, in a process forked for it: protect, appoint the judge, and leave the stage to what it asks for."""
 
+from __future__ import annotations
+
 import contextlib
 import json
 import os
@@ -14,8 +16,6 @@ from functools import partial
 from types import CodeType
 from typing import Any
 
-import kelp
-from kelp.execution.plugin.kelp_needs import Needs
 from kelp.execution.worker import protection
 from kelp.execution.worker.bare_asserts import Named, Test, call_of, report_raised, report_unmet, run_calls
 from kelp.execution.worker.candidate import (
@@ -30,6 +30,7 @@ from kelp.execution.worker.candidate import (
 )
 from kelp.execution.worker.code_cache import PROJECT, TESTS
 from kelp.execution.worker.events import Report
+from kelp.execution.worker.plugin.kelp_needs import Needs
 from kelp.execution.worker.stage import Stage, places
 
 _SAY, _PLACES = places()
@@ -39,7 +40,7 @@ LIBRARIES = tuple(
     for path in dict.fromkeys([*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), *_INSTALLED])
 )
 _encode = json.JSONEncoder().encode
-_KELP = os.path.join(os.path.dirname(kelp.__file__), "")
+_WORKER = os.path.join(os.path.dirname(__file__), "")
 
 
 @dataclass(frozen=True)
@@ -249,7 +250,7 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
         partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
         examples, run_files, begin, partial(report_unmet, report, candidate), partial(report_raised, report, candidate),
         ended, flush, get_ident(), _SAY, _PLACES, candidate.filename, os.path.join(config["scratch"], ""), tests,
-        (_KELP, "<frozen", *config["trusted"]), skips, runs, inner_test, words,
+        (_WORKER, "<frozen", *config["trusted"]), skips, runs, inner_test, words,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Code compiled once in the warm server and inherited by every child: no run compiles the tests anew."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType

@@ -1,5 +1,7 @@
 """The examples in the program's docstrings, in the child process: one test a docstring."""
 
+from __future__ import annotations
+
 import doctest
 import sys
 from collections.abc import Callable
@@ -7,8 +9,8 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-from kelp.execution.plugin.kelp_needs import Needs
 from kelp.execution.worker.candidate import Candidate, safe_message
+from kelp.execution.worker.plugin.kelp_needs import Needs
 
 
 class _Runner(doctest.DocTestRunner):

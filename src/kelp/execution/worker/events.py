@@ -3,11 +3,13 @@
 Nothing vouches for them, so none of them makes a test pass: only the judge's own lines do (`judge.py`).
 """
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Callable
 
-from kelp.execution.plugin.kelp_needs import Needs
+from kelp.execution.worker.plugin.kelp_needs import Needs
 
 _encode = json.JSONEncoder().encode
 _write = os.write

@@ -12,6 +12,8 @@ A verdict is a line with the secret on the pipe.  The program's thread (`stage.p
 one: it may say what it likes but that a test has passed.
 """
 
+from __future__ import annotations
+
 import _thread
 import builtins
 import errno
@@ -29,7 +31,7 @@ _ident, _write, _exit, _urandom, _now = _thread.get_ident, os.write, os._exit, o
 _frames, _eval, _equal, _collect_off = sys._current_frames, eval, operator.eq, gc.disable
 _add_hook, _true_builtins = sys.addaudithook, vars(builtins)
 _Function, _Method, _Partial, _id = types.FunctionType, types.MethodType, partial, id
-_PLAIN = (int, str, float, bool, bytes, complex, types.NoneType)
+_PLAIN = (int, str, float, bool, bytes, complex, type(None))
 _SIZED = (str, list, tuple, dict)
 _GROUPS = (list, tuple, set, frozenset)
 _COMPARE: dict[str, Any] = {

@@ -5,6 +5,8 @@ run to the next.  Everything that names the project by its path (an environment 
 the copy.  See mount_namespaces(7) and https://docs.kernel.org/filesystems/overlayfs.html.
 """
 
+from __future__ import annotations
+
 import contextlib
 import errno
 import os
@@ -101,7 +103,7 @@ class ProjectCopy:
                 found.append(name)
         return sorted(found)
 
-    def _written(self) -> "list[tuple[str, os.DirEntry[str]]]":
+    def _written(self) -> list[tuple[str, os.DirEntry[str]]]:
         """Everything on the disk of the project's copy: its path in the project, and the entry."""
         found = []
         left = [(os.path.join(self.disk, "upper"), self.root)]
@@ -125,11 +127,11 @@ def _compiled(module: str) -> list[Path]:
     return [*Path(folder, "__pycache__").glob(f"{Path(name).stem}.*.pyc")]
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     return entry.is_dir(follow_symlinks=False)
 
 
-def _is_opaque(entry: "os.DirEntry[str]") -> bool:
+def _is_opaque(entry: os.DirEntry[str]) -> bool:
     """Whether a folder has been taken away and made anew: it hides what the project has there."""
     for kind in ("user", "trusted"):
         with contextlib.suppress(OSError):

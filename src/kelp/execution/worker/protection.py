@@ -4,6 +4,8 @@ Linux only, through ctypes; each function says whether it worked, and a run goes
 See namespaces(7), landlock(7), seccomp(2), capabilities(7).
 """
 
+from __future__ import annotations
+
 import contextlib
 import ctypes
 import errno

@@ -1,5 +1,7 @@
 """What a Sandbox and its server share: messages, JSON behind a length of four bytes, and cleaning up."""
 
+from __future__ import annotations
+
 import contextlib
 import itertools
 import json

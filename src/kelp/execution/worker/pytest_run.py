@@ -1,5 +1,7 @@
 """pytest files, in the child process: pytest itself collects and runs them, a small plugin reports."""
 
+from __future__ import annotations
+
 import ast
 import builtins
 import inspect
@@ -20,13 +22,13 @@ from _pytest import fixtures
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
-from kelp.execution.plugin.kelp_sides import MIRRORED, computed, statements_around, uses
 from kelp.execution.worker import judge
 from kelp.execution.worker.bare_asserts import SAID, WIDE, calls, names_in
 from kelp.execution.worker.candidate import Candidate, describe, project_root, safe_message, safe_repr
 from kelp.execution.worker.code_cache import TESTS
 from kelp.execution.worker.events import Report
 from kelp.execution.worker.judge import same
+from kelp.execution.worker.plugin.kelp_sides import MIRRORED, computed, statements_around, uses
 from kelp.execution.worker.stage import Stage
 
 # Plugins that only print, store or debug: a session starts sooner without them.
@@ -37,7 +39,7 @@ _now = time.perf_counter
 SKIPS = (pytest.skip.Exception, unittest.SkipTest)
 RUNS = (vars(unittest.IsolatedAsyncioTestCase)["_callMaybeAsync"],)
 _words: dict[str, tuple[dict[str, tuple[str, str | None]], frozenset[str]]] = {}  # of each test file
-_current: list["_Plugin"] = []  # the one that is running, for what pytest does not hand it to
+_current: list[_Plugin] = []  # the one that is running, for what pytest does not hand it to
 
 
 def prepare(files: list[str]) -> None:
@@ -123,23 +125,19 @@ def _words_of(tree: ast.Module) -> tuple[dict[str, tuple[str, str | None]], froz
     imports: list[tuple[str, tuple[str, str | None]]] = []
     bound = Counter[str]()
     for node in ast.walk(tree):
-        match node:
-            case ast.Import(names=names):
-                for alias in names:
-                    top = alias.name if alias.asname else alias.name.partition(".")[0]
-                    imports.append((alias.asname or top, (top, None)))
-            case ast.ImportFrom(module=str(module), names=names, level=0):
-                imports += [(alias.asname or alias.name, (module, alias.name)) for alias in names]
-            case ast.ImportFrom(names=names):
-                bound.update(alias.asname or alias.name for alias in names)
-            case ast.Name(id=name, ctx=ast.Store() | ast.Del()):
-                bound[name] += 1
-            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
-                bound[name] += 1
-            case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
-                bound[name] += 1
-            case ast.MatchMapping(rest=str(name)):
-                bound[name] += 1
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                top = alias.name if alias.asname else alias.name.partition(".")[0]
+                imports.append((alias.asname or top, (top, None)))
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+            imports += [(alias.asname or alias.name, (node.module, alias.name)) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            bound.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Name):
+            bound[node.id] += not isinstance(node.ctx, ast.Load)
+        elif not isinstance(node, ast.alias):  # functions, classes, handlers, patterns of a match
+            names = (getattr(node, "name", None), getattr(node, "rest", None))
+            bound.update(name for name in names if isinstance(name, str))
     bound.update({name for name, _ in imports})
     others = {name for name, _ in imports if len({what for word, what in imports if word == name}) > 1}
     once = {name: what for name, what in imports if bound[name] == 1 and name not in others}
@@ -188,14 +186,13 @@ class _FairEquality(ast.NodeTransformer):
             self.wide.add(target)
             return node
         self.wide.discard(target)
-        match node.value:
-            case ast.Compare(left=left, ops=[ast.Eq() | ast.In() as op], comparators=[right]) if target.startswith(
-                "@py_"
-            ):
-                word = "==" if isinstance(op, ast.Eq) else "in"
+        test = node.value
+        if target.startswith("@py_") and isinstance(test, ast.Compare) and len(test.ops) == 1:
+            word = {ast.Eq: "==", ast.In: "in"}.get(type(test.ops[0]))
+            if word is not None:
                 same = ast.Attribute(ast.Name("@kelp_judge", ast.Load()), "same", ast.Load())
-                call = ast.Call(same, [left, right, ast.Constant(word)], [])
-                node.value = _placed(call, node.value.lineno, node.value.end_lineno or node.value.lineno)
+                call = ast.Call(same, [test.left, test.comparators[0], ast.Constant(word)], [])
+                node.value = _placed(call, test.lineno, test.end_lineno or test.lineno)
         return node
 
 
@@ -435,7 +432,7 @@ def _explain(
     around = statements_around(test_file, number)
     statement = around[-1] if around else ast.Pass()
     variables = {} if frame is None else {**frame.f_globals, **frame.f_locals}
-    scope = [outer for outer in around if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef)][-1:]
+    scope = [outer for outer in around if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef))][-1:]
 
     def rank(node: ast.expr) -> int:
         found = uses(node, scope, number)
@@ -449,40 +446,49 @@ def _explain(
     if call is not None:
         facts["call"] = spell(call)
     of_the_program = line is not None and not candidate.is_at(test_file)
-    if not isinstance(error, AssertionError | pytest.fail.Exception) or of_the_program:
+    if not isinstance(error, (AssertionError, pytest.fail.Exception)) or of_the_program:
         return facts | {"status": "error"}
 
     facts["status"] = "fail"
-    match statement:
-        case ast.Assert(test=ast.Compare(left=left, ops=[_], comparators=[right])) if compared is not None:
-            word, got, expected = compared
-        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name), args=[left, right, *_])) if checked is not None:
-            word = "!=" if "Not" in name else "=="
-            got, expected = safe_repr(checked["first"]), safe_repr(checked["second"])
-        case ast.Assert(test=ast.UnaryOp(op=ast.Not()) | ast.Call() | ast.Name() | ast.Attribute() as test):
-            no = "not " if isinstance(test, ast.UnaryOp) else ""
-            said = [part for part in facts["message"].splitlines() if part.startswith("assert " + no)]
-            return facts | ({"got": said[0].removeprefix("assert " + no), "expected": str(not no)} if said else {})
-        case _:
+    test = statement.test if isinstance(statement, ast.Assert) else getattr(statement, "value", None)
+    if isinstance(statement, ast.Assert) and not isinstance(test, ast.Compare):
+        negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
+        begin = "assert not " if negated else "assert "
+        if not negated and not isinstance(test, (ast.Call, ast.Name, ast.Attribute)):
             return facts
+        shown = [text for text in facts["message"].splitlines() if text.startswith(begin)]
+        return facts | ({"got": shown[0][len(begin) :], "expected": str(not negated)} if shown else {})
+    if isinstance(statement, ast.Assert) and compared is not None and len(test.ops) == 1:
+        left, right = test.left, test.comparators[0]
+        word, got, expected = compared
+    elif isinstance(statement, ast.Expr) and checked is not None and _is_method(test, 2):
+        left, right = test.args[:2]
+        word = "!=" if "Not" in test.func.attr else "=="
+        got, expected = safe_repr(checked["first"]), safe_repr(checked["second"])
+    else:
+        return facts
     if rank(right) > rank(left):
         left, got, word, expected = right, expected, MIRRORED.get(word, word), got
     return facts | {"call": spell(left), "got": got, "expected": SAID.get(word, word + " ") + expected}
 
 
+def _is_method(node: Any, arguments: int) -> bool:
+    """Whether a method is called with at least so many arguments."""
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) >= arguments
+
+
 def _tested(statement: ast.stmt, rank: Callable[[ast.expr], int]) -> ast.expr | None:
     """The expression of a statement that most likely ran the program."""
-    match statement:
-        case ast.Assert(test=ast.UnaryOp(operand=test)) | ast.Assert(test=test):
-            sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
-        case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name), args=sides)) if name.startswith("assert") and sides:
-            pass  # unittest
-        case ast.Expr(value=value) | ast.Assign(value=value) | ast.Return(value=ast.expr() as value):
-            return value
-        case ast.With(body=[*_, last]):  # pytest.raises
-            return _tested(last, rank)
-        case _:
-            return None
+    value = getattr(statement, "value", None)
+    if isinstance(statement, ast.Assert):
+        test = statement.test.operand if isinstance(statement.test, ast.UnaryOp) else statement.test
+        sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
+    elif isinstance(statement, ast.Expr) and _is_method(value, 1) and value.func.attr.startswith("assert"):
+        sides = value.args  # unittest
+    elif isinstance(statement, (ast.Expr, ast.Assign, ast.Return)):
+        return value
+    else:
+        return _tested(statement.body[-1], rank) if isinstance(statement, ast.With) else None  # pytest.raises
     return max(sides, key=lambda side: (rank(side), calls(side)))
 
 
@@ -490,11 +496,10 @@ def _origin(node: ast.expr, around: list[ast.stmt]) -> ast.expr:
     """The call whose result a variable holds, where the test's function says so plainly."""
     if isinstance(node, ast.Name):
         for statement in reversed([part for outer in around for part in getattr(outer, "body", [])]):
-            match statement:
-                case ast.Assign(targets=[ast.Name(id=node.id)], value=ast.Call() as call) if (
-                    statement.lineno < around[-1].lineno
-                ):
-                    return call
+            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
+                names = [getattr(target, "id", None) for target in statement.targets]
+                if names == [node.id] and statement.lineno < around[-1].lineno:
+                    return statement.value
     return node
 
 
@@ -512,7 +517,7 @@ class _Values(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         value = self.variables.get(node.id, self)
-        if isinstance(value, int | float | str | bytes | list | tuple | dict | set | frozenset | None):
+        if value is None or isinstance(value, (int, float, str, bytes, list, tuple, dict, set, frozenset)):
             text = safe_repr(value, 60)
             if not text.endswith("…"):
                 return ast.Name(text)  # unparsed as it stands

@@ -8,6 +8,8 @@ whose end takes everything there along.  Per run it forks a child, reads its rep
 is left at the run's end or at the deadline.
 """
 
+from __future__ import annotations
+
 import builtins
 import contextlib
 import gc
@@ -25,12 +27,12 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from kelp.execution.command import Meter, be_command
 from kelp.execution.worker import protection
 from kelp.execution.worker.bare_asserts import take_apart
 from kelp.execution.worker.candidate import package_root
 from kelp.execution.worker.child import LIBRARIES, be_child, project_folders, trusted
 from kelp.execution.worker.code_cache import PROJECT
+from kelp.execution.worker.command_run import Meter, run_command
 from kelp.execution.worker.overlay import ProjectCopy
 from kelp.execution.worker.protocol import empty_folder, receive, remove_folder, send
 
@@ -197,7 +199,7 @@ class Server:
         if child == 0:
             try:
                 if copy is not None:
-                    be_command(config, request, copy, secret, pipe=pipe_end, key=key, output=output_end)
+                    run_command(config, request, copy, secret, pipe=pipe_end, key=key, output=output_end)
                 stage = be_child(
                     config,
                     request,

@@ -5,6 +5,8 @@ stand in a frame of `perform` or `guard` while it is itself running on top of th
 (`judge.py`, in another thread) goes by: not by what it is told, but by the line at which this thread has stopped.
 """
 
+from __future__ import annotations
+
 import _thread
 import gc
 import inspect

@@ -1,0 +1,95 @@
+"""Sizes of a transformer in the Llama layout, and the scaling of its rotary frequencies."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@dataclass(frozen=True)
+class RopeScaling:
+    """Lower rotary frequencies, for contexts longer than those of pretraining. Fields are named as Hugging Face's.
+
+    `linear` divides every frequency by `factor`. `llama3` (Llama 3.1) divides those that turn less than
+    `low_freq_factor` times in the original context, keeps those that turn more than `high_freq_factor` times, and
+    interpolates between the two.
+    """
+
+    rope_type: Literal["linear", "llama3"]
+    factor: float
+    low_freq_factor: float | None = None  # this and the next two: llama3 alone
+    high_freq_factor: float | None = None
+    original_max_position_embeddings: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.rope_type not in ("linear", "llama3"):
+            raise ValueError(f"rope_type must be 'linear' or 'llama3', got {self.rope_type!r}")
+        own = {name: value for name, value in asdict(self).items() if name not in ("rope_type", "factor")}
+        if self.rope_type == "linear" and any(value is not None for value in own.values()):
+            raise ValueError(f"rope_type 'linear' takes a factor alone, got {own}")
+        for name, value in {"factor": self.factor, **(own if self.rope_type == "llama3" else {})}.items():
+            if not isinstance(value, int | float) or not value > 0:
+                raise ValueError(f"{name} of rope_type {self.rope_type!r} must be positive, got {value}")
+        if self.low_freq_factor and self.high_freq_factor and not self.low_freq_factor < self.high_freq_factor:
+            low, high = self.low_freq_factor, self.high_freq_factor
+            raise ValueError(f"low_freq_factor must be below high_freq_factor, got {low} and {high}")
+
+    def __call__(self, frequency: Float[Array, " R"]) -> Float[Array, " R"]:
+        """The scaled frequencies, radians a position."""
+        if self.rope_type == "linear":
+            return frequency / self.factor
+        low, high, context = self.low_freq_factor, self.high_freq_factor, self.original_max_position_embeddings
+        assert low and high and context
+        turns = context * frequency / (2 * math.pi)
+        kept = jnp.clip((turns - low) / (high - low), 0, 1)
+        return kept * frequency + (1 - kept) * frequency / self.factor
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a transformer, and how it computes."""
+
+    vocab_size: int
+    dim: int
+    layers: int
+    heads: int
+    kv_heads: int
+    mlp_dim: int
+    head_dim: int = 0  # 0 becomes dim / heads
+    rope_theta: float = 10000.0
+    rope_scaling: RopeScaling | None = None
+    norm_eps: float = 1e-5
+    tie_embeddings: bool = True
+    compute_dtype: str = "float32"
+    remat: bool = False  # recompute each block in the backward pass: less memory, a third more work
+
+    def __post_init__(self) -> None:
+        if not self.head_dim and self.heads > 0:
+            if self.dim % self.heads:
+                raise ValueError(
+                    f"dim must be a multiple of heads where no head_dim is given, got {self.dim} and {self.heads}"
+                )
+            object.__setattr__(self, "head_dim", self.dim // self.heads)
+        for name, value in vars(self).items():
+            if type(value) in (int, float) and not value > 0:
+                raise ValueError(f"{name} must be positive, got {value}")
+        if self.heads % self.kv_heads:
+            raise ValueError(
+                f"heads must be a multiple of kv_heads, got heads={self.heads} and kv_heads={self.kv_heads}"
+            )
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim must be even (rotary positions turn pairs), got {self.head_dim}")
+        if self.compute_dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"compute_dtype must be 'float32' or 'bfloat16', got {self.compute_dtype!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as JSON holds them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "TransformerConfig":
+        """The configuration that `to_dict` gave. Raises TypeError on an unknown key, ValueError on a bad value."""
+        scaling = values.get("rope_scaling")
+        return cls(**values | {"rope_scaling": scaling and RopeScaling(**scaling)})
