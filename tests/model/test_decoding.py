@@ -38,7 +38,7 @@ def decode(denoiser, first=FIRST, rest=REST, *, beams, max_tokens):
 
 @eqx.filter_jit
 def _logits(denoiser, suffix, positions):
-    """Of suffixes [B T] of the one prefix, by the uncached pass."""
+    """Logits of suffixes [B T] of the one prefix, by the uncached pass."""
     batch, length = len(suffix), PREFIX.shape[1]
     sites = jnp.zeros((batch, 1, 3), int).at[..., 2].set(1)
     prefix = jnp.tile(PREFIX, (batch, 1))

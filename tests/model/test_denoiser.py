@@ -138,7 +138,7 @@ def test_segments_of_a_suffix_do_not_see_each_other(denoiser, batch):
 
 
 def test_an_edit_is_whole_where_all_of_its_tokens_are_right(denoiser, batch):
-    """What the model finds likeliest is taken for what was to be written: of the second of two edits, half of it."""
+    """The likeliest tokens are taken as targets: for both edits in full, then for half of the second edit."""
     rows = [[(2, (3, 5), [8, 9]), (3, (1, 1), [10])]] * 3
     batch = make(rows)
     likeliest = forward(denoiser, batch)[1].argmax(-1)

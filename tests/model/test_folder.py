@@ -157,7 +157,7 @@ def test_a_language_model_alone_is_no_denoiser(tmp_path, tokenizer):
         load_model(tmp_path)
 
 
-def test_what_else_a_model_folder_holds_is_kept(folder, tokenizer):
+def test_other_files_of_a_model_folder_are_kept(folder, tokenizer):
     (folder / "README.md").write_text("The card.")
     (folder / "more").mkdir()
     (folder / "more/notes.txt").write_text("Notes.")

@@ -56,7 +56,7 @@ def test_the_frequencies_of_llama_3_1_are_those_of_transformers(golden):
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_what_is_written_is_byte_for_byte_what_transformers_was_seen_to_load(name, tmp_path):
+def test_written_folders_are_byte_for_byte_those_that_transformers_was_seen_to_load(name, tmp_path):
     """`make golden` loads these bytes and compares the logits."""
     write_llama(tmp_path, read_llama(GOLDEN / name))
     ours, theirs = open_tensors(tmp_path), open_tensors(GOLDEN / name)

@@ -44,7 +44,7 @@ def test_a_run_logs_training_and_held_out_rows_and_learns(whole_run):
 
 
 def test_a_run_may_begin_with_the_weights_of_a_model(whole_run, tmp_path):
-    export_run(whole_run, tmp_path / "model", EditObjective.revive)
+    export_run(whole_run, tmp_path / "model", EditObjective.revive, dtype="bfloat16")
     further = config(init_from=tmp_path / "model", steps=3, log_every=1)
     train(further, edit_objective(), out=tmp_path / "further")
     ended = [row for row in rows(whole_run) if row["kind"] == "train"][-1]["loss"]
@@ -52,6 +52,7 @@ def test_a_run_may_begin_with_the_weights_of_a_model(whole_run, tmp_path):
     assert abs(rows(tmp_path / "further")[0]["loss"] - ended) < 0.2 * (began["loss"] - ended)
     state = Checkpoints(tmp_path / "further/checkpoints", read_only=True).restore_weights(3)
     assert state.keys() == named_leaves(load_model(tmp_path / "model")[0]).keys()
+    assert {leaf.dtype.name for leaf in state.values()} == {"float32"}  # whatever the folder stores
     with pytest.raises(TrainingError, match=f"cannot go on with '{tmp_path}/other'"):
         other = config(init_from=tmp_path / "other", steps=4)
         train(other, edit_objective(), out=tmp_path / "further", resume=True)

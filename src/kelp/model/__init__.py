@@ -1,1 +1,1 @@
-"""The neural denoiser: transformer, masks, site pointer, decoding. It knows only arrays."""
+"""The neural models: a transformer in the Llama layout, the denoiser around it, and their folders."""

@@ -23,7 +23,7 @@ FINISHED = 1e30  # added to a finished beam's rank, so that it is kept
 class Decoded(NamedTuple):
     """Replacements of K sites, M beams each, best first; the log-probabilities of an unfinished one are -inf.
 
-    `log_probs` is what the search sorts by: renormalised at every step over the allowed tokens.
+    `log_probs` is what the search sorts by: renormalized at every step over the allowed tokens.
     `model_log_probs` is the same under the unconstrained distribution, as the training loss sees it.
     Both include the end token.
     """

@@ -39,7 +39,7 @@ def save_model(
     """Write a model folder beside its place, then move it there whole. Raises ModelError.
 
     `weights` are a denoiser or its leaves by name, stored as `dtype`. `files`, such as tokenizer.json, are copied into
-    the folder; `origin` joins the section `kelp`. Of an older model in that place, all other files are kept.
+    the folder; `origin` joins the section `kelp`. All other files of an older model in that place are kept.
     """
     for file in files:
         if not file.is_file():

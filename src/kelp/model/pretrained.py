@@ -80,9 +80,8 @@ def write_llama(
 
 def llama_config(keys: Mapping[str, Any], folder: Path, **computing: Any) -> TransformerConfig:
     """The configuration in a Llama's config.json; `computing` sets `compute_dtype` and `remat`. Raises ModelError."""
-    rope: dict[str, Any] = {"rope_theta": keys.get("rope_theta")} | dict(
-        keys.get("rope_scaling") or keys.get("rope_parameters") or {}
-    )
+    rope: dict[str, Any] = {"rope_theta": keys.get("rope_theta")}
+    rope |= keys.get("rope_scaling") or keys.get("rope_parameters") or {}
     for key, only in ONLY.items():
         value = rope.pop(key, keys.get(key, only))
         if value != only:
