@@ -47,7 +47,7 @@ _WORKER = os.path.join(os.path.dirname(__file__), "")
 class Run:
     """What the judge has the stage call, and what it goes by; all of it made before the program is loaded."""
 
-    asserts: list[Test]
+    asserts: tuple[Test, ...]
     first: str | None
     stop_on_failure: bool
     rehearsal: bool  # only load and collect
@@ -67,6 +67,7 @@ class Run:
     places: dict[tuple[int, int], str]
     program: str  # the file that the program stands for
     scratch: str  # how the files begin that it may have written
+    labels: dict[str, set[str]]  # by test function: file and name of its code, as the file as it is has it
     tests: dict[int, CodeType]  # by its id, the code of the tests and the project but for the program
     trusted: tuple[str, ...]  # how the files begin whose code may be below a test on the stack
     skips: tuple[type, ...]  # the exceptions that skip a test
@@ -79,6 +80,7 @@ def be_child(
     config: dict[str, Any],
     request: dict[str, Any],
     asserts: list[Test],
+    labels: dict[str, set[str]],
     secret: str,
     sealed: dict[str, Any],
     *,
@@ -106,7 +108,7 @@ def be_child(
     needs = Needs(config["scratch"], _work_folders(config))
     report, stage = Report(pipe, needs, stop_on_failure=request["stop_on_failure"]), Stage()
     start_new_thread(
-        sealed["judge"], (secret, pipe, stage, _plan(config, request, asserts, report, stage), sealed["before"])
+        sealed["judge"], (secret, pipe, stage, _plan(config, request, asserts, labels, report, stage), sealed["before"])
     )
     return stage
 
@@ -179,7 +181,14 @@ def trusted(readable: Iterable[str]) -> tuple[str, ...]:
     return tuple(name if name.endswith(".py") else os.path.join(name, "") for name in names)
 
 
-def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], report: Report, stage: Stage) -> Run:
+def _plan(
+    config: dict[str, Any],
+    request: dict[str, Any],
+    asserts: list[Test],
+    labels: dict[str, set[str]],
+    report: Report,
+    stage: Stage,
+) -> Run:
     own = request["asserts"] is None
     path = config["module"] if own else None
     candidate = Candidate(request["source"].encode("latin-1"), path)
@@ -246,12 +255,32 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
         _flush()
 
     return Run(
-        asserts, first, request["stop_on_failure"], kind == "rehearsal", load,
-        partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
-        examples, run_files, begin, partial(report_unmet, report, candidate), partial(report_raised, report, candidate),
-        ended, flush, get_ident(), _SAY, _PLACES, candidate.filename, os.path.join(config["scratch"], ""), tests,
-        (_WORKER, "<frozen", *config["trusted"]), skips, runs, inner_test, words,
-    )  # fmt: skip
+        asserts=tuple(asserts),
+        first=first,
+        stop_on_failure=request["stop_on_failure"],
+        rehearsal=kind == "rehearsal",
+        load=load,
+        calls=partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
+        examples=examples,
+        files=run_files,
+        begin=begin,
+        unmet=partial(report_unmet, report, candidate),
+        raised=partial(report_raised, report, candidate),
+        ended=ended,
+        flush=flush,
+        main=get_ident(),
+        say=_SAY,
+        places=_PLACES,
+        program=candidate.filename,
+        scratch=os.path.join(config["scratch"], ""),
+        labels=labels,
+        tests=tests,
+        trusted=(_WORKER, "<frozen", *config["trusted"]),
+        skips=skips,
+        runs=runs,
+        inner_test=inner_test,
+        words=words,
+    )
 
 
 def _flush() -> None:

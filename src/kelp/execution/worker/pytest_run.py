@@ -333,7 +333,8 @@ class _Plugin:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.collected = len(session.items)
         may_skip = [item.nodeid for item in session.items if _may_skip(item)]
-        self.stage.collected([item.nodeid for item in session.items], may_skip)
+        functions = [getattr(item, "obj", None) for item in session.items]
+        self.stage.collected([item.nodeid for item in session.items], may_skip, functions)
 
     # Running
 

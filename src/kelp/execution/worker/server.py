@@ -34,7 +34,7 @@ from kelp.execution.worker.child import LIBRARIES, be_child, project_folders, tr
 from kelp.execution.worker.code_cache import PROJECT
 from kelp.execution.worker.command_run import Meter, run_command
 from kelp.execution.worker.overlay import ProjectCopy
-from kelp.execution.worker.protocol import empty_folder, receive, remove_folder, send
+from kelp.execution.worker.protocol import empty_folder, function_of, receive, remove_folder, send
 
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
@@ -83,6 +83,7 @@ class Server:
         self.sealed = _seal()
         self.sealed["before"] = []
         self.expected: list[str] = []  # the tests that the file as it is has
+        self.labels: dict[str, set[str]] = {}  # by test function: file and name of its code
         self.read_only = False  # all that is mounted, but for the scratch folder
         self.disk = False  # the scratch folder is one of its own, in memory
         self.copy: ProjectCopy | None = None  # where a command is the test
@@ -156,7 +157,11 @@ class Server:
         if config["pytest_files"] or module or config["setup"]:
             reply = self.run(_PROBE | {"kind": "rehearsal", "source": self.on_disk()}, seconds=_REHEARSAL)
             self.clean_up()
-            self.expected = [event["name"] for event in reply["events"] if event["event"] == "test"]
+            collected = [event for event in reply["events"] if event["event"] == "test"]
+            self.expected = [event["name"] for event in collected]
+            for event in collected:
+                if event.get("label"):
+                    self.labels.setdefault(function_of(event["name"]), set()).add(event["label"])
             files = {name: file for event in reply["events"] for name, file in event.get("files", {}).items()}
             names |= {name for name, file in files.items() if file and file.startswith(libraries)}
             project = {file for file in files.values() if file and not file.startswith(libraries)}
@@ -205,6 +210,7 @@ class Server:
                     config,
                     request,
                     asserts,
+                    self.labels,
                     secret,
                     self.sealed,
                     pipe=pipe_end,
