@@ -31,6 +31,7 @@ from kelp.execution.worker.candidate import (
 from kelp.execution.worker.code_cache import PROJECT, TESTS
 from kelp.execution.worker.events import Report
 from kelp.execution.worker.plugin.kelp_needs import Needs
+from kelp.execution.worker.protocol import Config, Request
 from kelp.execution.worker.stage import Stage, places
 
 _SAY, _PLACES = places()
@@ -77,10 +78,11 @@ class Run:
 
 
 def be_child(
-    config: dict[str, Any],
-    request: dict[str, Any],
+    config: Config,
+    request: Request,
     asserts: list[Test],
     labels: dict[str, set[str]],
+    trusted_files: tuple[str, ...],
     secret: str,
     sealed: dict[str, Any],
     *,
@@ -107,9 +109,8 @@ def be_child(
     sys.path[:] = _import_path(config, request)
     needs = Needs(config["scratch"], _work_folders(config))
     report, stage = Report(pipe, needs, stop_on_failure=request["stop_on_failure"]), Stage()
-    start_new_thread(
-        sealed["judge"], (secret, pipe, stage, _plan(config, request, asserts, labels, report, stage), sealed["before"])
-    )
+    run = _plan(config, request, asserts, labels, trusted_files, report, stage)
+    start_new_thread(sealed["judge"], (secret, pipe, stage, run, sealed["before"]))
     return stage
 
 
@@ -133,7 +134,7 @@ def _close_all_but(pipe: int) -> None:
     os.closerange(pipe + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 4096))
 
 
-def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
+def _import_path(config: Config, request: Request) -> list[str]:
     """The folders of the module and the tests as when run by hand, around the interpreter's own."""
     front: list[str] = []
     back: list[str] = []
@@ -146,7 +147,7 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys([*front, *config["pythonpath"], *sys.path, *back]))
 
 
-def _work_folders(config: dict[str, Any]) -> list[str]:
+def _work_folders(config: Config) -> list[str]:
     """Folders in which a person may run the tests: where Kelp runs, and from the project's root down to the files."""
     found = [config["folder"]]
     for file in [*config["pytest_files"], *([config["module"]] if config["module"] else [])]:
@@ -157,7 +158,7 @@ def _work_folders(config: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def project_folders(config: dict[str, Any]) -> tuple[list[str], list[str]]:
+def project_folders(config: Config) -> tuple[list[str], list[str]]:
     """What a run may read of the project, and what it may only list.
 
     The project's root, or the folders of the program and its tests and what is beside.  Of the home folder, where keys
@@ -182,10 +183,11 @@ def trusted(readable: Iterable[str]) -> tuple[str, ...]:
 
 
 def _plan(
-    config: dict[str, Any],
-    request: dict[str, Any],
+    config: Config,
+    request: Request,
     asserts: list[Test],
     labels: dict[str, set[str]],
+    trusted_files: tuple[str, ...],
     report: Report,
     stage: Stage,
 ) -> Run:
@@ -254,13 +256,16 @@ def _plan(
             report.modules({name: getattr(module, "__file__", None) for name, module in modules}, rewritten)
         _flush()
 
+    calls = partial(run_calls, request["calls"], report=report, limit=request["repr_limit"])
     return Run(
         asserts=tuple(asserts),
         first=first,
         stop_on_failure=request["stop_on_failure"],
         rehearsal=kind == "rehearsal",
         load=load,
-        calls=partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
+        calls=partial(run_calls, request["calls"], report=report, limit=request["repr_limit"])
+        if kind == "calls"
+        else None,
         examples=examples,
         files=run_files,
         begin=begin,
@@ -275,7 +280,7 @@ def _plan(
         scratch=os.path.join(config["scratch"], ""),
         labels=labels,
         tests=tests,
-        trusted=(_WORKER, "<frozen", *config["trusted"]),
+        trusted=(_WORKER, "<frozen", *trusted_files),
         skips=skips,
         runs=runs,
         inner_test=inner_test,

@@ -216,7 +216,7 @@ def writer(secret: str, pipe: int) -> Any:
         _write(pipe, f'{secret}{{"event":"{event}"{text}}}\n'.encode())
 
     def stop(reason: str) -> None:
-        send("tampered", what=reason)
+        send("tampered", reason=reason)
         _exit(70)
 
     return send, stop
