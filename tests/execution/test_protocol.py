@@ -44,11 +44,11 @@ def test_an_event_has_every_field_of_its_type_and_no_other() -> None:
 
 
 def test_a_program_that_writes_malformed_events_is_only_wrong() -> None:
-    lines = "\n".join(json.dumps(value) for value in MALFORMED)
+    lines = "\n".join(["", *map(json.dumps, MALFORMED), "[[[", ""]).encode()
     program = f"""
 import os
 for number in range(3, 64):
-    try: os.write(number, {("\n" + lines + "\n[[[\n").encode()!r})
+    try: os.write(number, {lines!r})
     except OSError: pass
 def f(): return 2
 """
