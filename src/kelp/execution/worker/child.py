@@ -263,9 +263,7 @@ def _plan(
         stop_on_failure=request["stop_on_failure"],
         rehearsal=kind == "rehearsal",
         load=load,
-        calls=partial(run_calls, request["calls"], report=report, limit=request["repr_limit"])
-        if kind == "calls"
-        else None,
+        calls=calls if kind == "calls" else None,
         examples=examples,
         files=run_files,
         begin=begin,
