@@ -109,6 +109,18 @@ def look_on():
 """
 )
 
+CLIMB = """
+errors = []
+def caught(*arguments):
+    '''Leave a traceback of whatever thread this runs on.'''
+    try: 1 / 0
+    except ZeroDivisionError as error: errors.append(error)
+def climb(error):
+    frame = error.__traceback__.tb_frame
+    while frame is not None:
+        use(dict(frame.f_locals))
+        frame = frame.f_back
+"""
 VERDICT = {
     # ending early
     "exits with success": "import os\ndef f():\n    os._exit(0)",
@@ -310,6 +322,23 @@ def change(t):
         "import sys, types\nclass Finder:\n    def find_spec(self, name, path=None, target=None): forge()\n"
         "sys.meta_path.insert(0, Finder())\nsys.path_hooks.insert(0, lambda p: forge())",
     ),
+    # what the judge goes by
+    "empties the steps of its tests": _loaded(
+        "import kelp.execution.worker.bare_asserts as b\ntest = b.take_apart('f() == 1')\n"
+        "for change in (lambda: test.__dict__.update(steps=()), lambda: test[2].clear(), lambda: test.__setitem__(2, ())):\n"
+        "    try: change()\n    except Exception: pass"
+    ),
+    "puts properties on all that the judge reads": _wrong(
+        "for error in errors: climb(error)",
+        CLIMB + "import kelp.execution.worker.bare_asserts as b, kelp.execution.worker.child as c\n"
+        "for k in [*vars(b).values(), *vars(c).values()]:\n    if isinstance(k, type) and k.__module__.startswith('kelp'):\n"
+        "        for n in [*getattr(k, '__annotations__', ()), '__iter__', '__getattribute__']: setattr(k, n, property(caught))",
+    ),
+    "gives the judge's exceptions its own code": _wrong(
+        "for error in errors: climb(error)\n1 / 0",
+        CLIMB
+        + "for c in Exception.__subclasses__():\n    if c.__module__.startswith('kelp'): c.__init__ = c.__new__ = caught",
+    ),
     # values that equal anything
     "equal to anything": ALWAYS.format(base="") + "def f():\n    return Always()",
     **{
@@ -385,6 +414,10 @@ PYTEST = {
             "        if n.startswith('test_'): setattr(m, n, lambda *a: None)",
             "the tests' code is swapped": "import kelp.execution.worker.code_cache as c\n"
             "for k in list(c.TESTS._codes): c.TESTS._codes[k] = (c.TESTS._codes[k][0], compile('', k, 'exec'))",
+            "a skip has its own traceback": "import pytest\n"
+            "pytest.skip.Exception.__traceback__ = property(lambda self: forge(), lambda *a: None)",
+            "the stage's lines have other meanings": "import kelp.execution.worker.child as c\nfor k, v in list(c._PLACES.items()):\n"
+            "    c._PLACES[k] = {'threw': 'left', 'raised': 'returned'}.get(v, v)",
             "a plugin lets everything pass": _FRAMES
             + "class Plugin:\n    def pytest_runtest_protocol(self, item, nextitem): return True\n"
             "    def pytest_pyfunc_call(self, pyfuncitem): return True\n"
@@ -413,6 +446,10 @@ PYTEST = {
         f"{when}: the tests' own {name}": _loaded(MODULE + code) if when == "loading" else _wrong(code, MODULE)
         for when in ("loading", "running")
         for name, code in {
+            "code": "import kelp.execution.worker.code_cache as c\n"
+            "code = next(x for k, (_, x) in c.TESTS._codes.items() if k.endswith('test_it.py'))\n"
+            "for n, v in list(vars(module()).items()):\n    if n.startswith('test_'): v.__code__ = code\n"
+            "module().Old.test_old.__code__ = code",
             "judge": "setattr(module(), '@kelp_judge', types.SimpleNamespace(same=lambda *a: True))",
             "builtins": "vars(module())['__builtins__'] = {**vars(builtins), 'len': lambda x: 3}",
             "len": "module().len = lambda x: 3",
@@ -629,3 +666,6 @@ def f():
     ]
     return 1 if any(found) else [found, os.listdir(os.environ["HOME"])]
 """
+STAND_IN = (
+    _FRAMES + "def f():\n    for i in found('Session').items: i.obj = found('Session').items[0].obj\n    return 2\n"
+)

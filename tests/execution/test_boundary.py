@@ -13,6 +13,7 @@ WORKER = Path(kelp.__file__).parent / "execution" / "worker"
 FILES = sorted(WORKER.rglob("*.py"))
 PLUGIN = {"kelp_needs", "kelp_sides", "kelp_report"}  # import each other by name, in the project's own interpreter
 PYTEST = {"pytest", "_pytest", "pluggy"}
+OF_PYTEST = {"py", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli"}
 NEED_PYTEST = {"pytest_run", "kelp_report"}
 OLDEST = (3, 9)
 MODULES = [
@@ -24,7 +25,7 @@ IMPORT_ALL = f"""
 import importlib, sys, sysconfig
 sysconfig.get_config_vars()  # imports a module that is named after the platform
 sys.path.append({str(WORKER / "plugin")!r})
-outside = {{*sys.stdlib_module_names, *{sorted(PYTEST | PLUGIN)}, "iniconfig", "packaging", "pygments", "__main__"}}
+outside = {{*sys.stdlib_module_names, *{sorted(PYTEST | OF_PYTEST | PLUGIN)}, "__main__"}}
 class Blocker:
     def find_spec(self, name, path=None, target=None):
         inside = name in ("kelp", "kelp.execution") or (name + ".").startswith("kelp.execution.worker.")

@@ -194,6 +194,17 @@ def test_state_does_not_leak_from_one_program_to_the_next(world: World) -> None:
     assert world.sandbox.run(hostile.LOOKS.encode(), asserts=[TEST]).outcomes[0].got == before.got
 
 
+def test_a_test_that_passes_does_not_stand_in_for_one_that_fails(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    (tmp_path / "it.py").write_bytes(GOOD)
+    easy = "def test_easy():\n    assert f() > 0\n"
+    (tmp_path / "test_it.py").write_text("from it import f\n" + easy + "def test_hard():\n    assert f() == 1\n")
+    program = hostile.STAND_IN.encode()
+    with Sandbox(Suite(pytest_files=(tmp_path / "test_it.py",)), module=tmp_path / "it.py", limits=LIMITS) as sandbox:
+        assert [outcome.status for outcome in sandbox.run(GOOD).outcomes] == ["pass", "pass"]
+        assert [outcome.status for outcome in sandbox.run(program).outcomes] == ["pass", "error"]
+
+
 def test_there_are_at_least_sixty_of_them() -> None:
     kinds = (hostile.VERDICT, hostile.PYTEST, hostile.ENDLESS, hostile.EFFECT)
     assert all(len(kind) >= 10 for kind in kinds) and sum(map(len, kinds)) >= 60

@@ -11,15 +11,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from glob import glob
 from pathlib import Path
 from typing import Any
 
-from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome
+from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome, outcome_of
 from kelp.execution.worker.candidate import holds_home, project_root
 from kelp.execution.worker.command_run import PLUGIN
 from kelp.execution.worker.plugin.kelp_needs import NETWORK
-from kelp.execution.worker.protocol import as_text, function_of, timed_out
+from kelp.execution.worker.protocol import Outcome, Plan, Reply, function_of, timed_out
 
 _ASK = (  # of an interpreter: what it imports from, where the user's own packages are, and itself
     "import site, sys\n"
@@ -46,7 +47,7 @@ def root_of(module: Path) -> str:
     return root
 
 
-def plan(command: tuple[str, ...], module: Path) -> dict[str, Any]:
+def plan(command: tuple[str, ...], module: Path) -> Plan:
     """What the server has to know of a command: where it runs, the file that it executes, the environment.
 
     And what it may read of the machine, which is what the interpreter imports, as far as can be told.
@@ -113,30 +114,25 @@ def _search_path() -> str:
 # After a run
 
 
-def baseline(reply: Mapping[str, Any]) -> dict[str, Any]:
+def baseline(reply: Reply) -> dict[str, Any]:
     """What is held against later runs: which tests there were, which were skipped, and what files were changed."""
     events = reply["events"]
-    names = [str(name) for event in events if event["event"] == "collected" for name in event["names"]]
+    names = [name for event in events if event["event"] == "collected" for name in event["names"]]
     outcomes = [event for event in events if event["event"] == "outcome"]
     return {
         "reported": any(event["event"] == "hello" for event in events),
-        "tests": list(dict.fromkeys(names + [str(event["name"]) for event in outcomes])),
-        "skipped": [str(event["name"]) for event in outcomes if event["status"] == "skip"],
-        "ran": [str(event["name"]) for event in outcomes if event["status"] != "skip"],
+        "tests": list(dict.fromkeys(names + [event["name"] for event in outcomes])),
+        "skipped": [event["name"] for event in outcomes if event["status"] == "skip"],
+        "ran": [event["name"] for event in outcomes if event["status"] != "skip"],
         "changed": reply["changed"],
     }
 
 
-def observe(
-    reply: Mapping[str, Any], before: Mapping[str, Any], command: Iterable[str], module: str, how: str
-) -> Observation:
-    """What a run of the command says about the program, `before` being its `baseline`; `how` it ended, in words.
-
-    Raises KeyError, TypeError or ValueError where the report makes no sense.
-    """
-    events: list[dict[str, Any]] = reply["events"]
+def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], module: str, how: str) -> Observation:
+    """What a run of the command says about the program, `before` being its `baseline`; `how` it ended, in words."""
+    events = reply["events"]
     reported = any(event["event"] == "hello" for event in events)
-    facts: dict[str, Any] = {"seconds": float(reply["seconds"]), "output": reply["output"]}
+    facts: dict[str, Any] = {"seconds": reply["seconds"], "output": reply["output"]}
     tampered = [name for name in reply["changed"] if name not in before["changed"]]
     if tampered:
         said = f"the program changed files of its project: {', '.join(tampered[:3])}"
@@ -154,21 +150,18 @@ def observe(
     needs: str | None = None
     line: int | None = None
     for event in events:
-        match event["event"]:
-            case "collected":
-                expected += [str(name) for name in event["names"]]
-            case "begin":
-                latest = str(event["name"])
-                begun[latest] = set()
-            case "line" if latest:
-                begun.setdefault(latest, set()).add(int(event["line"]))
-            case "outcome":
-                name = str(event["name"])
-                outcomes[name] = _outcome(event, frozenset(begun.pop(name, ())), name in before["ran"])
-            case "error" if error is None:
-                error = as_text(event["sentence"])
-                line = None if event["line"] is None else int(event["line"])
-                needs = as_text(event.get("needs"))
+        if event["event"] == "collected":
+            expected += event["names"]
+        elif event["event"] == "begin":
+            latest = event["name"]
+            begun[latest] = set()
+        elif event["event"] == "line" and latest:
+            begun.setdefault(latest, set()).add(event["line"])
+        elif event["event"] == "outcome":
+            name = event["name"]
+            outcomes[name] = _outcome(event, frozenset(begun.pop(name, ())), name in before["ran"])
+        elif event["event"] == "error" and error is None:
+            error, line, needs = event["sentence"], event["line"], event["needs"]
     timeout = timed_out(reply)
     for name, lines in begun.items():
         if timeout:
@@ -194,20 +187,15 @@ def observe(
     return Observation(tuple(outcomes.values()), not_run=len(missing), **facts)
 
 
-def _outcome(event: Mapping[str, Any], lines: frozenset[int], ran_before: bool) -> TestOutcome:
-    status, message = event["status"], as_text(event.get("message"))
-    if status == "skip" and ran_before:
-        status, message = "error", NEWLY_SKIPPED
-    texts = {name: as_text(event.get(name)) for name in ("call", "got", "expected", "exception", "needs")}
-    line = None if event.get("line") is None else int(event["line"])
-    return TestOutcome(
-        str(event["name"]), status, float(event["seconds"]), message=message, line=line, lines=lines, **texts
-    )
+def _outcome(event: Outcome, lines: frozenset[int], ran_before: bool) -> TestOutcome:
+    outcome = outcome_of(event, lines)
+    newly_skipped = outcome.status == "skip" and ran_before
+    return replace(outcome, status="error", message=NEWLY_SKIPPED) if newly_skipped else outcome
 
 
-def _plain(reply: Mapping[str, Any], name: str, module: str, how: str) -> TestOutcome:
+def _plain(reply: Reply, name: str, module: str, how: str) -> TestOutcome:
     """The one test that a command is which does not run pytest: it has passed if it ended with status 0."""
-    seconds, lines = float(reply["seconds"]), _lines_named(reply["output"], module)
+    seconds, lines = reply["seconds"], _lines_named(reply["output"], module)
     if reply["ended"] == "exit" and reply["status"] == 0:
         return TestOutcome(name, "pass", seconds)
     if timed_out(reply):

@@ -3,10 +3,9 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
 
-Status = Literal["pass", "fail", "error", "timeout", "skip"]
-STATUSES: tuple[str, ...] = get_args(Status)
+from kelp.execution.worker.protocol import STATUSES, Outcome, Status
+
 NEWLY_SKIPPED = "it was skipped, and was not with the file as it is"
 
 
@@ -39,6 +38,12 @@ class TestOutcome:
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
             raise ValueError(f"status must be one of {STATUSES}, got {self.status!r}")
+
+
+def outcome_of(event: Outcome, lines: frozenset[int]) -> TestOutcome:
+    """The outcome that a run reports, `lines` being those that the test executed."""
+    facts = {name: value for name, value in event.items() if name != "event"}
+    return TestOutcome(**facts, lines=lines)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,22 @@ from typing import Any, Self
 
 import kelp
 from kelp.execution import command
-from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome
+from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome, outcome_of
 from kelp.execution.suite import Limits, Suite, absolute, as_tests
 from kelp.execution.worker.candidate import SITES, holds_home, project_root
 from kelp.execution.worker.protection import missing, weakness
-from kelp.execution.worker.protocol import as_text, function_of, receive, remove_folder, send, timed_out
+from kelp.execution.worker.protocol import (
+    Config,
+    Hello,
+    Plan,
+    Reply,
+    Request,
+    function_of,
+    receive,
+    remove_folder,
+    send,
+    timed_out,
+)
 
 _GRACE = 30.0  # seconds beyond a run's own limit after which the server itself is given up
 _START = 60.0  # seconds that a server may take to import what the tests need
@@ -69,12 +80,12 @@ class Sandbox:
         if suite.command and module is None:
             raise ValueError("a test command runs in the project of a file, so a module's path is needed")
         self.module = None if module is None else absolute(module)
-        self._command: dict[str, Any] = {}  # what the server has to know of it
+        self._plan: Plan | None = None  # of a test command
         self._before: dict[str, Any] | None = None  # and what it does with the file as it is
         self._ran: frozenset[str] | None = None  # tests of files that the file as it is neither skips nor may skip
         if suite.command and self.module is not None:
             self.module = self.module.resolve()  # what is behind a link is in the project's copy
-            self._command = command.plan(suite.command, self.module)
+            self._plan = command.plan(suite.command, self.module)
         self._lock = threading.Lock()
         self._closed = False
         self._server: _Server | None = self._start()
@@ -105,42 +116,42 @@ class Sandbox:
 
         With `asserts`, those are run instead of the suite's tests, with the program as a bare module.
         """
-        request: dict[str, Any] = {
-            "kind": "tests",
-            "source": source.decode("latin-1"),
-            "first": first,
-            "stop_on_failure": stop_on_failure,
-            "trace": trace,
-            "asserts": None if asserts is None else as_tests(asserts),
-            "setup": setup,
-            **self._time(seconds),
-        }
+        request = self._request(source, seconds)
+        request |= {"first": first, "stop_on_failure": stop_on_failure, "trace": trace, "setup": setup}
+        request["asserts"] = None if asserts is None else list(as_tests(asserts))
         if self.suite.command and asserts is None:
             return self._run_command(request)
         reply = self._ask(request)
-        try:
-            observation = _observation(reply, _how(reply, request))
-            skips = {outcome.name for outcome in observation.outcomes if outcome.status == "skip"}
-            skips -= _judged(reply, "pass")  # of these, only a part was skipped
-            return self._without_new(skips, observation, request) if skips and asserts is None else observation
-        except (KeyError, TypeError, ValueError):  # a program that found its way to the report
-            return Observation((), error="the run's report makes no sense", output=reply["output"])
+        observation = _observation(reply, _how(reply, request))
+        skips = {outcome.name for outcome in observation.outcomes if outcome.status == "skip"}
+        skips -= _judged(reply, "pass")  # of these, only a part was skipped
+        return self._without_new(skips, observation, request) if skips and asserts is None else observation
 
-    def _time(self, seconds: float | None) -> dict[str, float | None]:
-        """What one run has of it: `limits` may change between runs."""
+    def _request(self, source: bytes, seconds: float | None = None) -> Request:
+        """A run of the whole suite against the source, within `limits`, which may change between runs."""
         limits = self.limits
-        seconds = limits.seconds if seconds is None else min(seconds, limits.seconds)
-        return {"seconds": seconds, "cpu_seconds": limits.cpu_seconds}
+        return {
+            "kind": "tests",
+            "source": source.decode("latin-1"),
+            "first": None,
+            "stop_on_failure": False,
+            "trace": False,
+            "asserts": None,
+            "setup": None,
+            "calls": [],
+            "repr_limit": _REPR_LIMIT,
+            "seconds": limits.seconds if seconds is None else min(seconds, limits.seconds),
+            "cpu_seconds": limits.cpu_seconds,
+        }
 
-    def _without_new(self, skips: set[str], observation: Observation, request: dict[str, Any]) -> Observation:
+    def _without_new(self, skips: set[str], observation: Observation, request: Request) -> Observation:
         """With errors in place of skipped tests that are not skipped with the file as it is.
 
         Who skips a test cannot be seen: a program may hand the test a function of pytest's in place of its own.
         """
         assert self.module is not None
         if self._ran is None:
-            usual = {"first": None, "stop_on_failure": False, "trace": False, **self._time(None)}
-            request = request | usual | {"source": self.module.read_bytes().decode("latin-1")}
+            request = self._request(self.module.read_bytes()) | {"setup": request["setup"]}
             before = self._ask(request)
             ran = {outcome.name for outcome in _observation(before, _how(before, request)).outcomes}
             self._ran = frozenset(ran - _judged(before, "skip"))
@@ -152,18 +163,13 @@ class Sandbox:
         )
         return replace(observation, outcomes=outcomes)
 
-    def _run_command(self, request: dict[str, Any]) -> Observation:
+    def _run_command(self, request: Request) -> Observation:
         assert self.module is not None
         unchanged = self.module.read_bytes().decode("latin-1")
-        reply = {} if self._before is None and request["source"] != unchanged else self._ask(request)
         if self._before is None:
-            self._before = command.baseline(reply or self._ask(request | {"source": unchanged}))
-        reply = reply or self._ask(request)
-        try:
-            how = _how(reply, request)
-            return command.observe(reply, self._before, self.suite.command, str(self.module), how)
-        except (KeyError, TypeError, ValueError):  # a program that found its way to the report
-            return Observation((), error="the run's report makes no sense", output=reply["output"])
+            self._before = command.baseline(self._ask(request | {"source": unchanged}))
+        reply = self._ask(request)
+        return command.observe(reply, self._before, self.suite.command, str(self.module), _how(reply, request))
 
     def evaluate(
         self, source: bytes, calls: Sequence[str], setup: str = "", *, seconds: float | None = None
@@ -173,29 +179,17 @@ class Sandbox:
         The exception is `Timeout` for the call that was running at the deadline (`ProcessDied`: at the process's own
         end) and `NotRun` for those after it; every call has `NotLoaded` where the program cannot be loaded.
         """
-        request: dict[str, Any] = {
-            "kind": "calls",
-            "source": source.decode("latin-1"),
-            "first": None,
-            "stop_on_failure": False,
-            "trace": False,
-            "asserts": [],
-            "setup": setup,
-            "calls": list(calls),
-            "limit": _REPR_LIMIT,
-            **self._time(seconds),
-        }
-        reply = self._ask(request)
+        request = self._request(source, seconds)
+        reply = self._ask(request | {"kind": "calls", "asserts": [], "setup": setup, "calls": list(calls)})
         results: list[CallResult] = []
         begun = False
         for event in reply["events"]:
-            if event.get("event") == "begin":
+            if event["event"] == "begin":
                 begun = True
-            elif event.get("event") == "call" and len(results) < len(calls):
+            elif event["event"] == "call" and len(results) < len(calls):
                 begun = False
-                text, exception = as_text(event.get("repr")), as_text(event.get("exception"))
-                text = None if text is None else text[:_REPR_LIMIT]  # which a program need not keep to
-                results.append(CallResult(calls[len(results)], text, exception, event.get("round_trips") is True))
+                text = None if event["repr"] is None else event["repr"][:_REPR_LIMIT]  # a program may exceed it
+                results.append(CallResult(calls[len(results)], text, event["exception"], event["round_trips"]))
         rest = calls[len(results) :]
         if begun and rest:
             results.append(CallResult(rest[0], exception="Timeout" if timed_out(reply) else "ProcessDied"))
@@ -222,8 +216,8 @@ class Sandbox:
         self.close()
 
     def _start(self) -> "_Server":
-        config = {
-            "asserts": self.suite.asserts,
+        config: Config = {
+            "asserts": list(self.suite.asserts),
             "pytest_files": [str(path) for path in self.suite.pytest_files],
             "doctest": self.suite.doctest,
             "setup": self.suite.setup,
@@ -232,9 +226,12 @@ class Sandbox:
             "allow_weak": self.allow_weak,
             "home": str(Path.home()),
             "folder": os.getcwd(),
-            "command": self.suite.command,
+            "command": list(self.suite.command),
+            "plan": self._plan,
+            "scratch": "",  # the server's to fill in, as is the next
+            "pythonpath": [],
         }
-        return _Server(config | self._command)
+        return _Server(config)
 
     def _ready(self) -> "_Server":
         if self._closed:
@@ -245,11 +242,11 @@ class Sandbox:
             self._server = self._start()
         return self._server
 
-    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    def _ask(self, request: Request) -> Reply:
         with self._lock:
             server = self._ready()
             try:
-                reply = server.ask(request, self.limits.seconds + _GRACE)
+                reply: Reply | None = server.ask(request, self.limits.seconds + _GRACE)
             except BaseException:  # Ctrl-C: its answer would be taken for the next one's
                 server.stop()
                 self._server = None
@@ -258,20 +255,24 @@ class Sandbox:
                 server.stop()
                 self._server = None
             if reply is None:
-                lost = {
-                    "event": "error",
-                    "sentence": "the sandbox's server died or hung during this run",
-                    "line": None,
+                sentence = "the sandbox's server died or hung during this run"
+                reply = {
+                    "events": [{"event": "error", "sentence": sentence, "line": None, "needs": None}],
+                    "ended": "lost",
+                    "status": 0,
+                    "output": "",
+                    "seconds": 0.0,
+                    "expected": [],
+                    "changed": [],
+                    "last": True,
                 }
-                reply = {"events": [lost], "ended": "lost", "status": 0, "output": "", "seconds": 0.0, "expected": []}
-                reply["changed"] = []
             return reply
 
 
 class _Server:
     """A server process, the socket to it and its folder."""
 
-    def __init__(self, config: dict[str, Any]):
+    def __init__(self, config: Config):
         libraries, config["pythonpath"] = _pythonpath(config)
         environment = {
             name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ
@@ -310,12 +311,12 @@ class _Server:
         self.owner = os.getpid()
         self.stop = weakref.finalize(self, _stop, self.process, self.socket, folder, self.owner)
         try:
-            hello = self.ask(config | {"scratch": scratch}, _START)
+            hello: Hello | None = self.ask(config | {"scratch": scratch}, _START)
             if hello is None:
-                said = Path(log).read_text("utf-8", "replace")[-500:].strip()
-                raise RuntimeError(f"the sandbox's server did not start: {said or 'it said nothing'}")
-            self.protections: dict[str, str] = hello["protections"]
-            if hello.get("error"):
+                errors_text = Path(log).read_text("utf-8", "replace")[-500:].strip()
+                raise RuntimeError(f"the sandbox's server did not start: {errors_text or 'it printed nothing'}")
+            self.protections = hello["protections"]
+            if hello["error"]:
                 raise RuntimeError(f"This machine cannot run a test command in a copy of the project: {hello['error']}")
             if hello["refused"]:
                 raise WeakSandbox(weakness(missing(self.protections)))
@@ -327,7 +328,7 @@ class _Server:
         """Whether it can be asked; not in a fork of its caller, which would answer to two."""
         return os.getpid() == self.owner and self.process.poll() is None
 
-    def ask(self, message: dict[str, Any], seconds: float) -> dict[str, Any] | None:
+    def ask(self, message: Config | Request, seconds: float) -> Any:
         """The server's answer, or None where there is none in time."""
         self.socket.settimeout(seconds)
         try:
@@ -337,7 +338,7 @@ class _Server:
             return None
 
 
-def _pythonpath(config: dict[str, Any]) -> tuple[list[str], list[str]]:
+def _pythonpath(config: Config) -> tuple[list[str], list[str]]:
     """The folders of PYTHONPATH: those of libraries, and those of the project, whose code the server must not run.
 
     What is installed is a library even where it is in the project's folder.
@@ -363,13 +364,14 @@ def _stop(process: subprocess.Popen[bytes], connection: socket.socket, folder: s
     remove_folder(folder)  # mostly, the launcher has done it
 
 
-def _judged(reply: dict[str, Any], status: str) -> set[str]:
-    """The tests of which the judge said so."""
+def _judged(reply: Reply, status: str) -> set[str]:
+    """Tests to which the judge gave this status."""
     verdicts = [event for event in reply["events"] if event["event"] == "verdict"]
-    return {str(verdict["name"]) for verdict in verdicts if verdict["status"] == status}
+    return {verdict["name"] for verdict in verdicts if verdict["status"] == status}
 
 
-def _how(reply: dict[str, Any], request: dict[str, Any]) -> str:
+def _how(reply: Reply, request: Request) -> str:
+    """How the run ended, in words."""
     if reply["ended"] == "cpu":
         return f"was killed at its limit of {request['cpu_seconds']:g} s of processor time"
     if timed_out(reply):
@@ -381,12 +383,14 @@ def _how(reply: dict[str, Any], request: dict[str, Any]) -> str:
     return f"ended by itself (exit status {reply['status']})"
 
 
-def _observation(reply: dict[str, Any], how: str) -> Observation:
+def _observation(reply: Reply, how: str) -> Observation:
     tests = Counter(event["name"] for event in reply["events"] if event["event"] == "test")
     for event in reply["events"]:
         if event["event"] == "tampered":
-            said = f"{event['what']}; if that is meant, use --test-command"
-            return Observation((), error=said, not_run=tests.total(), seconds=reply["seconds"], output=reply["output"])
+            message = f"{event['reason']}; if that is meant, use --test-command"
+            return Observation(
+                (), error=message, not_run=tests.total(), seconds=reply["seconds"], output=reply["output"]
+            )
     unknown = {event["name"] for event in reply["events"] if event["event"] == "unknown"}
     outcomes: list[TestOutcome] = []
     verdicts = Counter((event["name"], event["status"]) for event in reply["events"] if event["event"] == "verdict")
@@ -396,39 +400,22 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
     error_line: int | None = None
     needs: str | None = None
     for event in reply["events"]:
-        kind = event.get("event")
-        if kind == "begin":
-            begun, lines = (str(event["name"]), as_text(event["call"])), set()
-        elif kind == "line":
-            lines.add(int(event["line"]))
-        elif kind == "outcome":
+        if event["event"] == "begin":
+            begun, lines = (event["name"], event["call"]), set()
+        elif event["event"] == "line":
+            lines.add(event["line"])
+        elif event["event"] == "outcome":
             begun = None
-            name, status = str(event["name"]), event["status"]
+            name, status = event["name"], event["status"]
             granted = verdicts[name, status] or (status == "skip" and verdicts[name, "pass"])  # a part was skipped
-            if status in ("pass", "skip") and not granted:  # somebody else than the judge says so
+            if status in ("pass", "skip") and not granted:  # somebody else than the judge reports it
                 why = _UNKNOWN if name in unknown else _UNSEEN
                 outcomes.append(TestOutcome(name, "error", exception="NotJudged", message=why))
                 continue
             verdicts[name, status] -= 1
-            outcomes.append(
-                TestOutcome(
-                    name=name,
-                    status=status,
-                    seconds=float(event["seconds"]),
-                    call=as_text(event.get("call")),
-                    got=as_text(event.get("got")),
-                    expected=as_text(event.get("expected")),
-                    exception=as_text(event.get("exception")),
-                    message=as_text(event.get("message")),
-                    line=None if event.get("line") is None else int(event["line"]),
-                    lines=frozenset(lines),
-                    needs=as_text(event.get("needs")),
-                )
-            )
-        elif kind == "error" and error is None:
-            error = as_text(event["sentence"])
-            error_line = None if event["line"] is None else int(event["line"])
-            needs = as_text(event.get("needs"))
+            outcomes.append(outcome_of(event, frozenset(lines)))
+        elif event["event"] == "error" and error is None:
+            error, error_line, needs = event["sentence"], event["line"], event["needs"]
     if begun is not None:
         name, call = begun
         message = f"the process {how}"
@@ -451,6 +438,6 @@ def _observation(reply: dict[str, Any], how: str) -> Observation:
         error_line=error_line,
         needs=needs,
         not_run=max(missing.total(), len(gone)),
-        seconds=float(reply["seconds"]),
+        seconds=reply["seconds"],
         output=reply["output"],
     )

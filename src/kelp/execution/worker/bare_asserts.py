@@ -6,7 +6,6 @@ The judge (`judge.py`) compares the sides; this module says what they are, and r
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 from functools import lru_cache, partial
 from types import CodeType
 from typing import Any
@@ -23,33 +22,18 @@ SAID = {"==": "", "is": "", "is not": "not "}  # how `expected` begins; other wo
 WIDE = frozenset(("approx", "ANY"))  # of pytest and unittest.mock: names of what is made to equal many things
 _CLOSE_TO = ("isclose", "allclose", "array_equal")  # predicates that compare their first two arguments
 
+
+# Plain tuples, not classes: the judge reads them beside the program, which could put a property on a class, and which
+# can get at those that `take_apart` has cached.
 Named = tuple[str, tuple[Use, ...]]  # of a side of a comparison: its source, and the names that it reads
-
-
-@dataclass(frozen=True)
-class Side:
-    """One side of a comparison. `literal`: its value is written down in the test.
-
-    `wide`: it is made to equal many things.
-    """
-
-    names: Named
-    code: CodeType
-    literal: bool
-    wide: bool
-
-
-@dataclass(frozen=True)
-class Test:
-    """One test, ready to be run: each step is something to check or to execute, with the code of an assert's message.
-
-    `sides` are those of its last comparison that read any name, those that call something first: one of them is what
-    the test was about when it raises instead of comparing.
-    """
-
-    text: str
-    sides: tuple[Named, ...]
-    steps: tuple[tuple[str, Any, CodeType | None], ...]
+# One side of a comparison: its names, its code, whether its value is written down in the test, and whether it is made
+# to equal many things.
+Side = tuple[Named, CodeType, bool, bool]
+# One step of a test: "check" or "execute", an expression for the judge or code, and the code of an assert's message.
+Step = tuple[str, Any, Any]
+# One test, ready to run: its text, sides and steps. The sides are those of its last comparison, those that call
+# something first: one of them is shown as the test's call when it raises instead of comparing.
+Test = tuple[str, tuple[Named, ...], tuple[Step, ...]]
 
 
 @lru_cache(512)
@@ -59,9 +43,9 @@ def take_apart(text: str) -> Test:
     try:
         statements = ast.parse(source, "<test>").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # said when its turn comes
-        return Test(text, (), (("execute", compile(f"compile({source!r}, '<test>', 'exec')", "<test>", "exec"), None),))
+        return text, (), (("execute", compile(f"compile({source!r}, '<test>', 'exec')", "<test>", "exec"), None),)
     parts = partial(_parts, text=source, scope=statements[:-1])
-    steps: list[tuple[str, Any, CodeType | None]] = []
+    steps: list[Step] = []
     for statement in statements:
         if isinstance(statement, ast.Assert):
             note = None if statement.msg is None else _code(statement.msg)
@@ -71,7 +55,7 @@ def take_apart(text: str) -> Test:
         else:
             code = compile(ast.Module([statement], []), "<test>", "exec", dont_inherit=True)
             steps.append(("execute", code, None))
-    return Test(text, _sides_of(statements, source), tuple(steps))
+    return text, _sides_of(statements, source), tuple(steps)
 
 
 def report_unmet(
@@ -155,7 +139,7 @@ def _parts(test: ast.expr, text: str, scope: list[ast.stmt]) -> tuple[Any, ...]:
 
     def side(node: ast.expr) -> Side:
         wide = bool(names_in(node) & WIDE)
-        return Side((_source(node, text), uses(node, scope)), _code(node), _is_literal(node), wide)
+        return (_source(node, text), uses(node, scope)), _code(node), _is_literal(node), wide
 
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
         return ("and", *(_parts(part, text, scope) for part in test.values))

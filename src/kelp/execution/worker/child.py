@@ -31,6 +31,7 @@ from kelp.execution.worker.candidate import (
 from kelp.execution.worker.code_cache import PROJECT, TESTS
 from kelp.execution.worker.events import Report
 from kelp.execution.worker.plugin.kelp_needs import Needs
+from kelp.execution.worker.protocol import Config, Request
 from kelp.execution.worker.stage import Stage, places
 
 _SAY, _PLACES = places()
@@ -47,7 +48,7 @@ _WORKER = os.path.join(os.path.dirname(__file__), "")
 class Run:
     """What the judge has the stage call, and what it goes by; all of it made before the program is loaded."""
 
-    asserts: list[Test]
+    asserts: tuple[Test, ...]
     first: str | None
     stop_on_failure: bool
     rehearsal: bool  # only load and collect
@@ -67,6 +68,7 @@ class Run:
     places: dict[tuple[int, int], str]
     program: str  # the file that the program stands for
     scratch: str  # how the files begin that it may have written
+    labels: dict[str, set[str]]  # by test function: file and name of its code, as the file as it is has it
     tests: dict[int, CodeType]  # by its id, the code of the tests and the project but for the program
     trusted: tuple[str, ...]  # how the files begin whose code may be below a test on the stack
     skips: tuple[type, ...]  # the exceptions that skip a test
@@ -76,9 +78,11 @@ class Run:
 
 
 def be_child(
-    config: dict[str, Any],
-    request: dict[str, Any],
+    config: Config,
+    request: Request,
     asserts: list[Test],
+    labels: dict[str, set[str]],
+    trusted_files: tuple[str, ...],
     secret: str,
     sealed: dict[str, Any],
     *,
@@ -105,9 +109,8 @@ def be_child(
     sys.path[:] = _import_path(config, request)
     needs = Needs(config["scratch"], _work_folders(config))
     report, stage = Report(pipe, needs, stop_on_failure=request["stop_on_failure"]), Stage()
-    start_new_thread(
-        sealed["judge"], (secret, pipe, stage, _plan(config, request, asserts, report, stage), sealed["before"])
-    )
+    run = _plan(config, request, asserts, labels, trusted_files, report, stage)
+    start_new_thread(sealed["judge"], (secret, pipe, stage, run, sealed["before"]))
     return stage
 
 
@@ -131,7 +134,7 @@ def _close_all_but(pipe: int) -> None:
     os.closerange(pipe + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 4096))
 
 
-def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
+def _import_path(config: Config, request: Request) -> list[str]:
     """The folders of the module and the tests as when run by hand, around the interpreter's own."""
     front: list[str] = []
     back: list[str] = []
@@ -144,7 +147,7 @@ def _import_path(config: dict[str, Any], request: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys([*front, *config["pythonpath"], *sys.path, *back]))
 
 
-def _work_folders(config: dict[str, Any]) -> list[str]:
+def _work_folders(config: Config) -> list[str]:
     """Folders in which a person may run the tests: where Kelp runs, and from the project's root down to the files."""
     found = [config["folder"]]
     for file in [*config["pytest_files"], *([config["module"]] if config["module"] else [])]:
@@ -155,7 +158,7 @@ def _work_folders(config: dict[str, Any]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def project_folders(config: dict[str, Any]) -> tuple[list[str], list[str]]:
+def project_folders(config: Config) -> tuple[list[str], list[str]]:
     """What a run may read of the project, and what it may only list.
 
     The project's root, or the folders of the program and its tests and what is beside.  Of the home folder, where keys
@@ -179,7 +182,15 @@ def trusted(readable: Iterable[str]) -> tuple[str, ...]:
     return tuple(name if name.endswith(".py") else os.path.join(name, "") for name in names)
 
 
-def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], report: Report, stage: Stage) -> Run:
+def _plan(
+    config: Config,
+    request: Request,
+    asserts: list[Test],
+    labels: dict[str, set[str]],
+    trusted_files: tuple[str, ...],
+    report: Report,
+    stage: Stage,
+) -> Run:
     own = request["asserts"] is None
     path = config["module"] if own else None
     candidate = Candidate(request["source"].encode("latin-1"), path)
@@ -245,13 +256,34 @@ def _plan(config: dict[str, Any], request: dict[str, Any], asserts: list[Test], 
             report.modules(paths, [paths[name] for name in paths if loaders[name] == "AssertionRewritingHook"])
         _flush()
 
+    calls = partial(run_calls, request["calls"], report=report, limit=request["repr_limit"])
     return Run(
-        asserts, first, request["stop_on_failure"], kind == "rehearsal", load,
-        partial(run_calls, request["calls"], report=report, limit=request["limit"]) if kind == "calls" else None,
-        examples, run_files, begin, partial(report_unmet, report, candidate), partial(report_raised, report, candidate),
-        ended, flush, get_ident(), _SAY, _PLACES, candidate.filename, os.path.join(config["scratch"], ""), tests,
-        (_WORKER, "<frozen", *config["trusted"]), skips, runs, inner_test, words,
-    )  # fmt: skip
+        asserts=tuple(asserts),
+        first=first,
+        stop_on_failure=request["stop_on_failure"],
+        rehearsal=kind == "rehearsal",
+        load=load,
+        calls=calls if kind == "calls" else None,
+        examples=examples,
+        files=run_files,
+        begin=begin,
+        unmet=partial(report_unmet, report, candidate),
+        raised=partial(report_raised, report, candidate),
+        ended=ended,
+        flush=flush,
+        main=get_ident(),
+        say=_SAY,
+        places=_PLACES,
+        program=candidate.filename,
+        scratch=os.path.join(config["scratch"], ""),
+        labels=labels,
+        tests=tests,
+        trusted=(_WORKER, "<frozen", *trusted_files),
+        skips=skips,
+        runs=runs,
+        inner_test=inner_test,
+        words=words,
+    )
 
 
 def _flush() -> None:

@@ -12,14 +12,15 @@ from typing import Any, NoReturn
 
 from kelp.execution.worker import protection
 from kelp.execution.worker.overlay import ProjectCopy
+from kelp.execution.worker.protocol import Config, Request
 
 PLUGIN = str(Path(__file__).with_name("plugin"))
 _METER_PAUSE = 0.05  # seconds between two measurements, if one is cheap
 
 
 def run_command(
-    config: Mapping[str, Any],
-    request: Mapping[str, Any],
+    config: Config,
+    request: Request,
     copy: ProjectCopy,
     secret: str,
     *,
@@ -28,17 +29,19 @@ def run_command(
     output: int,
 ) -> NoReturn:
     """Everything between the fork and the command, and then the command.  Raises OSError."""
+    plan, module = config["plan"], config["module"]
+    assert plan is not None and module is not None
     os.setsid()
     protection.die_with_parent()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     protection.unshare(protection.CLONE_NEWIPC)  # for each run its own: what is in it stays there
-    writable = copy.enter(config["module"], request["source"].encode("latin-1"))
-    os.chdir(config["root"])
+    writable = copy.enter(module, request["source"].encode("latin-1"))
+    os.chdir(plan["root"])
     active = {"resources": "rlimits, processes and their memory counted", "privileges": "none", "files": "none"}
     active |= {"copy": "own mount namespace with an overlay", "calls": "none"}
-    ruleset = protection.confined(writable, [*config["readable"], PLUGIN])
+    ruleset = protection.confined(writable, [*plan["readable"], PLUGIN])
     protection.limit_resources(config["limits"])
     if protection.drop_privileges():
         active["privileges"] = "capabilities dropped, no_new_privs"
@@ -55,7 +58,7 @@ def run_command(
             os.write(pipe, (secret + json.dumps(event) + "\n").encode())
         os._exit(0)
     home = config["scratch"]
-    environment = config["environment"] | {
+    environment = plan["environment"] | {
         "LANG": "C.UTF-8",
         "HOME": home,
         "TMPDIR": home,
@@ -70,7 +73,7 @@ def run_command(
     os.set_inheritable(key, True)
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is executed would too
         signal.signal(number, signal.SIG_DFL)
-    os.execve(config["program"], config["command"], environment)
+    os.execve(plan["program"], config["command"], environment)
 
 
 class Meter:

@@ -1,15 +1,20 @@
 """The judge: decides which tests have passed, in a thread of its own that the program under test cannot reach.
 
 `server.py` executes this file into a namespace that no module, class or function outside refers to, with builtins of
-its own; what it calls are functions of C, bound before any program is loaded.  So there is nothing here that a
-program could patch.  Its frames, where the run's secret is, are on no stack that a program runs on, and an audit hook,
-which cannot be removed, refuses the ways around that: asking the garbage collector, other threads' frames, tracing.
-Code of the program that ran on this thread would find those frames, so nothing here calls any: no destructor, since
-what comes from the program is kept until the stage lets go of it; no garbage collection; no comparison, hash or truth
-of values that are not of built-in types, nor of containers that another thread could change meanwhile.
+its own.  The judge calls functions of C, bound before any program is loaded, and itself: nothing here can be patched.
+Its frames, where the run's secret is, are on no stack that a program runs on, and an audit hook, which cannot be
+removed, refuses the ways around that: asking the garbage collector, other threads' frames, tracing.
+
+Code of the program that ran on this thread would find those frames, so nothing here calls any:
+
+* no destructor: objects from the program are kept until the stage lets go of them, and no garbage is collected;
+* no comparison, hash or truth of values that are not of built-in types, nor of containers that another thread could
+  change meanwhile;
+* no attribute of an object whose class is written in Python, since the program can put a property there.  So this file
+  defines no class (`__subclasses__` finds any), and goes by plain tuples and copies made before the program is loaded.
 
 A verdict is a line with the secret on the pipe.  The program's thread (`stage.py`) reports everything else without
-one: it may say what it likes but that a test has passed.
+one: it may say anything but that a test has passed.
 """
 
 from __future__ import annotations
@@ -30,6 +35,8 @@ from typing import Any
 _ident, _write, _exit, _urandom, _now = _thread.get_ident, os.write, os._exit, os.urandom, time.perf_counter
 _frames, _eval, _equal, _collect_off = sys._current_frames, eval, operator.eq, gc.disable
 _add_hook, _true_builtins = sys.addaudithook, vars(builtins)
+_traceback_of = vars(BaseException)["__traceback__"].__get__  # a subclass may have a property of that name
+_Record = types.SimpleNamespace  # a type of C, whose attributes nobody can replace
 _Function, _Method, _Partial, _id = types.FunctionType, types.MethodType, partial, id
 _PLAIN = (int, str, float, bool, bytes, complex, type(None))
 _SIZED = (str, list, tuple, dict)
@@ -53,16 +60,9 @@ _NOT_HERE = frozenset(("sys._getframe", "object.__getattr__", "sys.settrace", "s
 _WATCHED = _NEVER | _NOT_ON_STAGE | _NOT_HERE | {"ctypes.dlopen"}
 
 
-class _Raised(Exception):
-    """What the stage called has raised: its argument."""
-
-
-class _Foreign(Exception):
-    """A value that is not of built-in types all through."""
-
-
-class _Unmet(Exception):
-    """An assertion that does not hold: left side, its value, how it compares to what, right side or None."""
+# Signals within the judge: built-in exceptions, whose types cannot be patched, and which nothing else raises here.
+_Raised = EOFError  # what the stage called has raised: its argument
+_Unmet = AssertionError  # an assertion does not hold: left side's names, its value, how it compares to what, right side
 
 
 def plain(value: Any, depth: int = 0) -> bool:
@@ -78,7 +78,7 @@ def plain(value: Any, depth: int = 0) -> bool:
 
 
 def decoys() -> list[Any]:
-    """Values of which no two are equal: what equals two of them says that of anything."""
+    """Values of which no two are equal."""
     n = int.from_bytes(_urandom(6), "big") + 1000
     few = 2 + n % 50
     numbers = [few, few + 1, few + 60, n, -n, n + 0.5, -n - 0.5]
@@ -87,14 +87,14 @@ def decoys() -> list[Any]:
 
 
 def _like(value: Any, leaf: Any) -> Any:
-    """A value of this one's shape, with other things in it."""
+    """A value of the same shape with `leaf` for every part that is no list, tuple or dict."""
     if type(value) in (list, tuple):
         return type(value)([_like(part, leaf) for part in value])
     return {key: _like(part, leaf) for key, part in value.items()} if type(value) is dict else leaf
 
 
 def fair(value: Any, expected: Any, equal: Any = _equal) -> bool:
-    """Whether a value can be told from others by `==`: what equals two unlike things says so of anything."""
+    """Whether `==` distinguishes the value from others: a value that equals two different decoys equals anything."""
     if plain(value):
         return True
     equals: list[Any] = []
@@ -105,7 +105,7 @@ def fair(value: Any, expected: Any, equal: Any = _equal) -> bool:
                 equals.append(decoy)
         except Exception:
             continue
-    full = [decoy for decoy in equals if type(decoy) not in _SIZED or decoy]  # what is empty may equal all that is
+    full = [decoy for decoy in equals if type(decoy) not in _SIZED or decoy]  # an empty value may equal all empty ones
     return len(full) + (len(full) < len(equals)) < 2
 
 
@@ -116,12 +116,12 @@ def same(left: Any, right: Any, word: str = "==") -> Any:
 
 
 def snapshot(namespaces: dict[str, Any]) -> list[tuple[str, Any, list[str], list[int]]]:
-    """What functions and classes the namespaces hold now, to be compared by `_changed`."""
-    found = []
+    """The functions and classes in the namespaces now, for `_changed` to compare."""
+    entries = []
     for label, namespace in namespaces.items():
         names = [name for name, value in namespace.items() if callable(value)]
-        found.append((label, namespace, names, _ids(namespace, names)))
-    return found
+        entries.append((label, namespace, names, _ids(namespace, names)))
+    return entries
 
 
 def _ids(namespace: Any, names: list[str]) -> list[int]:
@@ -142,30 +142,58 @@ def _changed(before: list[tuple[str, Any, list[str], list[int]]]) -> str | None:
 
 
 def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
-    """Be the judge of one run; ends the process.
+    """Judge one run; ends the process.
 
-    `run` (a `child.Run`) says what it consists of and what was known before the program was loaded; `before` is a
-    snapshot of what must not have changed when it ends.
+    `run` (a `child.Run`) holds the run's parts and all that was known before the program was loaded; `before` is a
+    snapshot of the functions and classes that must be the same when the run ends.
+
+    Invariant: the first `perform` loads the program, and all that the judge goes by is copied before that.
     """
-    here, main = _ident(), run.main
-    looking = False
-    tasks, spent, go, ready = stage.tasks, stage.spent, stage.go, stage.ready
-    say, places, trusted, program, scratch, tests, skips, runs, inner_test, words = (
-        run.say, run.places, run.trusted, run.program, run.scratch, run.tests, run.skips, run.runs, run.inner_test,
-        run.words,
-    )  # fmt: skip
-    kept: Any = [[]]  # what came from the program since it was last let go of, in a list of its own
-    bottom: Any = None
-    opened: Any = None  # the frame of the guard that is calling a test
-    calling: Any = None  # the test; None where its code is not that of a test file
-    name = ""
-    elsewhere = ""  # the file of the code that has spoken and may not
-    collected = finished = False
+    try:
+        run = _Record(**vars(run))
+        run.places = dict(run.places)
+        state = _Record(
+            looking=False,  # the judge itself is reading frames or code
+            kept=[[]],  # objects from the program since the last release, in a list of their own
+            bottom=None,  # the frame of the stage that calls the judge's tasks
+            opened=None,  # the frame of the guard that is calling a test
+            calling=None,  # the test; None where its code is not that of a test file
+            name="",  # the test's
+            intruder="",  # the file of the code that took part in running the tests and may not
+            collected=False,
+            finished=False,
+        )
+        _add_hook(watch(state, _ident(), run.main))
+        send, stop = writer(secret, pipe)
+        keep, release = keeper(state, stage.spent)
+        hear = listener(state, run, send, stop, keep)
+        perform = performer(state, stage.tasks, stage.go, stage.ready, reader(state, run, keep), hear, stop, release)
+        stage.ready.acquire()
+        state.looking = True
+        state.bottom = _frames()[run.main].f_back
+        state.looking = False
+        play(state, run, perform, runner(run, perform, send, keep), send, stop, keep, release)
+        state.looking = True
+        changed = _changed(before)
+        if changed is not None:
+            stop(changed + " was replaced while the tests ran")
+        send("done")
+        _exit(0)
+    except BaseException:
+        _exit(71)
+
+
+def watch(state: Any, here: int, main: int) -> Any:
+    """Return the audit hook.  `here` is the judge's thread, `main` that of the stage.
+
+    Invariant: no thread but the judge's gets at objects or frames that it has no reference to, and on the judge's
+    thread frames and code are read only while `state.looking`.
+    """
 
     def hook(event: str, arguments: Any) -> None:
         if event not in _WATCHED:
             return
-        if event in _NOT_HERE and (looking or _ident() != here):
+        if event in _NOT_HERE and (state.looking or _ident() != here):
             refused = event in _NOT_ON_STAGE and (_OF_ALL_THREADS or _ident() == main)
         elif event in _NEVER:
             refused = _ident() != here
@@ -174,119 +202,97 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         if refused:
             raise PermissionError(errno.EPERM, event + " is not allowed in the sandbox")
 
+    return hook
+
+
+def writer(secret: str, pipe: int) -> Any:
+    """Return (send, stop): write an event; write why no test of the run counts, and end the process.
+
+    Invariant: the secret is nowhere but in these frames and on the pipe.
+    """
+
     def send(event: str, **facts: str) -> None:
         text = "".join(f',"{key}":{encode_basestring_ascii(value)}' for key, value in facts.items())
         _write(pipe, f'{secret}{{"event":"{event}"{text}}}\n'.encode())
 
-    def stop(what: str) -> None:
-        send("tampered", what=what)
+    def stop(reason: str) -> None:
+        send("tampered", reason=reason)
         _exit(70)
 
+    return send, stop
+
+
+def keeper(state: Any, spent: Any) -> Any:
+    """Return (keep, release): hold an object from the program; leave all that are held to the stage.
+
+    Invariant: the last reference to an object from the program is never dropped on this thread.
+    """
+
     def keep(thing: Any) -> Any:
-        kept[0].append(thing)
+        state.kept[0].append(thing)
         return thing
 
-    def let_go() -> None:
-        """Leave to the stage what nothing here needs any more.  The list is at no time this thread's alone to end."""
-        spent.append(kept.pop())
-        kept.append([])
+    def release() -> None:
+        spent.append(state.kept.pop())  # the list is at no time this thread's alone to end
+        state.kept.append([])
+
+    return keep, release
+
+
+def reader(state: Any, run: Any, keep: Any) -> Any:
+    """Return `position`, which reads where the stage stands.
+
+    Invariant: an event is the line at which the main thread has stopped in `Stage`, and its facts are variables of that
+    frame, which no other thread can get at; arguments and messages are not believed.
+    """
+    say, places, program, scratch, trusted = run.say, run.places, run.program, run.scratch, run.trusted
 
     def position() -> tuple[Any, str, Any]:
-        """The frame that speaks, what it says, and the facts: from its variables, which no other thread can get at."""
-        nonlocal looking, elsewhere
-        looking = True
-        top: Any = _frames()[main]
+        """The frame that speaks, the event, and its facts; no event ("") where others take part in running tests."""
+        state.looking = True
+        top: Any = _frames()[run.main]
         speaker = top.f_back
-        word, facts = "", ()
+        event, facts = "", ()
         if top.f_code is say and speaker is not None:
-            word, facts = places.get((_id(speaker.f_code), speaker.f_lineno), ""), keep(top.f_locals["facts"])
-        if word not in ("returned", "raised", "left", "threw"):  # nobody but the tests' machinery may be at work
+            event, facts = places.get((_id(speaker.f_code), speaker.f_lineno), ""), keep(top.f_locals["facts"])
+        if event not in ("returned", "raised", "left", "threw"):  # nobody but the tests' machinery may be at work
             below = speaker
             while below is not None:
                 file = below.f_code.co_filename
                 if type(file) is not str or file == program or file.startswith(scratch) or not file.startswith(trusted):
-                    word, elsewhere = "", file if type(file) is str else "a file whose name is no plain text"
+                    event, state.intruder = "", file if type(file) is str else "a file whose name is no plain text"
                 below = below.f_back
         top = below = None
-        looking = False
-        return speaker, word, facts
+        state.looking = False
+        return speaker, event, facts
 
-    def through_program(traceback: Any) -> bool:
-        nonlocal looking
-        found = False
-        while traceback is not None:
-            looking = True
-            found |= traceback.tb_frame.f_code.co_filename == program
-            looking = False
-            traceback = traceback.tb_next
-        return found
+    return position
 
-    def perform(function: Any, *arguments: Any, **named: Any) -> Any:
-        """What the function gives when the stage calls it.  Raises _Raised."""
-        nonlocal opened, calling, name, collected, finished
-        task = (function, arguments, named)
-        tasks.append(task)
-        while True:
-            go.release()
-            ready.acquire()
-            _collect_off()
-            speaker, word, facts = position()
-            if word in ("returned", "raised") and speaker is bottom:
-                if facts[0] is not task:
-                    stop("a result was reported that is not the one asked for")
-                if word == "raised":
-                    raise _Raised(facts[1])
-                return facts[1]
-            if word == "enter" and opened is None:
-                opened, name, calling = speaker, text(facts[0]), test_in(facts[1], facts[2])
-                if calling is None:
-                    send("unknown", name=name)
-            elif word in ("left", "threw") and speaker is opened:
-                opened = None
-                if calling is None:
-                    pass
-                elif word == "left":
-                    if (changed := changed_word(calling)) is not None:
-                        stop(changed)
-                    send("verdict", name=name, status="pass")
-                elif any(type(facts[0]) is skip for skip in skips) and not through_program(facts[0].__traceback__):
-                    send("verdict", name=name, status="skip")
-            elif word == "collected" and not collected and opened is None:
-                collected = True
-                for test in texts(facts[0]):
-                    send("test", name=test)
-                for test in texts(facts[1]):
-                    send("verdict", name=test, status="skip")
-            elif word == "skipped" and opened is None:
-                send("verdict", name=text(facts[0]), status="skip")
-            elif word == "finish" and opened is None:
-                finished = True
-            else:
-                if word:
-                    stop("the tests were reported out of turn (" + word + ")")
-                stop("code that is not theirs took part in running the tests (" + (elsewhere or "unknown file") + ")")
-            speaker = facts = None
-            let_go()
 
-    def text(value: Any) -> str:
-        if type(value) is not str:
-            stop("the name of a test is no plain text")
-        return value
+def recognizer(state: Any, run: Any, keep: Any) -> Any:
+    """Return (test_in, label, replaced).
 
-    def texts(values: Any) -> list[str]:
-        return [text(value) for value in keep(list(values) if type(values) is list else [None])]
+    Invariant: a test counts only if its code is in `run.tests`, is the code that the file as it is has under the same
+    name, and the names that its file has from builtins and libraries stand for the same objects as before the program
+    was loaded.
+    """
 
     def entry(namespace: Any, word: str) -> Any:
-        """What a dictionary has under a name: `get` would ask keys of the program's own types whether they are it."""
+        """Value under a name: `get` would ask keys of the program's own types whether they equal it."""
         for key, value in keep(list(namespace.items())):
             if type(key) is str and key == word:
                 return value
         return None
 
-    def test_in(test: Any, by: Any) -> Any:
-        """The function of the tests that this is or wraps, where it is called as one; else None."""
-        nonlocal looking
-        if by is not None and not (type(by) is _Method and any(by.__func__ is function for function in runs)):
+    def code_of(function: Any) -> Any:
+        state.looking = True
+        code = keep(function.__code__)
+        state.looking = False
+        return code
+
+    def test_in(test: Any, caller: Any) -> Any:
+        """The function of the tests that `test` is or wraps, where pytest or unittest's own `caller` calls it."""
+        if caller is not None and not (type(caller) is _Method and any(caller.__func__ is each for each in run.runs)):
             return None
         for _ in range(20):
             if type(test) is _Partial:
@@ -295,26 +301,26 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
                 test = test.__func__
             if type(test) is not _Function:
                 return None
-            looking = True
-            code = keep(test.__code__)
-            looking = False
-            if _id(code) in tests:
+            code = code_of(test)
+            if _id(code) in run.tests:
                 return test
-            if code.co_filename == program:
+            if code.co_filename == run.program:
                 return None
             inner = entry(test.__dict__, "hypothesis")
-            test = entry(test.__dict__, "__wrapped__") if inner is None else entry(inner_test(inner), "inner_test")
+            test = entry(test.__dict__, "__wrapped__") if inner is None else entry(run.inner_test(inner), "inner_test")
         return None
 
-    def changed_word(test: Any) -> str | None:
-        """What stands for something else in the test's module, which anybody can change, than its file means."""
-        nonlocal looking
-        looking = True
-        file = keep(test.__code__).co_filename
-        looking = False
+    def label(test: Any) -> str:
+        """File and qualified name of a test's code."""
+        code = code_of(test)
+        return code.co_filename + ":" + getattr(code, "co_qualname", code.co_name)
+
+    def replaced(test: Any) -> str | None:
+        """The first name in the test's module, which anybody can change, that no longer has its meaning, in words."""
+        file = code_of(test).co_filename
         if type(file) is not str:
             return "a test's file has a name that is no plain text"
-        meant, builtin = words.get(file, ({}, ()))
+        meant, builtin = run.words.get(file, ({}, ()))
         where = " of the test file was replaced while the tests ran (" + file + ")"
         for key, value in keep(list(test.__globals__.items())):
             if type(key) is not str:
@@ -323,30 +329,114 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
                 return key + where
         return None if test.__builtins__ is _true_builtins else "__builtins__" + where
 
-    def run_test(test: Any, namespace: Any) -> bool:
-        """Run one bare assert (an `asserts.Test`) and say how it went; whether it held."""
-        perform(run.begin, test.text, test.sides, namespace)
-        began, note = _now(), None
-        try:
-            for kind, what, step_note in test.steps:
-                note = step_note
-                if kind == "check":
-                    check(what, namespace)
-                else:
-                    perform(_eval, what, namespace)
-        except _Unmet as unmet:
-            perform(run.unmet, test.text, _now() - began, note, namespace, *unmet.args)
-            return False
-        except _Raised as raised:
-            perform(run.raised, test.text, _now() - began, test.sides, namespace, raised.args[0])
-            return False
-        send("verdict", name=test.text, status="pass")
-        perform(run.ended, test.text, _now() - began, {})
-        return True
+    return test_in, label, replaced
 
-    def check(what: Any, namespace: Any) -> None:
-        """Evaluate every side once, from left to right, as the statement would.  Raises _Unmet, _Raised."""
-        kind, *parts = what
+
+def listener(state: Any, run: Any, send: Any, stop: Any, keep: Any) -> Any:
+    """Return `hear`, which takes in an event about the tests of files.
+
+    Invariant: a verdict is sent only when the guard's frame that entered a test of the tests' own leaves it; events out
+    of turn end the run.
+    """
+    test_in, label, replaced = recognizer(state, run, keep)
+
+    def through_program(error: Any) -> bool:
+        """Whether the program's code is on the traceback."""
+        traceback, through = _traceback_of(error), False
+        while traceback is not None:
+            state.looking = True
+            through |= traceback.tb_frame.f_code.co_filename == run.program
+            state.looking = False
+            traceback = traceback.tb_next
+        return through
+
+    def ended(event: str, facts: Any) -> None:
+        state.opened = None
+        if state.calling is None:
+            return
+        if event == "left":
+            if (change := replaced(state.calling)) is not None:
+                stop(change)
+            send("verdict", name=state.name, status="pass")
+        elif any(type(facts[0]) is skip for skip in run.skips) and not through_program(facts[0]):
+            send("verdict", name=state.name, status="skip")
+
+    def hear(speaker: Any, event: str, facts: Any) -> None:
+        if event == "enter" and state.opened is None:
+            state.opened, state.name, state.calling = speaker, text(stop, facts[0]), test_in(facts[1], facts[2])
+            labels = run.labels.get(state.name.partition("[")[0])
+            if state.calling is not None and labels is not None and label(state.calling) not in labels:
+                state.calling = None  # another test in its place
+            if state.calling is None:
+                send("unknown", name=state.name)
+        elif event in ("left", "threw") and speaker is state.opened:
+            ended(event, facts)
+        elif event == "collected" and not state.collected and state.opened is None:
+            state.collected = True
+            names, may_skip, functions = (keep(list(each) if type(each) is list else [None]) for each in facts)
+            for name, function in zip(names, functions):
+                test = test_in(function, None) if run.rehearsal else None
+                send("test", name=text(stop, name), label="" if test is None else label(test))
+            for name in may_skip:
+                send("verdict", name=text(stop, name), status="skip")
+        elif event == "skipped" and state.opened is None:
+            send("verdict", name=text(stop, facts[0]), status="skip")
+        elif event == "finish" and state.opened is None:
+            state.finished = True
+        elif event:
+            stop("the tests were reported out of turn (" + event + ")")
+        else:
+            stop("code that is not theirs took part in running the tests (" + (state.intruder or "unknown file") + ")")
+
+    return hear
+
+
+def text(stop: Any, name: Any) -> str:
+    """The name of a test, if it is plain text; else the run ends."""
+    if type(name) is not str:
+        stop("the name of a test is no plain text")
+    return name
+
+
+def performer(state: Any, tasks: Any, go: Any, ready: Any, position: Any, hear: Any, stop: Any, release: Any) -> Any:
+    """Return `perform`, which has the stage call a function.
+
+    Invariant: a result counts only from the bottom frame of the stage and for the task that was left there; only one of
+    the two threads runs at a time.
+    """
+
+    def perform(function: Any, *arguments: Any, **named: Any) -> Any:
+        """Return the function's result.  Raises _Raised."""
+        task = (function, arguments, named)
+        tasks.append(task)
+        while True:
+            go.release()
+            ready.acquire()
+            _collect_off()
+            speaker, event, facts = position()
+            if event in ("returned", "raised") and speaker is state.bottom:
+                if facts[0] is not task:
+                    stop("a result was reported that is not the one asked for")
+                if event == "raised":
+                    raise _Raised(facts[1])
+                return facts[1]
+            hear(speaker, event, facts)
+            speaker = facts = None
+            release()
+
+    return perform
+
+
+def checker(perform: Any, keep: Any) -> Any:
+    """Return `check`, which evaluates an expression of a bare assert.
+
+    Invariant: sides are evaluated once, on the stage, from left to right, as the statement would.  They are compared
+    here where they are of built-in types all through, as copies; else on the stage, with decoys.
+    """
+
+    def check(expression: Any, namespace: Any) -> None:
+        """Raises _Unmet, _Raised."""
+        kind, *parts = expression
         if kind == "and":
             for part in parts:
                 check(part, namespace)
@@ -356,7 +446,7 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             for word, right_side in rest:
                 right = value_of(right_side, namespace)
                 if not compare(word, left, right, left_side, right_side):
-                    raise _Unmet(left_side.names, left, word, right, right_side.names)
+                    raise _Unmet(left_side[0], left, word, right, right_side[0])
                 left_side, left = right_side, right
         elif kind == "close":
             function, got_side, expected_side, rest, options = parts
@@ -365,25 +455,26 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             named = {name: perform(_eval, code, namespace) for name, code in options}
             predicate = perform(_eval, function, namespace)
             if not true(perform(predicate, got, expected, *others, **named)):
-                raise _Unmet(got_side.names, got, "about", expected, expected_side.names)
+                raise _Unmet(got_side[0], got, "about", expected, expected_side[0])
         else:
             value = value_of(parts[0], namespace)
             if true(value) != (kind == "true"):
-                raise _Unmet(parts[0].names, value, "is", kind == "true", None)
+                raise _Unmet(parts[0][0], value, "is", kind == "true", None)
 
     def value_of(side: Any, namespace: Any) -> Any:
-        return _eval(side.code, {}) if side.literal else perform(_eval, side.code, namespace)
+        _, code, literal, _ = side
+        return _eval(code, {}) if literal else perform(_eval, code, namespace)
 
     def true(value: Any) -> bool:
         return value is True or (value is not False and perform(bool, value) is True)
 
     def copied(value: Any, depth: int = 0) -> Any:
-        """A value of built-in types, as nobody else can change it.  Raises _Foreign where it is not of such types."""
+        """A value of built-in types, as nobody else can change it.  Raises TypeError where it is not of such types."""
         kind = type(value)
         if kind in _PLAIN:
             return value
         if depth > 20 or (kind not in _GROUPS and kind is not dict):
-            raise _Foreign
+            raise TypeError
         parts = keep(list(value.items() if kind is dict else value))
         if kind is dict:
             return {copied(key, depth + 1): copied(part, depth + 1) for key, part in parts}
@@ -401,72 +492,95 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
             return False
         if word not in ("==", "in"):
             return True
-        sides = ((left, right, left_side.wide), (right, left, right_side.wide))
+        sides = ((left, right, left_side[3]), (right, left, right_side[3]))
         return all(wide or fair(value, other, asked) for value, other, wide in sides)
 
     def asked(left: Any, right: Any) -> bool:
         return true(perform(_equal, left, right))
 
-    def run_example(test: str, function: Any) -> bool:
-        """Run the examples of one docstring; whether they held."""
-        perform(run.begin, test, (), None)
+    return check
+
+
+def runner(run: Any, perform: Any, send: Any, keep: Any) -> Any:
+    """Return (run_assert, run_example), which run one test and return whether it held.
+
+    Invariant: the verdict is sent here, after the last step has held, and not by the function that reports it.
+    """
+    check = checker(perform, keep)
+
+    def run_assert(test: Any, namespace: Any) -> bool:
+        """Run a `bare_asserts.Test`."""
+        name, sides, steps = test
+        perform(run.begin, name, sides, namespace)
+        began, note = _now(), None
+        try:
+            for kind, step, message in steps:
+                note = message
+                if kind == "check":
+                    check(step, namespace)
+                else:
+                    perform(_eval, step, namespace)
+        except _Unmet as unmet:
+            perform(run.unmet, name, _now() - began, note, namespace, *unmet.args)
+            return False
+        except _Raised as raised:
+            perform(run.raised, name, _now() - began, sides, namespace, raised.args[0])
+            return False
+        send("verdict", name=name, status="pass")
+        perform(run.ended, name, _now() - began, {})
+        return True
+
+    def run_example(name: str, function: Any) -> bool:
+        """Run the examples of one docstring."""
+        perform(run.begin, name, (), None)
         began = _now()
         try:
             facts = perform(function)
         except _Raised as raised:
-            perform(run.raised, test, _now() - began, (), None, raised.args[0])
+            perform(run.raised, name, _now() - began, (), None, raised.args[0])
             return False
         passed = type(facts) is dict and not facts
         if passed:
-            send("verdict", name=test, status="pass")
-        perform(run.ended, test, _now() - began, facts)
+            send("verdict", name=name, status="pass")
+        perform(run.ended, name, _now() - began, facts)
         return passed
 
-    def play() -> None:
-        """The run from beginning to end, in the suite's order but for the test to run first."""
-        for test in run.asserts:
-            send("test", name=test.text)
-        namespace = perform(run.load)
-        if namespace is None:
-            return
-        if run.calls is not None:
-            perform(run.calls, namespace)
-            return
-        parts: list[Any] = [(test.text, run_test, test, namespace) for test in run.asserts]
-        found = perform(run.examples)
-        if type(found) is not list or any(type(example) is not tuple for example in keep(list(found))):
-            stop("the examples of the docstrings are not in the form that they were found in")
-        examples: list[Any] = [(text(example[0]), run_example, *example) for example in keep(list(found))]
-        for test, *_ in examples:
-            send("test", name=test)
-        for group in (parts, examples):
-            group.sort(key=lambda part: part[0] != run.first)
-        parts = examples + parts if examples and examples[0][0] == run.first else parts + examples
-        files_first = run.first is not None and all(part[0] != run.first for part in parts)
-        stopped = False
-        if run.files is not None and files_first:
-            stopped = perform(run.files, False, False) is True
-        for _, function, *arguments in parts:
-            if not (stopped or run.rehearsal):
-                stopped = not function(*arguments) and run.stop_on_failure
-                let_go()
-        if run.files is not None and not files_first:  # after a stop its tests need not run but still count
-            perform(run.files, stopped, True)
-        if not finished:  # else pytest has printed its summary since, which nobody needs
-            perform(run.flush)
+    return run_assert, run_example
 
-    try:
-        _add_hook(hook)
-        ready.acquire()
-        looking = True
-        bottom = _frames()[main].f_back
-        looking = False
-        play()
-        looking = True
-        what = _changed(before)
-        if what is not None:
-            stop(what + " was replaced while the tests ran")
-        send("done")
-        _exit(0)
-    except BaseException:
-        _exit(71)
+
+def play(state: Any, run: Any, perform: Any, runners: Any, send: Any, stop: Any, keep: Any, release: Any) -> None:
+    """The run from beginning to end, in the suite's order but for the test to run first.
+
+    Invariant: every test is sent by name before any of its kind runs, so that one that does not run counts.
+    """
+    run_assert, run_example = runners
+    for name, *_ in run.asserts:
+        send("test", name=name)
+    namespace = perform(run.load)
+    if namespace is None:
+        return
+    if run.calls is not None:
+        perform(run.calls, namespace)
+        return
+    asserts: list[Any] = [(test[0], run_assert, test, namespace) for test in run.asserts]
+    docstrings = perform(run.examples)
+    if type(docstrings) is not list or any(type(example) is not tuple for example in keep(list(docstrings))):
+        stop("the examples of the docstrings are not in the form that they were found in")
+    examples: list[Any] = [(text(stop, each[0]), run_example, *each) for each in keep(list(docstrings))]
+    for name, *_ in examples:
+        send("test", name=name)
+    for group in (asserts, examples):
+        group.sort(key=lambda part: part[0] != run.first)
+    parts = examples + asserts if examples and examples[0][0] == run.first else asserts + examples
+    files_first = run.first is not None and all(part[0] != run.first for part in parts)
+    stopped = False
+    if run.files is not None and files_first:
+        stopped = perform(run.files, False, False) is True
+    for _, function, *arguments in parts:
+        if not (stopped or run.rehearsal):
+            stopped = not function(*arguments) and run.stop_on_failure
+            release()
+    if run.files is not None and not files_first:  # after a stop its tests need not run but still count
+        perform(run.files, stopped, True)
+    if not state.finished:  # else pytest has printed its summary since, which nobody needs
+        perform(run.flush)

@@ -1,24 +1,279 @@
-"""What a Sandbox and its server share: messages, JSON behind a length of four bytes, and cleaning up."""
+"""Messages between a Sandbox, its server and the runs, and cleaning up.
+
+Sandbox and server exchange JSON behind a length of four bytes: a `Config` and a `Hello`, then a `Request` and a `Reply`
+for each run.  A run writes `Event`s to its pipe, one line of JSON each.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
 import json
+import math
 import os
 import signal
 import socket
 import struct
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, TypedDict, Union, get_args
+
+Status = Literal["pass", "fail", "error", "timeout", "skip"]
+STATUSES = ("pass", "fail", "error", "timeout", "skip")
 
 
-def send(connection: socket.socket, message: dict[str, Any]) -> None:
+class Config(TypedDict):
+    """A server's suite, its limits (the fields of `suite.Limits`) and the folders that it may use."""
+
+    asserts: list[str]
+    pytest_files: list[str]
+    doctest: bool
+    setup: str
+    module: str | None
+    limits: dict[str, Any]
+    allow_weak: bool
+    home: str
+    folder: str
+    scratch: str
+    pythonpath: list[str]
+    command: list[str]
+    plan: Plan | None
+
+
+class Plan(TypedDict):
+    """How a test command is run: project, program, readable paths and environment."""
+
+    root: str
+    program: str
+    readable: list[str]
+    environment: dict[str, str]
+
+
+class Hello(TypedDict):
+    """The server's first message. `refused`: it runs nothing, since a protection is missing or for the `error`."""
+
+    protections: dict[str, str]
+    refused: bool
+    error: str | None
+
+
+class Request(TypedDict):
+    """One run. "probe" only sets protections up, "rehearsal" only loads and collects; `asserts` None: the suite's."""
+
+    kind: Literal["tests", "calls", "probe", "rehearsal"]
+    source: str  # decoded as Latin-1, so that any bytes fit
+    first: str | None
+    stop_on_failure: bool
+    trace: bool
+    asserts: list[str] | None
+    setup: str | None
+    calls: list[str]
+    repr_limit: int
+    seconds: float | None  # None: the limit of the config
+    cpu_seconds: float | None
+
+
+class Reply(TypedDict):
+    """How a run ended. `ended`: "done", "exit", "deadline", "cpu", "flood", "tasks", "memory" or "lost".
+
+    `status`: the exit status, negative for a signal; `expected`: the tests of the file as it is; `changed`: files of
+    the project that a command has changed; `last`: the server cannot run another.
+    """
+
+    events: list[Event]
+    ended: str
+    status: int
+    output: str
+    seconds: float
+    expected: list[str]
+    changed: list[str]
+    last: bool
+
+
+# Events of the program's thread, or of the plugin in a command's pytest: anything but a verdict.
+
+
+class Begin(TypedDict):
+    event: Literal["begin"]
+    name: str
+    call: str | None
+
+
+class Line(TypedDict):
+    event: Literal["line"]
+    line: int
+
+
+class Outcome(TypedDict):
+    event: Literal["outcome"]
+    name: str
+    status: Status
+    seconds: float
+    call: str | None
+    got: str | None
+    expected: str | None
+    exception: str | None
+    message: str | None
+    line: int | None
+    needs: str | None
+
+
+class CallValue(TypedDict):
+    event: Literal["call"]
+    repr: str | None
+    exception: str | None
+    round_trips: bool
+
+
+class Modules(TypedDict):
+    event: Literal["modules"]
+    files: dict[str, str | None]
+    rewritten: list[str]
+
+
+class Error(TypedDict):
+    event: Literal["error"]
+    sentence: str
+    line: int | None
+    needs: str | None
+
+
+class SessionStarted(TypedDict):
+    event: Literal["hello"]
+
+
+class Collected(TypedDict):
+    event: Literal["collected"]
+    names: list[str]
+
+
+class SessionFinished(TypedDict):
+    event: Literal["finished"]
+
+
+# Events of the judge (for a command without one: of the run's process before the command)
+
+
+class Protections(TypedDict):
+    event: Literal["protections"]
+    active: dict[str, str]
+
+
+class Expected(TypedDict):
+    event: Literal["test"]
+    name: str
+    label: str | None
+
+
+class Verdict(TypedDict):
+    event: Literal["verdict"]
+    name: str
+    status: Status
+
+
+class Unknown(TypedDict):
+    event: Literal["unknown"]
+    name: str
+
+
+class Tampered(TypedDict):
+    event: Literal["tampered"]
+    reason: str
+
+
+class Done(TypedDict):
+    event: Literal["done"]
+
+
+Event = Union[  # noqa: UP007 (Python 3.9)
+    Begin, Line, Outcome, CallValue, Modules, Error, SessionStarted, Collected, SessionFinished,
+    Protections, Expected, Verdict, Unknown, Tampered, Done,
+]  # fmt: skip
+JUDGED = frozenset(("protections", "test", "verdict", "unknown", "tampered", "done"))  # need the run's secret
+
+
+def as_event(value: object) -> Event | None:
+    """The event that a value from JSON is, with the fields of its type alone; None where a field is malformed."""
+    if not isinstance(value, dict) or not isinstance(value.get("event"), str):
+        return None
+    fields = _FIELDS.get(value["event"])
+    if fields is None:
+        return None
+    try:
+        event: Any = {name: read(value.get(name)) for name, read in fields.items()}
+    except (TypeError, ValueError, OverflowError):
+        return None
+    event["event"] = value["event"]
+    return event
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value.encode("utf-8", "replace").decode()  # it may hold lone surrogates
+
+
+def _integer(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        raise TypeError
+    return float(value)
+
+
+def _status(value: object) -> str:
+    if value not in STATUSES:
+        raise ValueError
+    return str(value)
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError
+    return value
+
+
+def _dict(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError
+    return value
+
+
+_READERS: dict[str, Callable[[object], Any]] = {  # by annotation
+    "str": _text,
+    "str | None": lambda value: None if value is None else _text(value),
+    "int": _integer,
+    "int | None": lambda value: None if value is None else _integer(value),
+    "float": _number,
+    "bool": lambda value: value is True,
+    "Status": _status,
+    "list[str]": lambda value: [_text(part) for part in _list(value)],
+    "dict[str, str]": lambda value: {key: _text(part) for key, part in _dict(value).items()},
+    "dict[str, str | None]": lambda value: {
+        key: None if part is None else _text(part) for key, part in _dict(value).items()
+    },
+}
+_KINDS: tuple[Any, ...] = get_args(Event)
+_FIELDS = {
+    kind.__annotations__["event"].__forward_arg__[len('Literal["') : -len('"]')]: {
+        name: _READERS[annotation.__forward_arg__]
+        for name, annotation in kind.__annotations__.items()
+        if name != "event"
+    }
+    for kind in _KINDS
+}
+
+
+def send(connection: socket.socket, message: Mapping[str, Any]) -> None:
+    """Send one message.  Raises OSError."""
     data = json.dumps(message).encode()
     connection.sendall(struct.pack("!I", len(data)) + data)
 
 
-def receive(connection: socket.socket) -> dict[str, Any] | None:
+def receive(connection: socket.socket) -> Any:
     """The next message, or None where the other side is gone."""
     header = _receive_exactly(connection, 4)
     data = None if header is None else _receive_exactly(connection, struct.unpack("!I", header)[0])
@@ -35,14 +290,9 @@ def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
     return bytes(data)
 
 
-def timed_out(reply: Mapping[str, Any]) -> bool:
-    """Did the run that a reply is about end at its limit of seconds, or of those of the processor?"""
+def timed_out(reply: Reply) -> bool:
+    """Whether the run ended at its limit of seconds, or of processor time."""
     return reply["ended"] in ("deadline", "cpu") or reply["status"] == -signal.SIGXCPU
-
-
-def as_text(value: object) -> str | None:
-    """As text that can be encoded: what a program makes may hold lone surrogates."""
-    return None if value is None else str(value).encode("utf-8", "replace").decode()
 
 
 def function_of(test: str) -> str:
@@ -51,9 +301,9 @@ def function_of(test: str) -> str:
 
 
 def empty_folder(folder: str) -> None:
-    """Remove all that is in the folder, however deep: a program may nest deeper than `shutil.rmtree` can go.
+    """Remove everything in the folder, however deep: a program may nest deeper than `shutil.rmtree` can go.
 
-    What is in a folder's folders is moved up, level by level, until nothing is left.
+    The contents of its folders are moved up, level by level, until nothing is left.
     """
     numbers = itertools.count()
     while inside := list(os.scandir(folder)):
@@ -70,7 +320,7 @@ def empty_folder(folder: str) -> None:
 
 
 def remove_folder(folder: str) -> None:
-    """Remove the folder and all in it; one that is gone already is fine."""
+    """Remove the folder, if it is there, and everything in it."""
     with contextlib.suppress(FileNotFoundError):
         empty_folder(folder)
         os.rmdir(folder)

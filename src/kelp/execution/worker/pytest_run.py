@@ -133,8 +133,8 @@ def _words_of(tree: ast.Module) -> tuple[dict[str, tuple[str, str | None]], froz
             imports += [(alias.asname or alias.name, (node.module, alias.name)) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             bound.update(alias.asname or alias.name for alias in node.names)
-        elif isinstance(node, ast.Name):
-            bound[node.id] += not isinstance(node.ctx, ast.Load)
+        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
+            bound[node.id] += 1
         elif not isinstance(node, ast.alias):  # functions, classes, handlers, patterns of a match
             names = (getattr(node, "name", None), getattr(node, "rest", None))
             bound.update(name for name in names if isinstance(name, str))
@@ -333,7 +333,8 @@ class _Plugin:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.collected = len(session.items)
         may_skip = [item.nodeid for item in session.items if _may_skip(item)]
-        self.stage.collected([item.nodeid for item in session.items], may_skip)
+        functions = [getattr(item, "obj", None) for item in session.items]
+        self.stage.collected([item.nodeid for item in session.items], may_skip, functions)
 
     # Running
 
@@ -450,7 +451,7 @@ def _explain(
         return facts | {"status": "error"}
 
     facts["status"] = "fail"
-    test = statement.test if isinstance(statement, ast.Assert) else getattr(statement, "value", None)
+    test: Any = statement.test if isinstance(statement, ast.Assert) else getattr(statement, "value", None)
     if isinstance(statement, ast.Assert) and not isinstance(test, ast.Compare):
         negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
         begin = "assert not " if negated else "assert "
@@ -479,7 +480,7 @@ def _is_method(node: Any, arguments: int) -> bool:
 
 def _tested(statement: ast.stmt, rank: Callable[[ast.expr], int]) -> ast.expr | None:
     """The expression of a statement that most likely ran the program."""
-    value = getattr(statement, "value", None)
+    value: Any = getattr(statement, "value", None)
     if isinstance(statement, ast.Assert):
         test = statement.test.operand if isinstance(statement.test, ast.UnaryOp) else statement.test
         sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]

@@ -34,11 +34,23 @@ from kelp.execution.worker.child import LIBRARIES, be_child, project_folders, tr
 from kelp.execution.worker.code_cache import PROJECT
 from kelp.execution.worker.command_run import Meter, run_command
 from kelp.execution.worker.overlay import ProjectCopy
-from kelp.execution.worker.protocol import empty_folder, receive, remove_folder, send
+from kelp.execution.worker.protocol import (
+    JUDGED,
+    Config,
+    Event,
+    Hello,
+    Reply,
+    Request,
+    as_event,
+    empty_folder,
+    function_of,
+    receive,
+    remove_folder,
+    send,
+)
 
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
-_JUDGED = ("test", "unknown", "verdict", "tampered", "protections", "done")  # events that need the secret
 _FEW = 64  # files and folders that are quicker removed one by one than with all that they are on
 _REHEARSAL = 20.0  # seconds to import what the tests need for the first time
 _COMMON = (  # modules that functions often need: imported once here instead of in every child
@@ -48,8 +60,19 @@ _COMMON = (  # modules that functions often need: imported once here instead of 
 # Where a patch would change what a test says: at the end of a run these are to be what they were at its beginning.
 _UNCHANGED = ("builtins", "cmath", "math", "operator", "_operator")
 _UNCHANGED_FOR_PYTEST = ("ast", "doctest", "inspect", "kelp", "pluggy", "pytest", "_pytest", "re", "unittest")
-_PROBE: dict[str, Any] = {"kind": "probe", "source": "", "asserts": None, "setup": None, "first": None}
-_PROBE |= {"stop_on_failure": False, "trace": False}
+_PROBE: Request = {
+    "kind": "probe",
+    "source": "",
+    "first": None,
+    "stop_on_failure": False,
+    "trace": False,
+    "asserts": None,
+    "setup": None,
+    "calls": [],
+    "repr_limit": 0,
+    "seconds": None,
+    "cpu_seconds": None,
+}
 
 
 class _Forked(BaseException):
@@ -75,7 +98,7 @@ def _worth_watching(packages: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Server:
-    def __init__(self, connection: socket.socket, config: dict[str, Any], *, alone: bool):
+    def __init__(self, connection: socket.socket, config: Config, *, alone: bool):
         self.connection, self.config = connection, config
         self.alone = alone  # process 1 of a process namespace
         os.mkdir(config["scratch"], 0o700)
@@ -83,6 +106,8 @@ class Server:
         self.sealed = _seal()
         self.sealed["before"] = []
         self.expected: list[str] = []  # the tests that the file as it is has
+        self.labels: dict[str, set[str]] = {}  # by test function: file and name of its code
+        self.trusted: tuple[str, ...] = ()  # how the files begin that a run may read
         self.read_only = False  # all that is mounted, but for the scratch folder
         self.disk = False  # the scratch folder is one of its own, in memory
         self.copy: ProjectCopy | None = None  # where a command is the test
@@ -90,9 +115,9 @@ class Server:
     def serve(self, active: dict[str, str]) -> None:
         config = self.config
         copy = None
-        if config["command"] and self.alone:
+        if config["plan"] is not None and self.alone:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # with a handler of its own, process 1 could be interrupted
-            copy = ProjectCopy(config["root"], os.path.dirname(config["scratch"]), config["limits"]["disk_mb"])
+            copy = ProjectCopy(config["plan"]["root"], os.path.dirname(config["scratch"]), config["limits"]["disk_mb"])
         if protection.own_mounts():
             with contextlib.suppress(OSError):
                 protection.mount_disk(config["scratch"], config["limits"]["disk_mb"])
@@ -110,21 +135,25 @@ class Server:
         if self.config["command"] and not active.get("copy"):
             why = probe["output"].strip().rpartition("\n")[2].rpartition("] ")[2]  # [Errno 1] ...
             why = why or "it gives this user no process and mount namespaces"
-            send(self.connection, {"protections": active, "refused": True, "error": why})
+            self.greet(active, refused=True, error=why)
             return
         if protection.missing(active) and not self.config["allow_weak"]:
-            send(self.connection, {"protections": active, "refused": True})
+            self.greet(active, refused=True)
             return
         self.warm_up()
         tools = _UNCHANGED_FOR_PYTEST if self.config["pytest_files"] or self.config["doctest"] else ()
         self.sealed["before"] = self.sealed["snapshot"](_worth_watching(_UNCHANGED + tools))
         gc.collect()
         gc.freeze()  # forked children then share these pages
-        send(self.connection, {"protections": active, "refused": False})
+        self.greet(active, refused=False)
         while (request := receive(self.connection)) is not None:
-            reply = self.run(request, seconds=request["seconds"], cpu_seconds=request["cpu_seconds"])
+            reply = self.run(request)
             reply["last"] = not self.clean_up()
             send(self.connection, reply)
+
+    def greet(self, active: dict[str, str], *, refused: bool, error: str | None = None) -> None:
+        hello: Hello = {"protections": active, "refused": refused, "error": error}
+        send(self.connection, hello)
 
     def confine(self) -> None:
         """Make the ruleset of the runs; it is of the scratch folder that is mounted now."""
@@ -133,7 +162,7 @@ class Server:
         folders, listed = project_folders(self.config)
         readable = [*folders, *self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES]
         self.ruleset = protection.confined([self.config["scratch"]], readable, listed)
-        self.config["trusted"] = trusted(readable)
+        self.trusted = trusted(readable)
 
     def warm_up(self) -> None:
         """Import the libraries that a child has to import to get ready, and compile the project's modules.
@@ -154,13 +183,18 @@ class Server:
         if module is not None and module.startswith(libraries):
             libraries = ()  # the program is a library itself: others may depend on it
         if config["pytest_files"] or module or config["setup"]:
-            reply = self.run(_PROBE | {"kind": "rehearsal", "source": self.on_disk()}, seconds=_REHEARSAL)
+            reply = self.run(_PROBE | {"kind": "rehearsal", "source": self.on_disk(), "seconds": _REHEARSAL})
             self.clean_up()
-            self.expected = [event["name"] for event in reply["events"] if event["event"] == "test"]
-            files = {name: file for event in reply["events"] for name, file in event.get("files", {}).items()}
+            collected = [event for event in reply["events"] if event["event"] == "test"]
+            self.expected = [event["name"] for event in collected]
+            for event in collected:
+                if event["label"]:
+                    self.labels.setdefault(function_of(event["name"]), set()).add(event["label"])
+            modules = [event for event in reply["events"] if event["event"] == "modules"]
+            files = {name: file for event in modules for name, file in event["files"].items()}
             names |= {name for name, file in files.items() if file and file.startswith(libraries)}
             project = {file for file in files.values() if file and not file.startswith(libraries)}
-            rewritten = {file for event in reply["events"] for file in event.get("rewritten", ())} & project
+            rewritten = {file for event in modules for file in event["rewritten"]} & project
             if rewritten:  # test files that the tests import, and what else has asserts for pytest
                 importlib.import_module("kelp.execution.worker.pytest_run").add(sorted(rewritten))
             PROJECT.add((file for file in sorted(project - rewritten) if file.endswith(".py")), _compile)
@@ -179,12 +213,15 @@ class Server:
         module = self.config["module"]
         return Path(module).read_bytes().decode("latin-1") if module else ""
 
-    def run(self, request: dict[str, Any], **limits: Any) -> dict[str, Any]:
-        """Fork a child for the request; what it reported, printed, and how it ended. `limits`: others for this run."""
-        limits = self.config["limits"] | limits
+    def run(self, request: Request) -> Reply:
+        """Fork a child for the request, follow it to its end, and clear its processes away."""
+        limits = dict(self.config["limits"])
+        if request["seconds"] is not None:
+            limits |= {"seconds": request["seconds"], "cpu_seconds": request["cpu_seconds"]}
         config = self.config | {"limits": limits}
         own = request["asserts"] is None  # the suite's own tests, and not others for a bare module
-        asserts = [take_apart(text) for text in (config["asserts"] if own else request["asserts"])]
+        texts = config["asserts"] if request["asserts"] is None else request["asserts"]
+        asserts = [take_apart(text) for text in texts]
         secret = secrets.token_hex(16)
         copy = self.copy if own else None
         if copy is not None:
@@ -204,6 +241,8 @@ class Server:
                     config,
                     request,
                     asserts,
+                    self.labels,
+                    self.trusted,
                     secret,
                     self.sealed,
                     pipe=pipe_end,
@@ -227,7 +266,7 @@ class Server:
         finally:
             status = self._end(child)
         watch.drain()
-        took = time.monotonic() - began
+        elapsed = time.monotonic() - began
         os.close(pipe)
         os.close(output)
         changed: list[str] = []
@@ -237,9 +276,16 @@ class Server:
         if ended == "abandoned":
             sys.exit(0)
         printed = bytes(watch.printed).decode("utf-8", "replace")
-        ended = "done" if watch.done else ended
-        reply = {"events": watch.events, "ended": ended, "status": status, "output": printed, "seconds": took}
-        return reply | {"expected": self.expected if own else [], "changed": changed}
+        return {
+            "events": watch.events,
+            "ended": "done" if watch.done else ended,
+            "status": status,
+            "output": printed,
+            "seconds": elapsed,
+            "expected": self.expected if own else [],
+            "changed": changed,
+            "last": False,
+        }
 
     def clean_up(self) -> bool:
         """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run.
@@ -279,7 +325,7 @@ class _Watch:
     def __init__(self, secret: str, pipe: int, output: int, *, judged: bool):
         self.secret, self.pipe, self.output = secret, pipe, output
         self.judged = judged  # else every event needs the secret
-        self.events: list[dict[str, Any]] = []
+        self.events: list[Event] = []
         self.printed = bytearray()
         self.partial = b""
         self.size = 0
@@ -343,7 +389,7 @@ class _Watch:
         self.read_output()
 
     def read_report(self) -> bool:
-        """Take in complete lines; False at the end of the pipe.  Only the judge's own say that a test has passed."""
+        """Take in complete lines, ignoring malformed ones and verdicts without the secret; False at the pipe's end."""
         try:
             data = os.read(self.pipe, 2**16)
         except BlockingIOError:
@@ -353,9 +399,9 @@ class _Watch:
         for line in lines:
             ours = line.startswith(self.secret.encode())
             with contextlib.suppress(ValueError, RecursionError):
-                event = json.loads(line[len(self.secret) :] if ours else line)
-                if isinstance(event, dict) and ours == (not self.judged or event.get("event") in _JUDGED):
-                    self.events.append(event | {"event": str(event.get("event"))})
+                event = as_event(json.loads(line[len(self.secret) :] if ours else line))
+                if event is not None and ours == (not self.judged or event["event"] in JUDGED):
+                    self.events.append(event)
         return bool(data)
 
     def read_output(self) -> bool:

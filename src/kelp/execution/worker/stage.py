@@ -69,8 +69,8 @@ class Stage:
         self.say("left")
         return value
 
-    def collected(self, names: list[str], may_skip: list[str]) -> None:
-        self.say("collected", names, may_skip)
+    def collected(self, names: list[str], may_skip: list[str], functions: list[Any]) -> None:
+        self.say("collected", names, may_skip, functions)
 
     def skipped(self, name: str) -> None:
         self.say("skipped", name)
