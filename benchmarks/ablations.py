@@ -18,7 +18,7 @@ import random
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,17 +26,19 @@ from typing import Any
 
 import numpy as np
 
-import kelp.search.policy
+import kelp.search.model_policy
 from kelp.encoding.condition import Condition
 from kelp.evaluation.arms import no_model
 from kelp.evaluation.benchmarks import corpus, programs
-from kelp.evaluation.case import Case, CaseResult, read_cases
+from kelp.evaluation.case import Case
+from kelp.evaluation.case_files import read_cases
 from kelp.evaluation.corrupt import Corruption, break_all
 from kelp.evaluation.metrics import Estimate, compare, summarise
+from kelp.evaluation.result import CaseResult
 from kelp.evaluation.run_cases import PolicyFor, Settings, solve_all
 from kelp.repair.models import load
-from kelp.repair.timing import Timings
-from kelp.search.policy import ODD, DecodeConfig, ModelPolicy, Policy, Proposal
+from kelp.search.model_policy import LINT_PENALTY_NATS, DecodeConfig, Model, ModelPolicy
+from kelp.search.policy import Policy, Proposal
 from kelp.search.task import Budget
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -178,8 +180,11 @@ class Without(Policy):
         return self.policy.judge(program, replace(condition, **self.hidden), edits)
 
     @property
-    def patience(self) -> float:
-        return self.policy.patience
+    def threshold(self) -> float:
+        return self.policy.threshold
+
+    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
+        self.policy.warm_up((program, replace(condition, **self.hidden)) for program, condition in shown)
 
 
 class NoPointer(ModelPolicy):
@@ -191,21 +196,21 @@ class NoPointer(ModelPolicy):
 
 
 def shown_less(name: str) -> PolicyFor:
-    kelp.search.policy.ODD = 0.0 if name == "no oddities" else ODD
+    kelp.search.model_policy.LINT_PENALTY_NATS = 0.0 if name == "no lint" else LINT_PENALTY_NATS
     if name == NO_MODEL:
         return no_model()
-    policy = load(SHIPPED, Timings())
+    loaded = load(SHIPPED)
     if name == "no pointer":
-        policy = NoPointer(policy.denoiser, policy.encoder, DecodeConfig(sites=10_000))
-        return lambda case: policy
-    return lambda case: Without(policy, WITHOUT.get(name, {}))
+        every_site = Model(loaded.denoiser, loaded.encoder, DecodeConfig(sites=10_000))
+        return lambda case: NoPointer(every_site)
+    return lambda case: Without(ModelPolicy(loaded), WITHOUT.get(name, {}))
 
 
 def variant(name: str) -> PolicyFor:
     if name == NO_MODEL:
         return no_model()
-    policy = load(model(name), Timings())
-    return lambda case: policy
+    loaded = load(model(name))
+    return lambda case: ModelPolicy(loaded)
 
 
 def repairs(arms: dict[str, Callable[[], PolicyFor]], cases: Sequence[Case], jobs: int) -> None:
@@ -247,7 +252,7 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, default=Path("scaling.svg"), help="where the plot goes")
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
-    shown = [*WITHOUT, "no oddities", "no pointer"]
+    shown = [*WITHOUT, "no lint", "no pointer"]
     repaired = [NO_MODEL] * (given.what in ("repairs", "shown"))
     names = given.names or [*(shown if given.what == "shown" else VARIANTS), *repaired]
     if given.what == "train":

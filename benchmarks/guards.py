@@ -17,7 +17,8 @@ from pathlib import Path
 
 from kelp.diffusion.tree_queries import bodies, jumps, plays, removals
 from kelp.evaluation.benchmarks import corpus, programs
-from kelp.evaluation.case import LANGUAGE, Case, CaseRunner, shared_sandbox
+from kelp.evaluation.case import LANGUAGE, Case
+from kelp.evaluation.case_runner import CaseRunner, shared_sandbox
 from kelp.syntax.functions import functions
 
 ASSERTS = 5

@@ -22,15 +22,18 @@ ROOMS: dict[str, set[str]] = {
     "diffusion": {"syntax", "languages"},
     "encoding": {"errors", "files", "syntax"},
     "search": {"errors", "syntax", "model", "execution", "diffusion", "languages", "encoding"},
-    "repair": {"errors", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search"},
+    "repair": {
+        "errors", "files", "syntax", "model", "execution.worker", "execution", "diffusion", "languages", "encoding",
+        "search",
+    },
     "training": {"errors", "extras", "files", "model"},
     "data": {
         "errors", "extras", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search",
         "training",
     },
     "evaluation": {
-        "errors", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search", "repair",
-        "training", "data",
+        "errors", "files", "syntax", "model", "execution.worker", "execution", "diffusion", "languages", "encoding",
+        "search", "repair", "training", "data",
     },
     "web": {"errors", "files", "execution", "repair", "evaluation", "data"},
 }  # fmt: skip
