@@ -1,7 +1,7 @@
-"""A command as the test: one run of it, from the process that becomes the command to what it says about the program.
+"""A command as the test, seen by the caller: the plan of its runs, and their observations.
 
-Other than in a run of Kelp's own (`child.py`), there is no judge: the program shares a process with whoever says that
-the tests have passed.  `observe` checks from outside what can be checked, against what the file as it is did.
+Its runs have no judge, other than those of test files and asserts: the program shares a process with the code that
+reports its tests as passed.  `observe` checks the report from outside, against the run of the file as it is.
 """
 
 import os
@@ -22,7 +22,7 @@ from kelp.execution.worker.command_run import PLUGIN
 from kelp.execution.worker.plugin.kelp_needs import NETWORK
 from kelp.execution.worker.protocol import Outcome, Plan, Reply, function_of, timed_out
 
-_ASK = (  # of an interpreter: what it imports from, where the user's own packages are, and itself
+_ASK_PATHS = (  # prints an interpreter's import path, the folder of the user's own packages, and its own path
     "import site, sys\n"
     "print(*sys.path, sys.prefix, sys.base_prefix, sys.exec_prefix, site.getuserbase(), sys.executable, sep='\\n')"
 )
@@ -37,7 +37,7 @@ _REFUSED = re.compile(  # as a traceback ends; without a path, a command is refu
 
 
 def root_of(module: Path) -> str:
-    """The project of the file, where the command is run: the first folder up with a mark of one, else the file's own.
+    """Project root of the file, where the command runs: the first folder up with a project's mark, else the file's own.
 
     Raises ValueError.
     """
@@ -48,9 +48,9 @@ def root_of(module: Path) -> str:
 
 
 def plan(command: tuple[str, ...], module: Path) -> Plan:
-    """What the server has to know of a command: where it runs, the file that it executes, the environment.
+    """Plan of a command: where it runs, the file that it executes, its environment, and the paths that it may read.
 
-    And what it may read of the machine, which is what the interpreter imports, as far as can be told.
+    The readable paths are those that its interpreter imports from, as far as it can be asked.
 
     Raises ValueError.
     """
@@ -62,17 +62,17 @@ def plan(command: tuple[str, ...], module: Path) -> Plan:
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (PLUGIN, os.environ.get("PYTHONPATH"))))
     environment["PATH"] = _search_path()
     readable = ["/bin", "/sbin", *glob("/etc/python3*")]
-    own = _interpreter(program)
-    interpreter = own or shutil.which("python3", path=_search_path())
-    if interpreter is not None and _is_below(interpreter, root):  # of what is in the project, nothing runs out here
+    script_python = _interpreter(program)
+    interpreter = script_python or shutil.which("python3", path=_search_path())
+    if interpreter is not None and _is_below(interpreter, root):  # nothing in the project runs outside of the sandbox
         interpreter = os.path.realpath(interpreter)
-    if interpreter is not None and not _is_below(interpreter, root) and (said := _ask(interpreter)) is not None:
-        *paths, base, itself = said
+    if interpreter is not None and not _is_below(interpreter, root) and (answer := _ask(interpreter)) is not None:
+        *paths, base, itself = answer
         folder = os.path.dirname(itself)
         readable += [itself, os.path.realpath(itself), *paths]
         environment["PYTHONUSERBASE"] = base  # the home is another one in the sandbox
         environment["PATH"] = os.pathsep.join([folder, environment["PATH"]])
-        if os.sep not in word and own in (None, program):  # what pyenv puts on the PATH only leads to it
+        if os.sep not in word and script_python in (None, program):  # pyenv's shim on the PATH only leads to it
             program = shutil.which(word, path=folder) or program
     readable += [program, os.path.realpath(program)]  # and not their folder, which may be the home
     readable = [path for path in readable if os.path.isabs(path) and path != os.sep]
@@ -80,7 +80,7 @@ def plan(command: tuple[str, ...], module: Path) -> Plan:
 
 
 def _interpreter(program: str) -> str | None:
-    """The Python that a program is, or is a script for."""
+    """The Python interpreter that the program is, or that its first line names."""
     if os.path.basename(program).startswith("python"):
         return program
     with open(program, "rb") as file:
@@ -92,10 +92,10 @@ def _interpreter(program: str) -> str | None:
 
 
 def _ask(interpreter: str) -> list[str] | None:
-    """The lines that answer `_ASK`, where it does."""
+    """Lines of the answer to `_ASK_PATHS`, if there is one."""
     try:
-        asked = [interpreter, "-c", _ASK]
-        done = subprocess.run(asked, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+        question = [interpreter, "-c", _ASK_PATHS]
+        done = subprocess.run(question, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None
     lines = done.stdout.splitlines()
@@ -107,7 +107,7 @@ def _is_below(path: str, folder: str) -> bool:
 
 
 def _search_path() -> str:
-    """The PATH, and last where Kelp's own Python is, and with it a pytest."""
+    """PATH followed by the folder of Kelp's own Python, which has a pytest."""
     return os.pathsep.join(filter(None, (os.environ.get("PATH"), _PYTHON)))
 
 
@@ -115,7 +115,7 @@ def _search_path() -> str:
 
 
 def baseline(reply: Reply) -> dict[str, Any]:
-    """What is held against later runs: which tests there were, which were skipped, and what files were changed."""
+    """Facts of the run of the file as it is that later runs are compared with: tests, skipped ones, changed files."""
     events = reply["events"]
     names = [name for event in events if event["event"] == "collected" for name in event["names"]]
     outcomes = [event for event in events if event["event"] == "outcome"]
@@ -129,14 +129,14 @@ def baseline(reply: Reply) -> dict[str, Any]:
 
 
 def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], module: str, how: str) -> Observation:
-    """What a run of the command says about the program, `before` being its `baseline`; `how` it ended, in words."""
+    """Observation of one run.  `before` is the `baseline`; `how` says in words how the run ended."""
     events = reply["events"]
     reported = any(event["event"] == "hello" for event in events)
     facts: dict[str, Any] = {"seconds": reply["seconds"], "output": reply["output"]}
     tampered = [name for name in reply["changed"] if name not in before["changed"]]
     if tampered:
-        said = f"the program changed files of its project: {', '.join(tampered[:3])}"
-        return Observation((), error=said, not_run=max(1, len(before["tests"])), **facts)
+        message = f"the program changed files of its project: {', '.join(tampered[:3])}"
+        return Observation((), error=message, not_run=max(1, len(before["tests"])), **facts)
     if not reported and before["reported"]:
         return Observation((), error=f"pytest did not report; the command {how}", not_run=len(before["tests"]), **facts)
     if not reported:
@@ -171,7 +171,7 @@ def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], mod
                 name, "error", exception="ProcessDied", message=f"the command {how}", lines=frozenset(lines)
             )
     functions = {function_of(name) for name in outcomes}
-    # Of the file as it is, not those with other parameters: they may be the program's.
+    # A function of the file as it is, with other parameters, is not missing: those may be the program's.
     missing = {name for name in expected if name not in outcomes}
     missing -= {name for name in missing if name in before["tests"] and function_of(name) in functions}
     finished = any(event["event"] == "finished" for event in events)
@@ -194,25 +194,25 @@ def _outcome(event: Outcome, lines: frozenset[int], ran_before: bool) -> TestOut
 
 
 def _plain(reply: Reply, name: str, module: str, how: str) -> TestOutcome:
-    """The one test that a command is which does not run pytest: it has passed if it ended with status 0."""
+    """Outcome of a command that does not run pytest, which is one test: it passes by ending with status 0."""
     seconds, lines = reply["seconds"], _lines_named(reply["output"], module)
     if reply["ended"] == "exit" and reply["status"] == 0:
         return TestOutcome(name, "pass", seconds)
     if timed_out(reply):
         return TestOutcome(name, "timeout", seconds, message=f"the command {how}", lines=frozenset(lines))
-    said = [text for text in reply["output"].splitlines() if text.strip()]
-    message = f"the command {how}" + (f": {said[-1].strip()[:200]}" if said else "")
+    printed = [text for text in reply["output"].splitlines() if text.strip()]
+    message = f"the command {how}" + (f": {printed[-1].strip()[:200]}" if printed else "")
     line, needs = lines[-1] if lines else None, _need_named(reply["output"])
     return TestOutcome(name, "fail", seconds, message=message, line=line, lines=frozenset(lines), needs=needs)
 
 
 def _need_named(output: str) -> str | None:
-    """The first thing that a traceback in the output says the sandbox has refused."""
-    found = _REFUSED.search(output)
-    return None if found is None else f"access to {found[2]}" if found[2] else NETWORK
+    """The first resource that a traceback in the output names as refused."""
+    refusal = _REFUSED.search(output)
+    return None if refusal is None else f"access to {refusal[2]}" if refusal[2] else NETWORK
 
 
 def _lines_named(output: str, module: str) -> list[int]:
-    """The lines of the program that tracebacks in the output name."""
+    """Lines of the program that tracebacks in the output name."""
     name = re.escape(os.path.basename(module))
     return [int(number) for number in re.findall(rf'(?m)(?:^|[\s"/]){name}(?:", line |:)(\d+)', output)]

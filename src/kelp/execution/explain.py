@@ -1,4 +1,4 @@
-"""An observation as a person reads it."""
+"""Text of an observation for a person."""
 
 import re
 from collections import Counter
@@ -10,9 +10,9 @@ from kelp.execution.worker.plugin.kelp_needs import ASYNC, NETWORK, PROCESS
 _SHOWN = {"pass": "pass", "fail": "FAIL", "error": "ERROR", "timeout": "TIMEOUT", "skip": "skip"}
 _COUNTED = {"pass": "passed", "fail": "failed", "error": "error", "timeout": "timeout", "skip": "skipped"}
 _WIDTH = 116
-_ALL_LISTED = 40  # tests; of more, those that passed are only counted
-_OUTPUT = 12  # lines kept of what was printed
-_PROGRESS = re.compile(r"[.FEsxX]*( +\[ *\d+%\])?\s*")  # of pytest
+_ALL_LISTED = 40  # tests; with more, passed ones are only counted
+_OUTPUT = 12  # lines kept of the output
+_PROGRESS = re.compile(r"[.FEsxX]*( +\[ *\d+%\])?\s*")  # as pytest prints it
 _REPORTS = "short test summary info ="
 _PLUGINS = "--test-command 'pytest ...' loads the plugins that are installed for that pytest"
 _FILES = "the sandbox reads the project and libraries and writes temporary files; --test-command writes to both"
@@ -27,7 +27,7 @@ _REFUSED = "the sandbox refuses it"
 
 
 def explain(observation: Observation, source: bytes, file: str, *, coverage: bool = False) -> str:
-    """Every test, why the first of them failed, what was printed, and the counts; lines are those of `source`."""
+    """List every test, the reasons of the first failures, the output, and the counts; lines are those of `source`."""
     outcomes = observation.outcomes
     listed = [o for o in outcomes if len(outcomes) <= _ALL_LISTED or o.status != "pass"]
     lines = [f"{_SHOWN[o.status]:8}{o.seconds:8.3f} s  {shorten(o.name, _WIDTH - 20)}" for o in listed]
@@ -39,7 +39,7 @@ def explain(observation: Observation, source: bytes, file: str, *, coverage: boo
 
 
 def failures(observation: Observation, source: bytes, file: str, most: int = 5) -> list[str]:
-    """A paragraph for what kept the tests from running, for each of the first failures, and for what was printed."""
+    """Paragraphs: why the tests could not run, the first `most` failures, and the output."""
     code = source.decode("utf-8", "replace").splitlines()
 
     def at(line: int | None) -> list[str]:
@@ -58,7 +58,7 @@ def failures(observation: Observation, source: bytes, file: str, most: int = 5) 
         parts.append(f"... and {len(failed) - most} more.")
     printed = [line.rstrip()[:_WIDTH] for line in observation.output.splitlines() if not _PROGRESS.fullmatch(line)]
     if _REPORTS in observation.output and observation.error is None:
-        printed = []  # pytest's own report, which says the same again
+        printed = []  # pytest's own report repeats the failures
     if printed and (failed or observation.error is not None):
         cut = [f"... ({len(printed) - _OUTPUT} lines before)"] if len(printed) > _OUTPUT else []
         parts.append("\n".join(f"  | {line}" for line in cut + printed[-_OUTPUT:]))
@@ -71,32 +71,32 @@ def _why(outcome: TestOutcome) -> list[str]:
     if outcome.got is not None and outcome.expected is not None:
         lines = ["  " + (call or shorten(outcome.name, _WIDTH)), f"    got       {shorten(outcome.got, _WIDTH)}"]
         return [*lines, f"    expected  {shorten(outcome.expected, _WIDTH)}"]
-    said = ": ".join(part for part in (outcome.exception, outcome.message) if part) or _COUNTED[outcome.status]
+    reason = ": ".join(part for part in (outcome.exception, outcome.message) if part) or _COUNTED[outcome.status]
     if outcome.status == "timeout":
-        said = outcome.message or "it did not end"
-    return [*([f"  {call}"] if call else []), f"  {shorten(said, 2 * _WIDTH)}"]
+        reason = outcome.message or "it did not end"
+    return [*([f"  {call}"] if call else []), f"  {shorten(reason, 2 * _WIDTH)}"]
 
 
 def need(needs: str) -> str:
-    """`a network connection (the sandbox has none: ...)`: something that a test needs, and what to do."""
+    """`a network connection (the sandbox has none: ...)`: a resource that a test needs, and what to do."""
     remedy = next((remedy for begin, remedy in _REMEDIES.items() if needs.startswith(begin)), _REFUSED)
     return f"{shorten(needs, _WIDTH)} ({remedy})"
 
 
 def needs_of(tests: Mapping[str, str]) -> str:
     """`a needs ... (...); b and c need ... (...)`: tests by what they need."""
-    said = []
+    clauses = []
     for needs in dict.fromkeys(tests.values()):
         names = [shorten(name, _WIDTH) for name, wanted in tests.items() if wanted == needs]
         if len(names) > 3:
             names = [*names[:2], f"{len(names) - 2} others"]
         listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-        said.append(f"{listed} {'need' if len(names) > 1 else 'needs'} {need(needs)}")
-    return "; ".join(said)
+        clauses.append(f"{listed} {'need' if len(names) > 1 else 'needs'} {need(needs)}")
+    return "; ".join(clauses)
 
 
 def covered(observation: Observation, source: bytes, file: str) -> str:
-    """The lines that tests ran, with a mark for those that only failing or only passing ones did."""
+    """Lines that tests executed, marked if only failing or only passing tests did."""
     failing, passing = observation.lines_failing, observation.lines_passing
     lines = [f"Lines of {file} that tests ran (- only failing ones, + only passing ones):"]
     for number, text in enumerate(source.decode("utf-8", "replace").splitlines(), 1):
@@ -109,8 +109,8 @@ def covered(observation: Observation, source: bytes, file: str) -> str:
 def counts(observation: Observation) -> str:
     """`3 tests: 1 passed, 2 failed (0.04 s)`."""
     by_status = Counter[str](outcome.status for outcome in observation.outcomes)
-    said = [f"{by_status[status]} {word}" for status, word in _COUNTED.items() if by_status[status]]
+    counts_by_status = [f"{by_status[status]} {word}" for status, word in _COUNTED.items() if by_status[status]]
     if observation.not_run:
-        said.append(f"{observation.not_run} not run")
+        counts_by_status.append(f"{observation.not_run} not run")
     total = f"{observation.total} test{'' if observation.total == 1 else 's'}"
-    return f"{total}: {', '.join(said) or 'none ran'} ({observation.seconds:.2f} s)"
+    return f"{total}: {', '.join(counts_by_status) or 'none ran'} ({observation.seconds:.2f} s)"

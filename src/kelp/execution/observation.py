@@ -1,4 +1,4 @@
-"""What a run of the tests said about a program."""
+"""Results of running tests against a program."""
 
 import re
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ class TestOutcome:
     """One test: *fail* is an assertion that did not hold, *error* any other exception or a process that died.
 
     `call`, `got` and `expected` are the first comparison that did not hold, as source and shortened reprs: `got` is
-    the side that the program computes, on whichever side it stands, and the left one where that cannot be told.
-    `line` is the innermost line of the program file (1-based) on the exception's traceback; `lines`, filled by
-    traced runs only, are all those that the test executed.
-    `needs`, a noun phrase like "a network connection", is something that the test asked for and its run does not give:
-    if it failed, that is no fault of the program.
+    the side that the program computes, left or right, and the left one where that is unknown.
+    `line` is the innermost line of the program file (1-based) on the exception's traceback; `lines`, in traced runs
+    only, are all lines that the test executed.
+    `needs`, a noun phrase like "a network connection", is a resource that the test asked for and the sandbox refuses:
+    a failure for want of it is no fault of the program.
     """
 
     __test__ = False  # pytest must not collect it
@@ -51,10 +51,10 @@ class Observation:
     """The outcomes of one run, in the order they ran.
 
     `error` says in one sentence why the tests could not be run at all (`error_line`: the program's line in it;
-    `needs`: something that they need for that, as for a single test).
+    `needs`: as for a single test).
     `not_run` counts tests that were never started: after a stop at the first failure, a timeout, or an error.
-    `output` is the beginning of what the run printed.
-    `aside` are outcomes that are counted nowhere: tests that need what no run gives them (`set_aside`).
+    `output` is the beginning of the run's standard output and error.
+    `aside` are outcomes that are counted nowhere: tests that need a resource which the sandbox refuses (`set_aside`).
     """
 
     outcomes: tuple[TestOutcome, ...]
@@ -68,14 +68,14 @@ class Observation:
 
     @property
     def unmet(self) -> dict[str, str]:
-        """Of the tests that failed for want of something, by name: what they need."""
+        """Refused resources by the name of the test that failed for want of one."""
         failed = (outcome for outcome in self.outcomes if outcome.status not in ("pass", "skip"))
         return {outcome.name: outcome.needs for outcome in failed if outcome.needs is not None}
 
     def set_aside(self, needs: Mapping[str, str]) -> "Observation":
-        """The same without the tests named here, as long as each still asks for what it needs.
+        """Move the tests named here to `aside`, as long as each still asks for the resource that it needs.
 
-        One that no longer does has failed, even where it passes: nobody can say here whether it should.
+        A test that no longer asks for it counts as an error even if it passes: whether it should cannot be known here.
         """
         kept: list[TestOutcome] = []
         aside: list[TestOutcome] = []
@@ -100,7 +100,7 @@ class Observation:
 
     @property
     def ok(self) -> bool:
-        """Every test ran and passed; some may be skipped, but not all of them."""
+        """Whether every test ran and passed; some may be skipped, but not all of them."""
         clean = self.error is None and self.not_run == 0 and self.passed > 0
         return clean and all(outcome.status in ("pass", "skip") for outcome in self.outcomes)
 
@@ -146,7 +146,7 @@ class Observation:
 
 @dataclass(frozen=True)
 class CallResult:
-    """What evaluating one call expression gave: its repr, or the exception's name.
+    """Result of evaluating one call expression: its repr, or the exception's name.
 
     `round_trips`: evaluating the repr gives an equal value of the same type: `call == repr` is a fair test.
     """
@@ -157,7 +157,7 @@ class CallResult:
     round_trips: bool = False
 
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # of objects without a repr of their own: another one in every run
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")  # in the repr of objects without their own: it differs in every run
 
 
 def shorten(text: str, limit: int) -> str:

@@ -1,4 +1,4 @@
-"""The caller's side: a Sandbox starts a server, sends it programs and turns its reports into observations."""
+"""The caller's side: a Sandbox starts a server, sends it programs and turns its replies into observations."""
 
 import os
 import signal
@@ -60,8 +60,8 @@ class Sandbox:
     to it, with the files beside it importable; without one the program is a bare module whose names the asserts
     see.  Any thread may call; one run goes on at a time.  Use as a context manager, or `close()`.
 
-    Raises WeakSandbox, before anything of the program has run, where a guarantee cannot be given here (`missing`) and
-    `allow_weak` does not say to go on.
+    Raises WeakSandbox, before any code of the program has run, where this machine cannot give a guarantee (`missing`)
+    and `allow_weak` is false.
     """
 
     def __init__(
@@ -80,8 +80,8 @@ class Sandbox:
         if suite.command and module is None:
             raise ValueError("a test command runs in the project of a file, so a module's path is needed")
         self.module = None if module is None else absolute(module)
-        self._plan: Plan | None = None  # of a test command
-        self._before: dict[str, Any] | None = None  # and what it does with the file as it is
+        self._plan: Plan | None = None  # for a test command
+        self._before: dict[str, Any] | None = None  # its run with the file as it is
         self._ran: frozenset[str] | None = None  # tests of files that the file as it is neither skips nor may skip
         if suite.command and self.module is not None:
             self.module = self.module.resolve()  # what is behind a link is in the project's copy
@@ -92,13 +92,13 @@ class Sandbox:
 
     @property
     def protections(self) -> Mapping[str, str]:
-        """What keeps a run apart from this machine here and now: the part, and how."""
+        """Active protections of a run: the part of the machine, and by what means."""
         with self._lock:
             return dict(self._ready().protections)
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What a program is not kept from here, each in a few words; usually nothing."""
+        """Guarantees that this machine cannot give, each in a few words; usually none."""
         return missing(self.protections)
 
     def run(
@@ -124,7 +124,7 @@ class Sandbox:
         reply = self._ask(request)
         observation = _observation(reply, _how(reply, request))
         skips = {outcome.name for outcome in observation.outcomes if outcome.status == "skip"}
-        skips -= _judged(reply, "pass")  # of these, only a part was skipped
+        skips -= _judged(reply, "pass")  # only a part of these was skipped
         return self._without_new(skips, observation, request) if skips and asserts is None else observation
 
     def _request(self, source: bytes, seconds: float | None = None) -> Request:
@@ -145,9 +145,9 @@ class Sandbox:
         }
 
     def _without_new(self, skips: set[str], observation: Observation, request: Request) -> Observation:
-        """With errors in place of skipped tests that are not skipped with the file as it is.
+        """Replace skipped tests by errors where the file as it is does not skip them.
 
-        Who skips a test cannot be seen: a program may hand the test a function of pytest's in place of its own.
+        The judge cannot see who skips a test: a program may hand the test a function of pytest's in place of its own.
         """
         assert self.module is not None
         if self._ran is None:
@@ -174,7 +174,7 @@ class Sandbox:
     def evaluate(
         self, source: bytes, calls: Sequence[str], setup: str = "", *, seconds: float | None = None
     ) -> list[CallResult]:
-        """What each call expression gives with the program as a bare module, in order, one result a call.
+        """Evaluate each call expression with the program as a bare module; one result a call, in order.
 
         The exception is `Timeout` for the call that was running at the deadline (`ProcessDied`: at the process's own
         end) and `NotRun` for those after it; every call has `NotLoaded` where the program cannot be loaded.
@@ -201,7 +201,7 @@ class Sandbox:
         """Kill the server and everything in it, a run of another thread's too, and remove its folder."""
         self._closed = True
         if self._lock.locked() and (server := self._server) is not None:
-            server.process.kill()  # whoever waits for its answer gets none
+            server.process.kill()  # a thread that waits for its answer gets none
         with self._lock:
             if self._server is not None:
                 self._server.stop()
@@ -325,7 +325,7 @@ class _Server:
             raise
 
     def alive(self) -> bool:
-        """Whether it can be asked; not in a fork of its caller, which would answer to two."""
+        """Whether it can be asked; false in a fork of its caller, since it answers to one process."""
         return os.getpid() == self.owner and self.process.poll() is None
 
     def ask(self, message: Config | Request, seconds: float) -> Any:
@@ -339,16 +339,16 @@ class _Server:
 
 
 def _pythonpath(config: Config) -> tuple[list[str], list[str]]:
-    """The folders of PYTHONPATH: those of libraries, and those of the project, whose code the server must not run.
+    """Return PYTHONPATH's folders of libraries, and of the project, whose code the server must not run.
 
-    What is installed is a library even where it is in the project's folder.
+    An installed package is a library even where it is in the project's folder.
     """
     files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
     roots = {project_root(file) for file in files}
     inside = tuple(os.path.join(os.path.realpath(root), "") for root in roots if not holds_home(root, config["home"]))
     folders = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
-    own = [folder for folder in folders if os.path.basename(folder) not in SITES]
-    project = [folder for folder in own if os.path.join(os.path.realpath(folder), "").startswith(inside)]
+    candidates = [folder for folder in folders if os.path.basename(folder) not in SITES]
+    project = [folder for folder in candidates if os.path.join(os.path.realpath(folder), "").startswith(inside)]
     return [folder for folder in folders if folder not in project], project
 
 
@@ -395,7 +395,7 @@ def _observation(reply: Reply, how: str) -> Observation:
     outcomes: list[TestOutcome] = []
     verdicts = Counter((event["name"], event["status"]) for event in reply["events"] if event["event"] == "verdict")
     begun: tuple[str, str | None] | None = None  # the running test and its call
-    lines: set[int] = set()  # that it has executed
+    lines: set[int] = set()  # executed by the running test
     error: str | None = None
     error_line: int | None = None
     needs: str | None = None
@@ -408,7 +408,7 @@ def _observation(reply: Reply, how: str) -> Observation:
             begun = None
             name, status = event["name"], event["status"]
             granted = verdicts[name, status] or (status == "skip" and verdicts[name, "pass"])  # a part was skipped
-            if status in ("pass", "skip") and not granted:  # somebody else than the judge reports it
+            if status in ("pass", "skip") and not granted:  # the judge has not said so
                 why = _UNKNOWN if name in unknown else _UNSEEN
                 outcomes.append(TestOutcome(name, "error", exception="NotJudged", message=why))
                 continue

@@ -1,4 +1,4 @@
-"""Trying each protection out: a program that tries to get round it, and whether it was kept from that."""
+"""Try each protection with a program that attempts to get around it."""
 
 import os
 import socket
@@ -10,7 +10,7 @@ from pathlib import Path
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 
-# What each is to hold, the parts of `Sandbox.protections` that see to it, and a program whose f() is 1 if it does not.
+# By name: the guarantee, the parts of `Sandbox.protections` that hold it, and a program whose f() is 1 if it fails.
 _TRIALS = {
     "writing": (
         "no file outside the scratch folder is written",
@@ -38,7 +38,7 @@ _TRIALS = {
         "import os\ndef f():\n    if os.fork() == 0: os._exit(0)\n    return 1",
     ),
     "signals": (
-        "no other process is signalled",
+        "no other process is signaled",
         ("calls", "processes"),
         "import os\ndef f():\n    os.kill(PARENT, 0)\n    return 1",
     ),
@@ -67,7 +67,7 @@ _LIMITS = Limits(seconds=20.0, memory_mb=256)
 
 @dataclass(frozen=True)
 class Check:
-    """One protection: what it is to hold, by what means, and whether it did when it was tried."""
+    """One protection: its guarantee, the means that hold it, and whether it held when it was tried."""
 
     name: str
     guarantee: str
@@ -76,7 +76,7 @@ class Check:
 
 
 def self_test() -> tuple[list[Check], Mapping[str, str], tuple[str, ...]]:
-    """(The protections tried out one by one, the means there are, what a program is not kept from.)
+    """Return (a check of each protection, the active protections, the guarantees that are missing).
 
     Raises RuntimeError where the sandbox cannot start, or where not even an honest program passes in it.
     """

@@ -1,4 +1,4 @@
-"""What to run and how much of the machine it may use."""
+"""The tests of a program, and the limits of a run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,13 +6,14 @@ from pathlib import Path
 
 
 def as_tests(asserts: Iterable[str]) -> tuple[str, ...]:
+    """Raises TypeError for a single string."""
     if isinstance(asserts, str):
         raise TypeError(f"asserts must be several strings, not one: {asserts!r}")
     return tuple(asserts)
 
 
 def absolute(path: Path) -> Path:
-    """The path from the root without `..` and `//`, which neither pytest nor an import keeps in a file's name.
+    """Absolute path without `..` and `//`, which neither pytest nor an import keeps in a file's name.
 
     Links before a `..` are followed, as the system does; others are kept.
     """
@@ -53,12 +54,12 @@ class Suite:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one run may use.  `memory_mb` is on top of what the warm interpreter has mapped already.
+    """Limits of one run.  `memory_mb` comes on top of the memory that the warm interpreter has mapped already.
 
     `cpu_seconds` bounds processor time, which is the same however busy the machine is (on Linux; not at all elsewhere).
-    `disk_mb` is what all files of a run take together, where there is a mount namespace.
-    For a test command, `cpu_seconds` are those of its first process, `memory_mb` is also what all its processes
-    together may have resident, and `tasks` how many processes and threads there may be at a time.
+    `disk_mb` bounds all files of a run together, where there is a mount namespace.
+    For a test command, `cpu_seconds` bounds its first process, `memory_mb` also bounds the resident memory of all its
+    processes together, and `tasks` the number of processes and threads at a time.
     """
 
     seconds: float = 2.0

@@ -134,7 +134,7 @@ class Model:
     denoiser: Any
     encoder: Encoder
     config: DecodeConfig = DecodeConfig()
-    compiled: Compiled = field(default=None, repr=False)  # type: ignore[assignment]  # made of encoder and config
+    compiled: Any = field(default=None, repr=False)  # a `Compiled`, made of encoder and config
 
     def __post_init__(self) -> None:
         if self.compiled is None:

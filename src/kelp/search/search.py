@@ -40,10 +40,8 @@ class Stop(Exception):
     """The end of a search: a budget is used up, enough was found, or it was stopped from outside."""
 
 
-class TestRunner(Protocol):
+class SuiteRunner(Protocol):
     """Runs the tests and calls: a sandbox, as a rule."""
-
-    __test__ = False  # pytest must not collect it
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation: ...
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]: ...
@@ -55,7 +53,7 @@ class Search:
 
     task: Task
     policy: Policy
-    tests: TestRunner
+    tests: SuiteRunner
     budget: Budget = field(default_factory=Budget)
     clock: Callable[[], float] = time.monotonic
     spent: float = 0.0  # seconds of the budget that were used before

@@ -1,6 +1,6 @@
-"""Bare asserts: taken apart before the program is loaded, so that what was called, got and expected can be told.
+"""Bare asserts: taken apart before the program is loaded, so that a failure shows the call, got and expected.
 
-The judge (`judge.py`) compares the sides; this module says what they are, and reports what the judge found.
+The judge (`judge.py`) evaluates and compares the sides; this module makes them, and reports the judge's findings.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from kelp.execution.worker.candidate import Candidate, safe_message, safe_repr
 from kelp.execution.worker.events import Report
 from kelp.execution.worker.plugin.kelp_sides import MIRRORED, Use, computed, uses
 
-_WORDS: dict[type[ast.cmpop], str] = {
+_OPERATORS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.Is: "is", ast.NotEq: "!=", ast.IsNot: "is not", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
     ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in",
 }  # fmt: skip
-SAID = {"==": "", "is": "", "is not": "not "}  # how `expected` begins; other words stand as they are
-WIDE = frozenset(("approx", "ANY"))  # of pytest and unittest.mock: names of what is made to equal many things
+EXPECTED_PREFIX = {"==": "", "is": "", "is not": "not "}  # prefixes of `expected`; other operators stand as they are
+WIDE = frozenset(("approx", "ANY"))  # names of pytest's and unittest.mock's values that equal many others
 _CLOSE_TO = ("isclose", "allclose", "array_equal")  # predicates that compare their first two arguments
 
 
 # Plain tuples, not classes: the judge reads them beside the program, which could put a property on a class, and which
 # can get at those that `take_apart` has cached.
-Named = tuple[str, tuple[Use, ...]]  # of a side of a comparison: its source, and the names that it reads
+Named = tuple[str, tuple[Use, ...]]  # source of a side of a comparison, and the names that it reads
 # One side of a comparison: its names, its code, whether its value is written down in the test, and whether it is made
 # to equal many things.
 Side = tuple[Named, CodeType, bool, bool]
@@ -38,11 +38,11 @@ Test = tuple[str, tuple[Named, ...], tuple[Step, ...]]
 
 @lru_cache(512)
 def take_apart(text: str) -> Test:
-    """In the server, once for many runs."""
+    """Parse and compile a test, in the server, once for many runs."""
     source = text.strip()
     try:
         statements = ast.parse(source, "<test>").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # said when its turn comes
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # reported when its turn comes
         return text, (), (("execute", compile(f"compile({source!r}, '<test>', 'exec')", "<test>", "exec"), None),)
     parts = partial(_parts, text=source, scope=statements[:-1])
     steps: list[Step] = []
@@ -71,16 +71,17 @@ def report_unmet(
     expected: object,
     right: Named | None,
 ) -> None:
-    """Report an assertion that did not hold, with the message that it was given, if any.
+    """Report an assertion that did not hold, with its message, if any.
 
-    Got is what the program computes; where that cannot be told of the two sides, the left one.
+    `got` is the side that the program computes, and the left one where that is unknown.
     """
     if right is not None and call_of((left, right), namespace, candidate.filename) != left[0]:
         left, got, word, expected = right, expected, MIRRORED.get(word, word), got
     message = None if note is None else str(eval(note, namespace))[:200]
     report.outcome(
         text, status="fail", seconds=seconds, call=left[0], got=safe_repr(got),
-        expected=SAID.get(word, word + " ") + safe_repr(expected), exception="AssertionError", message=message,
+        expected=EXPECTED_PREFIX.get(word, word + " ") + safe_repr(expected), exception="AssertionError",
+        message=message,
     )  # fmt: skip
 
 
@@ -101,7 +102,7 @@ def report_raised(
 
 
 def run_calls(calls: list[str], namespace: dict[str, Any], *, report: Report, limit: int) -> None:
-    """Evaluate each call and report its repr, or its exception, and whether the repr says it all."""
+    """Evaluate each call and report its repr, or its exception, and whether the repr evaluates to an equal value."""
     for call in calls:
         report.begin(call)
         try:
@@ -125,14 +126,14 @@ def _code(node: ast.expr) -> CodeType:
 
 
 def call_of(sides: tuple[Named, ...], namespace: dict[str, Any] | None, program: str) -> str | None:
-    """The source of the side that the program computes; of the first, where that cannot be told."""
+    """Source of the side that the program computes; of the first side where that is unknown."""
     if len(sides) < 2 or namespace is None:
         return sides[0][0] if sides else None
     return max(sides, key=lambda side: computed(side[1], namespace, program))[0]
 
 
 def _parts(test: ast.expr, text: str, scope: list[ast.stmt]) -> tuple[Any, ...]:
-    """What the judge's `check` takes: a word for the kind and the sides to evaluate.
+    """Expression for the judge's `check`: a word for its kind, and the sides to evaluate.
 
     `scope` are the statements before the test, which may have made its variables.
     """
@@ -145,7 +146,7 @@ def _parts(test: ast.expr, text: str, scope: list[ast.stmt]) -> tuple[Any, ...]:
         return ("and", *(_parts(part, text, scope) for part in test.values))
     if isinstance(test, ast.Compare):
         pairs = zip(test.ops, test.comparators)
-        return ("compare", side(test.left), *((_WORDS[type(op)], side(right)) for op, right in pairs))
+        return ("compare", side(test.left), *((_OPERATORS[type(op)], side(right)) for op, right in pairs))
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
         return ("false", side(test.operand))
     if isinstance(test, ast.Call) and _is_close_to(test):
@@ -156,7 +157,7 @@ def _parts(test: ast.expr, text: str, scope: list[ast.stmt]) -> tuple[Any, ...]:
 
 
 def names_in(node: ast.AST) -> set[str]:
-    """The names of variables and attributes."""
+    """Names of variables and attributes."""
     names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
     return names | {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
 

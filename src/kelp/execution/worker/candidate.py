@@ -34,7 +34,7 @@ class Candidate:
         self._name = os.path.basename(self.filename)
         self._real = os.path.realpath(self.filename)
         self._traced = False
-        self._lines: set[int] | None = None  # where the lines that are executed now belong
+        self._lines: set[int] | None = None  # collects the program's executed lines
 
     def is_at(self, path: object) -> bool:
         """Whether this path leads to the file that the candidate stands for."""
@@ -62,12 +62,12 @@ class Candidate:
             return self.source if is_ours(path) else get_data(loader, path)
 
         loader.get_code, loader.get_data = get_code_or_ours, get_data_or_ours
-        for module_name, module in list(sys.modules.items()):  # what the warm server itself happens to use
+        for module_name, module in list(sys.modules.items()):  # modules that the warm server itself uses
             if is_ours(getattr(module, "__file__", None)):
                 del sys.modules[module_name]
 
     def load(self, setup: str) -> dict[str, Any]:
-        """Execute the program and `setup`; the namespace that its asserts see."""
+        """Execute the program and `setup`; return the namespace that its asserts see."""
         if self.path is None:
             module = types.ModuleType(BARE_MODULE)
             sys.modules[BARE_MODULE] = module  # dataclasses and pickle look their classes' module up
@@ -100,7 +100,7 @@ class Candidate:
         return line
 
     def trace(self) -> None:
-        """From now on, add the program's lines that are executed to whatever `recording` says."""
+        """From now on, add the program's executed lines to the set of `record` or `recording`."""
         if sys.version_info >= (3, 12):
             monitoring, tool = sys.monitoring, sys.monitoring.COVERAGE_ID
 
@@ -127,7 +127,7 @@ class Candidate:
         self._traced = True
 
     def record(self, lines: set[int] | None) -> set[int] | None:
-        """Where the run is traced, add the program's lines that are executed from now on; what was added to before."""
+        """In a traced run, add the program's executed lines to `lines` from now on; return the previous set."""
         if self._traced and sys.version_info >= (3, 12):
             monitoring = sys.monitoring
             monitoring.set_events(monitoring.COVERAGE_ID, 0 if lines is None else monitoring.events.LINE)
@@ -153,7 +153,7 @@ def package_root(path: str) -> str:
 
 
 def project_root(path: str) -> str:
-    """The folder of the project that the file is in: the first one up with a mark of one, or else the file's own."""
+    """Root of the file's project: the first folder up with a project's mark, or else the file's own."""
     folder = root = os.path.dirname(path)
     while not any(os.path.exists(os.path.join(root, mark)) for mark in ROOT_MARKS):
         if root == os.path.dirname(root):
@@ -163,7 +163,7 @@ def project_root(path: str) -> str:
 
 
 def holds_home(folder: str, home: str) -> bool:
-    """Whether the folder is the home folder or one that it is in: no project, whatever it has a mark of."""
+    """Whether the folder is the home folder or above it, and so no project, whatever marks it has."""
     return os.path.join(os.path.realpath(home), "").startswith(os.path.join(os.path.realpath(folder), ""))
 
 

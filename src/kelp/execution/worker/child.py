@@ -1,4 +1,4 @@
-"""One run, in a process forked for it: protect, appoint the judge, and leave the stage to what it asks for."""
+"""One run, in a process forked for it: protect the machine, start the judge, and return the stage for its tasks."""
 
 from __future__ import annotations
 
@@ -46,35 +46,35 @@ _WORKER = os.path.join(os.path.dirname(__file__), "")
 
 @dataclass(frozen=True)
 class Run:
-    """What the judge has the stage call, and what it goes by; all of it made before the program is loaded."""
+    """Functions that the judge has the stage call, and the facts that it goes by, made before the program is loaded."""
 
     asserts: tuple[Test, ...]
     first: str | None
     stop_on_failure: bool
     rehearsal: bool  # only load and collect
-    # called on the stage
-    load: Callable[[], dict[str, Any] | None]  # the namespace of the asserts, or None where it could not be loaded
-    calls: Callable[[dict[str, Any]], None] | None  # where calls are to be evaluated, and no tests to be run
+    # functions for the stage
+    load: Callable[[], dict[str, Any] | None]  # returns the namespace of the asserts; None: an error
+    calls: Callable[[dict[str, Any]], None] | None  # evaluates calls instead of running tests
     examples: Callable[[], list[tuple[str, Callable[[], dict[str, Any]]]]]  # the docstrings with examples
-    files: Callable[[bool, bool], bool] | None  # run pytest (collect only?, is it the last?); whether to stop
+    files: Callable[[bool, bool], bool] | None  # run pytest (collect only?, is it the last?); returns whether to stop
     begin: Callable[[str, tuple[Named, ...], dict[str, Any] | None], None]
     unmet: Callable[..., None]
     raised: Callable[..., None]
     ended: Callable[[str, float, dict[str, Any]], None]
     flush: Callable[[], None]
-    # what the judge knows
+    # facts for the judge
     main: int  # the thread of the stage
     say: CodeType
     places: dict[tuple[int, int], str]
-    program: str  # the file that the program stands for
-    scratch: str  # how the files begin that it may have written
+    program: str  # the program's file
+    scratch: str  # prefix of files that the program may have written
     labels: dict[str, set[str]]  # by test function: file and name of its code, as the file as it is has it
-    tests: dict[int, CodeType]  # by its id, the code of the tests and the project but for the program
-    trusted: tuple[str, ...]  # how the files begin whose code may be below a test on the stack
+    tests: dict[int, CodeType]  # by id: code of the tests and the project, without the program
+    trusted: tuple[str, ...]  # prefixes of files whose code may be below a test on the stack
     skips: tuple[type, ...]  # the exceptions that skip a test
     runs: tuple[Any, ...]  # the functions that may call a test
-    inner_test: Callable[[Any], Any]  # the attributes of what hypothesis leaves on the test that it has wrapped
-    words: dict[str, tuple[dict[str, Any], frozenset[str]]]  # by test file: what names stand for; builtins' names
+    inner_test: Callable[[Any], Any]  # returns the attributes of hypothesis' handle on a test
+    words: dict[str, tuple[dict[str, Any], frozenset[str]]]  # by test file: meaning of names; builtins' names
 
 
 def be_child(
@@ -91,8 +91,10 @@ def be_child(
     ruleset: int | None,
     read_only: bool,
 ) -> Stage:
-    """Everything between the fork and the first line of the program.  The stage is to be performed on by a frame that
-    has nothing of the server below it."""
+    """Do everything between the fork and the first line of the program.
+
+    The caller performs on the returned stage, from a frame that has nothing of the server below it.
+    """
     os.setsid()
     protection.die_with_parent()
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -135,7 +137,7 @@ def _close_all_but(pipe: int) -> None:
 
 
 def _import_path(config: Config, request: Request) -> list[str]:
-    """The folders of the module and the tests as when run by hand, around the interpreter's own."""
+    """Import path: the folders of the module and the tests as when run by hand, around the interpreter's own."""
     front: list[str] = []
     back: list[str] = []
     if config["module"] and request["asserts"] is None:
@@ -149,20 +151,20 @@ def _import_path(config: Config, request: Request) -> list[str]:
 
 def _work_folders(config: Config) -> list[str]:
     """Folders in which a person may run the tests: where Kelp runs, and from the project's root down to the files."""
-    found = [config["folder"]]
+    work_folders = [config["folder"]]
     for file in [*config["pytest_files"], *([config["module"]] if config["module"] else [])]:
         folder, root = os.path.dirname(file), project_root(file)
         while folder.startswith(root) and folder != os.path.dirname(folder):
-            found.insert(1, folder)
+            work_folders.insert(1, folder)
             folder = os.path.dirname(folder)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(work_folders))
 
 
 def project_folders(config: Config) -> tuple[list[str], list[str]]:
-    """What a run may read of the project, and what it may only list.
+    """Return the paths of the project that a run may read, and the folders that it may only list.
 
-    The project's root, or the folders of the program and its tests and what is beside.  Of the home folder, where keys
-    are, only the files and packages in it, and not those that are hidden.
+    The project's root, or the folders of the program and its tests and their neighbors.  In the home folder, where keys
+    are, only files and packages that are not hidden can be read.
     """
     files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
     folders = [project_root(file) for file in files] + [package_root(file) for file in files]
@@ -171,13 +173,13 @@ def project_folders(config: Config) -> tuple[list[str], list[str]]:
     folders = list(dict.fromkeys(folders + beside))
     listed = [folder for folder in folders if holds_home(folder, config["home"])]
     entries = [entry for folder in listed for entry in os.scandir(folder) if not entry.name.startswith(".")]
-    entries = [entry for entry in entries if not entry.is_symlink()]  # they may lead to what is hidden
+    entries = [entry for entry in entries if not entry.is_symlink()]  # they may lead to hidden files
     inside = [entry.path for entry in entries if entry.is_file() or os.path.exists(f"{entry.path}/__init__.py")]
     return [folder for folder in folders if folder not in listed] + inside, listed
 
 
 def trusted(readable: Iterable[str]) -> tuple[str, ...]:
-    """How the files begin that a run may read, under the names that they are given and under their own."""
+    """Prefixes of the files that a run may read, by the given names and by their real ones."""
     names = dict.fromkeys(name for path in readable for name in (path, os.path.realpath(path)))
     return tuple(name if name.endswith(".py") else os.path.join(name, "") for name in names)
 
@@ -191,21 +193,21 @@ def _plan(
     report: Report,
     stage: Stage,
 ) -> Run:
-    own = request["asserts"] is None
-    path = config["module"] if own else None
+    of_suite = request["asserts"] is None
+    path = config["module"] if of_suite else None
     candidate = Candidate(request["source"].encode("latin-1"), path)
     if request["trace"]:
         candidate.trace()
     setup = config["setup"] if request["setup"] is None else request["setup"]
-    files = config["pytest_files"] if own else []
+    files = config["pytest_files"] if of_suite else []
     kind, first = request["kind"], request["first"]
-    wants_examples = own and config["doctest"]
+    wants_examples = of_suite and config["doctest"]
     wants_module = asserts or wants_examples or kind == "calls" or not files
 
     def load() -> dict[str, Any] | None:
         name = "the program" if path is None else os.path.basename(path)
         try:
-            candidate.compile()  # pytest need not start for a program that does not
+            candidate.compile()  # pytest need not start for a program that does not compile
             candidate.install()
             return candidate.load(setup) if wants_module else {}
         except BaseException as error:
@@ -237,7 +239,9 @@ def _plan(
         from kelp.execution.worker import pytest_run
 
         pytest_run.refresh(candidate)
-        skips, runs, inner_test = pytest_run.SKIPS, pytest_run.RUNS, pytest_run.inner_test()
+        skips, runs = pytest_run.SKIPS, pytest_run.RUNS
+        if kind != "rehearsal":  # in which hypothesis is not imported yet, and the file as it is means no harm
+            inner_test = pytest_run.inner_test()
         words = pytest_run.words(() if candidate.filename.startswith(LIBRARIES) else (*LIBRARIES, "<built-in>"))
         tests = {id(code): code for codes in (TESTS.codes(), PROJECT.codes()) for code in codes}
 

@@ -14,7 +14,7 @@ class Compiled:
         self._codes: dict[str, tuple[tuple[int, int], CodeType]] = {}
 
     def add(self, paths: Iterable[str], compile_file: Callable[[str], CodeType]) -> None:
-        """Compile the files; those that cannot be are left to fail where they are imported."""
+        """Compile the files; one that does not compile fails where it is imported."""
         for path in paths:
             try:
                 self._codes[path] = (_stamp(path), compile_file(path))
@@ -22,13 +22,13 @@ class Compiled:
                 self._codes.pop(path, None)
 
     def refresh(self, compile_file: Callable[[str], CodeType]) -> None:
-        """Compile anew what has changed on disk."""
+        """Compile files again that have changed on disk."""
         for path in list(self._codes):
             if self.get(path) is None:
                 self.add([path], compile_file)
 
     def codes(self) -> Iterator[CodeType]:
-        """Every code object: the files' own and those of the functions and classes in them."""
+        """Every code object: of the files, and of the functions and classes in them."""
         left = [code for _, code in self._codes.values()]
         while left:
             code = left.pop()

@@ -28,7 +28,7 @@ def run_command(
     key: int,
     output: int,
 ) -> NoReturn:
-    """Everything between the fork and the command, and then the command.  Raises OSError."""
+    """Do everything between the fork and the command, and execute the command.  Raises OSError."""
     plan, module = config["plan"], config["module"]
     assert plan is not None and module is not None
     os.setsid()
@@ -36,7 +36,7 @@ def run_command(
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
-    protection.unshare(protection.CLONE_NEWIPC)  # for each run its own: what is in it stays there
+    protection.unshare(protection.CLONE_NEWIPC)  # a new one for each run, so that nothing in it stays
     writable = copy.enter(module, request["source"].encode("latin-1"))
     os.chdir(plan["root"])
     active = {"resources": "rlimits, processes and their memory counted", "privileges": "none", "files": "none"}
@@ -71,36 +71,36 @@ def run_command(
     }
     os.set_inheritable(pipe, True)
     os.set_inheritable(key, True)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and what is executed would too
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and the command would too
         signal.signal(number, signal.SIG_DFL)
     os.execve(plan["program"], config["command"], environment)
 
 
 class Meter:
-    """What the processes of this one's process namespace use together, but for this one."""
+    """Measures the processes of this process namespace together, without this process itself."""
 
     def __init__(self, limits: Mapping[str, Any]):
         self.tasks, self.memory = limits["tasks"], limits["memory_mb"] * 2**20
         self.namespace = os.readlink("/proc/self/ns/pid")
-        self.own = os.readlink("/proc/self")
+        self.pid = os.readlink("/proc/self")
         self.page = os.sysconf("SC_PAGE_SIZE")
         self.due, self.pause = 0.0, _METER_PAUSE
 
     def exceeded(self) -> str | None:
-        """What there is too much of: "tasks" or "memory"."""
+        """The resource whose limit is exceeded: "tasks" or "memory"."""
         now = time.monotonic()
         if now < self.due:
             return None
         tasks = memory = 0
         for pid in os.listdir("/proc"):
-            if pid.isdigit() and pid != self.own:
+            if pid.isdigit() and pid != self.pid:
                 try:
                     if os.readlink(f"/proc/{pid}/ns/pid") == self.namespace:
                         facts = Path("/proc", pid, "stat").read_bytes().rpartition(b")")[2].split()
                         tasks, memory = tasks + int(facts[17]), memory + int(facts[21]) * self.page  # proc(5)
                 except OSError:
                     continue
-        took = time.monotonic() - now
-        self.pause = max(_METER_PAUSE, 20 * took)
-        self.due = now + took + self.pause
+        elapsed = time.monotonic() - now
+        self.pause = max(_METER_PAUSE, 20 * elapsed)
+        self.due = now + elapsed + self.pause
         return "tasks" if tasks > self.tasks else "memory" if memory > self.memory else None

@@ -14,7 +14,7 @@ from kelp.execution.worker.plugin.kelp_needs import Needs
 
 
 class _Runner(doctest.DocTestRunner):
-    """Keeps the first example that went wrong and prints nothing."""
+    """Keeps the first example that failed and prints nothing."""
 
     def __init__(self, candidate: Candidate, needs: Needs):
         super().__init__(verbose=False, optionflags=doctest.FAIL_FAST)
@@ -40,7 +40,7 @@ class _Runner(doctest.DocTestRunner):
 def find_doctests(
     module: ModuleType, candidate: Candidate, needs: Needs
 ) -> list[tuple[str, Callable[[], dict[str, Any]]]]:
-    """The docstrings with examples: a name, and a function that gives what went wrong first."""
+    """Docstrings with examples: a name, and a function that returns the facts of the first failure (empty: none)."""
 
     def run(test: doctest.DocTest) -> dict[str, Any]:
         runner = _Runner(candidate, needs)
@@ -51,7 +51,7 @@ def find_doctests(
 
 
 class _Untraced(ModuleType):
-    """`sys`, but for a doctest's habit of setting the trace function, which a run's own thread may not."""
+    """`sys` without the trace function: doctest sets it, and the run's main thread may not."""
 
     def __getattribute__(self, name: str) -> Any:
         return (lambda _function: None) if name == "settrace" else getattr(sys, name)

@@ -1,6 +1,6 @@
-"""How the program's thread tells what happens: lines of JSON on a pipe.
+"""Events of the program's thread: lines of JSON on a pipe (`protocol.Event`).
 
-Nothing vouches for them, so none of them makes a test pass: only the judge's own lines do (`judge.py`).
+Anybody in the process can write them, so none makes a test pass: only the judge's own lines do (`judge.py`).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _write = os.write
 
 
 class _Lines(set[int]):
-    """The program's lines that a test executes, each told when it is first reached: a run may be killed."""
+    """The program's lines that a test executes, each reported when it is first reached: a run may be killed."""
 
-    def __init__(self, tell: Callable[..., None]):
+    def __init__(self, send_event: Callable[..., None]):
         super().__init__()
-        self._tell = tell
+        self._send_event = send_event
 
     def add(self, line: int) -> None:
         if line not in self:
             super().add(line)
-            self._tell("line", line=line)
+            self._send_event("line", line=line)
 
 
 class Report:
-    """Writes events to the pipe as they happen, so that a run that is killed keeps what it had reported."""
+    """Writes events to the pipe as they happen, so that a killed run keeps its events so far."""
 
     def __init__(self, pipe: int, needs: Needs, *, stop_on_failure: bool):
         self._pipe, self.needs = pipe, needs
@@ -48,7 +48,7 @@ class Report:
         return _Lines(self._send)
 
     def outcome(self, name: str, *, status: str, seconds: float, needs: str | None = None, **facts: object) -> None:
-        """`needs` is what its exception says of that; what the test tried counts too."""
+        """`needs` comes from the exception; a refused resource that the test asked for counts too."""
         needs = needs or self.needs.attempted
         self._send("outcome", name=name, status=status, seconds=seconds, needs=needs, **facts)
         self.stopped = self._stop_on_failure and status not in ("pass", "skip")

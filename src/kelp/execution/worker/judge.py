@@ -46,23 +46,23 @@ _COMPARE: dict[str, Any] = {
     "in": lambda left, right: left in right, "not in": lambda left, right: left not in right,
 }  # fmt: skip
 
-# What a program may not ask the interpreter for, from any thread but the judge's ...
+# Requests to the interpreter that are refused to any thread but the judge's ...
 _NEVER = frozenset(
     "gc.get_objects gc.get_referrers gc.get_referents sys._current_frames sys._current_exceptions sys.addaudithook "
     "sys.monitoring.register_callback cpython.PyInterpreterState_New ctypes.dlsym ctypes.dlsym/handle ctypes.cdata "
     "ctypes.cdata/buffer ctypes.string_at ctypes.wstring_at ctypes.addressof ctypes.call_function".split()
 )
-# ... from the main thread, where the stage is, or where one thread can trace all (since 3.12) from any ...
+# ... to the main thread, where the stage is, or, where one thread can trace all (since 3.12), to any ...
 _OF_ALL_THREADS = hasattr(sys, "_settraceallthreads")
 _NOT_ON_STAGE = frozenset(("sys.settrace", "sys.setprofile"))
-# ... and from the judge's own thread, where nothing but a destructor of the program could ask.
+# ... and to the judge's own thread, where only code of the program could make them.
 _NOT_HERE = frozenset(("sys._getframe", "object.__getattr__", "sys.settrace", "sys.setprofile"))
 _WATCHED = _NEVER | _NOT_ON_STAGE | _NOT_HERE | {"ctypes.dlopen"}
 
 
 # Signals within the judge: built-in exceptions, whose types cannot be patched, and which nothing else raises here.
-_Raised = EOFError  # what the stage called has raised: its argument
-_Unmet = AssertionError  # an assertion does not hold: left side's names, its value, how it compares to what, right side
+_Raised = EOFError  # the stage's call has raised: the exception
+_Unmet = AssertionError  # an assertion does not hold: left names, left value, operator, right value, right names
 
 
 def plain(value: Any, depth: int = 0) -> bool:

@@ -1,8 +1,8 @@
 """A copy of a whole project that costs nothing: an overlay over its folder, at the folder's own path.
 
-What a run writes goes to a small file system in memory, which is thrown away with it, so nothing can leak from one
-run to the next.  Everything that names the project by its path (an environment inside it, an editable install) finds
-the copy.  See mount_namespaces(7) and https://docs.kernel.org/filesystems/overlayfs.html.
+A run writes to a small file system in memory, which is thrown away with it, so nothing can leak from one run to the
+next.  Paths into the project (an environment inside it, an editable install) lead to the copy.
+See mount_namespaces(7) and https://docs.kernel.org/filesystems/overlayfs.html.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 from kelp.execution.worker import protection
 
 _CACHES = (".pytest_cache", ".hypothesis", ".mypy_cache", ".ruff_cache", ".coverage", ".cache", ".benchmarks", ".git")
-# What Python and pytest read on their own wherever they find it.
+# Files that Python and pytest read unasked wherever they find them.
 _IMPLICIT = frozenset(
     "conftest.py pytest.ini .pytest.ini pytest.toml pyproject.toml tox.ini setup.cfg sitecustomize.py usercustomize.py "
     "pytest.py unittest.py".split()
 )
-_SEEN_AT_MOST = 100_000  # files that a run has written
+_MAX_ENTRIES = 100_000  # that a run may write and still be examined
 
 
 class ProjectCopy:
-    """For the process that starts the runs: the disk that a run writes to, and what it has changed of the project.
+    """For the process that starts the runs: the disk that a run writes to, and the project's files that it changes.
 
-    `root` is the project, `folder` one of the sandbox's own with an empty `work`, which becomes the run's home.
+    `root` is the project, `folder` a folder of the sandbox with an empty `work`, which becomes the run's home.
     """
 
     def __init__(self, root: str, folder: str, disk_mb: int):
@@ -35,7 +35,7 @@ class ProjectCopy:
         os.mkdir(self.disk, 0o700)
 
     def begin(self) -> None:
-        """A disk with nothing on it.  Raises OSError."""
+        """Mount an empty disk.  Raises OSError."""
         protection.mount_disk(self.disk, self.disk_mb)
         for name in ("upper", "work", "home", "shm"):
             os.mkdir(os.path.join(self.disk, name), 0o700)
@@ -45,9 +45,9 @@ class ProjectCopy:
             protection.unmount(self.disk)
 
     def enter(self, module: str, source: bytes) -> list[str]:
-        """In the run's process, before it is confined: see the copy, in it `source` as the file `module`.
+        """Enter the copy, with `source` as the file `module`; in the run's process, before it is confined.
 
-        The folders that may be written to.  Raises OSError.
+        Returns the folders that may be written to.  Raises OSError.
         """
         if not protection.own_mounts():
             raise OSError(0, "no mount namespace")
@@ -71,18 +71,18 @@ class ProjectCopy:
                 file.truncate()
                 file.write(source)
         except OSError as error:
-            if error.errno == errno.EOVERFLOW:  # the user namespace does not know them
+            if error.errno == errno.EOVERFLOW:  # it is unknown in the user namespace
                 raise OSError(error.errno, "this or its folder is of another user or group", module) from None
             raise
         os.utime(module, ns=(old.st_atime_ns, old.st_mtime_ns + 2 * 10**9))
-        for compiled in _compiled(module):  # it may be as old and as long as the source
+        for compiled in _compiled(module):  # its recorded time and size may be those of the source
             compiled.unlink()
         return writable
 
     def changed(self, module: str, source: bytes) -> list[str]:
-        """What a run has written over or taken away of the project, or put where Python and pytest look by themselves.
+        """Files of the project that a run overwrote or removed, and new ones that Python or pytest read unasked.
 
-        Not the file under repair itself, if it holds its `source`; not caches.
+        The file under repair does not count if it holds its `source`; nor do caches.
         """
         try:
             return self._changed(module, source)
@@ -91,21 +91,21 @@ class ProjectCopy:
 
     def _changed(self, module: str, source: bytes) -> list[str]:
         ours = {module, *map(str, _compiled(module))}
-        found = []
+        changed = []
         for path, entry in self._written():
             name = os.path.relpath(path, self.root)
             if path == module:
                 if not entry.is_file(follow_symlinks=False) or Path(entry.path).read_bytes() != source:
-                    found.append(name)
+                    changed.append(name)
             elif path not in ours and (
                 _is_opaque(entry) if _is_folder(entry) else entry.name in _IMPLICIT or os.path.lexists(path)
             ):
-                found.append(name)
-        return sorted(found)
+                changed.append(name)
+        return sorted(changed)
 
     def _written(self) -> list[tuple[str, os.DirEntry[str]]]:
-        """Everything on the disk of the project's copy: its path in the project, and the entry."""
-        found = []
+        """Every entry on the disk of the project's copy, with its path in the project."""
+        entries = []
         left = [(os.path.join(self.disk, "upper"), self.root)]
         while left:
             folder, path = left.pop()
@@ -113,13 +113,13 @@ class ProjectCopy:
                 if entry.name.startswith(_CACHES):
                     continue
                 here = os.path.join(path, entry.name)
-                found.append((here, entry))
+                entries.append((here, entry))
                 if _is_folder(entry):
                     os.chmod(entry.path, 0o700)
                     left.append((entry.path, here))
-            if len(found) > _SEEN_AT_MOST:
+            if len(entries) > _MAX_ENTRIES:
                 raise OSError(0, "more files than can be looked at")
-        return found
+        return entries
 
 
 def _compiled(module: str) -> list[Path]:
@@ -132,7 +132,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_opaque(entry: os.DirEntry[str]) -> bool:
-    """Whether a folder has been taken away and made anew: it hides what the project has there."""
+    """Whether a folder was removed and made again: it hides the project's own."""
     for kind in ("user", "trusted"):
         with contextlib.suppress(OSError):
             return os.getxattr(entry.path, f"{kind}.overlay.opaque") == b"y"

@@ -1,6 +1,6 @@
-"""What keeps a run away from the rest of the machine: namespaces, resource limits, Landlock, seccomp.
+"""Confinement of a run: namespaces, resource limits, Landlock, seccomp.
 
-Linux only, through ctypes; each function says whether it worked, and a run goes on with what there is.
+Linux only, through ctypes; each function returns whether it worked, and a run goes on with the protections there are.
 See namespaces(7), landlock(7), seccomp(2), capabilities(7).
 """
 
@@ -40,8 +40,7 @@ _AT_FDCWD, _AT_RECURSIVE, _RDONLY = -100, 0x8000, 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-# What a program can do where a protection is not there.  A namespace less is not on the list: what it keeps a program
-# from, seccomp refuses too.
+# Abilities of a program where a protection is missing.  Namespaces are not on the list: seccomp refuses the same.
 _WITHOUT = {
     "files": "reading and writing files anywhere (no Landlock)",
     "calls": "making sockets, processes and signals by system call (no seccomp)",
@@ -50,7 +49,7 @@ _WITHOUT = {
 
 
 def missing(active: Mapping[str, str]) -> tuple[str, ...]:
-    """What a program is not kept from with these protections, each in a few words."""
+    """Abilities that these protections leave to a program, each in a few words."""
     without = dict(_WITHOUT)
     if active.get("mounts", "none") != "none":
         without["files"] = "reading files anywhere (no Landlock)"
@@ -72,12 +71,12 @@ def _syscall(number: int, *arguments: Any) -> int:
 
 
 def unshare(flag: int) -> bool:
-    """Move this process (for processes: its children) to its own namespace; False where that is refused."""
+    """Move this process (for process namespaces: its children) to a new namespace; False where that is refused."""
     return sys.platform.startswith("linux") and _libc.unshare(flag) == 0
 
 
 def own_user_namespace() -> bool:
-    """A user namespace in which this user may make the other namespaces, under its own ids where that is allowed."""
+    """Enter a user namespace in which this user may make the others, with the same ids where that is allowed."""
     uid, gid = os.geteuid(), os.getegid()
     if not unshare(CLONE_NEWUSER):
         return False
@@ -95,13 +94,13 @@ def mount(source: str | None, target: str, kind: str | None, flags: int, options
 
 
 def unmount(target: str) -> None:
-    """Raises OSError."""
+    """umount2(2). Raises OSError."""
     if _libc.umount2(os.fsencode(target), MNT_DETACH) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
 
 
 def own_mounts() -> bool:
-    """A mount namespace from which nothing spreads to others."""
+    """Enter a mount namespace from which nothing spreads to others."""
     if not unshare(CLONE_NEWNS):
         return False
     try:
@@ -112,7 +111,7 @@ def own_mounts() -> bool:
 
 
 def mount_disk(folder: str, megabytes: int) -> None:
-    """In a mount namespace of one's own: an empty file system in memory, of this size.  Raises OSError."""
+    """Mount an empty file system in memory, in a mount namespace of this process.  Raises OSError."""
     options = f"size={megabytes}m,nr_inodes={megabytes * 128},mode=0700"
     mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, options)
     try:
@@ -123,9 +122,9 @@ def mount_disk(folder: str, megabytes: int) -> None:
 
 
 def mount_read_only_but(folder: str) -> bool:
-    """In a mount namespace of one's own: nothing can be written but beneath `folder`, whoever owns it.
+    """Make everything read-only but `folder`, whoever owns it, in a mount namespace of this process.
 
-    Landlock says nothing of modes, owners, times and attributes of files; a mount that is read-only does.
+    Landlock does not cover modes, owners, times and attributes of files; a read-only mount does.
     """
     try:
         if not os.path.ismount(folder):
@@ -144,12 +143,12 @@ def die_with_parent() -> bool:
 
 
 def adopt_orphans() -> bool:
-    """Have processes whose parent is gone handed to this one, so that it can reap them."""
+    """Become the parent of orphaned descendants, to reap them."""
     return _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def drop_privileges() -> bool:
-    """Give up every capability, for good: nothing executed later can win them back."""
+    """Give up every capability, for good: nothing executed later regains them."""
     if not _prctl(PR_SET_NO_NEW_PRIVS, 1):
         return False
     header = struct.pack("=Ii", 0x20080522, 0)  # _LINUX_CAPABILITY_VERSION_3, this process
@@ -157,7 +156,7 @@ def drop_privileges() -> bool:
 
 
 def limit_resources(limits: Mapping[str, Any]) -> None:
-    """To what the fields of a `Limits` say that one process may use."""
+    """Set this process's limits from the fields of a `Limits`."""
     mapped = 0
     if os.path.exists("/proc/self/statm"):
         mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -176,21 +175,24 @@ def limit_resources(limits: Mapping[str, Any]) -> None:
         resource.setrlimit(kind, (soft, hard))
 
 
-# Landlock: what is handled is refused wherever no rule allows it.  Executing is left to seccomp.
+# Landlock: the rights below are refused wherever no rule allows them.  Executing is left to seccomp.
 _LISTS = 1 << 3
 _READS = 1 << 2 | _LISTS  # files, folders
 _WRITES = sum(1 << bit for bit in (1, 4, 5, 6, 7, 8, 9, 10, 11, 12))  # write, remove, make of every kind
 _WRITES_SINCE = {2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # refer (move between folders), truncate, ioctl of devices
 _ON_FILES = 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
-_SYSTEM = (  # what the interpreter and the C library read, and nothing about the machine's users
+_SYSTEM = (  # read by the interpreter and the C library; nothing about the machine's users
     "/usr /lib /lib32 /lib64 /nix /System /Library /etc/ld.so.cache /etc/localtime /etc/timezone /etc/mime.types "
     "/dev/null /dev/zero /dev/full /dev/random /dev/urandom /proc/cpuinfo /proc/meminfo /sys/devices/system/cpu"
 ).split()
 
 
 def confined(writable: Iterable[str], readable: Iterable[str], listed: Iterable[str] = ()) -> int | None:
-    """A Landlock ruleset (its descriptor), or None: reading beneath `readable` and of the system's libraries only,
-    names of files also beneath `listed`, writing beneath `writable` and to /dev/null only."""
+    """Return the descriptor of a Landlock ruleset, or None where there is none.
+
+    It allows reading beneath `readable` and of the system's libraries, listing also beneath `listed`, and writing
+    beneath `writable` and to /dev/null.
+    """
     if not sys.platform.startswith("linux"):
         return None
     version = _syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
@@ -222,7 +224,7 @@ def restrict_files(ruleset: int) -> bool:
     return _syscall(RESTRICT_SELF, ruleset, 0) == 0
 
 
-# seccomp: calls that a run of tests has no business with, by number.
+# seccomp: numbers of the system calls that a run of tests is refused.
 _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
     "x86_64": (
         0xC000003E,
@@ -269,10 +271,10 @@ class _Filter(ctypes.Structure):
 _OF_PROCESSES = (
     "fork vfork execve execveat kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal"
 ).split()
-_OF_SIGNALS = {"fcntl": (8, 15), "ioctl": (0x8901, 0x8902)}  # whom to signal when there is something to read
-_OF_LEFTOVERS = "shmget semget msgget mq_open".split()  # what they make stays when the run is over
+_OF_SIGNALS = {"fcntl": (8, 15), "ioctl": (0x8901, 0x8902)}  # set the process to signal when there is input
+_OF_LEFTOVERS = "shmget semget msgget mq_open".split()  # they make objects that outlast the run
 _OF_LIMITS = "prlimit64 sched_setparam sched_setscheduler sched_setaffinity sched_setattr".split()
-_OF_PRIORITY = {"setpriority": 0, "ioprio_set": 1}  # where the first argument is this, the second is a process
+_OF_PRIORITY = {"setpriority": 0, "ioprio_set": 1}  # with this first argument, the second is a process
 _OF_FILES = (
     "truncate chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat utime utimes futimesat utimensat setxattr "
     "lsetxattr fsetxattr setxattrat removexattr lremovexattr fremovexattr removexattrat file_setattr"
@@ -285,9 +287,9 @@ _FOR_A_COMMAND = (*_OF_PROCESSES, *_OF_SIGNALS, *_OF_LEFTOVERS)  # allowed where
 
 @lru_cache(8)
 def seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
-    """For the process that may signal itself and start none; or, without one, for those that may do both.
+    """Filter for the process `pid`, which may signal itself and start none; None: for processes that may do both.
 
-    Where it is made for `SOME_PID` before a fork, the child has only to put its own in its place.
+    A filter made for `SOME_PID` before a fork needs only that number replaced in the child.
     """
     if platform.machine() not in _MACHINES or sys.byteorder != "little" or sys.maxsize < 2**32:
         return None
@@ -330,9 +332,9 @@ def seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
 
 
 def forbid_calls(*, read_only: bool, processes: bool = False) -> bool:
-    """Refuse sockets, tracing and the like, and but for `processes` new ones (threads are fine) and signals to others.
+    """Refuse sockets and tracing; without `processes`, also new processes (threads are fine) and signals to others.
 
-    Unless what must not be changed is mounted `read_only`: modes, owners, times and attributes of all files too.
+    Unless all but the scratch folder is mounted `read_only`, refuse changes of modes, owners, times and attributes too.
     """
     program = seccomp_program(None if processes else SOME_PID, read_only)
     if program is None:
@@ -348,7 +350,7 @@ _EVENTS = (
 
 
 def forbid_events() -> None:
-    """Where seccomp is missing: the interpreter itself refuses sockets, new processes and signals."""
+    """Have the interpreter refuse sockets, new processes and signals, where seccomp is missing."""
     refused = frozenset(_EVENTS.split())
 
     def hook(event: str, _arguments: Any) -> None:

@@ -23,7 +23,7 @@ from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
 from kelp.execution.worker import judge
-from kelp.execution.worker.bare_asserts import SAID, WIDE, calls, names_in
+from kelp.execution.worker.bare_asserts import EXPECTED_PREFIX, WIDE, calls, names_in
 from kelp.execution.worker.candidate import Candidate, describe, project_root, safe_message, safe_repr
 from kelp.execution.worker.code_cache import TESTS
 from kelp.execution.worker.events import Report
@@ -470,7 +470,7 @@ def _explain(
         return facts
     if rank(right) > rank(left):
         left, got, word, expected = right, expected, MIRRORED.get(word, word), got
-    return facts | {"call": spell(left), "got": got, "expected": SAID.get(word, word + " ") + expected}
+    return facts | {"call": spell(left), "got": got, "expected": EXPECTED_PREFIX.get(word, word + " ") + expected}
 
 
 def _is_method(node: Any, arguments: int) -> bool:

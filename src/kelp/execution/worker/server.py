@@ -1,8 +1,7 @@
 """The warm fork server: `python -m kelp.execution.worker.server FD FOLDER`, started by a Sandbox.
 
-The sandbox speaks to it over the socket FD.
-
-It is a process of its own, so that forking is safe (no threads, no JAX), with what tests need already imported.
+FD is the socket to the sandbox.  The server is a process of its own, so that forking is safe (no threads, no JAX), and
+has imported the libraries that the tests need.
 A launcher stays outside the process namespace; inside, the server is process 1, which nothing there can kill and
 whose end takes everything there along.  Per run it forks a child, reads its report, and kills and reaps whatever
 is left at the run's end or at the deadline.
@@ -51,13 +50,13 @@ from kelp.execution.worker.protocol import (
 
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
-_FEW = 64  # files and folders that are quicker removed one by one than with all that they are on
-_REHEARSAL = 20.0  # seconds to import what the tests need for the first time
+_FEW = 64  # files and folders; more are removed with the whole disk, which is quicker
+_REHEARSAL = 20.0  # seconds for the tests' first imports
 _COMMON = (  # modules that functions often need: imported once here instead of in every child
     "bisect collections.abc contextlib copy dataclasses datetime decimal fractions functools heapq itertools math "
     "operator random re statistics string textwrap types typing unittest"
 )
-# Where a patch would change what a test says: at the end of a run these are to be what they were at its beginning.
+# Modules where a patch would change verdicts: at the end of a run they must be as they were at its beginning.
 _UNCHANGED = ("builtins", "cmath", "math", "operator", "_operator")
 _UNCHANGED_FOR_PYTEST = ("ast", "doctest", "inspect", "kelp", "pluggy", "pytest", "_pytest", "re", "unittest")
 _PROBE: Request = {
@@ -76,25 +75,25 @@ _PROBE: Request = {
 
 
 class _Forked(BaseException):
-    """Raised in the child, so that it leaves the server's frames, with what is to be called in their place."""
+    """Raised in the child, so that it leaves the server's frames; its argument is the function to call then."""
 
 
 def _seal() -> dict[str, Any]:
-    """The judge's own world: `judge.py` in a namespace that nothing else refers to, with builtins of its own."""
+    """Execute `judge.py` in a namespace that nothing else refers to, with builtins of its own."""
     namespace: dict[str, Any] = {"__builtins__": dict(vars(builtins)), "__name__": "kelp.execution.worker.judge"}
     exec(_compile(str(Path(__file__).with_name("judge.py"))), namespace)
     return namespace
 
 
 def _worth_watching(packages: tuple[str, ...]) -> dict[str, Any]:
-    """The namespaces of the modules in the packages and of the classes that they define, by name."""
-    found: dict[str, Any] = {}
+    """Namespaces of the packages' modules and of the classes that they define, by name."""
+    namespaces: dict[str, Any] = {}
     for name, module in sorted(sys.modules.items()):
         if name.partition(".")[0] in packages and module is not None:
-            found[name] = vars(module)
+            namespaces[name] = vars(module)
             classes = [value for value in vars(module).values() if isinstance(value, type) and value.__module__ == name]
-            found |= {f"{name}.{kind.__qualname__}": vars(kind) for kind in classes}
-    return found
+            namespaces |= {f"{name}.{kind.__qualname__}": vars(kind) for kind in classes}
+    return namespaces
 
 
 class Server:
@@ -109,14 +108,14 @@ class Server:
         self.labels: dict[str, set[str]] = {}  # by test function: file and name of its code
         self.trusted: tuple[str, ...] = ()  # how the files begin that a run may read
         self.read_only = False  # all that is mounted, but for the scratch folder
-        self.disk = False  # the scratch folder is one of its own, in memory
+        self.disk = False  # the scratch folder is a file system in memory
         self.copy: ProjectCopy | None = None  # where a command is the test
 
     def serve(self, active: dict[str, str]) -> None:
         config = self.config
         copy = None
         if config["plan"] is not None and self.alone:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # with a handler of its own, process 1 could be interrupted
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # with Python's handler, process 1 could be interrupted
             copy = ProjectCopy(config["plan"]["root"], os.path.dirname(config["scratch"]), config["limits"]["disk_mb"])
         if protection.own_mounts():
             with contextlib.suppress(OSError):
@@ -130,8 +129,9 @@ class Server:
             active["mounts"] += ", which is a small disk in memory" * self.disk
         protection.seccomp_program(protection.SOME_PID, self.read_only)  # once, for all that are forked
         probe = self.run(_PROBE | {"source": self.on_disk()})
-        found = [event["active"] for event in probe["events"] if event["event"] == "protections"]
-        active |= found[0] if found else {}
+        for event in probe["events"]:
+            if event["event"] == "protections":
+                active |= event["active"]
         if self.config["command"] and not active.get("copy"):
             why = probe["output"].strip().rpartition("\n")[2].rpartition("] ")[2]  # [Errno 1] ...
             why = why or "it gives this user no process and mount namespaces"
@@ -156,7 +156,7 @@ class Server:
         send(self.connection, hello)
 
     def confine(self) -> None:
-        """Make the ruleset of the runs; it is of the scratch folder that is mounted now."""
+        """Make the runs' Landlock ruleset, which holds for the scratch folder that is mounted now."""
         if self.ruleset is not None:
             os.close(self.ruleset)
         folders, listed = project_folders(self.config)
@@ -167,8 +167,8 @@ class Server:
     def warm_up(self) -> None:
         """Import the libraries that a child has to import to get ready, and compile the project's modules.
 
-        A child finds out which: it gets ready and lists what it has imported.  The project's own modules are only
-        compiled, since they may depend on the program; whatever is wrong with them shows in the runs.
+        A child finds out which: it gets ready and lists its imports.  The project's own modules are only compiled,
+        since they may depend on the program; their errors show in the runs.
         """
         config, module = self.config, self.config["module"]
         if config["command"]:
@@ -195,7 +195,7 @@ class Server:
             names |= {name for name, file in files.items() if file and file.startswith(libraries)}
             project = {file for file in files.values() if file and not file.startswith(libraries)}
             rewritten = {file for event in modules for file in event["rewritten"]} & project
-            if rewritten:  # test files that the tests import, and what else has asserts for pytest
+            if rewritten:  # test files that the tests import, and other modules with asserts for pytest
                 importlib.import_module("kelp.execution.worker.pytest_run").add(sorted(rewritten))
             PROJECT.add((file for file in sorted(project - rewritten) if file.endswith(".py")), _compile)
         for name in sorted(names):
@@ -203,13 +203,18 @@ class Server:
                 importlib.import_module(name)
         folders = [os.path.dirname(file) for file in config["pytest_files"]]
         folders += [*([package_root(module)] if module else []), *config["pythonpath"]]
-        hidden = _names_in(folders) - {"kelp", "pytest", "_pytest", "pluggy"}  # which run the tests: not two of them
+        hidden = _names_in(folders) - {
+            "kelp",
+            "pytest",
+            "_pytest",
+            "pluggy",
+        }  # they run the tests, and must stay
         for name in set(sys.modules) - before:
             if name.partition(".")[0] in hidden:  # run by hand, the project's own would be found first
                 del sys.modules[name]
 
     def on_disk(self) -> str:
-        """The file as it is."""
+        """Source of the file as it is."""
         module = self.config["module"]
         return Path(module).read_bytes().decode("latin-1") if module else ""
 
@@ -219,11 +224,11 @@ class Server:
         if request["seconds"] is not None:
             limits |= {"seconds": request["seconds"], "cpu_seconds": request["cpu_seconds"]}
         config = self.config | {"limits": limits}
-        own = request["asserts"] is None  # the suite's own tests, and not others for a bare module
+        of_suite = request["asserts"] is None  # and not other asserts for a bare module
         texts = config["asserts"] if request["asserts"] is None else request["asserts"]
         asserts = [take_apart(text) for text in texts]
         secret = secrets.token_hex(16)
-        copy = self.copy if own else None
+        copy = self.copy if of_suite else None
         if copy is not None:
             copy.begin()
         pipe, pipe_end = os.pipe()
@@ -282,7 +287,7 @@ class Server:
             "status": status,
             "output": printed,
             "seconds": elapsed,
-            "expected": self.expected if own else [],
+            "expected": self.expected if of_suite else [],
             "changed": changed,
             "last": False,
         }
@@ -290,7 +295,7 @@ class Server:
     def clean_up(self) -> bool:
         """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run.
 
-        What a program has filled with files is replaced as a whole, which takes no time.
+        A disk that a program has filled with files is replaced as a whole, which takes no time.
         """
         scratch = self.config["scratch"]
         try:
@@ -307,7 +312,7 @@ class Server:
             return False
 
     def _end(self, child: int) -> int:
-        """Kill whatever the run has left and reap it; the child's exit code, negative for a signal."""
+        """Kill and reap all processes of the run; return the child's exit code, negative for a signal."""
         targets = [(os.kill, -1)] if self.alone else [(os.killpg, child), (os.kill, child)]
         for kill, target in targets:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -324,7 +329,7 @@ class _Watch:
 
     def __init__(self, secret: str, pipe: int, output: int, *, judged: bool):
         self.secret, self.pipe, self.output = secret, pipe, output
-        self.judged = judged  # else every event needs the secret
+        self.judged = judged  # there is a judge; else every event needs the secret
         self.events: list[Event] = []
         self.printed = bytearray()
         self.partial = b""
@@ -339,10 +344,10 @@ class _Watch:
     def follow(
         self, child: int, connection: socket.socket, deadline: float, cpu: float | None, meter: Meter | None
     ) -> str:
-        """Read until the child is "done", its "exit", the "deadline", a "flood" of reports or the caller's end.
+        """Read until the run ends, and return why.
 
-        Or until it has used `cpu` seconds of processor time ("cpu"), or too much of what a meter counts: "tasks",
-        "memory".
+        "done", "exit" of the child, "deadline", a "flood" of reports, "cpu" after `cpu` seconds of processor time,
+        "tasks" or "memory" by the meter, or "abandoned" by the caller.
         """
         clock = ~child << 3 | 2  # clock_getcpuclockid(3) of Linux
         poll = select.poll()
@@ -382,7 +387,7 @@ class _Watch:
                 os.close(exit_of)
 
     def drain(self) -> None:
-        """What was still in the pipes when everything that could write to them had been killed."""
+        """Read the rest of the pipes when every process that could write to them has been killed."""
         for _ in range(64):  # a pipe holds no more, unless something that escaped still writes
             if not self.read_report():
                 break
@@ -418,7 +423,7 @@ def _compile(path: str) -> CodeType:
 
 
 def _names_in(folders: list[str]) -> set[str]:
-    """The modules that could be imported from the folders."""
+    """Names of the modules that can be imported from the folders."""
     names: set[str] = set()
     for folder in folders:
         with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
-"""The program's side of a run, in the child's main thread: what the judge asks for is called here, and only here.
+"""The program's side of a run, in the child's main thread, which calls the functions that the judge asks for.
 
-Nothing in this file is trusted.  The program may call all of it, patch it and walk its frames; what it cannot do is
-stand in a frame of `perform` or `guard` while it is itself running on top of that frame.  That is what the judge
-(`judge.py`, in another thread) goes by: not by what it is told, but by the line at which this thread has stopped.
+Nothing in this file is trusted.  The program may call all of it, patch it and walk its frames, but it cannot stand in a
+frame of `perform` or `guard` while it is itself running on top of that frame.  So the judge (`judge.py`, in another
+thread) goes by the line at which this thread has stopped, and believes no argument.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _collects, _collect_off, _collect_on = gc.isenabled, gc.disable, gc.enable
 
 
 class Stage:
-    """Two locks and places to leave things, shared with the judge; only one of the two threads runs at a time.
+    """Two locks and two lists, shared with the judge; only one of the two threads runs at a time.
 
-    `tasks` are what the judge wants called: a function, its arguments, its named arguments.  `spent` is what the judge
-    has looked at and needs no more.
+    `tasks` holds the judge's next call: a function, its arguments, its named arguments.  `spent` holds objects that the
+    judge has examined and no longer needs.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class Stage:
         self.go.acquire()
         self.ready.acquire()
 
-    def say(self, _what: str, *facts: Any) -> None:
-        """Stop here until the judge has looked.  It takes the word from the caller's line, not from the argument.
+    def say(self, _event: str, *facts: Any) -> None:
+        """Wait here until the judge has read the event: from the caller's line, not from the argument.
 
-        Destructors are the program's code, so what the judge has looked at ends here and not with it, and no garbage
-        is collected while it looks.
+        Destructors are the program's code, so objects that the judge has examined end here and not on its thread, and
+        no garbage is collected meanwhile.
         """
         collects = _collects()
         _collect_off()
@@ -47,11 +47,11 @@ class Stage:
             _collect_on()
 
     def perform(self) -> None:
-        """Call what the judge leaves, for ever: the bottom of the stack."""
+        """Call the judge's tasks for ever, at the bottom of the stack."""
         self.say("idle")
         while True:
             task = self.tasks.pop()
-            try:  # in one expression: what is told is what was called
+            try:  # in one expression: the result is that of the task it names
                 self.say("returned", task, task[0](*task[1], **task[2]))
             except BaseException as error:
                 self.say("raised", task, error)
@@ -59,7 +59,7 @@ class Stage:
     def guard(
         self, name: str, test: Callable[..., Any], run: Callable[..., Any] | None, arguments: dict[str, Any]
     ) -> Any:
-        """Call a function of the tests, by way of `run` where there is one, so that the judge sees how it ends."""
+        """Call a function of the tests, through `run` if there is one, so that the judge sees how it ends."""
         self.say("enter", name, test, run)
         try:
             value = test(**arguments) if run is None else run(test)
@@ -80,11 +80,11 @@ class Stage:
 
 
 def places() -> tuple[CodeType, dict[tuple[int, int], str]]:
-    """The code of `say`, and what each line that calls it says: by the id of its code, and its number."""
-    said = {}
+    """The code of `say`, and the event of each line that calls it, by (id of the line's code, its number)."""
+    events = {}
     for function in (Stage.perform, Stage.guard, Stage.collected, Stage.skipped, Stage.finish):
         lines, first = inspect.getsourcelines(function)
         for number, line in enumerate(lines, first):
-            if found := re.search(r'self\.say\("(\w+)"', line):
-                said[id(function.__code__), number] = found[1]
-    return Stage.say.__code__, said
+            if match := re.search(r'self\.say\("(\w+)"', line):
+                events[id(function.__code__), number] = match[1]
+    return Stage.say.__code__, events
