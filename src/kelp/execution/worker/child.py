@@ -239,9 +239,7 @@ def _plan(
         from kelp.execution.worker import pytest_run
 
         pytest_run.refresh(candidate)
-        skips, runs = pytest_run.SKIPS, pytest_run.RUNS
-        if kind != "rehearsal":  # in which hypothesis is not imported yet, and the file as it is means no harm
-            inner_test = pytest_run.inner_test()
+        skips, runs, inner_test = pytest_run.SKIPS, pytest_run.RUNS, pytest_run.inner_test()
         words = pytest_run.words(() if candidate.filename.startswith(LIBRARIES) else (*LIBRARIES, "<built-in>"))
         tests = {id(code): code for codes in (TESTS.codes(), PROJECT.codes()) for code in codes}
 

@@ -272,9 +272,8 @@ def reader(state: Any, run: Any, keep: Any) -> Any:
 def recognizer(state: Any, run: Any, keep: Any) -> Any:
     """Return (test_in, label, replaced).
 
-    Invariant: a test counts only if its code is in `run.tests`, is the code that the file as it is has under the same
-    name, and the names that its file has from builtins and libraries stand for the same objects as before the program
-    was loaded.
+    Invariant: a test counts only if its code is in `run.tests`, is labeled as in the run of the file as it is, and the
+    names that its file has from builtins and libraries stand for the same objects as before the program was loaded.
     """
 
     def entry(namespace: Any, word: str) -> Any:
@@ -311,9 +310,19 @@ def recognizer(state: Any, run: Any, keep: Any) -> Any:
         return None
 
     def label(test: Any) -> str:
-        """File and qualified name of a test's code."""
-        code = code_of(test)
-        return code.co_filename + ":" + getattr(code, "co_qualname", code.co_name)
+        """File and qualified name of a test's code and of the code that it says it wraps."""
+        parts = ""
+        for _ in range(20):
+            if type(test) is _Partial:
+                test = keep(test.func)
+            if type(test) is _Method:
+                test = test.__func__
+            if type(test) is not _Function:
+                break
+            code = code_of(test)
+            parts += code.co_filename + ":" + getattr(code, "co_qualname", code.co_name) + "\n"
+            test = entry(test.__dict__, "__wrapped__")
+        return parts
 
     def replaced(test: Any) -> str | None:
         """The first name in the test's module, which anybody can change, that no longer has its meaning, in words."""
@@ -365,7 +374,7 @@ def listener(state: Any, run: Any, send: Any, stop: Any, keep: Any) -> Any:
         if event == "enter" and state.opened is None:
             state.opened, state.name, state.calling = speaker, text(stop, facts[0]), test_in(facts[1], facts[2])
             labels = run.labels.get(state.name.partition("[")[0])
-            if state.calling is not None and labels is not None and label(state.calling) not in labels:
+            if labels is not None and label(facts[1]) not in labels:
                 state.calling = None  # another test in its place
             if state.calling is None:
                 send("unknown", name=state.name)
@@ -375,8 +384,7 @@ def listener(state: Any, run: Any, send: Any, stop: Any, keep: Any) -> Any:
             state.collected = True
             names, may_skip, functions = (keep(list(each) if type(each) is list else [None]) for each in facts)
             for name, function in zip(names, functions):
-                test = test_in(function, None) if run.rehearsal else None
-                send("test", name=text(stop, name), label="" if test is None else label(test))
+                send("test", name=text(stop, name), label=label(function) if run.rehearsal else "")
             for name in may_skip:
                 send("verdict", name=text(stop, name), status="skip")
         elif event == "skipped" and state.opened is None:

@@ -1,4 +1,4 @@
-"""pytest files, in the child process: pytest itself collects and runs them, a small plugin reports."""
+"""Test files, in the child process: pytest itself collects and runs them, and a small plugin reports."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _now = time.perf_counter
 SKIPS = (pytest.skip.Exception, unittest.SkipTest)
 RUNS = (vars(unittest.IsolatedAsyncioTestCase)["_callMaybeAsync"],)
 _words: dict[str, tuple[dict[str, tuple[str, str | None]], frozenset[str]]] = {}  # of each test file
-_current: list[_Plugin] = []  # the one that is running, for what pytest does not hand it to
+_current: list[_Plugin] = []  # the running one, for functions that pytest does not hand it to
 
 
 def prepare(files: list[str]) -> None:
@@ -52,7 +52,7 @@ def prepare(files: list[str]) -> None:
     read_pyc: Any = getattr(rewrite, "_read_pyc", None)
     vars(rewrite)["_read_pyc"] = lambda source, *rest: TESTS.get(str(source)) or read_pyc(source, *rest)
     function: Any = pytest.Function
-    function.repr_failure = lambda item, excinfo, style=None: safe_message(excinfo.value)  # nobody sees more
+    function.repr_failure = lambda item, excinfo, style=None: safe_message(excinfo.value)  # no more is shown
     _skim_plugins()
     _watch_unittest()
 
@@ -63,9 +63,9 @@ def add(files: Iterable[str]) -> None:
 
 
 def _skim_plugins() -> None:
-    """Have pytest find the fixtures of its own plugins, and pluggy the hooks, without looking at all that they hold.
+    """Have pytest find the fixtures of its own plugins, and pluggy the hooks, without examining every attribute.
 
-    Looking at everything takes a fifth of a session's time.
+    Examining every attribute takes a fifth of a session's time.
     """
     hook_attr: Any = getattr(pluggy._manager, "_static_hook_attr", None)
 
@@ -83,7 +83,7 @@ def _skim_plugins() -> None:
         kind = plugin if isinstance(plugin, ModuleType) else type(plugin)
         if definition is None or not getattr(kind, "__module__", kind.__name__).startswith(("_pytest.", "kelp.")):
             return plugin
-        if isinstance(kind, type):  # those that are objects have methods only
+        if isinstance(kind, type):  # plugins that are objects have methods only
             return ModuleType(kind.__module__)
         only = ModuleType(kind.__name__)
         vars(only).update((name, value) for name, value in vars(kind).items() if type(value) is definition)
@@ -96,17 +96,17 @@ def _skim_plugins() -> None:
 
 
 def refresh(candidate: Candidate) -> None:
-    """In the child, before the program is loaded: compile what has changed, and the program where it is a test file."""
+    """In the child, before the program is loaded: compile changed files, and the program where it is a test file."""
     TESTS.refresh(_compile_file)
     if candidate.path in TESTS.paths():
         TESTS.add([candidate.path], lambda path: _compile_tests(candidate.source, path))
 
 
 def words(libraries: tuple[str, ...]) -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
-    """In the child, before the program is loaded, for each test file: names and what they must stand for in it.
+    """Return, by test file, its names with their meanings, and the builtins' names that it must not rebind.
 
-    And the names of builtins that must not stand for anything else.  `libraries` are how the files begin of modules
-    that are the same for every program.
+    In the child, before the program is loaded.  `libraries` are prefixes of files of modules that are the same for
+    every program.
     """
     found: dict[str, tuple[dict[str, Any], frozenset[str]]] = {}
     for path, (imports, free) in _words.items():
@@ -121,7 +121,7 @@ def words(libraries: tuple[str, ...]) -> dict[str, tuple[dict[str, Any], frozens
 
 
 def _words_of(tree: ast.Module) -> tuple[dict[str, tuple[str, str | None]], frozenset[str]]:
-    """The names that are bound once, by an import, and by which; the builtins that are bound nowhere."""
+    """Return the names that are bound once, by an import, with it, and the builtins' names that are bound nowhere."""
     imports: list[tuple[str, tuple[str, str | None]]] = []
     bound = Counter[str]()
     for node in ast.walk(tree):
@@ -149,7 +149,7 @@ def _compile_file(path: str) -> CodeType:
 
 
 def _compile_tests(source: bytes, path: str) -> CodeType:
-    """Pytest's rewriting of the asserts, and ours on top of it."""
+    """Compile a test file with its asserts rewritten by pytest, and then by `_FairEquality`."""
     tree = ast.parse(source, path)
     _words[path] = _words_of(tree)
     rewrite.rewrite_asserts(tree, source, path, None)
@@ -163,7 +163,7 @@ def _compile_tests(source: bytes, path: str) -> CodeType:
 
 
 def _placed(made: Any, line: int, end: int) -> Any:
-    """Give the nodes that have no place in the file this one."""
+    """Set the lines of nodes that have none."""
     for node in ast.walk(made):
         if "lineno" in node._attributes and not hasattr(node, "lineno"):
             vars(node).update(lineno=line, end_lineno=end, col_offset=0, end_col_offset=0)
@@ -171,9 +171,9 @@ def _placed(made: Any, line: int, end: int) -> Any:
 
 
 class _FairEquality(ast.NodeTransformer):
-    """In asserts that pytest has rewritten: `a == b` and `a in b` by way of the judge's `same`.
+    """Replaces `a == b` and `a in b`, in asserts that pytest has rewritten, by calls of the judge's `same`.
 
-    Not where one side is made to equal many things, by `approx` or `ANY`.
+    Comparisons with `approx` or `ANY`, which equal many values, stay.
     """
 
     def __init__(self) -> None:
@@ -197,13 +197,13 @@ class _FairEquality(ast.NodeTransformer):
 
 
 def inner_test() -> Callable[[Any], Any]:
-    """A function of C that gives the attributes of hypothesis' handle on a test; it raises TypeError for all else."""
+    """Return a function of C for the attributes of hypothesis' handle on a test; it raises TypeError for others."""
     handle = getattr(sys.modules.get("hypothesis.core"), "HypothesisHandle", ModuleType)
     return vars(handle)["__dict__"].__get__ if "__dict__" in vars(handle) else vars(ModuleType)["__dict__"].__get__
 
 
 def _watch_unittest() -> None:
-    """Have unittest call its test methods, and compare, by way of us."""
+    """Have unittest call its test methods, and compare, through the plugin and the judge."""
 
     def call_test_method(case: unittest.TestCase, method: Any) -> None:
         plugin = _current[-1]
@@ -242,7 +242,7 @@ def run_pytest(
 ) -> None:
     """Run the files in one session and report each test under its node id.
 
-    Where `finish` is given, it is called when the session is over, and nothing of the run is wanted any more.
+    `finish`, if given, is called when the session is over and the run needs nothing more.
     """
     arguments = [*files, "-q", "-s", "--override-ini=addopts=", "--override-ini=required_plugins="]
     arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
@@ -274,7 +274,7 @@ class _Plugin:
     ):
         self.candidate, self.report, self.stage, self.first = candidate, report, stage, first
         self.finish = finish
-        self.called = False  # the running test's function has been: the judge has seen whether it skips
+        self.called = False  # the running test's function was called, so the judge sees whether it skips
         self.nodeid = ""
         self.import_mode: str | None = None
         self.collected: int | None = None
@@ -282,7 +282,7 @@ class _Plugin:
         self.began = 0.0
         self.lines: set[int] = set()
         self.verdict: dict[str, Any] = {}  # of the running test; empty: nothing has gone wrong yet
-        self.facts: dict[str, Any] = {}  # and what its first exception says
+        self.facts: dict[str, Any] = {}  # about its first exception
         self.compared: tuple[str, str, str] | None = None
 
     def fail_session(self, what: str, error: BaseException) -> None:
@@ -295,10 +295,10 @@ class _Plugin:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Generator[None, Any, Any]:
-        if early_config.inipath is not None:  # of the options in the file, this one decides what can be imported
-            said = re.search(r"--import-mode[= ](\w+)", early_config.inipath.read_text("utf-8", "replace"))
-            if said is not None:
-                self.import_mode = early_config.known_args_namespace.importmode = said[1]
+        if early_config.inipath is not None:  # the one option in the file that decides what can be imported
+            option = re.search(r"--import-mode[= ](\w+)", early_config.inipath.read_text("utf-8", "replace"))
+            if option is not None:
+                self.import_mode = early_config.known_args_namespace.importmode = option[1]
         try:
             return (yield)
         except BaseException as error:
@@ -359,7 +359,7 @@ class _Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         if inspect.iscoroutinefunction(pyfuncitem.obj) or inspect.isasyncgenfunction(pyfuncitem.obj):
-            return None  # pytest itself says that it needs a plugin
+            return None  # pytest itself reports that it needs a plugin
         names = pyfuncitem._fixtureinfo.argnames
         self.call(pyfuncitem.obj, None, {name: pyfuncitem.funcargs[name] for name in names})
         return True
@@ -401,7 +401,7 @@ class _Plugin:
         return report
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        if report.failed:  # said in full by pytest_exception_interact, which comes after this
+        if report.failed:  # pytest_exception_interact, which comes later, has the details
             self.verdict = {"status": "fail", "message": str(report.longrepr)[-200:]}
         elif report.skipped and not self.verdict:
             self.verdict = {"status": "skip"}
@@ -420,7 +420,7 @@ class _Plugin:
 def _explain(
     error: BaseException, test_file: str, compared: tuple[str, str, str] | None, candidate: Candidate
 ) -> dict[str, Any]:
-    """What a failed test says: the call with its arguments' values, got and expected, or the exception."""
+    """Facts of a failed test: the call with its arguments' values, got and expected, or the exception."""
     line = candidate.line_of(error)
     frame, number, checked = None, 0, None
     traceback = error.__traceback__
@@ -436,8 +436,9 @@ def _explain(
     scope = [outer for outer in around if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef))][-1:]
 
     def rank(node: ast.expr) -> int:
-        found = uses(node, scope, number)
-        return computed(found, variables, candidate.filename, "" if candidate.is_at(test_file) else test_file)
+        return computed(
+            uses(node, scope, number), variables, candidate.filename, "" if candidate.is_at(test_file) else test_file
+        )
 
     def spell(node: ast.expr) -> str:
         return _spell(_origin(node, around), variables)

@@ -1,7 +1,7 @@
-"""Things that a test needs and its run does not give: a failure for want of them is no fault of the program.
+"""Resources that a test needs and the sandbox refuses: a failure for want of one is no fault of the program.
 
 Standard library alone, Python 3.9: it serves Kelp's own runs and, beside `kelp_report.py`, a project's own interpreter.
-A program can make all of it up, so nothing depends on it but which failures of the file as it is are left alone.
+A program can forge all of it, so it only decides which failures of the file as it is are set aside.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _MARKER = re.compile("('[^']+') not found in `markers` configuration option")
 
 
 class Needs:
-    """Notices them while tests run.
+    """Notices needs while tests run.
 
-    `home` is the folder that tests run in, `folders` are those that they may be meant to run in, and `refused` is what
-    the sandbox refuses whoever asks for it. `attempted` is the latest of these that was asked for: a program may catch
-    the exception, and `os.system` raises none.
+    `home` is the folder that tests run in, `folders` those that they may be meant to run in, and `refused` the
+    resources that the sandbox refuses. `attempted` is the latest of these that was asked for: a program may catch the
+    exception, and `os.system` raises none.
     """
 
     def __init__(self, home: str, folders: Iterable[str], refused: tuple[str, ...] = (NETWORK, PROCESS)):
@@ -47,7 +47,7 @@ class Needs:
         sys.addaudithook(hook)
 
     def of(self, error: BaseException) -> str | None:
-        """The need for want of which an exception was raised, or one that it followed, as a noun phrase."""
+        """The unmet need, a noun phrase, that raised an exception or one that it followed."""
         left: list[BaseException | None] = [error]
         seen: set[int] = set()
         while left and len(seen) < 50:
@@ -55,8 +55,8 @@ class Needs:
             if raised is not None and id(raised) not in seen:
                 seen.add(id(raised))
                 try:
-                    if (found := self._of(raised)) is not None:
-                        return found
+                    if (need := self._of(raised)) is not None:
+                        return need
                     several = getattr(raised, "exceptions", ())  # of a group
                     left += [raised.__cause__, raised.__context__, *(several if type(several) is tuple else ())]
                 except BaseException:  # it is the program's, and looking at it may do anything
@@ -68,10 +68,10 @@ class Needs:
         if kind == "FixtureLookupError" and raised.msg is None:
             return f"the fixture {raised.argname!r}"
         if kind == "Failed":
-            said = str(raised)
-            if said.startswith("async def functions are not") or " requested an async fixture " in said:
+            message = str(raised)
+            if message.startswith("async def functions are not") or " requested an async fixture " in message:
                 return ASYNC
-            marker = _MARKER.match(said)
+            marker = _MARKER.match(message)
             return f"the pytest plugin of the marker {marker[1]}" if marker else None
         if isinstance(raised, ModuleNotFoundError) and raised.name:
             name = raised.name.replace(".", os.sep)
@@ -87,25 +87,25 @@ class Needs:
         return self._refused(raised, path) if raised.errno in _REFUSALS else None
 
     def _refused(self, raised: OSError, path: str | None) -> str | None:
-        said = raised.strerror or ""
+        message = raised.strerror or ""
         if raised.errno == errno.EPERM and self.attempted is not None:
             return self.attempted
-        if said.endswith(_BY_HOOK):
-            return f"to use {said[: -len(_BY_HOOK)]}"
+        if message.endswith(_BY_HOOK):
+            return f"to use {message[: -len(_BY_HOOK)]}"
         if path is not None:
             if raised.errno == errno.EACCES and os.path.realpath(path).startswith(os.path.join(self.home, "")):
                 return None  # of modes that the program itself has set
             return f"to write to {path}" if raised.errno == errno.EROFS else f"access to {path}"
         if "multiprocessing" in _innermost(raised)[0].split(os.sep):  # its locks
             return PROCESS
-        return f"a system call ({said.lower()})"
+        return f"a system call ({message.lower()})"
 
     def _is_of_the_system(self, raised: OSError) -> bool:
-        """Whether it comes out of a call, and not of a `raise`: a program, or a mock, may raise what it likes."""
+        """Whether it comes out of a call, and not of a `raise`: a program, or a mock, may raise anything."""
         return not _innermost(raised)[1] or (raised.strerror or "").endswith(_BY_HOOK)
 
     def _elsewhere(self, path: str) -> str | None:
-        """A folder in which there is what was looked for in the one that tests run in."""
+        """The folder, in words, that has the file which was looked for in the one that tests run in."""
         if os.path.realpath(os.getcwd()) != self.home:
             return None
         name = path
@@ -123,7 +123,7 @@ class Needs:
         )
 
     def _found(self, folders: Iterable[str], name: str) -> str | None:
-        """In words, the first of the folders that has this."""
+        """The first of the folders that has the file, in words."""
         for folder in folders:
             if os.path.exists(os.path.join(folder, name)):
                 return f"to run in {folder}, where {name} is"

@@ -1,7 +1,7 @@
-"""A pytest plugin that tells Kelp about the session it is loaded into by `-p kelp_report`.
+"""A pytest plugin that reports the session it is loaded into, by `-p kelp_report`, to Kelp.
 
 It runs in the project's own interpreter, which may know nothing of Kelp: it needs pytest 7 and Python 3.9.  It shares
-the process with the program under test, so what it says is believed only as far as `command.py` can check it.
+the process with the program under test, so its report is believed only as far as `command.py` can check it.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def _text(make: Callable[[Any], str], value: Any) -> str:
 class _Program:
     """The file under repair: its lines in tracebacks, and those that are executed."""
 
-    def __init__(self, path: str, tell: Callable[..., None]):
-        self.path, self.name, self.tell = path, os.path.basename(path), tell
+    def __init__(self, path: str, send: Callable[..., None]):
+        self.path, self.name, self.send = path, os.path.basename(path), send
         self.known: dict[str, bool] = {}
         self.seen: set[int] | None = None  # the lines that the running test has executed
 
@@ -56,10 +56,10 @@ class _Program:
     def executed(self, line: int) -> None:
         if self.seen is not None and line not in self.seen:
             self.seen.add(line)
-            self.tell(event="line", line=line)
+            self.send(event="line", line=line)
 
     def trace(self) -> None:
-        """From now on, tell the lines; whatever else traces this process is put back by `untrace`."""
+        """Report the executed lines from now on; `untrace` puts any other trace function back."""
         self.seen = set()
 
         def local(frame: Any, event: str, _argument: Any) -> Any:
@@ -81,8 +81,8 @@ class _Program:
 
 
 class _Reporter:
-    def __init__(self, tell: Callable[..., None], program: _Program, traced: bool):
-        self.tell, self.program, self.traced = tell, program, traced
+    def __init__(self, send: Callable[..., None], program: _Program, traced: bool):
+        self.send, self.program, self.traced = send, program, traced
         self.began: dict[str, float] = {}
         self.status: dict[str, str] = {}
         self.facts: dict[str, dict[str, Any]] = {}
@@ -92,7 +92,7 @@ class _Reporter:
     # Collecting
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self.tell(event="collected", names=[item.nodeid for item in session.items])
+        self.send(event="collected", names=[item.nodeid for item in session.items])
 
     def pytest_exception_interact(self, node: Any, call: Any) -> None:
         if isinstance(node, pytest.Collector):
@@ -101,13 +101,13 @@ class _Reporter:
             line = self.program.line_of(error)[0]
             at = "" if line is None else f" line {line}"
             sentence = f"{type(error).__name__}{at}: {_text(str, error)} (while importing {node.nodeid or 'the tests'})"
-            self.tell(event="error", sentence=sentence, line=line, needs=self.needs.of(error))
+            self.send(event="error", sentence=sentence, line=line, needs=self.needs.of(error))
 
     # Running
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.began[nodeid], self.compared, self.needs.attempted = time.perf_counter(), None, None
-        self.tell(event="begin", name=nodeid)
+        self.send(event="begin", name=nodeid)
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Iterator[None]:
@@ -174,11 +174,11 @@ class _Reporter:
             facts = {}
         facts = dict({"status": status}, **facts)
         facts["needs"] = facts.get("needs") or self.needs.attempted
-        self.tell(event="outcome", name=nodeid, seconds=time.perf_counter() - self.began.get(nodeid, 0), **facts)
+        self.send(event="outcome", name=nodeid, seconds=time.perf_counter() - self.began.get(nodeid, 0), **facts)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        self.tell(event="finished")
+        self.send(event="finished")
 
 
 def _sides(statement: ast.stmt) -> list[ast.expr]:
@@ -190,33 +190,33 @@ def _sides(statement: ast.stmt) -> list[ast.expr]:
 
 
 def _connect() -> tuple[Callable[..., None], str, bool] | None:
-    """A function that sends one event, and what else Kelp says; None in all but the first pytest process."""
-    said = os.environ.pop("KELP_REPORT", "")
-    os.environ.pop("PYTEST_ADDOPTS", None)  # of a session inside a test, nobody wants to know
+    """Return (a function that sends an event, the program's path, whether to trace); None but in the first pytest."""
+    settings = os.environ.pop("KELP_REPORT", "")
+    os.environ.pop("PYTEST_ADDOPTS", None)  # a session inside a test is not reported
     try:
-        key_pipe, pipe, traced, path = said.split(" ", 3)
+        key_pipe, pipe, traced, path = settings.split(" ", 3)
         key = os.read(int(key_pipe), 64)
         os.close(int(key_pipe))
         os.set_inheritable(int(pipe), False)
     except (OSError, ValueError):
         return None
-    lock, process_id, own = threading.Lock(), os.getpid, os.getpid()
+    lock, process_id, session_id = threading.Lock(), os.getpid, os.getpid()
 
-    def tell(**event: object) -> None:
-        if process_id() != own:  # a fork of the session is not the session, whoever of the two lives longer
+    def send(**event: object) -> None:
+        if process_id() != session_id:  # a fork of the session is not the session, even if it lives longer
             return
         line = key + json.dumps(event).encode() + b"\n"
         with lock:
             while line:
                 line = line[os.write(int(pipe), line) :]
 
-    return (tell, path, traced == "1") if key else None
+    return (send, path, traced == "1") if key else None
 
 
 def pytest_addoption(pluginmanager: Any) -> None:
     """Called as soon as this file is loaded, which is before any of the project's own is."""
     connection = _connect()
     if connection is not None:
-        tell, path, traced = connection
-        tell(event="hello")
-        pluginmanager.register(_Reporter(tell, _Program(path, tell), traced), "kelp_reporter")
+        send, path, traced = connection
+        send(event="hello")
+        pluginmanager.register(_Reporter(send, _Program(path, send), traced), "kelp_reporter")

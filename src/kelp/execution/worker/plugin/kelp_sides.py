@@ -1,4 +1,4 @@
-"""Which side of a comparison the program under test computes: that one is `got`, the other is `expected`.
+"""The side of a comparison that the program under test computes: it is `got`, the other is `expected`.
 
 Judged by the names on each side and by how the test made its variables. Standard library alone, Python 3.9: it serves
 Kelp's own runs and, beside `kelp_report.py`, a project's own interpreter.
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
-# How much of a side is the program's, from a literal to what a call of the program gives.
+# Ranks of a side by how much of it is the program's, from a literal to the result of a call.
 _LITERAL, _ELSEWHERE, _MADE, _HELD, _COMPUTED = -1, 0, 1, 2, 3
 # The same comparison with its sides exchanged; other words read the same from either side.
 MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "in": "containing", "not in": "not containing"}
@@ -41,7 +41,7 @@ class Use(NamedTuple):
 
 
 def uses(node: ast.AST, scope: Iterable[ast.AST] = (), line: int = sys.maxsize) -> tuple[Use, ...]:
-    """The names that an expression reads; `scope` are the statements of its test, of which those up to `line` count."""
+    """The names that an expression reads; `scope` are the statements of its test, which count up to `line`."""
     return tuple(dict.fromkeys(_uses(node, _origins(scope, line), frozenset())))
 
 
@@ -66,11 +66,11 @@ def _uses(node: ast.AST, origins: Mapping[str, list[ast.AST]], seen: frozenset[s
 
 def _origins(scope: Iterable[ast.AST], line: int) -> dict[str, list[ast.AST]]:
     """For each variable: the expressions that it is assigned, looped over or changed by."""
-    found: dict[str, list[ast.AST]] = {}
+    origins: dict[str, list[ast.AST]] = {}
 
     def add(target: ast.AST | None, *values: ast.AST | None) -> None:
         if isinstance(target, ast.Name):
-            found.setdefault(target.id, []).extend(value for value in values if value is not None)
+            origins.setdefault(target.id, []).extend(value for value in values if value is not None)
         elif isinstance(target, (ast.Tuple, ast.List)):
             for part in target.elts:
                 add(part, *values)
@@ -93,18 +93,18 @@ def _origins(scope: Iterable[ast.AST], line: int) -> dict[str, list[ast.AST]]:
             call = node.value  # rows.append(f(1)), but not self.assertEqual(f(1), 2)
             if isinstance(call.func, ast.Attribute) and not call.func.attr.startswith("assert"):
                 add(call.func.value, *call.args)
-    return found
+    return origins
 
 
 def computed(
-    found: Iterable[Use], variables: Mapping[str, Any], program: str | None = None, test_file: str = ""
+    names: Iterable[Use], variables: Mapping[str, Any], program: str | None = None, test_file: str = ""
 ) -> int:
-    """How much an expression is of the program: to be compared with what the other side gives.
+    """Rank of an expression by how much of it is the program's, to be compared with the other side's.
 
-    `program` is the file under repair or the name of its module, which is of the program wherever it is; so is whatever
-    else is neither of a library nor of the test's own file.
+    `program` is the file under repair or the name of its module, which is the program's wherever it is; so is any
+    other file that is neither a library's nor the test's own.
     """
-    return max((_rank(use, variables, program, test_file) for use in found), default=_LITERAL)
+    return max((_rank(use, variables, program, test_file) for use in names), default=_LITERAL)
 
 
 def _rank(use: Use, variables: Mapping[str, Any], program: str | None, test_file: str) -> int:
@@ -137,16 +137,16 @@ def _of_value(value: Any, path: Sequence[str], called: bool, program: str | None
 
 
 def _own(value: Any) -> Mapping[str, Any]:
-    """The attributes of the value itself, which no code of its class is asked for."""
+    """Attributes of the value itself, read without any code of its class."""
     try:
-        own = object.__getattribute__(value, "__dict__")
+        attributes = object.__getattribute__(value, "__dict__")
     except AttributeError:
         return {}
-    return own if type(own) is dict else {}
+    return attributes if type(attributes) is dict else {}
 
 
 def _file_of(value: Any) -> str | None:
-    """The file of the module that a function, class or module is of, or else its type; None for a builtin."""
+    """File of the module that defines a function, class or module, or else the value's type; None for a builtin."""
     kind = type(value)
     if kind is ModuleType:
         name = value.__name__
@@ -159,7 +159,7 @@ def _file_of(value: Any) -> str | None:
 
 
 def statements_around(path: str, line: int) -> list[ast.stmt]:
-    """The statements of the file that cover the line, the innermost last."""
+    """Statements of the file that cover the line, the innermost last."""
     try:
         with open(path, "rb") as file:
             tree = ast.parse(file.read())
