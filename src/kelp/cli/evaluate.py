@@ -371,7 +371,7 @@ def _given(path: Path, request: Request, advance: Callable[[], object]) -> "tupl
 
 
 def _drawn(cases: "Sequence[Case]", request: Request) -> "list[Case]":
-    """As many as are asked for, in their order."""
+    """Draw as many cases as `--limit` says, in their order."""
     import random
 
     if request.limit is None or request.limit >= len(cases):

@@ -134,7 +134,7 @@ def corpus(folder: Path) -> Programs:
 
 
 def changes(folder: Path) -> Programs:
-    """What people changed in the projects that are held out: the earlier function is the bug, the later one `fixed`.
+    """Real changes in the projects that are held out: the earlier function is the bug, the later one `fixed`.
 
     All but the last assert are visible, or the only one; all are hidden. What reads a name that there is not where the
     later function runs is left out. Whether the earlier function fails a visible test is still to be seen. Raises as
@@ -147,7 +147,7 @@ def changes(folder: Path) -> Programs:
 
 
 def _held_out(folder: Path) -> Iterator[Record]:
-    """Those that can run."""
+    """Yield the records held out that can run."""
     records = folder / "records.parquet"  # of a folder of training data; else it is a corpus
     train, held_out = split(load(records if records.exists() else folder))
     if train == held_out:

@@ -1,4 +1,4 @@
-"""What figures mean: pure functions of what happened to each case."""
+"""Metrics of an evaluation: pure functions of the results of its cases."""
 
 import ast
 import math
@@ -19,7 +19,7 @@ MOST_RUNS = 1024  # up to which a curve doubles
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` cases with the 95 % interval that the cases as drawn leave it in."""
+    """A mean over `n` cases with its 95 % interval, the cases being a sample."""
 
     mean: float
     low: float
@@ -31,7 +31,7 @@ class Estimate:
 
 
 def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
-    """The mean and its percentile bootstrap interval (Efron, 1979): cases are drawn again, with replacement.
+    """Return the mean and its percentile bootstrap interval (Efron, 1979): cases are drawn again, with replacement.
 
     Raises ValueError where there are no cases.
     """
@@ -43,12 +43,12 @@ def estimate(values: Sequence[float], seed: int = 0) -> Estimate:
 
 
 def _drawn(data: np.ndarray, seed: int) -> np.ndarray:
-    """[DRAWS, n]: the data drawn again and again, with replacement."""
+    """Return [DRAWS, n]: the data drawn again and again, with replacement."""
     return data[np.random.default_rng(seed).integers(len(data), size=(DRAWS, len(data)))]
 
 
 def exact_match(patch: str, truth: str) -> bool:
-    """Are they one program, but for comments and layout? Compares syntax trees. False where one does not parse."""
+    """Whether two programs have one syntax tree, whatever their comments and layout. False where one does not parse."""
     try:
         pairs: list[tuple[Any, Any]] = [(ast.parse(patch), ast.parse(truth))]
     except (SyntaxError, ValueError, MemoryError):
@@ -67,12 +67,12 @@ def exact_match(patch: str, truth: str) -> bool:
 
 
 def percentile(values: Sequence[float], percent: float) -> float | None:
-    """By linear interpolation between the two nearest values, so that 50 is the median; None of no values."""
+    """Interpolate linearly between the two nearest values, so that 50 is the median; None for no values."""
     return float(np.percentile(values, percent)) if values else None
 
 
 def percentile_interval(values: Sequence[float], percent: float, seed: int = 0) -> tuple[float, float] | None:
-    """The 95 % interval of a percentile, as `estimate` finds that of a mean; None of no values."""
+    """Return the bootstrap 95 % interval of a percentile; None for no values."""
     if not values:
         return None
     low, high = np.percentile(np.percentile(_drawn(np.asarray(values, float), seed), percent, axis=1), [2.5, 97.5])
@@ -80,7 +80,7 @@ def percentile_interval(values: Sequence[float], percent: float, seed: int = 0) 
 
 
 def solved_versus_runs(solved_at: Sequence[int | None], most: int) -> dict[int, float]:
-    """Share of all cases that are solved within 1, 2, 4, ... 1024 and `most` test runs; None: never solved."""
+    """Return the share of cases solved within 1, 2, 4, ... 1024 and `most` test runs; None: never solved."""
     budgets = [2**i for i in range(most.bit_length()) if 2**i < most and 2**i <= MOST_RUNS] + [most]
     return {
         budget: sum(runs is not None and runs <= budget for runs in solved_at) / len(solved_at) for budget in budgets
@@ -88,7 +88,7 @@ def solved_versus_runs(solved_at: Sequence[int | None], most: int) -> dict[int, 
 
 
 def area(curve: Mapping[int, float]) -> float:
-    """Mean height of a curve over the logarithm of the runs, by the trapezoidal rule: 1 where all is solved at once."""
+    """Return the mean height of a curve over the logarithm of the runs, by the trapezoidal rule; at most 1."""
     points = sorted(curve.items())
     if len(points) == 1:
         return points[0][1]
@@ -97,13 +97,13 @@ def area(curve: Mapping[int, float]) -> float:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Two-sided exact p-value of McNemar's test (1947): would a fair coin split the cases that differ like this?"""
+    """Return the two-sided exact p-value of McNemar's test (1947) for the numbers of cases that only one solves."""
     n, k = only_first + only_second, min(only_first, only_second)
     return min(1.0, 2 * sum(math.comb(n, i) for i in range(k + 1)) / 2**n)
 
 
 def pass_at_k(n: int, correct: int, k: int) -> float:
-    """Unbiased estimate of the chance that one of k samples is correct, from n of which `correct` are.
+    """Estimate, unbiased, the chance that one of k samples is correct, from n of which `correct` are.
 
     Chen et al. 2021, "Evaluating large language models trained on code", arXiv 2107.03374, section 2.1.
     Raises ValueError unless 0 <= correct <= n and 1 <= k <= n.
@@ -114,9 +114,9 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 
 
 def summarise(rows: Sequence[CaseResult], most_runs: int) -> dict[str, Any]:
-    """The figures of some rows; shares of cases with 95 % intervals, None where there is nothing to count.
+    """Return the metrics of some results: shares of cases with 95 % intervals, None where there is nothing to count.
 
-    Runs and seconds up to the first repair are those of the cases that it solved, and the curve counts these.
+    Runs and seconds up to the first repair are those of the cases that it solved, and the curve counts these cases.
     """
     solved = [row for row in rows if row.solved]
     runs = [row.first_repair for row in solved if row.first_repair is not None]
@@ -156,7 +156,7 @@ def _solved_at(row: CaseResult) -> int | None:
 
 
 def _area(row: CaseResult, most_runs: int) -> float:
-    """Of one case: the mean over cases is the area under the curve of all."""
+    """Return the area of one case: the mean over cases is the area under the curve of all."""
     return area(solved_versus_runs([_solved_at(row)], most_runs))
 
 
@@ -171,20 +171,20 @@ def _passed(rows: Sequence[CaseResult], k: int) -> Estimate | None:
 
 
 def groups_of(rows: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
-    """The rows of each group, in order of appearance, and of all."""
+    """Return the results of each group, in order of appearance, and of all."""
     groups = {group: [row for row in rows if row.group == group] for group in dict.fromkeys(row.group for row in rows)}
     return {**groups, "all": list(rows)}
 
 
 def by_group(rows: Sequence[CaseResult], most_runs: int) -> dict[str, dict[str, Any]]:
-    """The figures of each group and of all."""
+    """Return the metrics of each group and of all."""
     return {group: summarise(some, most_runs) for group, some in groups_of(rows).items()}
 
 
 def compare(ours: Sequence[CaseResult], theirs: Sequence[CaseResult], most_runs: int) -> dict[str, Any]:
-    """A paired test on the cases that both were given: is one of them correct more often, or sooner?
+    """Test in pairs, on the cases that both have, whether one is correct more often, or sooner.
 
-    Where a case has no hidden tests, it is whether it was repaired. Raises ValueError where they share no case.
+    A case without hidden tests counts as correct where it is repaired. Raises ValueError where they share no case.
     """
     other = {row.id: row for row in theirs}
     shared = [(row, other[row.id]) for row in ours if row.id in other]
