@@ -59,7 +59,7 @@ def test_a_build_goes_on_where_it_was_and_what_it_made_can_be_looked_at(kelp: Ke
         (("inspect", "tiny.toml"), "data holds no functions yet: kelp data build tiny.toml makes them."),
         (("inspect", "tiny.toml", "--index", "64"), "--index 64: the recipe has 64 examples, counted from 0."),
         (("inspect", "tiny.toml", "--html", "no/out.html"), "no/out.html cannot be written: there is no folder"),
-        (("build", "typo.toml"), "typo.toml: [kinds] unknown mutation kinds ['typo']"),
+        (("build", "typo.toml"), "typo.toml: [data.kinds] unknown mutation kinds ['typo']"),
     ],
 )
 def test_each_mistake_has_its_sentence(

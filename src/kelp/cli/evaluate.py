@@ -34,6 +34,7 @@ class Baseline(StrEnum):
     random = "none-random"
     frequency = "none-frequency"
     spectrum = "none-spectrum"
+    swaps = "none-swaps"
     values = "none-values"
 
 
@@ -91,9 +92,9 @@ class Request:
     baseline: Annotated[
         list[Baseline] | None,
         typer.Option(
-            metavar="none-random|none-frequency|none-spectrum|none-values",
+            metavar="none-random|none-frequency|none-spectrum|none-swaps|none-values",
             help="Search without a model to compare with; repeatable (default: none-random and none-spectrum; "
-            "with --ablate all four).",
+            "with --ablate all five).",
         ),
     ] = None
     ablate: Annotated[

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kelp.errors import KelpError
 from kelp.extras import install
+from kelp.files import atomic
 from kelp.languages.registry import by_name
 from kelp.syntax.program import Program, parse
 
@@ -89,9 +90,8 @@ def save_table(table: "pa.Table", path: Path) -> None:
     import pyarrow.parquet as pq
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    pq.write_table(table, part, compression="zstd")
-    part.replace(path)
+    with atomic(path) as new:
+        pq.write_table(table, new, compression="zstd")
 
 
 def load(path: Path) -> list[Record]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kelp.encoding.condition import EncodingConfig
 from kelp.encoding.vocabulary import PADDING, STOP, EncodingError, SpecialTokens, site_kinds
+from kelp.files import atomic
 
 if TYPE_CHECKING:  # training reads encoding.json without the libraries that read text
     from kelp.encoding.encoder import Encoder
@@ -44,9 +45,8 @@ def save_encoding(folder: Path, encoder: "Encoder") -> None:
         "site_kinds": encoder.kinds,
         "limits": asdict(encoder.config),
     }
-    part = folder / "encoding.json.part"
-    part.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
-    part.replace(folder / "encoding.json")
+    with atomic(folder / "encoding.json") as new:
+        new.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
 
 
 def read_encoding(folder: Path) -> StoredEncoding:

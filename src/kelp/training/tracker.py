@@ -1,7 +1,6 @@
 """Tracker of a run's metrics: metrics.jsonl always, a progress bar on a terminal, Weights & Biases when asked."""
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from kelp.extras import install
+from kelp.files import atomic
 from kelp.training.config import ConfigError, RunConfig
 
 
@@ -67,9 +67,8 @@ def truncate(path: Path, step: int) -> None:
         if not line.endswith("\n") or json.loads(line)["step"] > step:
             break
         kept.append(line)
-    new = path.with_suffix(".new")
-    new.write_text("".join(kept), encoding="utf-8")
-    os.replace(new, path)
+    with atomic(path) as new:
+        new.write_text("".join(kept), encoding="utf-8")
 
 
 def _progress_bar(steps: int, start: int) -> Any:

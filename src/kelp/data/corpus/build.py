@@ -25,6 +25,7 @@ from kelp.data.corpus.extract import Dropped
 from kelp.data.corpus.sources import Columns, expand, read
 from kelp.data.record import DataError, Record, arrow, row, save_table, schema
 from kelp.extras import install
+from kelp.files import atomic
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -80,9 +81,8 @@ def build(
 
 
 def write_report(report: dict[str, Any], folder: Path) -> None:
-    part = folder / "report.part"
-    part.write_text(json.dumps(report, indent=1) + "\n")
-    part.replace(folder / "report.json")
+    with atomic(folder / "report.json") as new:
+        new.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def extract(job: tuple[str, Path, Settings]) -> None:

@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -36,6 +35,7 @@ from kelp.data.corpus.extract import Dropped, functions_of
 from kelp.data.corpus.history import changes
 from kelp.data.record import DataError, Record, arrow, json_lines
 from kelp.extras import install
+from kelp.files import atomic
 
 PACKAGES = Path.home() / ".cache/kelp/packages"  # download cache
 INDEX = "https://pypi.org/simple"
@@ -325,9 +325,9 @@ def _fetch(file: dict[str, Any]) -> Path:
     if hashlib.sha256(data).hexdigest() != file["hashes"]["sha256"]:
         raise ValueError("its checksum is wrong")
     PACKAGES.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")  # per process: others may fetch it at the same time
-    part.write_bytes(data)
-    return part.replace(path)
+    with atomic(path) as new:  # others may fetch it at the same time
+        new.write_bytes(data)
+    return path
 
 
 def _canonical(name: str) -> str:

@@ -25,6 +25,7 @@ from kelp.encoding.encoder import Encoder
 from kelp.encoding.folder import load_encoding, save_encoding
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, read_tokenizer
 from kelp.encoding.vocabulary import EncodingError
+from kelp.files import atomic
 
 EXAMPLES_PER_SHARD = 5_000
 
@@ -97,9 +98,8 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
             result.get()
         progress("examples", counter.value, total)
     meta = {"numbers": NUMBERS.str, "records": len(train), "valid_records": len(valid), "config": settings}
-    part = meta_path.with_suffix(".part")
-    part.write_text(json.dumps(meta, indent=1))
-    part.replace(meta_path)
+    with atomic(meta_path) as new:
+        new.write_text(json.dumps(meta, indent=1))
 
 
 def _given_encoder(source: Path, limits: EncodingConfig) -> Encoder:

@@ -15,6 +15,7 @@ from kelp.data.record import DataError
 from kelp.encoding.batch import Batch, Example, SpanText, collate, mask_spans
 from kelp.encoding.folder import read_encoding
 from kelp.encoding.vocabulary import EncodingError, replaceable
+from kelp.files import atomic
 
 NUMBERS = np.dtype("<u4")  # of a shard: wide enough for any vocabulary; recorded in meta.json
 MAX_ROW_LENGTHS = 12  # each is one compilation of the training step
@@ -29,15 +30,14 @@ def save_shard(examples: Sequence[Example], path: Path) -> None:
     """Write examples to `path`, and their lengths beside it; atomic."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    part = path.with_suffix(".part")
-    writer = ArrayRecordWriter(str(part), "group_size:1")  # as Grain wants it: each can be read alone
-    for example in examples:
-        writer.write(pack(example))
-    writer.close()
-    lengths = [(len(e.tokens), e.suffix, len(e.rows)) for e in examples]
-    with path.with_suffix(".npy").open("wb") as file:  # first: where the shard is, so are they
-        np.save(file, np.asarray(lengths, NUMBERS).reshape(-1, 3))
-    part.replace(path)
+    with atomic(path) as new:
+        writer = ArrayRecordWriter(str(new), "group_size:1")  # as Grain wants it: each can be read alone
+        for example in examples:
+            writer.write(pack(example))
+        writer.close()
+        lengths = [(len(e.tokens), e.suffix, len(e.rows)) for e in examples]
+        with path.with_suffix(".npy").open("wb") as file:  # first: where the shard is, so are they
+            np.save(file, np.asarray(lengths, NUMBERS).reshape(-1, 3))
 
 
 def pack(example: Example) -> bytes:
