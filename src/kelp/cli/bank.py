@@ -1,4 +1,4 @@
-"""`kelp bank`: build a subtree bank with its variants, and look into one."""
+"""`kelp bank`: build and inspect a subtree bank."""
 
 import json
 import re
@@ -135,7 +135,7 @@ def inspect(
 
 
 def figures(bank: "Bank") -> dict[str, dict[str, int]]:
-    """How much of what a bank holds, by category."""
+    """Counts of a bank by category."""
     found = {}
     for category, shelf in bank.shelves.items():
         made: Counter[str] = Counter(v.kind for variants in shelf.variants.values() for v in variants)
@@ -148,7 +148,7 @@ def figures(bank: "Bank") -> dict[str, dict[str, int]]:
 
 
 def rules(tried: "list[Tried]") -> dict[str, dict[str, Any]]:
-    """How often each rule was used, and what running said, the most used first."""
+    """Uses and verdicts of each rule, the most used first."""
     said: dict[tuple[str, str], Counter[str]] = {}
     for one in tried:
         for rule in one.variant.rules:
@@ -160,7 +160,7 @@ def rules(tried: "list[Tried]") -> dict[str, dict[str, Any]]:
 
 
 def entries(bank: "Bank", category: str, grep: str | None, limit: int) -> list[dict[str, Any]]:
-    """The most frequent fragments of a category that hold the text, with their variants."""
+    """Most frequent fragments of a category that contain the text, with their variants."""
     shelf, found = bank.shelves[category], []
     for fragment, count in sorted(zip(shelf.fragments, shelf.counts), key=lambda pair: -pair[1]):
         text = fragment.shape if fragment.template else fragment.text

@@ -16,11 +16,11 @@ def _share(name: str) -> Callable[[Figures], str | None]:
 
 
 def _plain(figure: Any) -> str:
-    """An estimate that is no share."""
+    """Format an estimate that is not a share."""
     return f"{figure.mean:.3f} [{figure.low:.2f}, {figure.high:.2f}]"
 
 
-# What each column shows; None is not known.
+# Columns and their formats; None is unknown.
 REPAIRS: dict[str, Callable[[Figures], str | None]] = {
     "n": _number("n"),
     "rejected": _number("rejected"),
@@ -50,7 +50,7 @@ FIRST: dict[str, Callable[[Figures], str | None]] = {
 
 
 def print_tables(results: Mapping[str, Mapping[str, Figures]], heading: str) -> None:
-    """What was repaired; then the first repair, and where the edits went."""
+    """Print repairs, then first repairs and edit locations."""
     for columns in (REPAIRS, FIRST):
         groups = list(next(iter(results.values())))
         if len(groups) == 2:  # one, and all: the same
@@ -67,9 +67,9 @@ def print_tables(results: Mapping[str, Mapping[str, Figures]], heading: str) -> 
 
 
 def print_table(head: Sequence[str], lines: Sequence[Sequence[str]], section: int = 1000, names: int = 0) -> None:
-    """With a rule after every `section` lines; of plain text where stdout is no terminal.
+    """Print a table with a rule after every `section` lines; plain text if stdout is not a terminal.
 
-    In a narrow terminal nothing is cut off: cells go on in another line, but for those of the first `names` columns.
+    In a narrow terminal cells wrap instead of being cut, except in the first `names` columns.
     """
     if not sys.stdout.isatty():
         widths = [max(map(len, column)) for column in zip(head, *lines)]
@@ -88,7 +88,7 @@ def print_table(head: Sequence[str], lines: Sequence[Sequence[str]], section: in
 
 
 def print_comparisons(compared: Mapping[str, Figures], baseline: str) -> None:
-    """The paired tests, in a sentence each."""
+    """Print the paired tests, one sentence each."""
     for by, figures in compared.items():
         difference, area = figures["difference"], figures["area"]
         print(

@@ -1,6 +1,6 @@
-"""What Python's expressions are made of where they are enumerated by their values: operations over plain values.
+"""Components of enumerated expressions: Python's operations over plain values.
 
-Only values that a literal can write take part, and nothing here runs code of anybody else's.
+Only values that a literal can write take part, and nothing here runs code of the program.
 """
 
 import re
@@ -12,11 +12,11 @@ from typing import Any
 from kelp.languages.python import precedence
 from kelp.languages.python.precedence import BINARY, NOT, PRIMARY, SIGN
 
-ATOM, SIGNED, POWER, COMPARISON = PRIMARY, SIGN, BINARY[b"**"], precedence.COMPARISON  # levels of precedence
+ATOM, SIGNED, POWER, COMPARISON = PRIMARY, SIGN, BINARY[b"**"], precedence.COMPARISON  # precedence levels
 POSTFIX, OPEN, IN_COMPREHENSION = ATOM, 0, precedence.DEMANDS["for_in_clause"]
-LARGEST, LONGEST = 10**15, 200  # numbers and lengths beyond these are no values
+LARGEST, LONGEST = 10**15, 200  # largest number and length of a value
 MARK = "a place that is looked at"
-TOLD = 240  # characters of a value that are told: what is longer is no literal any more
+TOLD = 240  # characters of a reported value; a longer one is not a literal
 SAID = f"""\
 inside.append(True)
 try:
@@ -33,28 +33,28 @@ WITNESS = b"""((%%b
 (%r, %%d, [(name, repr(value)[:%d]) for name, value in locals().items()],
 (lambda scope: (exec(%r, scope), scope["said"])[1])({"inside": globals()[%r], "give": lambda: (%%b
 )})))""" % (MARK, MARK, TOLD, SAID.encode(), MARK)
-GUARD = b"if %b:\n%breturn %b"  # a condition, the indentation of what is inside, and a value
+GUARD = b"if %b:\n%breturn %b"  # condition, inner indentation, value
 
 
 @dataclass(frozen=True)
 class Operation:
-    """`{}` in the template are the operands, whose kinds `takes` names; `level` says how tightly the whole binds."""
+    """Operation: a template with `{}` for its operands, whose kinds `takes` names; `level` is its precedence."""
 
     template: str
     takes: tuple[frozenset[str], ...]
-    gives: str  # the kind of its values, "" where that depends
+    gives: str  # kind of its values; "" if it depends on the operands
     apply: Callable[..., Any]
     level: int = ATOM
-    cost: int = 1  # more for what is seldom meant
+    cost: int = 1  # higher for rare operations
 
     @cached_property
     def names(self) -> frozenset[str]:
-        """That must mean what they mean to the language."""
+        """Names in the template that must keep their builtin meaning."""
         return frozenset(re.findall(r"(?<![.\w])([a-z]+)\(", self.template))
 
     @cached_property
     def demands(self) -> tuple[int, ...]:
-        """How tightly each operand must bind, or be in parentheses."""
+        """Least precedence of each operand without parentheses."""
         found = []
         for slot in re.finditer(r"\{\}", self.template):
             before, after = self.template[: slot.start()], self.template[slot.end() :]
@@ -63,9 +63,9 @@ class Operation:
                 found.append(POSTFIX)
             elif inside:
                 found.append(OPEN)
-            elif self.level == POWER:  # groups from the right, and takes a sign there
+            elif self.level == POWER:  # right-associative, and takes a sign on the right
                 found.append(SIGNED if before else POWER + 1)
-            elif self.level == COMPARISON:  # more than one in a row mean something else
+            elif self.level == COMPARISON:  # chained comparisons mean something else
                 found.append(COMPARISON + 1)
             else:
                 found.append(self.level + bool(before and self.template.startswith("{")))
@@ -84,13 +84,13 @@ GROUPS = {
 
 
 def kind_of(values: tuple[Any, ...]) -> str:
-    """That all of the values have; numbers that are not all whole are floats, and what is mixed has none."""
+    """Kind that all values share: mixed numbers are floats, other mixtures have none."""
     kinds = {KINDS.get(type(value), "") for value in values}
     return kinds.pop() if len(kinds) == 1 else "float" if kinds == {"int", "float"} else ""
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
-    """Is it small, and can a literal write it? (A range counts, where it stands by itself.)"""
+    """Whether a value is small and a literal can write it. (A range by itself counts.)"""
     kind = type(value)
     if kind is int or kind is float:
         return bool(-LARGEST < value < LARGEST)
@@ -110,7 +110,7 @@ def operation(template: str, signature: str, apply: Callable[..., Any], cost: in
 
 
 def level_of(template: str) -> int:
-    """How tightly the whole binds: by its operator, where that is all there is beside the operands."""
+    """Precedence of a template: that of its operator if it is one operator and its operands."""
     match template.split(" "):
         case ["{}", operator, "{}"]:
             return BINARY.get(operator.encode(), COMPARISON)
@@ -120,7 +120,7 @@ def level_of(template: str) -> int:
 
 
 def ordered(values: Any) -> Any:
-    """What has an order, so that it does not hang on how this process hashes text."""
+    """Value in an order that does not depend on this process's hashing of text."""
     if isinstance(values, set) and any(type(value) is not int for value in values):
         raise ValueError
     return values

@@ -1,9 +1,9 @@
-"""Expressions enumerated by their values: small ones first, each value once.
+"""Enumerate expressions bottom-up by their values: small ones first, each value once.
 
 Bottom-up enumeration with observational equivalence is from Albarghouthi, Gulwani and Kincaid 2013, "Recursive program
-synthesis", and Udupa et al. 2013, "TRANSIT". What has the wanted values is taken only where that is no chance among as
-many as were tried (as Bonferroni corrects for comparisons): two truth values are not evidence for any expression, two
-lists are for a long one.
+synthesis", and Udupa et al. 2013, "TRANSIT". An expression with the wanted values is accepted only if that cannot be
+chance among as many as were tried (as Bonferroni corrects for comparisons): two truth values are evidence for no
+expression, two lists are evidence for a long one.
 """
 
 import marshal
@@ -25,21 +25,21 @@ from kelp.search.synthesis.components import (
 )
 
 APPLIED = 300_000  # operations applied in one enumeration, to one environment each
-INNER, INNER_TO = 0.02, 0.1  # of them for the inside of one comprehension, and of one whose values are known
-LARGEST = 8  # cost of an expression
-OVER, INSIDE = 2, 3  # what a comprehension goes over, and what is in it
+INNER, INNER_TO = 0.02, 0.1  # share of them for the inside of one comprehension, and of one whose values are known
+LARGEST = 8  # cost of the largest expression
+OVER, INSIDE = 2, 3  # cost of the iterable and of the inside of a comprehension
 LONGEST_OVER = 40  # items, in all environments together
-ENOUGH = 4  # expressions
-MARGIN = 7.0  # bits that the wanted values must take beyond those of the number of values tried
-PARTLY, CONDITION = 0.25, 0.25  # of the operations, for what suits some environments, and for conditions
-CONDITIONS, LONGEST_CONDITION = 12, 5  # how many, and their cost
-ITEMS = frozenset(["list", "tuple", "str", "dict", "range"])  # what a comprehension goes over
+ENOUGH = 4  # expressions that end the enumeration
+MARGIN = 7.0  # bits of the wanted values beyond log2 of the number of values tried
+PARTLY, CONDITION = 0.25, 0.25  # share of the operations for partial expressions, and for conditions
+CONDITIONS, LONGEST_CONDITION = 12, 5  # number, and largest cost
+ITEMS = frozenset(["list", "tuple", "str", "dict", "range"])  # iterables of a comprehension
 
 Environment = Mapping[str, Any]
 
 
 class Expression(NamedTuple):
-    """A text, how tightly it binds, what it costs, and its value in each environment."""
+    """Expression: text, precedence, cost, and value in each environment."""
 
     text: str
     level: int
@@ -50,11 +50,11 @@ class Expression(NamedTuple):
         return self.text if self.level >= demand else f"({self.text})"
 
 
-TOLD_APART = frozenset([set, range])  # by `marshal` alone, equal ones are
+TOLD_APART = frozenset([set, range])  # kinds that `marshal` alone would distinguish although equal
 
 
 def _told_apart(value: Any) -> Any:
-    """Something that only equal values of its kind have, and that `marshal` knows."""
+    """Key that only equal values of a kind share, made of types that `marshal` knows."""
     match value:
         case set():
             return ("set", *sorted(map(repr, value)))
@@ -64,7 +64,7 @@ def _told_apart(value: Any) -> Any:
 
 
 def _applied(operation: Operation, given: Sequence[Any]) -> Any:
-    """What it gives, or `...`."""
+    """Value of an operation; `...` if it fails."""
     try:
         return ... if ... in given else operation.apply(*given)
     except Exception:
@@ -76,7 +76,7 @@ def _written(operation: Operation, operands: Sequence[Expression]) -> str:
 
 
 def information(values: Sequence[Any]) -> float:
-    """Bits that it would take to write the values down, roughly, each of them once."""
+    """Bits to write down the distinct values, roughly."""
     return sum(map(_bits, {repr(value): value for value in values}.values()))
 
 
@@ -96,7 +96,7 @@ def _bits(value: Any) -> float:
 
 
 def are_evidence(wanted: Sequence[Any]) -> bool:
-    """Could these values be evidence for any expression?"""
+    """Whether these values could be evidence for any expression."""
     return information(wanted) > MARGIN
 
 
@@ -106,9 +106,9 @@ def expressions(
     constants: Sequence[Any],
     taken: frozenset[str] = frozenset(),
 ) -> list[Expression]:
-    """Those with the wanted value in each environment, the smallest first, where that is evidence for them.
+    """Expressions with the wanted value in each environment, smallest first, as far as the values are evidence.
 
-    `taken` are names that have a meaning of their own there, besides those of the environments.
+    `taken`: further names that are bound there, besides those of the environments.
     """
     truth = all(isinstance(value, bool) for value in wanted)
     search = Enumeration(environments, constants, truth, APPLIED, tuple(wanted), taken, evident=True)
@@ -123,10 +123,10 @@ def partly(
     taken: frozenset[str],
     least: int,
 ) -> list[Expression]:
-    """Those with the wanted value in two environments, and more than `least`, but not in all; where that is evidence.
+    """Expressions with the wanted value in some environments: two or more, over `least`, as far as it is evidence.
 
-    Most of them come first; one that suits no others than those before is left out. Elsewhere they have another value,
-    or none at all, which is `...`.
+    Expressions that satisfy most environments come first; one that satisfies no further environment is left out. In
+    the others the value is another one, or `...` for none.
     """
     search = Enumeration(
         environments, constants, False, PARTLY * APPLIED, tuple(wanted), taken, evident=True, least=max(1, least)
@@ -147,7 +147,7 @@ def partly(
 def conditions(
     environments: Sequence[Environment], wanted: Sequence[bool], constants: Sequence[Any], taken: frozenset[str]
 ) -> list[Expression]:
-    """Conditions that hold in these environments alone, the smallest first."""
+    """Conditions that hold in exactly these environments, smallest first."""
     search = Enumeration(environments, constants, True, CONDITION * APPLIED, tuple(wanted), taken, enough=CONDITIONS)
     search.run(LONGEST_CONDITION)
     return _smallest_first(search.found)
@@ -158,10 +158,10 @@ def _smallest_first(found: Sequence[Expression]) -> list[Expression]:
 
 
 class Enumeration:
-    """Bottom-up: from the expressions of each cost, those that cost more.
+    """Bottom-up enumeration: expressions of each cost are built from cheaper ones.
 
-    Values are kept once, with the first expression that has them. `found` are those whose values are wanted, up to
-    `enough` of them; `partly` those with more than `least` of these values. `evident`: only where that is evidence.
+    Each tuple of values is kept once, with its first expression. `found` holds up to `enough` expressions with the
+    wanted values, `partly` those with more than `least` of them. `evident`: accept only if the values are evidence.
     """
 
     def __init__(
@@ -184,7 +184,9 @@ class Enumeration:
         given = OPERATIONS + TRUTHS if truth else OPERATIONS
         usable = [each for each in given if not each.names & self.taken]
         kind = kind_of(wanted) if wanted else ""
-        self.operations = sorted(usable, key=lambda each: each.gives not in ("", kind))  # what may be it goes first
+        self.operations = sorted(
+            usable, key=lambda each: each.gives not in ("", kind)
+        )  # those of the wanted kind first
         self.seen: set[bytes] = set()
         self.of: dict[int, dict[str, list[Expression]]] = {}  # by cost and kind
         self.found: list[Expression] = []
@@ -194,10 +196,10 @@ class Enumeration:
         self.applied = 0
 
     def run(self, most: int) -> None:
-        """All that cost up to `most`, as far as the limit goes; one more cost than the first that is found."""
+        """Enumerate up to cost `most`, within the limit; one cost level beyond the first expression found."""
         for name in self.names:
             self._keep(partial(str, name), ATOM, 1, tuple(each[name] for each in self.environments))
-        if self.found:  # anything else would do the same, and say it in more words
+        if self.found:  # a larger expression would do the same
             return
         for constant in self.constants:
             text = repr(constant)
@@ -216,11 +218,11 @@ class Enumeration:
                 self._comprehend_to(cost - 1, most)
 
     def _is_evidence(self, values: Sequence[Any]) -> bool:
-        """That one has the wanted values, of all that were tried: is that more than chance?"""
+        """Whether the wanted values are more than chance among all values tried."""
         return not self.evident or math.log2(max(1, len(self.seen))) < information(values) - MARGIN
 
     def _operands(self, takes: Sequence[frozenset[str]], cost: int) -> Iterator[tuple[Expression, ...]]:
-        """Of these kinds, which cost so much together."""
+        """Operands of these kinds whose costs add up to the given one."""
         first, *rest = takes
         if not rest:
             yield from ((each,) for kind, some in self.of.get(cost, {}).items() if kind in first for each in some)
@@ -238,7 +240,7 @@ class Enumeration:
             if self.least is not None and any(... in values for values in operands):
                 raise ValueError
             values = tuple(map(operation.apply, *operands))
-        except Exception:  # whatever the operation does not take
+        except Exception:  # operands outside the operation's domain
             if self.least is None:
                 return
             values = tuple([_applied(operation, each) for each in zip(*operands)])
@@ -269,7 +271,7 @@ class Enumeration:
                         self.partly.append(kept)
 
     def _over(self, cost: int) -> Iterator[tuple[Expression, list[list[Any]], list[dict[str, Any]]]]:
-        """What a comprehension may go over: its items, and the environments inside, of all environments in a row."""
+        """Iterables of a comprehension: items and inner environments, over all environments in a row."""
         for over in [each for kind, some in self.of.get(cost, {}).items() if kind in ITEMS for each in some]:
             rows = [list(values) for values in over.values]
             if 2 <= sum(map(len, rows)) <= LONGEST_OVER:
@@ -277,7 +279,7 @@ class Enumeration:
                 yield over, rows, inside
 
     def _comprehend(self, cost: int) -> None:
-        """Lists made of what is in another, one by one: changed, or chosen."""
+        """Comprehensions that map or filter an iterable."""
         for own in range(max(1, cost - 1 - INSIDE), min(cost - 2, OVER) + 1):
             for over, rows, inside in self._over(own):
                 for truth in (False, True):
@@ -298,7 +300,7 @@ class Enumeration:
     def _made(
         self, over: Expression, rows: list[list[Any]], body: Expression, truth: bool
     ) -> tuple[str, tuple[Any, ...]]:
-        """The text and the values of a comprehension."""
+        """Text and values of a comprehension."""
         cuts, x = pairwise(accumulate(map(len, rows), initial=0)), self.item
         cut = [body.values[a:b] for a, b in cuts]
         if not truth:
@@ -307,7 +309,7 @@ class Enumeration:
         return f"[{x} for {x} in {over.within(IN_COMPREHENSION)} if {body.within(IN_COMPREHENSION)}]", chosen
 
     def _comprehend_to(self, own: int, most: int) -> None:
-        """Comprehensions, from what their insides must give (as in Lambda^2: Feser et al. 2015)."""
+        """Comprehensions, deduced from the values that their insides must give (Lambda^2: Feser et al. 2015)."""
         assert self.wanted is not None
         kind = kind_of(self.wanted)
         if kind not in ("list", "tuple") or (kind == "tuple" and kind in self.taken):
@@ -326,7 +328,7 @@ class Enumeration:
 
 
 def _goals(rows: list[list[Any]], wanted: list[list[Any]]) -> Iterator[tuple[bool, tuple[Any, ...]]]:
-    """What the inside of a comprehension over the rows must give for each item: its value, or whether it is chosen."""
+    """Values that the inside of a comprehension must give for each item: its result, or whether it is selected."""
     if list(map(len, rows)) == list(map(len, wanted)):
         yield False, tuple(value for row in wanted for value in row)
     elif all(len(row) >= len(want) for row, want in zip(rows, wanted)):
@@ -335,4 +337,4 @@ def _goals(rows: list[list[Any]], wanted: list[list[Any]]) -> Iterator[tuple[boo
             yield True, trues
 
 
-ITEMS = frozenset(["list", "tuple", "str", "dict", "range"])  # what a comprehension goes over
+ITEMS = frozenset(["list", "tuple", "str", "dict", "range"])  # iterables of a comprehension

@@ -1,12 +1,11 @@
-"""Edits that give the values the tests want: the third source of proposals.
+"""Value-guided synthesis: edits that give the values the tests want, the third source of proposals.
 
-Where the value of an expression is what a function returns, an assert says what it should be, and one run says what
-the names in scope are then. So expressions can be enumerated by their values, and no test is run for them. That the
-values at one place suffice to write its expression is from Nguyen et al. 2013, "SemFix", and Xuan et al. 2017, "Nopol",
-which collects them in a run too. Where no expression suits every call, one that suits more of them than now is a step
-on the way; and where some calls are right, the others may be told apart by a condition, and returned from before (as
-terms and conditions are found one by one in Alur et al. 2017, "Scaling enumerative program synthesis via divide and
-conquer").
+Where a function returns the value of an expression, an assert says what the value should be, and one run records the
+names in scope. Expressions can then be enumerated by their values without running a test. That the values at one place
+suffice to write its expression is from Nguyen et al. 2013, "SemFix", and Xuan et al. 2017, "Nopol", which records them
+in a run too. If no expression satisfies every call, one that satisfies more calls than now is a step on the way; if
+some calls are right, a condition may separate the others and return from them before (terms and conditions one by one:
+Alur et al. 2017, "Scaling enumerative program synthesis via divide and conquer").
 """
 
 import math
@@ -36,27 +35,27 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, Wanted
 from kelp.syntax.sites import elements
 
-PLAIN = (0, 1, 2, " ")  # constants that any expression may have
+PLAIN = (0, 1, 2, " ")  # constants of every enumeration
 SCALARS = (bool, int, float, str, type(None))
-SIMPLE = 7.0  # bits of a constant that one call is enough for: a larger one would be that call, learnt by heart
-SHORT = 24  # characters of a constant that values show
-SEEN = 12  # of the values that names have, how many are constants of conditions
-EVIDENT = 2.0  # bits that which calls are wrong must take to say, before a condition may tell them apart
+SIMPLE = 7.0  # bits of a constant that one call justifies; a larger constant would memorize the call
+SHORT = 24  # characters of a constant taken from values
+SEEN = 12  # values of names that become constants of conditions
+EVIDENT = 2.0  # bits of the wrong calls' pattern before a condition may separate them
 
 
 class Found(NamedTuple):
-    """An edit, and how much of what is wrong it puts right: the share of the calls that do not give what is wanted."""
+    """Edit with the share of the failing calls that it puts right."""
 
     edit: Edit
     share: float
-    guard: frozenset[int] = frozenset()  # the asserts whose calls it returns from, where it is a guard
+    guard: frozenset[int] = frozenset()  # for a guard: the asserts whose calls it returns from
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where it is made what a function returns: an expression, or the end of its body, which is none.
+    """Place that determines a return value: an expression, or the end of the body (no expression).
 
-    `block` are the statements around it; that at `at` is the first that makes it.
+    `block` holds the statements around it; the one at index `at` is the first that computes the value.
     """
 
     program: Program
@@ -65,14 +64,14 @@ class Place:
     at: int
 
     def write(self, text: bytes, level: int) -> Iterator[Edit]:
-        """This expression in its place."""
+        """Edits that write an expression at the place."""
         if self.expression is not None:
             yield put(self.program, self.expression, text, level)
         else:
             yield from insert_after(self.program, self.block[-1], self.program.language.near_miss.give + text)
 
     def guard(self, condition: str, value: str) -> Iterator[Edit]:
-        """Before it, where the condition holds, something else is returned."""
+        """Edits that return a value before the place if the condition holds."""
         indent = indentation(self.program, self.block[min(self.at, len(self.block) - 1)])
         if indent is None:  # it shares its line with another
             return
@@ -86,21 +85,21 @@ class Place:
 
 
 class Call(NamedTuple):
-    """One that came by a place: the names there, what is wanted, and whether that is what it gives already."""
+    """Call that reached a place: the names there, the wanted value, and whether the call is right already."""
 
-    number: int  # of the assert that makes it
+    number: int  # index of its assert
     names: list[tuple[str, str]]
     wanted: Any
     right: bool
 
 
 def places(program: Program) -> list[Place]:
-    """Where what the function returns is made: what it returns, or has just assigned to return it; the end of its body.
+    """Places of a function: returned expressions, values assigned just before a return, and the end of the body.
 
-    None where a call gives something else first: a generator, a coroutine.
+    Generators and coroutines have none.
     """
     if program.language.name != "python" or {"yield", "async"} & set(program.kind):
-        return []  # the operations that are known are Python's
+        return []  # the components are Python's
     inner = nodes(program, "function")[1:]
     at = {node: (block, i) for block in statements(program) for i, node in enumerate(block)}
     found = []
@@ -123,7 +122,7 @@ def places(program: Program) -> list[Place]:
 
 
 def _body(program: Program) -> list[int]:
-    """The statements of the function."""
+    """Statements of the function."""
     return elements(program, bodies(program, nodes(program, "function")[0])[0])
 
 
@@ -139,22 +138,21 @@ def filled(
     evaluate: Callable[[Sequence[Edit], Sequence[str]], list[CallResult]],
     bound: frozenset[str] | None = None,
 ) -> Iterator[list[Found]]:
-    """For each place: edits with which more of the calls that come by give what is wanted, the smallest first.
+    """For each place: edits after which more of the calls that reach it give the wanted value, smallest first.
 
-    `evaluate` gives what calls with these arguments give once the edits of the program are made. `bound` are the names
-    that the file defines, which then mean nothing else.
+    `evaluate` runs calls with these arguments after the edits. `bound`: names that the file defines.
     """
     there = places(program)
     asserts = [(arguments, value) for arguments, value in asserts if is_plain(value)]
     evident = are_evidence([value for _, value in asserts]) or _evidence(len(asserts), len(asserts) // 2) >= EVIDENT
-    if not there or not evident:  # there is nothing that it could find
+    if not there or not evident:  # nothing could be found
         return
     witnesses = [edit for i, place in enumerate(there) for edit in place.write(_witness(place, i), ATOM)]
     results = evaluate(witnesses, [arguments for arguments, _ in asserts])
     calls: list[list[Call]] = [[] for _ in there]
     wrong = 0
     for each, (result, (_, value)) in enumerate(zip(results, asserts)):
-        given = literal(result.repr or "", NotImplemented)  # what the program says, which may be anything
+        given = literal(result.repr or "", NotImplemented)  # the program may report anything
         match given:
             case (mark, int(number), list(names), str(said)) if mark == MARK and 0 <= number < len(there):
                 if all(map(_is_name_and_text, names)) and MARK not in said and len(said) < TOLD:
@@ -176,7 +174,7 @@ def _witness(place: Place, number: int) -> bytes:
 
 
 def _bound_before(program: Program) -> Mapping[int, frozenset[str]]:
-    """As `bound_before`; nothing where the parser does not take the program."""
+    """`bound_before`; the empty set if the program does not parse."""
     try:
         return bound_before(program.source)
     except (SyntaxError, ValueError, RecursionError):
@@ -190,9 +188,9 @@ def _found(
     bound: frozenset[str],
     before: Mapping[int, frozenset[str]],
 ) -> Iterator[tuple[Edit, int, frozenset[int]]]:
-    """Edits at one place, how many more calls are right then, and the asserts of those that a guard returns from.
+    """Edits at one place, the number of calls gained, and the asserts whose calls a guard returns from.
 
-    They read no name that may be unbound there, but for those that the expression reads already.
+    An edit reads no name that may be unbound there, except names that the expression reads already.
     """
     program, expression = place.program, place.expression
     start = program.start[place.block[place.at]] if place.at < len(place.block) else END
@@ -231,12 +229,12 @@ def _found(
 
 
 def _evidence(calls: int, wrong: int) -> float:
-    """Bits that it takes to say which of the calls are wrong."""
+    """Bits to say which of the calls are wrong."""
     return math.log2(math.comb(calls, wrong))
 
 
 def _groups(calls: Sequence[Call]) -> list[list[int]]:
-    """The calls that are wrong: all of them, and those that want the same."""
+    """Groups of wrong calls: all of them, and those with equal wanted values."""
     wrong = [i for i, call in enumerate(calls) if not call.right]
     same: dict[str, list[int]] = {}
     for i in wrong:
@@ -245,13 +243,13 @@ def _groups(calls: Sequence[Call]) -> list[list[int]]:
 
 
 def _with(constants: Sequence[Any], values: Sequence[Any]) -> list[Any]:
-    """The constants, and what is short enough to be one."""
+    """Constants, and values short enough to be one."""
     short = [value for value in values if type(value) in SCALARS and len(repr(value)) <= SHORT]
     return list({repr(value): value for value in [*constants, *short]}.values())
 
 
 def _is_name_and_text(pair: object) -> bool:
-    """A name, with what stands for it: nothing of a call that was looked at itself, within the one that is."""
+    """Whether this is a pair of a name and its value as text, not the record of an inner call."""
     match pair:
         case (str(name), str(text)):
             return name.isidentifier() and not iskeyword(name) and name != "__debug__" and MARK not in text
