@@ -4,7 +4,7 @@ const { summary, cases, rows } = report;
 const arms = Object.keys(summary.results), groups = Object.keys(summary.results[arms[0]]);
 const state = { group: "all", filter: "all", arm: arms[0], id: null, step: 0 };
 const $ = (id) => document.getElementById(id);
-const colour = (arm) => `var(--arm-${arms.indexOf(arm) % 10})`;
+const colour = (arm) => `var(--arm-${arms.indexOf(arm) % 11})`;
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
 
 function make(tag, props = {}, ...children) {
