@@ -1,17 +1,9 @@
-"""Settings for every test: Hypothesis never judges by the clock, CI draws the same examples each time, and all tests
-and the processes that they start share one JAX compilation cache.
-"""
+"""Settings for every test: Hypothesis never judges by the clock, and CI draws the same examples each time."""
 
 import os
 import signal
-import tempfile
 
 from hypothesis import settings
-
-JAX_CACHE = tempfile.TemporaryDirectory(prefix="kelp-jax-")  # gone when the session ends
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", JAX_CACHE.name)
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
 settings.register_profile("kelp", deadline=None)
 settings.register_profile("kelp-ci", deadline=None, derandomize=True, print_blob=True)
