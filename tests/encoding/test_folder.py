@@ -51,8 +51,8 @@ def test_site_kinds_keep_their_numbers_when_the_code_orders_its_categories_other
 def test_the_model_that_ships_has_an_encoding() -> None:
     folder = SHIPPED / "default"
     encoder = load_encoding(folder, PYTHON)
-    sizes = json.loads((folder / "config.json").read_text())["model"]
-    assert (encoder.tokenizer.size, len(encoder.kinds)) == (sizes["vocab_size"], sizes["site_kinds"])
+    config = json.loads((folder / "config.json").read_text())
+    assert (encoder.tokenizer.size, len(encoder.kinds)) == (config["vocab_size"], config["kelp"]["site_kinds"])
     # Format 1 numbered operations with categories in this order, from 2 on; its weights know no other.
     numbers = {"replace program": 2, "replace name": 24, "insert program": 36, "delete program": 70}
     assert {kind: encoder.kinds.index(kind) for kind in numbers} == numbers

@@ -46,9 +46,9 @@ def test_a_search_asks_its_patches_for_more_than_the_tests_do():
 
 def test_fresh_calls_are_like_those_of_the_tests():
     targets = (Target("f", "", ASSERTS), Target("C.m", "", ("assert C().m(1) == 2",)), Target("g"))
-    calls = fresh_calls(targets, seed=0)
+    calls = fresh_calls(targets, PYTHON.specs, seed=0)
     assert "f(2)" in calls and len(calls) > 8 and all(call.startswith("f(") for call in calls)
-    assert calls == fresh_calls(targets, seed=0) != fresh_calls(targets, seed=1)
+    assert calls == fresh_calls(targets, PYTHON.specs, seed=0) != fresh_calls(targets, PYTHON.specs, seed=1)
 
 
 def test_arguments_keep_their_types_and_what_is_no_literal():

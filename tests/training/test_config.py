@@ -39,7 +39,7 @@ def test_a_preset_fills_in_the_sizes_and_a_key_in_the_file_wins():
 def test_every_preset_makes_a_model_configuration(preset):
     config = parse(MINIMAL.replace("toy", preset, 1))
     shape = make_model_config(config, vocab_size=4096, site_kinds=20)
-    assert (shape.dim, shape.vocab_size) == (PRESETS[preset]["dim"], 4096)
+    assert (shape.transformer.dim, shape.transformer.vocab_size) == (PRESETS[preset]["dim"], 4096)
 
 
 def test_the_rendered_configuration_reads_back_equal():

@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
-from kelp.languages.python.call_variants import arguments_like
 from kelp.search.task import Target
+from kelp.syntax.program import SpecReader
 
 CALLS = 24
 
@@ -31,12 +31,12 @@ class Patch(Protocol):
     def log_prob(self) -> float: ...
 
 
-def fresh_calls(targets: Sequence[Target], seed: int) -> list[str]:
+def fresh_calls(targets: Sequence[Target], specs: SpecReader, seed: int) -> list[str]:
     """Return calls like those in the asserts about the targets; none where there are no such asserts."""
     return [
         f"{target.qualname}({given})"
         for target in targets
-        for given in arguments_like(target.asserts, target.qualname, random.Random(seed), CALLS)
+        for given in specs.arguments_like(target.asserts, target.qualname, random.Random(seed), CALLS)
     ]
 
 

@@ -291,7 +291,7 @@ class Search:
 
     def _answers(self) -> dict[int, Answers]:
         """Return each patch's answers to calls like those of the tests, if the budget suffices for all patches."""
-        calls = fresh_calls(self.task.targets, self.seed) if len(self.patches) > 1 else []
+        calls = fresh_calls(self.task.targets, self.task.language.specs, self.seed) if len(self.patches) > 1 else []
         if not calls or self.runs + len(self.patches) > self.budget.runs:
             return {}
         answers = {}

@@ -1,5 +1,6 @@
 """A program as a syntax tree in flat preorder arrays, and the record of the language it is written in."""
 
+import random
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -84,6 +85,8 @@ class SpecReader:
     examples: Callable[[str], tuple[str, ...]] = lambda docstring: ()  # of a docstring, as asserts
     intent: Callable[[str], str] = lambda docstring: ""  # first sentence of a docstring
     wanted: Callable[[Sequence[str], str], list[Wanted]] = lambda asserts, function: []
+    # (asserts, function, rng, count): the arguments of up to `count` calls like those in the asserts
+    arguments_like: Callable[[Sequence[str], str, random.Random, int], list[str]] = lambda *_: []
 
 
 @dataclass(frozen=True, eq=False)

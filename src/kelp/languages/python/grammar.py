@@ -7,6 +7,7 @@ from functools import cache
 import tree_sitter
 import tree_sitter_python
 
+from kelp.languages.python.call_variants import arguments_like
 from kelp.languages.python.docstrings import docstring, doctest_asserts, first_sentence
 from kelp.languages.python.lint import lint
 from kelp.languages.python.mistakes import NEAR_MISS
@@ -293,7 +294,7 @@ PYTHON = Language(
     opening=OPENING,
     closing=CLOSING,
     near_miss=NEAR_MISS,
-    specs=SpecReader(asserts_about, doctest_asserts, first_sentence, wanted),
+    specs=SpecReader(asserts_about, doctest_asserts, first_sentence, wanted, arguments_like),
     functions=frozenset({"function_definition"}),
     classes=frozenset({"class_definition"}),
     wrappers=frozenset({"decorated_definition"}),
