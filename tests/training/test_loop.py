@@ -15,6 +15,7 @@ from kelp.data.examples.objective import EditObjective
 from kelp.model.folder import load_model
 from kelp.model.leaves import named_leaves
 from kelp.training.checkpoint import Checkpoints
+from kelp.training.config import ConfigError
 from kelp.training.export import export_run
 from kelp.training.loop import train
 from kelp.training.objective import Evaluation, TrainingError
@@ -144,7 +145,7 @@ def test_a_finished_run_resumes_to_its_end_at_once(whole_run):
 def test_an_unknown_best_metric_or_a_mesh_that_does_not_fit_is_one_sentence(tmp_path):
     with pytest.raises(TrainingError, match=r"best_by = 'fame' in \[training\] is none of the metrics: valid_"):
         train(config(best_by="fame", max_minutes=1e-9), edit_objective(), out=tmp_path / "a")
-    with pytest.raises(ValueError, match="needs 4096 devices"):
+    with pytest.raises(ConfigError, match="needs 4096 devices"):
         train(config(mesh={"fsdp": 4096}), edit_objective(), out=tmp_path / "b")
 
 
