@@ -33,7 +33,7 @@ from kelp.evaluation.benchmarks import corpus, programs
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_files import read_cases
 from kelp.evaluation.corrupt import Corruption, break_all
-from kelp.evaluation.metrics import Estimate, compare, summarise
+from kelp.evaluation.metrics import Estimate, compare, summarize
 from kelp.evaluation.result import CaseResult
 from kelp.evaluation.run_cases import PolicyFor, Settings, solve_all
 from kelp.repair.models import load
@@ -219,7 +219,7 @@ def repairs(arms: dict[str, Callable[[], PolicyFor]], cases: Sequence[Case], job
     base: list[CaseResult] = []
     for name, make in arms.items():
         rows = list(solve_all(cases, make, settings, jobs=jobs))
-        figures, base = summarise(rows, MAX_RUNS), base or rows
+        figures, base = summarize(rows, MAX_RUNS), base or rows
         versus = compare(rows, base, MAX_RUNS)
         print(
             f"{name:18} n {len(rows)}  correct {figures['correct']}  exact {figures['exact_match']}"

@@ -3,7 +3,7 @@
     python benchmarks/examples.py FOLDER [--examples 2000] [--tested 300] [--seed 0]
 
 FOLDER is one that `kelp data build` has made. For functions of up to 512 characters, and for all: examples a second
-with no test run (draw, mutate, diff, tokenise, pack), and with every example from a function that has tests, which are
+with no test run (draw, mutate, diff, tokenize, pack), and with every example from a function that has tests, which are
 run on what came out. A CPU second is one of this process or of a sandboxed one, whatever else the machine does.
 """
 
@@ -22,7 +22,7 @@ from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder
 from kelp.encoding.folder import load_encoding
 
-WARM = 200  # examples made before the clock starts: pieces are tokenised once
+WARM = 200  # examples made before the clock starts: pieces are tokenized once
 
 
 def measure(records: Sequence[Record], encoder: Encoder, bank: Bank, config: DataConfig, count: int, seed: int) -> str:

@@ -70,14 +70,14 @@ def arithmetic(config: DenoiserConfig, B: int, P: int, T: int) -> float:
 
 def jax_step(cfg: DenoiserConfig, batch: Batch) -> Callable[[], float]:
     denoiser = Denoiser.init(cfg, key=jax.random.key(0))
-    optimiser = optax.adamw(1e-3)
+    optimizer = optax.adamw(1e-3)
 
     def step(denoiser: Denoiser, state: Any, batch: Batch) -> tuple[Denoiser, Any, jax.Array]:
         (value, _), grads = eqx.filter_value_and_grad(loss, has_aux=True)(denoiser, batch)
-        updates, state = optimiser.update(grads, state, denoiser)
+        updates, state = optimizer.update(grads, state, denoiser)
         return eqx.apply_updates(denoiser, updates), state, value
 
-    state = optimiser.init(denoiser)
+    state = optimizer.init(denoiser)
     start = time.perf_counter()
     compiled = jax.jit(step, donate_argnums=(0, 1)).lower(denoiser, state, batch).compile()
     print(
@@ -172,17 +172,17 @@ class TorchDenoiser(torch.nn.Module):
 def torch_step(cfg: DenoiserConfig, batch: Batch) -> Callable[[], float]:
     torch.manual_seed(0)
     model = TorchDenoiser(cfg)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, fused=True)
     tensors = {
         name: torch.from_numpy(x if x.dtype == bool else x.astype(np.int64)) for name, x in batch._asdict().items()
     }
 
     def run() -> float:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=cfg.transformer.compute_dtype == "bfloat16"):
             value = model(tensors)
         value.backward()
-        optimiser.step()
+        optimizer.step()
         return value.item()
 
     return run

@@ -178,7 +178,7 @@ def test_specs_are_added_file_by_file_and_again_only_for_another_seed(tmp_path, 
 def test_records_survive_the_disk_and_their_files_depend_on_them_alone(tmp_path):
     records = [
         Record("def f(x):\n    'Doc é.'\n    return x\n", "f", "Doc é.", None, ("assert f(1) == 1",), project="p"),
-        Record("async def g(x: int) -> int:\n    return x\n", "g", split="valid", mutation_score=0.5, licence="MIT"),
+        Record("async def g(x: int) -> int:\n    return x\n", "g", split="valid", mutation_score=0.5, license="MIT"),
     ]
     save(records, tmp_path / "a.parquet")
     save(load(tmp_path / "a.parquet"), tmp_path / "b.parquet")

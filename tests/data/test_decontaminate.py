@@ -116,7 +116,7 @@ def test_a_file_of_tasks_of_any_of_the_known_forms_can_be_excluded(tmp_path, fie
     assert found.match(fingerprint(MBPP_TASK)) == Match("tasks/one", "same normal form")
 
 
-def test_normal_forms_differ_where_behaviour_does():
+def test_normal_forms_differ_where_behavior_does():
     different = [
         "def f(x):\n    return max(x)\n",
         "def f(x):\n    return min(x)\n",

@@ -35,7 +35,7 @@ def found(*texts):
 
 def test_a_small_change_is_the_later_function_with_the_earlier_one():
     (change,) = found(BEFORE, BEFORE.replace("> LIMIT", ">= LIMIT"))
-    assert (change.name, change.project, change.licence) == ("push", "pack", "MIT")
+    assert (change.name, change.project, change.license) == ("push", "pack", "MIT")
     assert change.intent == "Put an item in."
     assert change.origin == "pack-1/pack/queue.py"
     assert change.source.startswith("def push(self, item):\n    ") and ">= LIMIT" in change.source

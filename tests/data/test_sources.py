@@ -41,7 +41,7 @@ def test_a_wheel_in_the_cache_is_read_without_being_installed(packages):
         wheel.writestr("my_pack-1.2.dist-info/METADATA", "Name: my-pack\nVersion: 1.2\nLicense-Expression: MIT\n\n")
     found = records("package:my-pack==1.2")
     assert [r.origin for r in found] == ["my-pack-1.2/my_pack/core.py", "my-pack-1.2/my_pack/extra/more.py"]
-    assert {(r.licence, r.project) for r in found} == {("MIT", "my-pack")}
+    assert {(r.license, r.project) for r in found} == {("MIT", "my-pack")}
     assert [r.name for r in records("package:my-pack==1.2 my_pack/extra")] == ["dec"]
 
 
@@ -59,7 +59,7 @@ def write_sdist(path, version="1.3", code=INC):
 
 def test_a_source_distribution_is_read_without_running_its_setup(packages):
     write_sdist(packages / "my_pack-1.3.tar.gz")
-    assert [(r.origin, r.licence) for r in records("package:my-pack==1.3")] == [
+    assert [(r.origin, r.license) for r in records("package:my-pack==1.3")] == [
         ("my-pack-1.3/my_pack/core.py", "BSD License")
     ]
 
@@ -142,7 +142,7 @@ def test_the_standard_library_is_taken_without_its_tests():
     found = {r.origin.split("/", 1)[1]: r for r in sources.stdlib() if isinstance(r, Record)}
     assert "heapq.py" in found and "json/decoder.py" in found
     assert not any("/test/" in origin or "site-packages" in origin for origin in found)
-    assert (found["heapq.py"].licence, found["heapq.py"].project) == ("PSF-2.0", "python")
+    assert (found["heapq.py"].license, found["heapq.py"].project) == ("PSF-2.0", "python")
 
 
 def test_a_folder_is_taken_without_its_tests_and_a_checkout_without_what_git_ignores(tmp_path):
@@ -202,7 +202,7 @@ def write_rows(path, rows):
 def test_rows_of_files_are_modules_of_their_projects(tmp_path, name):
     write_rows(tmp_path / name, ROWS)
     (unit,) = expand(f"files:{tmp_path}/*")
-    assert [(r.project, r.origin, r.licence, r.context) for r in records(unit)] == [
+    assert [(r.project, r.origin, r.license, r.context) for r in records(unit)] == [
         ("ann/one", "ann/one/a.py", "mit", ""), ("cat/three", "cat/three/c.py", "mit", "import math\n"),
     ]  # fmt: skip
 
@@ -223,7 +223,7 @@ def test_files_that_are_named_by_blob_id_alone_are_fetched(tmp_path):
            "detected_licenses": ["MIT"], "license_type": "permissive"}  # fmt: skip
     write_rows(tmp_path / "rows.parquet", [row])
     (found,) = records(f"files:{tmp_path}/rows.parquet", Columns(contents=f"file://{contents}"))
-    assert (found.source, found.licence, found.project) == (INC, "MIT", "ann/one")
+    assert (found.source, found.license, found.project) == (INC, "MIT", "ann/one")
     with pytest.raises(DataError, match="cannot be read"):
         records(f"files:{tmp_path}/rows.parquet", Columns(contents=f"file://{tmp_path}"))
 

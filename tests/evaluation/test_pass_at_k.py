@@ -5,7 +5,7 @@ import pytest
 from kelp.encoding.condition import Condition
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_runner import shared_sandbox
-from kelp.evaluation.metrics import summarise
+from kelp.evaluation.metrics import summarize
 from kelp.evaluation.pass_at_k import samples
 from kelp.evaluation.run_cases import Settings, solve
 from kelp.execution.sandbox import Sandbox
@@ -53,7 +53,7 @@ def test_pass_at_k_counts_the_samples_that_pass_hidden_tests_too(sandbox: Sandbo
     drawn = list(samples(CASE, Writer(), 10, edits=3, seed=0))
     good = drawn.count(SOURCE.replace("pass", "return r * r"))
     assert (row.samples, row.samples_correct) == (10, good) and 0 < good < 10
-    figures = summarise([row], most_runs=4)
+    figures = summarize([row], most_runs=4)
     assert figures["pass_at_1"].mean == pytest.approx(good / 10)
     assert (figures["pass_at_10"].mean, figures["pass_at_100"]) == (1.0, None)
     assert row.repaired  # the search itself does see the tests

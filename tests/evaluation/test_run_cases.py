@@ -11,7 +11,7 @@ from kelp.encoding.condition import Condition
 from kelp.evaluation.arms import no_model
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_runner import CaseRunner, shared_sandbox
-from kelp.evaluation.metrics import Estimate, by_group, compare, summarise
+from kelp.evaluation.metrics import Estimate, by_group, compare, summarize
 from kelp.evaluation.result import CaseResult
 from kelp.evaluation.run_cases import Settings, solve, solve_all
 from kelp.execution.sandbox import Sandbox
@@ -168,7 +168,7 @@ def test_the_figures_are_those_reckoned_by_hand(rows: list[CaseResult]) -> None:
 
 
 def test_a_right_site_counts_from_its_place_among_those_proposed(rows: list[CaseResult]) -> None:
-    figures = summarise([replace(row, site_rank=rank) for row, rank in zip(rows, (1, 5, 6, 20, 21, 0))], 16)
+    figures = summarize([replace(row, site_rank=rank) for row, rank in zip(rows, (1, 5, 6, 20, 21, 0))], 16)
     assert [figures[f"site_top_{k}"].mean for k in (1, 5, 20)] == [1 / 6, 2 / 6, 4 / 6]
 
 
@@ -207,7 +207,7 @@ def test_a_cheat_gets_no_credit(cheat: list[str], sandbox: Sandbox) -> None:
 
 
 def no_credit(row: CaseResult) -> None:
-    figures = summarise([row], most_runs=16)
+    figures = summarize([row], most_runs=16)
     for name in ("correct", "first_correct", "exact_match", "first_exact_match", "site_top_20"):
         assert figures[name].mean == 0, name
     assert figures["area"].mean == 0 and set(figures["solved_within"].values()) == {0}
@@ -256,7 +256,7 @@ def test_without_hidden_tests_nothing_is_called_correct(sandbox: Sandbox) -> Non
     row = solve(replace(CHEATED, hidden_tests=(), fixed=None), Answers(["x + 1"]), sandbox)
     assert (row.repaired, row.solved) == (True, True)
     assert row.correct is row.first_correct is row.exact is row.site_rank is None
-    figures = summarise([row], most_runs=4)
+    figures = summarize([row], most_runs=4)
     assert figures["correct"] is figures["exact_match"] is figures["site_top_1"] is None
     assert figures["solved_within"] == {1: 0, 2: 1, 4: 1}
 

@@ -13,8 +13,8 @@ PATIENT = Limits(seconds=60)
 # Programs, each with the asserts that hold of it.
 PROGRAMS = {
     "an enum is equal to its value": (
-        "import enum\nclass Colour(enum.IntEnum):\n    RED = 1\ndef f():\n    return Colour.RED",
-        ["f() == 1", "f() == Colour.RED", "f() in (0, 1)", "f() != 2", "f() == int('1')", "f() in [Colour.RED]"],
+        "import enum\nclass Color(enum.IntEnum):\n    RED = 1\ndef f():\n    return Color.RED",
+        ["f() == 1", "f() == Color.RED", "f() in (0, 1)", "f() != 2", "f() == int('1')", "f() in [Color.RED]"],
     ),
     "a named tuple is equal to a tuple": (
         "from collections import namedtuple\nP = namedtuple('P', 'x y', defaults=[2])\ndef f():\n    return P(1)",

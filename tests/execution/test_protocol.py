@@ -38,7 +38,7 @@ def test_a_malformed_event_is_none(value: object) -> None:
 
 
 def test_an_event_has_every_field_of_its_type_and_no_other() -> None:
-    event = as_event(OUTCOME | {"colour": "green", "got": "\ud800"})
+    event = as_event(OUTCOME | {"color": "green", "got": "\ud800"})
     fields = ("call", "exception", "expected", "line", "message", "needs")
     assert event == OUTCOME | {"got": "?"} | dict.fromkeys(fields)
 

@@ -1,4 +1,4 @@
-"""The sandbox keeps its caller, its neighbours and its time; nothing of a run stays behind."""
+"""The sandbox keeps its caller, its neighbors and its time; nothing of a run stays behind."""
 
 import os
 import signal

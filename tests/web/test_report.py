@@ -95,7 +95,7 @@ def test_hostile_text_stays_text() -> None:
     assert Page(page).tags == Page(report()).tags
 
 
-def test_all_arms_that_a_run_can_have_differ_in_colour() -> None:
+def test_all_arms_that_a_run_can_have_differ_in_color() -> None:
     most = len(Strategy) + len(list(ConditionMask)[1:]) + len(Baseline)
     page = report()
     light, dark = (re.findall(r"#\w+", theme) for theme in re.findall(r"{ (--arm-0: .*) }", page))

@@ -151,8 +151,8 @@ def _show(folder: Path, report: dict[str, Any], plot: Path | None, as_json: bool
     rows.append(["all", "", *_counts(report)])
     print_table(["project", "split", "functions", "can run", "with spec", "mutation score"], rows)
     print()
-    licences = list(report["licences"].items())[:12]
-    print_table(["licence", "functions"], [[name or "-", f"{n:,}"] for name, n in licences])
+    licenses = list(report["licenses"].items())[:12]
+    print_table(["license", "functions"], [[name or "-", f"{n:,}"] for name, n in licenses])
     print()
     print_table(["dropped", "functions"], [[reason, f"{n:,}"] for reason, n in report["dropped"].items()])
     low, middle, high = report["lines"] or (0, 0, 0)
@@ -178,12 +178,12 @@ def _plot(folder: Path, report: dict[str, Any], path: Path) -> None:
 
     lines = [record.source.count("\n") for record in load(folder)]
     figure = Figure(figsize=(11, 4.5), layout="constrained")
-    lengths, projects, licences = figure.subplots(1, 3)
+    lengths, projects, licenses = figure.subplots(1, 3)
     lengths.hist([min(n, 100) for n in lines], bins=50)
     lengths.set(xlabel="lines (100: and more)", ylabel="functions")
     for axes, names, counts in (
         (projects, [p["project"] or "-" for p in report["by_project"]], [p["functions"] for p in report["by_project"]]),
-        (licences, [name or "-" for name in report["licences"]], list(report["licences"].values())),
+        (licenses, [name or "-" for name in report["licenses"]], list(report["licenses"].values())),
     ):
         axes.barh([name[:24] for name in names[:20]][::-1], counts[:20][::-1])
         axes.set_xlabel("functions")

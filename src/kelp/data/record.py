@@ -36,7 +36,7 @@ class Record:
     context: str | None = ""  # imports, constants and helpers it needs; None if they could not be resolved
     asserts: tuple[str, ...] = ()  # statements "assert f(1) == 2" that hold for the source
     origin: str = ""  # "package-version/path/in/package.py"
-    licence: str = ""  # as the package states it
+    license: str = ""  # as the package states it
     project: str = ""  # unit that is held out whole
     split: str = "train"  # or "valid"
     mutation_score: float | None = None  # share of the near misses tried that an assert tells from the source
@@ -64,7 +64,7 @@ def schema() -> "pa.Schema":
         ("source", pa.string()), ("name", pa.string()), ("signature", pa.string()), ("docstring", pa.string()),
         ("intent", pa.string()), ("context", pa.string()), ("asserts", pa.list_(pa.string())),
         ("mutation_score", pa.float32()), ("origin", pa.string()), ("project", pa.string()),
-        ("licence", pa.string()), ("split", pa.string()), ("sha256", pa.string()),
+        ("license", pa.string()), ("split", pa.string()), ("sha256", pa.string()),
         ("before", pa.string()),
     ])  # fmt: skip
 

@@ -9,7 +9,7 @@ from kelp.encoding.encoder import Encoder
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_runner import shared_sandbox
 from kelp.evaluation.corrupt import Corruption, break_all
-from kelp.evaluation.metrics import Estimate, summarise
+from kelp.evaluation.metrics import Estimate, summarize
 from kelp.evaluation.run_cases import Settings, solve
 from kelp.search.model_policy import Model, ModelPolicy
 from kelp.search.task import Budget
@@ -32,7 +32,7 @@ def repair_metrics(
     max_runs: int = 64,
     seed: int = 1,
 ) -> Evaluation:
-    """Return the evaluation of a training run: metrics of `summarise`, called `name`_..., with a step's weights.
+    """Return the evaluation of a training run: metrics of `summarize`, called `name`_..., with a step's weights.
 
     At most `PROGRAMS` programs are drawn. The seed is not the benchmarks', whose cases must not choose a checkpoint.
     Raises ValueError where no program can be broken.
@@ -48,7 +48,7 @@ def repair_metrics(
         weights = replace(model, denoiser=denoiser)
         with shared_sandbox() as sandbox:
             results = [solve(case, ModelPolicy(weights), sandbox, settings) for case in cases]
-        figures = summarise(results, max_runs)
+        figures = summarize(results, max_runs)
         values = {metric: figures[metric] for metric in METRICS}
         means = {metric: value.mean if isinstance(value, Estimate) else value for metric, value in values.items()}
         return {f"{name}_{metric}": mean for metric, mean in means.items() if mean is not None}

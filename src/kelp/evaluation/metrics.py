@@ -113,7 +113,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
     return 1 - math.comb(n - correct, k) / math.comb(n, k)
 
 
-def summarise(rows: Sequence[CaseResult], most_runs: int) -> dict[str, Any]:
+def summarize(rows: Sequence[CaseResult], most_runs: int) -> dict[str, Any]:
     """Return the metrics of some results: shares of cases with 95 % intervals, None where there is nothing to count.
 
     Runs and seconds up to the first repair are those of the cases that it solved, and the curve counts these cases.
@@ -178,7 +178,7 @@ def groups_of(rows: Sequence[CaseResult]) -> dict[str, list[CaseResult]]:
 
 def by_group(rows: Sequence[CaseResult], most_runs: int) -> dict[str, dict[str, Any]]:
     """Return the metrics of each group and of all."""
-    return {group: summarise(some, most_runs) for group, some in groups_of(rows).items()}
+    return {group: summarize(some, most_runs) for group, some in groups_of(rows).items()}
 
 
 def compare(ours: Sequence[CaseResult], theirs: Sequence[CaseResult], most_runs: int) -> dict[str, Any]:

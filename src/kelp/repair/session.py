@@ -25,7 +25,7 @@ from kelp.execution.suite import Limits
 from kelp.files import check_python, diff, read
 from kelp.languages import registry
 from kelp.repair import models
-from kelp.repair.localise import suspects
+from kelp.repair.localize import suspects
 from kelp.repair.tests import Specification, Tests, check_ran, found_tests, run_limits, start_sandbox
 from kelp.repair.timing import Timings
 from kelp.repair.trajectory import SCHEMA, Candidate, State, TextEdit, Trajectory, edits_of, state_of

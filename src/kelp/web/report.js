@@ -4,7 +4,7 @@ const { summary, cases, rows } = report;
 const arms = Object.keys(summary.results), groups = Object.keys(summary.results[arms[0]]);
 const state = { group: "all", filter: "all", arm: arms[0], id: null, step: 0 };
 const $ = (id) => document.getElementById(id);
-const colour = (arm) => `var(--arm-${arms.indexOf(arm) % 11})`;
+const color = (arm) => `var(--arm-${arms.indexOf(arm) % 11})`;
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
 
 function make(tag, props = {}, ...children) {
@@ -78,9 +78,9 @@ function showCurve() {
   for (const arm of [...arms].reverse()) {
     const curve = summary.results[arm][state.group].solved_within;
     const points = budgets.map((runs) => `${x(runs)},${y(curve[runs])}`).join(" ");
-    svg.append(draw("polyline", { points, fill: "none", style: `stroke:${colour(arm)}`, "stroke-width": 2.5, "stroke-linejoin": "round" }));
+    svg.append(draw("polyline", { points, fill: "none", style: `stroke:${color(arm)}`, "stroke-width": 2.5, "stroke-linejoin": "round" }));
     for (const runs of budgets) {
-      const dot = draw("circle", { cx: x(runs), cy: y(curve[runs]), r: 3.5, style: `fill:${colour(arm)}` });
+      const dot = draw("circle", { cx: x(runs), cy: y(curve[runs]), r: 3.5, style: `fill:${color(arm)}` });
       dot.append(draw("title", {}, `${arm}: ${percent(curve[runs], 1)} within ${runs} runs`));
       svg.append(dot);
     }
@@ -105,7 +105,7 @@ function showShares() {
     arms.forEach((arm, j) => {
       const value = summary.results[arm][state.group][key], at = start + (j + 0.5) * step;
       if (value === null) return;
-      const mark = draw("g", { style: `stroke:${colour(arm)};fill:${colour(arm)}` });
+      const mark = draw("g", { style: `stroke:${color(arm)};fill:${color(arm)}` });
       mark.append(draw("line", { x1: x(value.low), x2: x(value.high), y1: at, y2: at, "stroke-width": 3, "stroke-opacity": 0.45, "stroke-linecap": "round" }));
       mark.append(draw("circle", { cx: x(value.mean), cy: at, r: 4 }));
       mark.append(draw("title", {}, `${arm}, ${label}: ${percent(value.mean, 1)}, ${percent(value.low)} to ${percent(value.high)}`));
@@ -238,7 +238,7 @@ const { settings } = summary;
 $("title").textContent = `kelp eval ${summary.benchmark}`;
 $("settings").textContent = `${settings.strategy}, ${settings.budget.runs} test runs and ${settings.budget.edits} edits a case, seed ${settings.seed}`
   + (summary.skipped.length ? `; ${summary.skipped.length} left out` : "");
-$("legend").append(...arms.map((arm) => make("li", {}, Object.assign(make("i"), { style: `background:${colour(arm)}` }), arm)));
+$("legend").append(...arms.map((arm) => make("li", {}, Object.assign(make("i"), { style: `background:${color(arm)}` }), arm)));
 show();
 $("back").addEventListener("click", () => { state.step -= 1; showSearch(); });
 $("forward").addEventListener("click", () => { state.step += 1; showSearch(); });

@@ -50,7 +50,7 @@ function lineOf(node) {
   return parentOf(node).first_line + node.source.slice(0, node.at).split("\n").length - 1;
 }
 
-// ---- Python, coloured ---------------------------------------------------------------------------------------------
+// ---- Python, colored ---------------------------------------------------------------------------------------------
 
 const words = (text) => new Set(text.split(" "));
 const KEYWORDS = words("and as assert async await break class continue def del elif else except finally for from " +
@@ -66,7 +66,7 @@ const TOKEN = new RegExp([
   /(?<at>@)/,
 ].map((part) => part.source).join("|"), "giu");
 
-// [start, end, class] of every token that has a colour.
+// [start, end, class] of every token that has a color.
 function tokens(source) {
   const found = [];
   let before = "";

@@ -290,7 +290,7 @@ def summary(folder: Path) -> dict[str, Any]:
             .to_arrow_table()
             .to_pylist()[0]
         )
-        licences = sql.execute("select licence, count(*) n from functions group by 1 order by n desc, 1").fetchall()
+        licenses = sql.execute("select license, count(*) n from functions group by 1 order by n desc, 1").fetchall()
         projects = (
             sql.sql("""
             select project, first(split) as split, count(*) as functions, count(context) as can_run,
@@ -299,4 +299,4 @@ def summary(folder: Path) -> dict[str, Any]:
             .to_arrow_table()
             .to_pylist()
         )
-    return counts | {"licences": dict(licences), "by_project": projects}
+    return counts | {"licenses": dict(licenses), "by_project": projects}

@@ -38,7 +38,7 @@ class Module:
     package: str  # "toolz-1.2.0"
     path: PurePosixPath  # as imported: toolz/itertoolz.py
     text: str
-    licence: str = ""
+    license: str = ""
     importable: bool = False  # it can be imported where its functions will run: the standard library
 
     @property
@@ -282,14 +282,14 @@ def _constants(root: ast.AST) -> list[str]:
     return [repr(c.value) for c in constants if id(c) not in docstrings]
 
 
-def read_module(data: bytes, path: PurePosixPath, package: str, licence: str) -> Iterator[Module]:
+def read_module(data: bytes, path: PurePosixPath, package: str, license: str) -> Iterator[Module]:
     """Decode a file; None if its encoding is wrong."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n").replace("\f", " ")
     except (SyntaxError, UnicodeDecodeError, LookupError):
         return
-    yield Module(package, path, text, licence)
+    yield Module(package, path, text, license)
 
 
 def _names(module: Module) -> Names | None:

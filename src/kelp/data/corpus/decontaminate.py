@@ -118,7 +118,7 @@ def fingerprint(source: str, label: str = "", intent: str = "") -> Fingerprint:
     words = _words(intent or ast.get_docstring(function) or "")
     special = function.name.startswith("__") and function.name.endswith("__")
     header = 0 if special else _hash(f"{function.name}/{len(_parameters(function))}", 4)
-    form = _normalised(function)
+    form = _normalized(function)
     tokens = [(m.group(), m.lastgroup == "own") for m in _TOKEN.finditer(form)]
     grams = frozenset(_hash(_gram(tokens[i : i + GRAM]), 4) for i in range(len(tokens) - GRAM + 1))
     return Fingerprint(label, _hash(form, 8), header, len(tokens), grams, words)
@@ -133,13 +133,13 @@ def _words(text: str) -> frozenset[int]:
     return frozenset(_hash(" ".join(words[i : i + WORDS]), 4) for i in range(len(words) - WORDS + 1))
 
 
-def _normalised(function: FunctionNode) -> str:
+def _normalized(function: FunctionNode) -> str:
     """Print the function without docstrings, annotations, comments and layout, own names numbered.
 
     Changes the tree.
     """
     own = {name: f"_v{i}_" for i, name in enumerate(dict.fromkeys(_bound_names(function)))}
-    return ast.unparse(_Normaliser(own).visit(function))
+    return ast.unparse(_Normalizer(own).visit(function))
 
 
 def excluded_source(source: str, label: str, intent: str = "") -> Iterator[Fingerprint]:
@@ -246,7 +246,7 @@ def _preorder(node: ast.AST) -> Iterator[ast.AST]:
         yield from _preorder(child)
 
 
-class _Normaliser(ast.NodeTransformer):
+class _Normalizer(ast.NodeTransformer):
     def __init__(self, own: dict[str, str]):
         self.own = own
 

@@ -69,7 +69,7 @@ def _record(module: Module, library: Library, node: FunctionNode, project: str, 
         return Dropped(where, "does not compile on its own")
     intent = first_sentence(ast.get_docstring(node) or "")
     context = library.context(module, source, node.name)
-    return Record(source, node.name, intent, context, (), module.origin, module.licence, project=project, split=part)
+    return Record(source, node.name, intent, context, (), module.origin, module.license, project=project, split=part)
 
 
 def _is_stub(node: FunctionNode) -> bool:

@@ -136,7 +136,7 @@ def _change(before: _Place, after: _Place, library: Library, project: str) -> It
         return
     name, intent = after.node.name, first_sentence(ast.get_docstring(after.node) or "")
     record = Record(
-        new, name, intent, library.context(after.module, new, name), (), after.module.origin, after.module.licence,
+        new, name, intent, library.context(after.module, new, name), (), after.module.origin, after.module.license,
         project=project, split=split_of(project), before=old,
     )  # fmt: skip
     yield record, tuple((old.encode()[e.start : e.end].strip(), e.text.strip()) for e in edits)

@@ -60,7 +60,7 @@ class Columns:
 TEXT = ("text", "content", "code", "source")
 PROJECT = ("repo_name", "repo", "repository", "repository_name", "max_stars_repo_name", "project")
 PATH = ("path", "max_stars_repo_path", "file_path", "filename")
-LICENCE = ("detected_licenses", "license", "licenses", "licence", "max_stars_repo_licenses")
+LICENSE = ("detected_licenses", "license", "licenses", "licence", "max_stars_repo_licenses")
 
 
 def expand(source: str, columns: Columns = Columns()) -> list[str]:
@@ -193,7 +193,7 @@ def _modules_of(package: str, only: Sequence[str], unpacked: "_Unpacked") -> lis
         module
         for path, data in sorted(files)
         if not _skipped(path) and (not only or any(path.is_relative_to(folder) for folder in only))
-        for module in read_module(data, path, package, _licence(metadata))
+        for module in read_module(data, path, package, _license(metadata))
     ]
 
 
@@ -224,12 +224,12 @@ def _listed(path: Path) -> list[str]:
     return [*lists.get("sources", []), *(f"package:{requirement}" for requirement in lists.get("packages", []))]
 
 
-def _modules(folder: Path, name: str, licence: str = "", files: Iterable[Path] | None = None) -> list[Module]:
+def _modules(folder: Path, name: str, license: str = "", files: Iterable[Path] | None = None) -> list[Module]:
     modules: list[Module] = []
     for file in sorted(folder.rglob("*.py")) if files is None else files:
         relative = PurePosixPath(file.relative_to(folder).as_posix())
         if not _skipped(relative):
-            modules += read_module(file.read_bytes(), relative, name, licence)
+            modules += read_module(file.read_bytes(), relative, name, license)
     return modules
 
 
@@ -349,7 +349,7 @@ def _unpacked(file: Path) -> _Unpacked:
     return files, email.message_from_bytes(members.get(metadata, b""))
 
 
-def _licence(metadata: email.message.Message) -> str:
+def _license(metadata: email.message.Message) -> str:
     classifiers = [c.split(" :: ")[-1] for c in metadata.get_all("Classifier", []) if c.startswith("License ::")]
     text = metadata["License-Expression"] or (classifiers[0] if classifiers else metadata["License"] or "")
     return " ".join(text.split())[:60]
@@ -364,9 +364,9 @@ def _functions_of_rows(rows: Iterable[dict[str, Any]], columns: Columns) -> Foun
         data = _text(row, columns)
         project = str(_first(row, PROJECT) or "unknown")
         path = PurePosixPath(str(_first(row, PATH) or f"{number}.py"))
-        licence = _first(row, LICENCE) or ""
-        licence = licence if isinstance(licence, str) else ", ".join(licence)
-        for module in read_module(data, path, project, licence):
+        license = _first(row, LICENSE) or ""
+        license = license if isinstance(license, str) else ", ".join(license)
+        for module in read_module(data, path, project, license):
             yield from functions_of([module], project)
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.programs import functions
 
 from kelp.execution.observation import Observation, TestOutcome
-from kelp.repair.localise import suspects
+from kelp.repair.localize import suspects
 
 FILE = b"".join(b"def f%d(x):\n" % n + b"    x += 1\n" * 20 + b"    return x\n" for n in range(5))
 FILE += b"def helper(x):\n    return x\n"
