@@ -16,7 +16,7 @@ test: .venv/setup-dev-stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: .venv/setup-dev-stamp
 	$(BIN)/ruff check .

@@ -1,8 +1,10 @@
-"""Settings for every test: Hypothesis never judges by the clock, and CI draws the same examples each time."""
+"""Settings for every test: one seed, one cache of compiled programs, and no judging by the clock."""
 
 import os
+import random
 import signal
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("kelp", deadline=None)
@@ -11,3 +13,29 @@ settings.load_profile("kelp-ci" if os.environ.get("CI") else "kelp")
 
 # A shell that starts the tests in the background has Ctrl-C ignored, which what they start would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, metavar="N", help="Seed of Hypothesis and of the fixture `rng`.")
+
+
+@pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its option
+def pytest_configure(config: pytest.Config) -> None:
+    if config.option.seed is None:
+        config.option.seed = 0 if os.environ.get("CI") else random.SystemRandom().randrange(2**32)
+    if config.option.hypothesis_seed is None and not os.environ.get("CI"):
+        config.option.hypothesis_seed = config.option.seed
+    # Before any test imports JAX: what one test compiles, others and the processes that they start load.
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"seed: {config.option.seed} (the same again: pytest --seed {config.option.seed})"
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """Random numbers of a test, drawn from the run's seed and the test's name."""
+    return random.Random(f"{request.config.option.seed} {request.node.nodeid}")

@@ -32,8 +32,8 @@ ROOMS: dict[str, set[str]] = {
         "training",
     },
     "evaluation": {
-        "errors", "files", "syntax", "model", "execution.worker", "execution", "diffusion", "languages", "encoding",
-        "search", "repair", "training", "data",
+        "errors", "extras", "files", "syntax", "model", "execution.worker", "execution", "diffusion", "languages",
+        "encoding", "search", "repair", "training", "data",
     },
     "web": {"errors", "files", "execution", "repair", "evaluation", "data"},
 }  # fmt: skip

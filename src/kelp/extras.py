@@ -1,6 +1,8 @@
 """Optional libraries: the extra that each belongs to, and one sentence with the pip command where one is missing."""
 
 import importlib.util
+import logging
+from typing import Any
 
 from kelp.errors import KelpError
 
@@ -32,3 +34,20 @@ def missing(error: ImportError) -> str | None:
     library = (error.name or "").partition(".")[0]
     extra = next((name for name, libraries in LIBRARIES.items() if library in libraries), None)
     return extra and f"This needs {library}, which is not installed: {install(extra)}."
+
+
+def load_dataset(path: str, config: str | None = None, **options: Any) -> Any:
+    """`datasets.load_dataset` without the retries on the screen. Raises KelpError in one sentence where it fails."""
+    try:
+        import datasets
+    except ImportError:
+        raise KelpError(f"hf:{path} needs the library datasets: {install('eval')}.") from None
+    logger = logging.getLogger("huggingface_hub")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        return datasets.load_dataset(path, config, **options)
+    except Exception as error:  # of many kinds, from many layers
+        raise KelpError(f"hf:{path} cannot be opened: {' '.join(str(error).split())[:300]}") from None
+    finally:
+        logger.setLevel(level)

@@ -1,5 +1,4 @@
 import os
-import random
 import shutil
 import signal
 import subprocess
@@ -73,9 +72,8 @@ def test_a_model_of_other_sizes_or_another_tokenizer_is_no_beginning(whole_run, 
         train(config(init_from=tmp_path / "model"), edit_objective(source), out=tmp_path / "run")
 
 
-def test_killed_at_random_steps_and_resumed_it_gives_the_same_figures_bit_for_bit(whole_run, tmp_path):
+def test_killed_at_random_steps_and_resumed_it_gives_the_same_figures_bit_for_bit(whole_run, tmp_path, rng):
     # The source kills its own process from the thread that prefetches, so training is cut anywhere.
-    rng = random.Random()
     for die_at in sorted(rng.sample(range(1, STEPS), 3)):
         killed = subprocess.run([*COMMAND, str(tmp_path), "--die-at", str(die_at)])
         assert killed.returncode == -signal.SIGKILL, die_at

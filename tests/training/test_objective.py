@@ -2,7 +2,6 @@
 
 import ast
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -40,8 +39,8 @@ def test_a_language_model_trains_through_the_same_loop(whole_run):
     assert held_out[-1]["valid_loss"] < held_out[0]["valid_loss"] and "valid_accuracy" in held_out[0]
 
 
-def test_killed_at_random_steps_a_language_model_resumes_bit_for_bit(whole_run, tmp_path):
-    for die_at in sorted(random.Random().sample(range(1, STEPS), 2)):
+def test_killed_at_random_steps_a_language_model_resumes_bit_for_bit(whole_run, tmp_path, rng):
+    for die_at in sorted(rng.sample(range(1, STEPS), 2)):
         killed = subprocess.run([*COMMAND, str(tmp_path), "--die-at", str(die_at)])
         assert killed.returncode == -signal.SIGKILL, die_at
     subprocess.run([*COMMAND, str(tmp_path)], check=True)

@@ -55,7 +55,6 @@ def build(
     """
     from kelp.data.examples.bank_variants import BankConfig, sources
     from kelp.data.examples.bank_variants import build as run
-    from kelp.data.record import DataError
     from kelp.execution import WeakSandbox
 
     check_writable(out)
@@ -65,10 +64,7 @@ def build(
         config = BankConfig(max_per_category=max_per_category, augmented=augmented, seed=seed)
     except ValueError as error:
         raise KelpError(f"{error}.") from None
-    try:
-        found = list(sources(corpus))
-    except DataError as error:
-        raise KelpError(f"{error}.") from None
+    found = list(sources(corpus))
     try:
         with progress_bar() as progress:
             bank, tried = run(found, config, jobs=jobs, allow_weak=allow_weak_sandbox, progress=progress)

@@ -74,15 +74,11 @@ def build(
     require("data", "kelp corpus build")
     from kelp.data.corpus import build as corpus
     from kelp.data.corpus.sources import Columns
-    from kelp.data.record import DataError
 
     columns = Columns(text_column, contents) if contents else Columns(text_column)
     settings = corpus.Settings(tuple(source), tuple(map(str, exclude or ())), columns, max_bytes)
-    try:
-        with progress_bar() as progress:
-            report = corpus.build(settings, out, jobs=jobs, engine=engine.value, progress=progress)
-    except DataError as error:
-        raise KelpError(f"{error}.") from None
+    with progress_bar() as progress:
+        report = corpus.build(settings, out, jobs=jobs, engine=engine.value, progress=progress)
     _show(out, report, plot, as_json)
     if not as_json:
         print(f"Next: kelp corpus specs {out}")
@@ -106,14 +102,10 @@ def specs(
       kelp corpus specs corpus
     """
     require("data", "kelp corpus specs")
-    from kelp.data.record import DataError
     from kelp.data.specs.specify import specify
 
-    try:
-        with progress_bar() as progress:
-            report = specify(folder, seed=seed, jobs=jobs, progress=progress)
-    except DataError as error:
-        raise KelpError(f"{error}.") from None
+    with progress_bar() as progress:
+        report = specify(folder, seed=seed, jobs=jobs, progress=progress)
     _show(folder, report, None, as_json)
 
 

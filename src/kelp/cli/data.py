@@ -55,17 +55,13 @@ def build(
     from kelp.data.examples.build import build
     from kelp.data.examples.inspect import padding
     from kelp.data.examples.shards import Shards
-    from kelp.data.record import DataError
 
     config = _recipe(recipe)
-    try:
-        with progress_bar() as bar:
-            build(config, jobs=jobs, progress=bar)
-        made = Shards(config.folder)
-        train, valid, *lengths = len(made.train), len(made.valid), *made.row_lengths
-        waste = padding(made.buckets)[-1]["padding"]
-    except DataError as error:
-        raise KelpError(f"{str(error).rstrip('.')}.") from None
+    with progress_bar() as bar:
+        build(config, jobs=jobs, progress=bar)
+    made = Shards(config.folder)
+    train, valid, *lengths = len(made.train), len(made.valid), *made.row_lengths
+    waste = padding(made.buckets)[-1]["padding"]
     functions = made.meta["records"]
     print(f"{config.folder}: {train:,} training examples from {functions:,} functions, {valid:,} held-out ones")
     several = f"{len(lengths)} lengths" if len(lengths) > 1 else "1 length"
@@ -101,7 +97,6 @@ def look(
 
     from kelp.data.examples.build import example_maker
     from kelp.data.examples.inspect import cell, tables, view
-    from kelp.data.record import DataError
 
     if html is not None:
         check_writable(html)
@@ -113,11 +108,7 @@ def look(
     several = sorted(random.Random(seed).sample(range(config.examples), min(max(sample, count), config.examples)))
     numbers = several if index is None else [index]
     views = []
-    try:
-        maker = example_maker(config, "train")
-    except DataError as error:
-        raise KelpError(f"{str(error).rstrip('.')}.") from None
-    with closing(maker), progress_bar() as bar:
+    with closing(example_maker(config, "train")) as maker, progress_bar() as bar:
         for number in numbers:
             views.append(view(maker, number))
             bar("examples", len(views), len(numbers))
@@ -152,12 +143,8 @@ def _padding(config: "DataConfig") -> dict[str, Any]:
 
 def _recipe(path: Path) -> "DataConfig":
     from kelp.data.examples.recipe import find_recipe, load_recipe
-    from kelp.training.config import ConfigError
 
-    try:
-        return load_recipe(find_recipe(str(path))).data
-    except ConfigError as error:
-        raise KelpError(str(error)) from None
+    return load_recipe(find_recipe(str(path))).data
 
 
 def _built(folder: Path) -> "DataConfig":

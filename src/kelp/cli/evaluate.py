@@ -348,10 +348,10 @@ def _loaded(load: Callable[[], Any]) -> "tuple[list[Case], list[str]]":
         return programs(load())
     except ImportError as error:
         raise KelpError(f"There is no library {error.name}: {install('eval')}, or give the file.") from None
-    except ConnectionError as error:
-        raise KelpError(f"The benchmark cannot be fetched by name ({error}): give the file.") from None
     except DataError as error:
         raise KelpError(f"{str(error).rstrip('.')}.") from None
+    except KelpError as error:
+        raise KelpError(error.message, "give the benchmark as a file") from None
     except (ValueError, KeyError, TypeError) as error:  # JSON and compression too
         raise KelpError(f"The benchmark cannot be read: {type(error).__name__}: {error}.") from None
 

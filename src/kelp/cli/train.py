@@ -53,18 +53,15 @@ def train(
     """
     require("train", "kelp train")
     from kelp.data.examples.recipe import find_recipe, load_recipe
-    from kelp.training.config import ConfigError, render_config
+    from kelp.training.config import render_config
 
-    try:
-        path = find_recipe(recipe)
-        if path.is_dir():
-            if out is not None or print_config:
-                raise ConfigError(f"{path} is a folder of recipes: --out and --print-config take one recipe.")
-            _chain(path, again=f"kelp train {recipe}")
-            return
-        settings = load_recipe(path)
-    except ConfigError as error:
-        raise KelpError(str(error)) from None
+    path = find_recipe(recipe)
+    if path.is_dir():
+        if out is not None or print_config:
+            raise KelpError(f"{path} is a folder of recipes: --out and --print-config take one recipe.")
+        _chain(path, again=f"kelp train {recipe}")
+        return
+    settings = load_recipe(path)
     if out is not None:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"out": out})})
     if print_config:
@@ -123,28 +120,22 @@ def export(
 def _run(settings: "Recipe", *, resume: bool) -> "Outcome":
     """Make the data where it is missing, and train. Raises KelpError."""
     from kelp.data.examples.build import build
-    from kelp.data.examples.shards import DataError, Shards
+    from kelp.data.examples.shards import Shards
 
     _check_metric(settings.training.best_by)
-    try:
-        with progress_bar() as progress:
-            build(settings.data, progress=progress)
-        source = Shards(settings.data.folder)
-    except DataError as error:
-        raise KelpError(f"{str(error).rstrip('.')}.") from None
+    with progress_bar() as progress:
+        build(settings.data, progress=progress)
+    source = Shards(settings.data.folder)
 
     from kelp.data.examples.objective import EditObjective
     from kelp.model.folder import ModelError
     from kelp.repair.models import use_compilation_cache
-    from kelp.training.checkpoint import CheckpointError
-    from kelp.training.config import ConfigError
     from kelp.training.loop import train as run
-    from kelp.training.objective import TrainingError
 
     use_compilation_cache()
     try:
         outcome = run(settings, EditObjective(settings, source), resume=resume, evaluation=_evaluation(settings))
-    except (ConfigError, DataError, CheckpointError, ModelError, TrainingError) as error:
+    except ModelError as error:
         raise KelpError(str(error)) from None
     figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
     ended = f"{outcome.reason.capitalize()} at step {outcome.step} after {outcome.seconds:.0f} s"
@@ -179,13 +170,11 @@ def _export(run: Path, out: Path, *, step: int | None, dtype: Dtype, merge: Path
     """Export a run, and return the step. Raises KelpError."""
     from kelp.data.examples.objective import EditObjective
     from kelp.model.folder import ModelError
-    from kelp.training.checkpoint import CheckpointError
     from kelp.training.export import export_run
-    from kelp.training.objective import TrainingError
 
     try:
         return export_run(run, out, EditObjective.revive, step=step, dtype=dtype.value, merge=merge, share=share)
-    except (CheckpointError, ModelError, TrainingError) as error:
+    except ModelError as error:
         raise KelpError(str(error)) from None
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
+from kelp.errors import KelpError
+
 if TYPE_CHECKING:
     from kelp.syntax.program import Language
 
@@ -14,7 +16,7 @@ OPERATIONS = ("replace", "insert", "delete")
 PADDING, STOP = 0, 1  # kinds of site row that are no site; the others are an operation with a category
 
 
-class EncodingError(ValueError):
+class EncodingError(KelpError):
     """A tokenizer or an encoding cannot be used; the message is one sentence that says what to do."""
 
 

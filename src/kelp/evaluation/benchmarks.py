@@ -7,7 +7,7 @@ import ast
 import hashlib
 import re
 from collections.abc import Iterator
-from importlib import import_module, resources
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from kelp.data.record import Record, json_lines, load
 from kelp.data.toy import HIDDEN, TASKS
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_files import collect
+from kelp.extras import load_dataset
 from kelp.languages.python.docstrings import doctest_asserts, first_sentence
 
 MBPP_TEST = range(11, 511)
@@ -54,7 +55,7 @@ def mbpp(path: Path | None = None) -> Programs:
     no path is given and there is no `datasets` library.
     """
     assert not set(MBPP_TEST) & set(MBPP_TRAIN)
-    tasks = json_lines(path) if path else import_module("datasets").load_dataset(MBPP_HUB, "full", split="test")
+    tasks = json_lines(path) if path else load_dataset(MBPP_HUB, "full", split="test")
     for task in tasks:
         if task["task_id"] not in MBPP_TEST:
             continue

@@ -34,7 +34,7 @@ from kelp.data.corpus.context import Module, read_module
 from kelp.data.corpus.extract import Dropped, functions_of
 from kelp.data.corpus.history import changes
 from kelp.data.record import DataError, Record, arrow, json_lines
-from kelp.extras import install
+from kelp.extras import load_dataset
 from kelp.files import atomic
 
 PACKAGES = Path.home() / ".cache/kelp/packages"  # download cache
@@ -430,16 +430,9 @@ def _rows_of_file(path: str) -> Iterator[dict[str, Any]]:
 
 def _dataset(name: str) -> Any:
     """Rows of a Hugging Face data set or its local copy, streamed: "NAME", "OWNER/NAME" or "OWNER/NAME/CONFIG"."""
-    try:
-        import datasets
-    except ImportError:
-        raise DataError(f"hf:{name} needs the package datasets: {install('data')}") from None
     parts = name.split("/")
     path, config = (name, "") if Path(name).is_dir() else ("/".join(parts[:2]), "/".join(parts[2:]))
-    try:
-        return datasets.load_dataset(path, config or None, split="train", streaming=True)
-    except Exception as error:  # of many kinds, from many layers
-        raise DataError(f"hf:{name} cannot be opened: {' '.join(str(error).split())[:300]}") from None
+    return load_dataset(path, config or None, split="train", streaming=True)
 
 
 def _rows_of_dataset(name: str) -> Iterator[dict[str, Any]]:

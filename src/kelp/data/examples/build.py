@@ -170,10 +170,7 @@ def _missing(config: DataConfig, *, valid: bool) -> list[tuple[DataConfig, str, 
 def example_maker(config: DataConfig, part: str) -> ExampleMaker:
     """The maker of the examples of a part, "train" or "valid", of a built folder; close it after use."""
     train, valid = split(load(config.folder / "records.parquet"))
-    try:
-        encoder = load_encoding(config.folder, LANGUAGE, config.encoding)
-    except EncodingError as error:
-        raise DataError(str(error).rstrip(".")) from None
+    encoder = load_encoding(config.folder, LANGUAGE, config.encoding)
     fragments = Bank.load(config.folder / "bank.json.gz")
     if part == "train":
         train = [record for record in train for _ in range(config.repeat.get(record.project, 1))]

@@ -12,7 +12,6 @@ import numpy as np
 from kelp.data.examples.recipe import Recipe, make_model_config
 from kelp.encoding.batch import Batch
 from kelp.encoding.folder import FILES, same_encoding
-from kelp.encoding.vocabulary import EncodingError
 from kelp.model.denoiser import METRICS, Denoiser, DenoiserConfig, loss
 from kelp.model.folder import load_model, save_model
 from kelp.training.objective import Dtype, Metrics, TrainingError
@@ -90,10 +89,7 @@ class EditObjective:
             raise TrainingError(
                 f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
             )
-        try:
-            same_ids = same_encoding(folder, self.source.folder)
-        except EncodingError as error:
-            raise TrainingError(str(error)) from None
+        same_ids = same_encoding(folder, self.source.folder)
         if not same_ids:
             raise TrainingError(
                 f"{self.source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "

@@ -14,7 +14,7 @@ import numpy as np
 from kelp.data.record import DataError
 from kelp.encoding.batch import Batch, Example, SpanText, collate, mask_spans
 from kelp.encoding.folder import read_encoding
-from kelp.encoding.vocabulary import EncodingError, replaceable
+from kelp.encoding.vocabulary import replaceable
 from kelp.files import atomic
 
 NUMBERS = np.dtype("<u4")  # of a shard: wide enough for any vocabulary; recorded in meta.json
@@ -125,10 +125,7 @@ class Shards:
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         self.meta = read_meta(self.folder)
-        try:
-            encoding = read_encoding(self.folder)
-        except EncodingError as error:
-            raise DataError(str(error).rstrip(".")) from None
+        encoding = read_encoding(self.folder)
         if self.meta.get("numbers") != NUMBERS.str:
             raise DataError(
                 f"{folder} stores numbers as {self.meta.get('numbers')!r}, not {NUMBERS.str!r}; make it again"
