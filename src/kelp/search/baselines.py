@@ -19,7 +19,7 @@ Order = Literal["random", "frequency", "spectrum", "swaps", "values"]
 
 
 class NoModel(Policy):
-    """Every single near miss, each as likely as the next, in one of five orders.
+    """Every single near miss, each as likely as the next, in one of these orders.
 
     random: shuffled. frequency: near misses of the mutation kinds with the greatest weight in training first. spectrum:
     near misses on the most suspicious lines first. swaps: the same, but the near misses of one operator or constant
