@@ -1,4 +1,4 @@
-"""The room graph of docs/architecture.md: no import points up, and no circle can form."""
+"""The import graph of docs/architecture.md, whose packages are called rooms here: no import points up, no circle."""
 
 import ast
 from pathlib import Path
