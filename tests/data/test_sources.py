@@ -24,6 +24,8 @@ from kelp.data.corpus import sources
 from kelp.data.corpus.sources import READERS, Columns, expand, read
 from kelp.data.record import DataError, Record
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 INC = "def inc(x):\n    return x + 1\n"
 
