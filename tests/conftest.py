@@ -26,7 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.hypothesis_seed is None and not os.environ.get("CI"):
         config.option.hypothesis_seed = config.option.seed
     # Before any test imports JAX: what one test compiles, others and the processes that they start load.
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.cache.mkdir("jax")))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(config.rootpath / ".pytest_cache" / "jax"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 
