@@ -163,7 +163,7 @@ def bindings(program: Program) -> list[Binding]:
 
 
 def visible(program: Program, node: int) -> tuple[int, int] | None:
-    """Nodes (first, one past the last) in which the name that this identifier binds is visible; None for a mere use."""
+    """Nodes (first, one past the last) in which the name that this identifier binds is visible, or None."""
     kind, field, parent, last = program.kind, program.field, program.parent, program.last
     top, place = node, parent[node]
     while kind[place] in PATTERNS:
