@@ -1,6 +1,6 @@
 """Messages between a Sandbox, its server and the runs, and cleaning up.
 
-Sandbox and server exchange JSON behind a length of four bytes: a `Config` and a `Hello`, then a `Request` and a `Reply`
+Sandbox and server exchange JSON after a length of four bytes: a `Config` and a `Hello`, then a `Request` and a `Reply`
 for each run.  A run writes `Event`s to its pipe, one line of JSON each.
 """
 
@@ -40,7 +40,7 @@ class Config(TypedDict):
 
 
 class Plan(TypedDict):
-    """How a test command is run: project, program, readable paths and environment."""
+    """Plan of a test command: project, program, readable paths and environment."""
 
     root: str
     program: str
@@ -73,7 +73,7 @@ class Request(TypedDict):
 
 
 class Reply(TypedDict):
-    """How a run ended. `ended`: "done", "exit", "deadline", "cpu", "flood", "tasks", "memory" or "lost".
+    """End of a run. `ended`: "done", "exit", "deadline", "cpu", "flood", "tasks", "memory" or "lost".
 
     `status`: the exit status, negative for a signal; `expected`: the tests of the file as it is; `changed`: files of
     the project that a command has changed; `last`: the server cannot run another.
