@@ -1,4 +1,4 @@
-"""Repairs cases and judges the patches: the part that all benchmarks share."""
+"""Repair cases and judge the patches: the part that all benchmarks share."""
 
 import multiprocessing
 import os
@@ -45,7 +45,7 @@ class Settings:
 
 @dataclass
 class RecordingPolicy(Policy):
-    """A policy, and its proposals for one program the first time it saw it."""
+    """A policy that records its proposals for one program the first time that it is asked for them."""
 
     policy: Policy
     source: bytes | None
@@ -97,7 +97,7 @@ def solve(case: Case, policy: Policy, sandbox: Sandbox, settings: Settings = Set
 
 
 def _repair(case: Case, runner: CaseRunner, policy: Policy, settings: Settings) -> Trajectory:
-    """Run a session. One that is left with nothing to search ends with the broken program alone."""
+    """Run a session. Where there is nothing to search, the trajectory holds the broken program alone."""
     session = runner.session(budget=settings.budget, model=policy, strategy=settings.strategy, seed=settings.seed)
     observation = Observation(())
     try:
@@ -210,7 +210,7 @@ def solve_all(
         shares.put((number, jobs))
     with ProcessPoolExecutor(jobs, spawn, initializer=_start, initargs=(policies, settings, shares)) as pool:
         try:
-            for done in as_completed([pool.submit(_solve, case) for case in cases]):  # a kill loses none that is done
+            for done in as_completed([pool.submit(_solve, case) for case in cases]):  # a killed run loses no result
                 yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -221,7 +221,7 @@ _worker: dict[str, Any] = {}  # state of a process of the pool
 
 def _start(policies: Callable[[], PolicyFor], settings: Settings, shares: "SimpleQueue[tuple[int, int]]") -> None:
     """Take a share of the cores: matrix products on more threads than there are cores left cost a sixth more."""
-    die_with_parent()  # a parent that is killed cannot tell it to stop
+    die_with_parent()  # a parent that is killed cannot stop it
     number, jobs = shares.get()
     if hasattr(os, "sched_setaffinity") and len(cores := sorted(os.sched_getaffinity(0))) >= jobs:
         os.sched_setaffinity(0, cores[number::jobs])
