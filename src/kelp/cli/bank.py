@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
 KINDS = ("equal", "near miss", "renamed", "perturbed")
 SHOWN = 72  # characters of a fragment in a table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a bank of code fragments, or look into one.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a bank of code fragments, or inspect one.")
 
 
 @app.command()
@@ -44,8 +44,8 @@ def build(
 ) -> None:
     """Count the fragments of a corpus and make variants.
 
-    Equal variants and near misses are run beside their fragment on random values. The table shows how often each rule
-    was used and confirmed.
+    Equal variants and near misses are compared with their fragment on random values. The table shows how often each
+    rule was used and confirmed.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def build(
     if tried:
         print()
         lines = [[rule, *map(str, row.values())] for rule, row in rules(tried).items()]
-        print_table(["rule", "kind", "same", "different", "not found out"], lines)
+        print_table(["rule", "kind", "same", "different", "undecided"], lines)
 
 
 @app.command()
