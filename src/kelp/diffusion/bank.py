@@ -63,7 +63,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Fragments of one category in order of size, with the number of times each was seen, and their variants."""
+    """Fragments of one category in order of size, with the number of times each occurs, and their variants."""
 
     fragments: tuple[Fragment, ...]
     counts: tuple[int, ...]
@@ -88,7 +88,7 @@ class Bank:
     ) -> "Bank":
         """Count the fragments of the programs and keep the most frequent of each category and size.
 
-        Of the others, up to `max_templates` of the most frequent shapes per category are kept as templates. Among
+        Among the others, up to `max_templates` of the most frequent shapes per category are kept as templates. Among
         equal counts the first seen comes first.
         """
         if max_per_category < max_leaves or max_leaves < 1:

@@ -1,4 +1,4 @@
-"""Objective: a model, its loss and its data, as training sees them.
+"""Objective: a model, its loss and its data, as training uses them.
 
 The loop, the step, sharding, checkpoints and the export work with any objective and name no model. Another model
 needs one such class; `tests/training/byte_model.py` is one of 40 lines.

@@ -274,7 +274,7 @@ class _Plugin:
     ):
         self.candidate, self.report, self.stage, self.first = candidate, report, stage, first
         self.finish = finish
-        self.called = False  # the running test's function was called, so the judge sees whether it skips
+        self.called = False  # the running test's function was called, so the judge knows whether it skips
         self.nodeid = ""
         self.import_mode: str | None = None
         self.collected: int | None = None
