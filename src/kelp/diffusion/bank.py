@@ -80,6 +80,8 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Bank:
+    """Fragments and their variants by category."""
+
     shelves: Mapping[str, Shelf]
 
     @classmethod

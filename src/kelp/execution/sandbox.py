@@ -371,7 +371,7 @@ def _judged(reply: Reply, status: str) -> set[str]:
 
 
 def _how(reply: Reply, request: Request) -> str:
-    """How the run ended, in words."""
+    """End of the run, in words."""
     if reply["ended"] == "cpu":
         return f"was killed at its limit of {request['cpu_seconds']:g} s of processor time"
     if timed_out(reply):

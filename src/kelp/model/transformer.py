@@ -59,6 +59,8 @@ def shardings(model: Any, mesh: Mesh) -> Any:
 
 
 class RMSNorm(eqx.Module):
+    """Root-mean-square normalization (Zhang and Sennrich 2019, arXiv 1910.07467)."""
+
     scale: Annotated[Float[Array, " D"], P(None)]
     eps: float = eqx.field(static=True)
 
@@ -71,6 +73,8 @@ class RMSNorm(eqx.Module):
 
 
 class Attention(eqx.Module):
+    """Grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245) with its four projections."""
+
     query: Annotated[Float[Array, "D K G H"], P("fsdp", "tensor", None, None)]
     key: Annotated[Float[Array, "D K H"], P("fsdp", "tensor", None)]
     value: Annotated[Float[Array, "D K H"], P("fsdp", "tensor", None)]
@@ -112,6 +116,8 @@ class Attention(eqx.Module):
 
 
 class MLP(eqx.Module):
+    """SwiGLU feed-forward layer (Shazeer 2020, arXiv 2002.05202)."""
+
     gate: Annotated[Float[Array, "D F"], P("fsdp", "tensor")]
     up: Annotated[Float[Array, "D F"], P("fsdp", "tensor")]
     down: Annotated[Float[Array, "F D"], P("tensor", "fsdp")]
@@ -135,6 +141,8 @@ class MLP(eqx.Module):
 
 
 class Block(eqx.Module):
+    """Pre-norm residual block: attention, then MLP."""
+
     attention_norm: RMSNorm
     attention: Attention
     mlp_norm: RMSNorm
@@ -162,6 +170,8 @@ _run_block = eqx.filter_jit(Block.__call__)
 
 
 class Transformer(eqx.Module):
+    """Token embedding, blocks and final norm; `logits` is the output layer, tied to the embedding or not."""
+
     embedding: Annotated[Float[Array, "V D"], P("tensor", "fsdp")]
     blocks: tuple[Block, ...]
     norm: RMSNorm

@@ -53,6 +53,8 @@ class Module:
 
 @dataclass(frozen=True)
 class Code:
+    """Source of one definition or import, as it goes into a context."""
+
     text: str
     is_import: bool = False
     is_class: bool = False

@@ -59,6 +59,8 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Match:
+    """An excluded function that a candidate copies, and how."""
+
     label: str  # the excluded function
     reason: str  # "same normal form", "near copy", "same name and arity" or "same intent"
 

@@ -120,6 +120,7 @@ def build(
 
 
 def programs(found: Iterable[str]) -> Iterator[Program]:
+    """Yield the sources that the grammar parses, as programs."""
     for source in found:
         try:
             program = parse_source(source)

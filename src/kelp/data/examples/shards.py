@@ -52,6 +52,7 @@ def pack(example: Example) -> bytes:
 
 
 def unpack(data: bytes) -> Example:
+    """The example that `pack` turned into these bytes."""
     numbers = np.frombuffer(data, NUMBERS)
     begin, count = 1 + int(numbers[0]), int(numbers[0])
     tokens, rows, correct, *edits = np.split(numbers[begin:], np.cumsum(numbers[1:begin])[: count - 1])

@@ -63,6 +63,7 @@ class Scope:
 
     @staticmethod
     def of(context: str) -> "Scope":
+        """Names that a context defines or imports."""
         classes, known = dict[str, ast.ClassDef](), dict[str, str]()
         for node in parsed(context).body:
             if isinstance(node, ast.ClassDef):
@@ -122,6 +123,7 @@ class _Guesser:
         self.parts = 0
 
     def listed(self) -> list[Parameter]:
+        """Parameters in order, each with the kinds inferred for it."""
         a = self.function.args
         documented = documented_types(self.function)
         positional = [*a.posonlyargs, *a.args]
@@ -184,6 +186,7 @@ class _Guesser:
         return plain
 
     def class_of(self, path: str, name: str, words: list[str]) -> ast.ClassDef | None:
+        """Class in scope that the annotation's words or the parameter's name refer to; None if there is none."""
         classes = self.scope.classes
         if words:
             named = [w for w in words if w in classes]
@@ -270,6 +273,7 @@ class _Uses:
             self.paths[name] = path
 
     def path(self, node: ast.AST | None) -> str | None:
+        """Path of an expression from a parameter ("x.y", "x[]", "x.f()"); None if it starts at no parameter."""
         match node:
             case ast.Name(id=name):
                 return self.paths.get(name)
@@ -396,6 +400,7 @@ def is_method(function: FunctionNode) -> bool:
 
 
 def own_nodes(function: FunctionNode) -> Iterator[ast.AST]:
+    """Nodes of the body, without the insides of nested functions and classes."""
     stack: list[ast.AST] = list(function.body)
     while stack:
         node = stack.pop()

@@ -87,6 +87,7 @@ def same(types: list[str | None]) -> str | None:
 
 
 def type_of_call(program: Program, node: int) -> str | None:
+    """The type of a call's result, by the name of a builtin or method; None where it is unknown."""
     callee = operands(program, node)[0]
     if plays(program, callee, "name"):
         name = program.text(callee)

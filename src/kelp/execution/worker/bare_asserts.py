@@ -94,6 +94,7 @@ def report_raised(
     namespace: dict[str, Any] | None,
     error: BaseException,
 ) -> None:
+    """Report a test that raised instead of comparing."""
     call = call_of(sides, namespace, candidate.filename)
     report.outcome(
         text, status="error", seconds=seconds, call=call, exception=type(error).__name__,

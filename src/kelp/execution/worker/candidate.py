@@ -137,6 +137,7 @@ class Candidate:
 
     @contextmanager
     def recording(self, lines: set[int]) -> Iterator[None]:
+        """`record` as a context manager: the previous set is restored at its end."""
         before = self.record(lines)
         try:
             yield

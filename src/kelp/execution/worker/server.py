@@ -97,6 +97,8 @@ def _worth_watching(packages: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Server:
+    """The fork server of one suite: it forks a child per run and replies with the run's events."""
+
     def __init__(self, connection: socket.socket, config: Config, *, alone: bool):
         self.connection, self.config = connection, config
         self.alone = alone  # process 1 of a process namespace
