@@ -145,11 +145,11 @@ def figures(bank: "Bank") -> dict[str, dict[str, int]]:
 
 def rules(tried: "list[Tried]") -> dict[str, dict[str, Any]]:
     """Uses and verdicts of each rule, the most used first."""
-    said: dict[tuple[str, str], Counter[str]] = {}
+    counts: dict[tuple[str, str], Counter[str]] = {}
     for one in tried:
         for rule in one.variant.rules:
-            said.setdefault((rule, one.variant.kind), Counter())[one.verdict] += 1
-    ranked = sorted(said.items(), key=lambda pair: (-pair[1].total(), pair[0]))
+            counts.setdefault((rule, one.variant.kind), Counter())[one.verdict] += 1
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1].total(), pair[0]))
     return {
         rule: {"kind": kind, "same": of["="], "different": of["!"], "unknown": of["?"]} for (rule, kind), of in ranked
     }

@@ -368,7 +368,7 @@ def _given(path: Path, request: Request, advance: Callable[[], object]) -> "tupl
     except ValueError as error:
         raise KelpError(f"{path / BUGS} is not TOML: {error}.") from None
     bugs, more = only_bugs(_drawn(cases, request), advance)
-    return bugs, [f"{path.name}, {said}" for said in skipped] + more
+    return bugs, [f"{path.name}, {fault}" for fault in skipped] + more
 
 
 def _drawn(cases: "Sequence[Case]", request: Request) -> "list[Case]":
@@ -436,8 +436,8 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
     }
     results.write("summary.json", dump(summary, 2) + "\n")
     results.write("report.html", render_report(summary, rows, {case.id: case for case in cases}))
-    for said in skipped:
-        print(f"Skipped: {said}", file=sys.stderr)
+    for fault in skipped:
+        print(f"Skipped: {fault}", file=sys.stderr)
     if request.as_json:
         print(dump(summary, 2))
     else:

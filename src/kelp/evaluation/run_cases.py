@@ -128,13 +128,13 @@ def judge(case: Case, trajectory: Trajectory, runner: CaseRunner, rank: int | No
     patch = trajectory.sources[best.id].decode() if trajectory.patches else None
     first_patch = None if first is None else trajectory.sources[first.id].decode()
     good = {text: runner.passes_hidden(text) for text in {patch, first_patch} if text is not None}
-    missed = False if case.hidden_tests else None  # by a case that was not repaired
+    unrepaired = False if case.hidden_tests else None  # result of a case that was not repaired
     return CaseResult(
         id=case.id,
         group=case.group,
         repaired=patch is not None,
-        correct=good.get(patch or "", missed),
-        first_correct=good.get(first_patch or "", missed),
+        correct=good.get(patch or "", unrepaired),
+        first_correct=good.get(first_patch or "", unrepaired),
         exact=None if case.fixed is None else patch is not None and exact_match(patch, case.fixed),
         first_exact=None if case.fixed is None else first_patch is not None and exact_match(first_patch, case.fixed),
         pass_rate=_share_passed(best, start),
@@ -157,8 +157,8 @@ def judge(case: Case, trajectory: Trajectory, runner: CaseRunner, rank: int | No
 
 def _share_passed(best: State, start: State) -> float:
     """Share of the tests that pass; a program that cannot be imported may not say how many tests there are."""
-    seen = [state.observation for state in (best, start) if state.observation is not None]
-    return (seen[0].passed if seen else 0) / max([1, *(observation.total for observation in seen)])
+    known = [state.observation for state in (best, start) if state.observation is not None]
+    return (known[0].passed if known else 0) / max([1, *(observation.total for observation in known)])
 
 
 def first_edits(case: Case) -> tuple[bytes, list[Edit]] | None:

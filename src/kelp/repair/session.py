@@ -434,10 +434,12 @@ class Session:
 
         An endless loop ends by processor time, which a busy machine does not use up.
         """
-        took = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
+        elapsed = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
         if self.tests.command:  # its start and its other work beside the tests, in any number of processes
-            return replace(limits, seconds=max(LEAST_RUN_SECONDS, 3 * max(took, observation.seconds)))
-        return replace(limits, seconds=max(LEAST_RUN_SECONDS, 3 * took), cpu_seconds=max(LEAST_CPU_SECONDS, 3 * took))
+            return replace(limits, seconds=max(LEAST_RUN_SECONDS, 3 * max(elapsed, observation.seconds)))
+        return replace(
+            limits, seconds=max(LEAST_RUN_SECONDS, 3 * elapsed), cpu_seconds=max(LEAST_CPU_SECONDS, 3 * elapsed)
+        )
 
     def _finished(self, found: SearchResult) -> Result:
         return Result(

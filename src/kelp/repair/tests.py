@@ -100,8 +100,8 @@ class Specification:
 
     def without(self, tests: Iterable[str], others: Iterable[str]) -> "Specification":
         """Return a copy that leaves out the tests of these names, and test functions without a test among `others`."""
-        apart = {_function(name) for name in tests} - {_function(name) for name in others}
-        return replace(self, hidden=frozenset((*tests, *apart)))
+        functions = {_function(name) for name in tests} - {_function(name) for name in others}
+        return replace(self, hidden=frozenset((*tests, *functions)))
 
 
 def _function(name: str) -> str:

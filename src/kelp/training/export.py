@@ -47,7 +47,7 @@ def export_run(
     }
     if merge is not None:
         other = named_leaves(objective.load(merge))
-        weights = {name: (1 - share) * own + share * np.asarray(other[name]) for name, own in weights.items()}
+        weights = {name: (1 - share) * array + share * np.asarray(other[name]) for name, array in weights.items()}
         origin["merge"] = {"model": str(merge), "sha256": _sha256(merge), "share": share}
         origin["metrics"] = {}  # those are of the run's own weights
     objective.save(out, weights, dtype=dtype, origin=origin)

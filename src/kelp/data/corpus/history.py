@@ -119,8 +119,8 @@ def _places(module: Module, library: Library) -> Iterator[tuple[_Key, _Place]]:
 def _change(before: _Place, after: _Place, library: Library, project: str) -> Iterator[_Change]:
     """Yield the Record of a change with the texts of its edits; nothing if the change teaches nothing."""
     words = [Counter(_WORD.findall(place.text)) for place in (before, after)]
-    apart = (words[0] - words[1]).total() + (words[1] - words[0]).total()
-    if apart > MAX_WORDS or len(after.text) > MAX_BYTES or len(after.text.split("\n")) > MAX_LINES:
+    changed = (words[0] - words[1]).total() + (words[1] - words[0]).total()
+    if changed > MAX_WORDS or len(after.text) > MAX_BYTES or len(after.text.split("\n")) > MAX_LINES:
         return
     if _interface(before.node) != _interface(after.node) or _wordless(before.node) == _wordless(after.node):
         return
@@ -164,8 +164,8 @@ def _style(place: _Place) -> tuple[Counter[type], int, int]:
 def _wordless(node: FunctionNode) -> str:
     """Function with the text of its strings removed."""
     text = ast.dump(node).replace(", kind='u'", "")
-    for said in {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str | bytes)}:
-        text = text.replace(f"Constant(value={said!r}", "Constant(")
+    for value in {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str | bytes)}:
+        text = text.replace(f"Constant(value={value!r}", "Constant(")
     return text
 
 

@@ -170,9 +170,9 @@ class Function:
         self._path, self._reads, self._trial, self._log = path, reads, trial, log
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        said = f"{self._path}{plain(args)}{plain(kwargs)}"
-        self._log.append(said)
-        return self._reads.made_up(said, self._trial)
+        call = f"{self._path}{plain(args)}{plain(kwargs)}"
+        self._log.append(call)
+        return self._reads.made_up(call, self._trial)
 
 
 class AnyObject:
@@ -206,22 +206,22 @@ class Piece:
         log: list[Any] = []
         values = self.reads.draw(trial, log)
         space = dict(values) | {"__log__": log}
-        how, given = "gave", None
+        how, result = "gave", None
         try:
             if self.how == "statement":
                 exec(self.code, space)
-                given = plain(space["__piece__"]())
+                result = plain(space["__piece__"]())
             else:
                 value = eval(self.code, space)
-                given = plain(bool(value) if self.how == "truth" else value)
+                result = plain(bool(value) if self.how == "truth" else value)
         except Unknown:
             raise
         except WRONG_TYPE:
             return None
         except Exception as error:
             return ("raised", type(error).__name__)
-        left = [(plain(space.get(name)), plain(value)) for name, value in values.items()]  # (now, before) of each name
-        return (how, given, left, tuple(log))
+        names = [(plain(space.get(name)), plain(value)) for name, value in values.items()]  # (now, before) of each name
+        return (how, result, names, tuple(log))
 
 
 def enclosed(text: str, names: str) -> str:

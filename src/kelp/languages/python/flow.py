@@ -22,13 +22,13 @@ def bound_before(source: bytes) -> dict[int, Names]:
     lines = [0]
     for line in source.split(b"\n"):
         lines.append(lines[-1] + len(line) + 1)
-    gone = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)}
-    gone |= {node.name for node in ast.walk(function) if isinstance(node, ast.ExceptHandler) and node.name}
+    unbound = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)}
+    unbound |= {node.name for node in ast.walk(function) if isinstance(node, ast.ExceptHandler) and node.name}
     before: dict[ast.stmt, Names] = {}
     parameters = frozenset(node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg))
     end = _after_body(function.body, parameters, before, [])
-    found = {lines[at.lineno - 1] + at.col_offset: names - gone for at, names in before.items()}
-    return found if end is None else found | {END: end - gone}
+    found = {lines[at.lineno - 1] + at.col_offset: names - unbound for at, names in before.items()}
+    return found if end is None else found | {END: end - unbound}
 
 
 def _after_body(
