@@ -27,9 +27,10 @@ ROOMS: dict[str, set[str]] = {
         "search",
     },
     "training": {"errors", "extras", "files", "model"},
+    "lm": {"errors", "extras", "files", "model", "training"},
     "data": {
         "errors", "extras", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search",
-        "training",
+        "training", "lm",
     },
     "evaluation": {
         "errors", "extras", "files", "syntax", "model", "execution.worker", "execution", "diffusion", "languages",
