@@ -9,10 +9,12 @@ from kelp.model.transformer import Transformer
 VOCAB, END, PAD, MASK = 13, 0, 1, 12
 
 
-def toy_model(vocab: int = VOCAB, seed: int = 0, scale: float = 40.0) -> Transformer:
+def toy_model(vocab: int = VOCAB, layers: int = 2, scale: float = 40.0) -> Transformer:
     """Random weights; logits as far apart as a trained model's."""
-    cfg = TransformerConfig(vocab_size=vocab, dim=16, layers=2, heads=2, kv_heads=1, mlp_dim=24, tie_embeddings=False)
-    model = Transformer.init(cfg, key=jax.random.key(seed))
+    cfg = TransformerConfig(
+        vocab_size=vocab, dim=16, layers=layers, heads=2, kv_heads=1, mlp_dim=24, tie_embeddings=False
+    )
+    model = Transformer.init(cfg, key=jax.random.key(0))
     object.__setattr__(model, "unembedding", model.unembedding * scale)
     return model
 

@@ -123,15 +123,16 @@ def generate(
         pieces = re.split(MASKS, infill if "\n" in infill else infill.replace(r"\n", "\n"))
         if not any(int(count) for count in pieces[1::2]):
             raise KelpError("--infill has no hole: write <mask:40> where 40 tokens are missing.")
+    from kelp.lm.sampler import SampleConfig, sample
 
-    with _one_sentence():
-        from kelp.lm.sampler import SampleConfig, sample
-
+    try:
         how = SampleConfig(
             block=1 if mode is Mode.ar else block, steps=steps, accept=accept.value, choose=choose.value,
             revise=revise.value, threshold=threshold, entropy=entropy, temperature=temperature, top_p=top_p,
             guidance=guidance, seed=seed,
         )  # fmt: skip
+    except ValueError as error:
+        raise KelpError(f"--{error}".replace("_", "-")) from None
     transformer, cfg, tokenizer, context = _load(model)
     row = [cfg.end]
     for number, piece in enumerate(pieces):
