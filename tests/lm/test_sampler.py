@@ -91,14 +91,12 @@ def test_steps_fill_each_block_in_so_many_passes():
 
 @slow
 def test_blocks_of_one_token_are_greedy_autoregressive_decoding():
-    cfg = toy_config(block=1)
-    rows = [prompt_row(cfg, prompt, 8) for prompt in PROMPTS]
-    result = sample(MODEL, cfg, rows)
+    result = sample(MODEL, toy_config(block=1), ROWS)
     causal = jnp.tril(jnp.ones((1, 24, 24), bool))
     next_logits = eqx.filter_jit(lambda tokens: MODEL.logits(MODEL(tokens, jnp.arange(24)[None], causal)))
     for i, prompt in enumerate(PROMPTS):
         text = [END, *prompt]
-        while len(text) < len(rows[i]):
+        while len(text) < len(ROWS[i]):
             logits = next_logits(np.pad(text, (0, 24 - len(text)))[None])[0, len(text) - 1]
             logits = logits.at[jnp.array([MASK, PAD])].set(-jnp.inf)
             if int(logits.argmax()) == END:
@@ -134,17 +132,16 @@ def test_a_row_decodes_the_same_alone_and_in_a_batch(name, how):
 def test_repeated_rows_and_other_seeds_give_other_samples():
     cfg = toy_config()
     row, how = prompt_row(cfg, [3, 4], 16), SampleConfig(temperature=1.0)
-    result = sample(SMALL, cfg, [row, row], how)
-    assert decoded(result, 0) != decoded(result, 1)
-    again, other = sample(SMALL, cfg, [row], how), sample(SMALL, cfg, [row], replace(how, seed=1))
-    assert decoded(result, 0) == decoded(again, 0) != decoded(other, 0)
+    once, again, other = (sample(SMALL, cfg, [row, row], replace(how, seed=seed)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(once.tokens, again.tokens)
+    assert decoded(once, 0) != decoded(once, 1)
+    assert decoded(once, 0) != decoded(other, 0)
 
 
 @slow
-@pytest.mark.parametrize("name", ["blocks", "one block"])
-def test_infilling_fills_every_hole_and_keeps_known_tokens(name):
+def test_infilling_fills_every_hole_and_keeps_known_tokens():
     how = SampleConfig(temperature=1.0, revise="edit", edit=0.5)
-    result = sample(SMALL, CONFIGS[name], [INFILL], how)
+    result = sample(SMALL, toy_config(block=0), [INFILL], how)
     out = decoded(result, 0)
     assert len(out) == len(INFILL) and result.written[0] == 6
     assert all(b == a if a != MASK else b not in (MASK, PAD, END) for a, b in zip(INFILL, out))
@@ -171,9 +168,8 @@ def test_an_end_of_text_token_ends_a_row_and_the_tokens_after_it_are_padding():
 
 
 @slow
-@pytest.mark.parametrize("name", ["blocks", "autoregressive"])
-def test_a_constraint_holds(name):
-    cfg = CONFIGS[name]
+def test_a_constraint_holds():
+    cfg = toy_config()
 
     def even_at_even(row, i):
         return jnp.arange(VOCAB) % 2 == i % 2
@@ -316,9 +312,7 @@ def test_remasking_keeps_the_schedule_and_leaves_known_tokens():
 
 
 @slow
-@pytest.mark.parametrize(
-    ("accept", "revise"), [("top-k", "remask"), ("threshold", "remask"), ("entropy", "edit"), ("top-k", "edit")]
-)
+@pytest.mark.parametrize(("accept", "revise"), [("top-k", "remask"), ("threshold", "remask"), ("entropy", "edit")])
 def test_revising_ends(accept, revise):
     cfg = toy_config(block=0)
     how = SampleConfig(accept=accept, revise=revise, remask=0.5, edit=0.2, threshold=0.9, entropy=0.5, steps=24)

@@ -90,7 +90,9 @@ def generate(
         float, typer.Option(metavar="NATS", help="Joint entropy up to which --accept entropy takes tokens.")
     ] = 0.1,
     choose: Annotated[Choose, typer.Option(help="Order in which tokens are accepted.")] = Choose.low_confidence,
-    revise: Annotated[Revise, typer.Option(help="Second thoughts about accepted tokens of the block.")] = Revise.none,
+    revise: Annotated[
+        Revise, typer.Option(help="Mask accepted tokens of the block again, or replace them.")
+    ] = Revise.none,
     guidance: Annotated[
         float, typer.Option(min=0, metavar="S", help="Scale of classifier-free guidance by the prompt.")
     ] = 0.0,
@@ -123,6 +125,8 @@ def generate(
         pieces = re.split(MASKS, infill if "\n" in infill else infill.replace(r"\n", "\n"))
         if not any(int(count) for count in pieces[1::2]):
             raise KelpError("--infill has no hole: write <mask:40> where 40 tokens are missing.")
+    import jax.numpy as jnp
+
     from kelp.lm.sampler import SampleConfig, sample
 
     try:
@@ -144,9 +148,10 @@ def generate(
         raise KelpError(
             f"The text of {given} tokens{rest} is longer than the context of {context} tokens", "shorten it"
         )
+    names = tokenizer.get_vocab_size(with_added_tokens=True)  # the model may have room for more
     began = time.perf_counter()
     with _one_sentence():
-        result = sample(transformer, cfg, [row], how)
+        result = sample(transformer, cfg, [row], how, lambda row, i: jnp.arange(transformer.cfg.vocab_size) < names)
     seconds = time.perf_counter() - began
     tokens = result.tokens[0, 1 : result.lengths[0]].tolist()
     whole = tokenizer.decode(tokens, skip_special_tokens=False)
