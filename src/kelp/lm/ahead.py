@@ -52,11 +52,11 @@ class Tokens(NamedTuple):
         return Tokens(self.flat, self.starts[: count + 1])
 
 
-def made_of(section: DataSection, tokenizer: Tokenizer) -> dict[str, Any]:
-    """Settings that decide which tokens a folder holds."""
+def made_of(section: DataSection, tokenizer: Tokenizer, form: Form = "bin") -> dict[str, Any]:
+    """Settings that decide what a folder of tokens holds."""
     names = {"sources", "text", "split", "revision", "streaming", "valid_share"}
     names |= {"valid_documents"} if section.streaming else set()
-    return section.model_dump(mode="json", include=names) | {"tokenizer": tokenizer.fingerprint}
+    return section.model_dump(mode="json", include=names) | {"tokenizer": tokenizer.fingerprint, "form": form}
 
 
 def check_made_of(found: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
@@ -98,7 +98,7 @@ def write(
     if section.streaming:
         enough = round(2 * section.valid_documents / section.valid_share) if section.valid_share else 0
         found = islice((d for d in islice(found, enough) if d.valid), section.valid_documents)
-    meta = {"made_of": made_of(section, tokenizer), "origin": origin(section), "numbers": numbers.str}
+    meta = {"made_of": made_of(section, tokenizer, form), "origin": origin(section), "numbers": numbers.str}
     out.mkdir(parents=True, exist_ok=True)
     encoded = counted(encode(found, tokenizer))
     match form:

@@ -2,16 +2,16 @@
 
 import zlib
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from kelp.errors import KelpError
 from kelp.extras import PROJECT, TEXT, matching, open_dataset, read_rows
 from kelp.lm.tokenizer import Special, Tokenizer
-from kelp.training.config import Section
+from kelp.training.config import RunConfig, Section
 
 IDENTITY = (*PROJECT, "id", "path", "url")  # columns that may say what a document belongs to, the first that exists
 TOGETHER = 1000  # documents encoded in one call, on all cores
@@ -62,6 +62,14 @@ class DataSection(Section):
         return Tokenizer.load(self.tokenizer, self.special)
 
 
+class DataRecipe(RunConfig):
+    """A recipe of which the sections that belong to the model are not read."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    data: DataSection
+
+
 class Document(NamedTuple):
     text: str | list[int]  # or its tokens, where they were made ahead
     valid: bool  # held out
@@ -70,40 +78,42 @@ class Document(NamedTuple):
 def documents(section: DataSection) -> Iterator[Document]:
     """The documents of all sources in order, empty ones left out. Raises KelpError."""
     for source in section.sources:
-        try:
-            yield from documents_of(_rows(source, section), section)
-        except (ImportError, OSError, ValueError) as error:  # an import names the library for a kind of URL
-            reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
-            raise KelpError(f"{source} cannot be read: {reason}") from None
+        yield from documents_of(_rows(source, section), source, section)
 
 
-def documents_of(rows: Iterable[dict[str, Any]], section: DataSection) -> Iterator[Document]:
-    """The documents of a data set's rows, empty ones left out. Raises KelpError."""
-    for row in rows:
-        column = next((c for c in ((section.text,) if section.text else ("tokens", *TEXT)) if c in row), None)
-        if column is None:
-            wanted = section.text or " or ".join(TEXT)
-            raise KelpError(f"there is no column {wanted} among {', '.join(row)}: name it with text in [data]")
-        if row[column]:
-            yield Document(row[column], _held_out(row, row[column], section.valid_share))
+def documents_of(rows: Iterable[dict[str, Any]], source: str, section: DataSection) -> Iterator[Document]:
+    """The documents of a source's rows, empty ones left out. Raises KelpError."""
+    try:
+        for row in rows:
+            column = next((c for c in ((section.text,) if section.text else (*TEXT, "tokens")) if c in row), None)
+            if column is None:
+                wanted = section.text or " or ".join(TEXT)
+                raise KelpError(f"{source} has no column {wanted} among {', '.join(row)}: name it with text in [data]")
+            if row[column]:
+                yield Document(row[column], _held_out(row, row[column], section.valid_share))
+    except (ImportError, OSError, ValueError) as error:  # an import's message names the library for a kind of URL
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        raise KelpError(f"{source} cannot be read: {reason}") from None
 
 
 def _held_out(row: dict[str, Any], text: str | list[int], share: float) -> bool:
-    """Whether a document is held out: as its own split says (a corpus has one), else by the hash of its project or id."""
+    """Whether a document is held out: as a corpus says, otherwise by the hash of its project or id."""
     if row.get("split") in ("train", "valid"):
         return bool(row["split"] == "valid")
     name = str(next((row[column] for column in IDENTITY if row.get(column)), text))
     return share > 0 and zlib.crc32(name.lower().encode("utf-8", "replace")) % round(1 / share) == 0
 
 
-def _rows(source: str, section: DataSection) -> Iterable[dict[str, Any]]:
+def _rows(source: str, section: DataSection) -> Iterator[dict[str, Any]]:
     kind, _, rest = source.partition(":")
     if kind == "hf":
-        return open_hub(section, rest)
+        yield from open_hub(section, rest)
+        return
     paths = matching(rest) if kind == "files" else sorted(map(str, Path(rest).glob("functions-*.parquet")))
     if not paths:
         raise KelpError(f"{source} holds no corpus: make one with kelp corpus build --out {rest}")
-    return chain.from_iterable(map(read_rows, paths))
+    for path in paths:
+        yield from read_rows(path)
 
 
 def open_hub(section: DataSection, name: str, revision: str | None = None) -> Any:
@@ -147,4 +157,7 @@ def encode(found: Iterable[Document], tokenizer: Tokenizer) -> Iterator[tuple[li
     while batch := list(islice(found, TOGETHER)):
         encoded = iter(tokenizer.encode_batch([d.text for d in batch if not isinstance(d.text, list)]))
         for text, valid in batch:
-            yield text if isinstance(text, list) else next(encoded), valid
+            tokens = text if isinstance(text, list) else next(encoded)
+            if text is tokens and max(tokens) >= tokenizer.size:
+                raise KelpError(f"a document holds the token {max(tokens)}, and the tokenizer has {tokenizer.size}")
+            yield tokens, valid

@@ -63,8 +63,8 @@ class Tokenizer:
         bpe.add_special_tokens(special.names)
         bpe.encode_special_tokens = True  # a special token's name in a text is text
         self.bpe, self.special = bpe, special
-        self.end, self.mask, self.pad = (bpe.token_to_id(name) for name in (special.end, special.mask, special.pad))
         vocabulary = bpe.get_vocab()
+        self.end, self.mask, self.pad = vocabulary[special.end], vocabulary[special.mask], vocabulary[special.pad]
         self.size = max(vocabulary.values()) + 1
         added = bpe.get_added_tokens_decoder()
         byte_level = '"type":"ByteLevel"' in bpe.to_str()
