@@ -110,6 +110,8 @@ def write(
             with atomic(out / "tokens.jsonl") as new, new.open("w", encoding="utf-8") as file:
                 for row in _rows(encoded, tokenizer):
                     file.write(json.dumps(row) + "\n")
+    if not counts["train"]["documents"] and not section.streaming:
+        raise KelpError(f"{', '.join(section.sources)} hold no text to train on")
     tokenizer.save(out)
     with atomic(out / "meta.json") as new:
         new.write_text(json.dumps(meta | counts, indent=1) + "\n")

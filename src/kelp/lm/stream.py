@@ -170,8 +170,6 @@ class Shuffled(Stream):
     def __init__(self, section: DataSection, tokenizer: Tokenizer, **options: Any) -> None:
         super().__init__(section, tokenizer, **options)
         self.train, self._epoch = self._rows(Tokens.read(section.folder, "train")), 0.0
-        if not len(self.train):
-            raise KelpError("the sources of [data] hold no text to train on")
         self._order = lru_cache(2)(lambda epoch: np.random.default_rng((self.seed, epoch)).permutation(len(self.train)))
 
     def _batch(self, step: int) -> LMBatch:
@@ -213,10 +211,11 @@ class Windows(Stream):
         keys = {"length", "packed", "buffer"}
         wanted = made_of(section, tokenizer) | section.model_dump(mode="json", include=keys)
         text = self._path.read_text() if self._path.exists() else ""
-        head, *marks = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")] or [None]
-        if head is None:
-            head = {"made_of": wanted, "revision": self.origin["origin"][0]["revision"]}
-            self._path.write_text(json.dumps(head) + "\n")
+        lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        if not lines:
+            lines = [json.dumps({"made_of": wanted, "revision": self.origin["origin"][0]["revision"]}) + "\n"]
+        self._path.write_text("".join(lines))  # without a line that was cut short
+        head, *marks = map(json.loads, lines)
         check_made_of(head["made_of"], wanted, section.folder)
         data = open_hub(section, section.sources[0].partition(":")[2], head["revision"])
         self._data = split_dataset_by_node(data, rank=self.process, world_size=self.processes)
