@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from tests.cli.conftest import Kelp
@@ -68,6 +69,25 @@ def test_a_tokenizer_is_trained_on_files_alone(kelp_here: Kelp, folder: Path) ->
     assert (folder / "small/merges.txt").exists()
     ran = kelp_here(*command, "--out", "small", "--max-documents", 5, "--json")
     assert ran.json["documents"] == 5
+
+
+@pytest.mark.slow
+def test_a_data_set_in_the_cache_is_read_without_a_network(
+    kelp: Kelp, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The cache is filled once, in a process that reaches the data set; then it is gone and the network is off."""
+    hub = folder / "owner-name"
+    hub.mkdir()
+    pq.write_table(pa.table({"text": [f"x = {number}\n" for number in range(50)]}), hub / "train-0.parquet")
+    (folder / "recipe.toml").write_text(RECIPE.replace("files:rows.jsonl", "hf:owner-name"))
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
+    assert kelp("lm", "tokenizer", "train", "recipe.toml").code == 0
+    hub.rename(folder / "elsewhere")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    ran = kelp("lm", "data", "recipe.toml", "--json")
+    assert ran.code == 0, ran.err
+    assert sum(ran.json[split]["documents"] for split in ("train", "valid")) == 53
+    assert ran.json["origin"][1]["cache"] == str(folder / "cache")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ a source of documents, files:tokens.parquet. meta.json, written last, says what 
 """
 
 import json
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from itertools import islice
@@ -100,6 +101,7 @@ def write(
         found = islice((d for d in islice(found, enough) if d.valid), section.valid_documents)
     meta = {"made_of": made_of(section, tokenizer, form), "origin": origin(section), "numbers": numbers.str}
     out.mkdir(parents=True, exist_ok=True)
+    (out / "meta.json").unlink(missing_ok=True)  # a folder without it is not finished
     encoded = counted(encode(found, tokenizer))
     match form:
         case "bin":
@@ -121,7 +123,7 @@ def write(
 def _write_bin(encoded: Encoded, out: Path, numbers: np.dtype[Any], end: int) -> None:
     with ExitStack() as stack:
         files = [stack.enter_context(stack.enter_context(atomic(out / f"{s}.bin")).open("wb")) for s in SPLITS]
-        starts: list[list[int]] = [[0], [0]]
+        starts = [array("q", [0]), array("q", [0])]
         for tokens, valid in encoded:
             files[valid].write(np.array([end, *tokens], numbers).tobytes())
             starts[valid].append(starts[valid][-1] + 1 + len(tokens))

@@ -13,7 +13,7 @@ from kelp.extras import PROJECT, TEXT, matching, open_dataset, read_rows
 from kelp.lm.tokenizer import Special, Tokenizer
 from kelp.training.config import RunConfig, Section
 
-IDENTITY = (*PROJECT, "id", "path", "url")  # columns that may say what a document belongs to, the first that exists
+IDENTITY = (*PROJECT, "id", "url")  # columns that may say what a document belongs to, the first that exists
 TOGETHER = 1000  # documents encoded in one call, on all cores
 
 
@@ -89,15 +89,18 @@ def documents_of(rows: Iterable[dict[str, Any]], source: str, section: DataSecti
             if column is None:
                 wanted = section.text or " or ".join(TEXT)
                 raise KelpError(f"{source} has no column {wanted} among {', '.join(row)}: name it with text in [data]")
-            if row[column]:
-                yield Document(row[column], _held_out(row, row[column], section.valid_share))
+            if not (text := row[column]):
+                continue
+            if not isinstance(text, str) and (column != "tokens" or type(text[0]) is not int):
+                raise KelpError(f"{source} has no text in its column {column}: name another with text in [data]")
+            yield Document(text, _held_out(row, text, section.valid_share))
     except (ImportError, OSError, ValueError) as error:  # an import's message names the library for a kind of URL
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise KelpError(f"{source} cannot be read: {reason}") from None
 
 
 def _held_out(row: dict[str, Any], text: str | list[int], share: float) -> bool:
-    """Whether a document is held out: as a corpus says, otherwise by the hash of its project or id."""
+    """Whether a document is held out: as a corpus says, otherwise by the hash of its project, id or text."""
     if row.get("split") in ("train", "valid"):
         return bool(row["split"] == "valid")
     name = str(next((row[column] for column in IDENTITY if row.get(column)), text))
