@@ -17,8 +17,8 @@ from kelp.extras import require
 if TYPE_CHECKING:
     from kelp.lm.text import DataSection
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Train and use a masked-diffusion language model.")
-tokenizer_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a tokenizer.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+tokenizer_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tokenizer_app, name="tokenizer")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -27,6 +27,27 @@ class Form(StrEnum):
     bin = "bin"
     parquet = "parquet"
     jsonl = "jsonl"
+
+
+@app.callback()
+def lm() -> None:
+    """Prepare the tokenizer and the text of a masked-diffusion language model.
+
+    \b
+    Examples:
+      kelp lm tokenizer train configs/lm-small.toml
+      kelp lm data configs/lm-small.toml
+    """
+
+
+@tokenizer_app.callback()
+def tokenizer() -> None:
+    """Make a tokenizer.
+
+    \b
+    Examples:
+      kelp lm tokenizer train --files 'texts/*.txt' --vocab-size 8192 --out tokenizer
+    """
 
 
 @tokenizer_app.command("train")
@@ -86,14 +107,14 @@ def train_tokenizer(
                     read["characters"] += len(document.text)
                     yield document.text
 
-        tokenizer = Tokenizer.train(texts(), size, section.special)
+        made = Tokenizer.train(texts(), size, section.special)
     if not read["documents"]:
         raise KelpError(f"{', '.join(section.sources)} hold no text to train on")
-    tokenizer.save(out)
+    made.save(out)
     if as_json:
-        print(json.dumps({"out": str(out), "tokens": tokenizer.size, "fingerprint": tokenizer.fingerprint, **read}))
+        print(json.dumps({"out": str(out), "tokens": made.size, "fingerprint": made.fingerprint, **read}))
         return
-    print(f"{out}: {tokenizer.size:,} tokens from {read['documents']:,} documents, {read['characters']:,} characters")
+    print(f"{out}: {made.size:,} tokens from {read['documents']:,} documents, {read['characters']:,} characters")
 
 
 @app.command()
