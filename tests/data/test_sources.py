@@ -44,7 +44,7 @@ def packages(tmp_path, monkeypatch):
 def test_the_message_the_help_and_the_documentation_name_every_kind_of_source():
     with pytest.raises(DataError) as error:
         expand("nothing")
-    forms = re.split(", | and ", str(error.value).rstrip(".").partition("those are ")[2])
+    forms = re.split(", | and ", str(error.value).rstrip(".").partition("sources are ")[2])
     assert {re.split(r"\W", form)[0] for form in forms} == {*READERS, "list"}
     offered = get_type_hints(build, include_extras=True)["source"].__metadata__[0].help
     assert set(re.split(", | or ", offered.removesuffix("; repeatable."))) == set(forms)
