@@ -42,6 +42,7 @@ length = {LENGTH}
 
 [optimizer]
 warmup = 4
+schedule = "constant"
 learning_rate = 0.02
 accumulation = 2
 ema_decay = 0.9
@@ -121,7 +122,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     mesh = MeshSection(**dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True)))
-    settings = recipe({"mesh": mesh.model_dump(), "steps": options.steps}, ar_share=0.3, ar_share_end=0.1)
+    settings = recipe({"mesh": mesh.model_dump(), "steps": options.steps}, ar_share=0.3)
     train(settings, objective(settings, die_at=options.die_at), out=options.out, resume=True)
 
 
