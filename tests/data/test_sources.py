@@ -23,6 +23,7 @@ from kelp.cli.corpus import build
 from kelp.data.corpus import sources
 from kelp.data.corpus.sources import READERS, Columns, expand, read
 from kelp.data.record import DataError, Record
+from kelp.errors import KelpError
 
 pytestmark = pytest.mark.slow
 
@@ -279,6 +280,6 @@ def test_a_data_set_of_the_hub_is_streamed_shard_by_shard(tmp_path):
     ],
 )
 def test_a_source_that_is_not_there_has_its_sentence(source, sentence):
-    with pytest.raises(DataError, match=sentence):
+    with pytest.raises(KelpError, match=sentence):
         for unit in expand(source):
             records(unit)

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import kelp
-from kelp.cli import bank, corpus, data, evaluate, runs
+from kelp.cli import bank, corpus, data, evaluate, lm, runs
 from kelp.cli.doctor import doctor
 from kelp.cli.repair import repair
 from kelp.cli.test import test
@@ -35,6 +35,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="eval")
 app.add_typer(runs.app, name="runs")
 app.add_typer(bank.app, name="bank")
+app.add_typer(lm.app, name="lm")
 app.command()(doctor)
 
 
@@ -63,6 +64,7 @@ def kelp_command(
       kelp eval toy --model my-model
       kelp runs
       kelp bank build corpus --out bank.json.gz
+      kelp lm data configs/lm-small.toml
       kelp doctor
     """
 
