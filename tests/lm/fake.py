@@ -36,8 +36,9 @@ block = 4
 random_length_share = 0.2
 
 [data]
-source = "nowhere"
+sources = ["files:nowhere"]
 tokenizer = "nowhere"
+folder = "nowhere"
 length = {LENGTH}
 
 [optimizer]
@@ -56,11 +57,12 @@ checkpoint_every = 4
 """
 
 
-def recipe(training: dict[str, Any] | None = None, **lm: Any) -> LMRecipe:
-    """The tiny recipe with other values in [training] and [lm]."""
+def recipe(training: dict[str, Any] | None = None, data: dict[str, Any] | None = None, **lm: Any) -> LMRecipe:
+    """The tiny recipe with other values in [training], [data] and [lm]."""
+    other = {"training": training or {}, "data": data or {}}
     plain = parse_config(RUN, LMRecipe).model_dump(exclude={"lm"})
-    own = {"block": 4, "random_length_share": 0.2}
-    return LMRecipe.model_validate(plain | {"training": plain["training"] | (training or {}), "lm": own | lm})
+    own = {"lm": {"block": 4, "random_length_share": 0.2} | lm}
+    return LMRecipe.model_validate(plain | {name: plain[name] | values for name, values in other.items()} | own)
 
 
 def write_tokenizer(path: Path, *names: str) -> Path:

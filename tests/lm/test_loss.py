@@ -104,9 +104,9 @@ def test_every_order_of_prediction_is_a_pass_for_each_block(block, shift, clean)
 def test_weights_the_end_of_text_and_the_autoregressive_part_are_switches(block, clean, weight, end_in_loss):
     cfg = config(block=block, clean=clean)
     lm = recipe(block=block, weight=weight, end_in_loss=end_in_loss, ar_share=0.3).lm
-    batch = BATCH._replace(ar_share=np.full(2, 0.3, np.float32))
+    share = np.full(2, 0.3, np.float32)
     noise = NOISE._replace(masked=NOISE.masked & (end_in_loss | (BATCH.tokens != END)))
-    total, metrics = jax.jit(lambda m: masked_loss(m, batch, noise, cfg, lm, tokens=100))(model())
+    total, metrics = jax.jit(lambda m: masked_loss(m, BATCH, noise, cfg, lm, tokens=100, ar_share=share))(model())
     assert (float(total), float(metrics["loss"])) == pytest.approx(reference(cfg, lm, 100, 0.3), rel=1e-4)
     text = (BATCH.position > 0) & (end_in_loss | (BATCH.tokens != END))
     ar = reference_nats(config(block=1), masked=np.zeros_like(text))[text].mean()
@@ -200,16 +200,18 @@ def test_micro_batches_give_the_gradient_of_one_batch_token_for_token(lm):
     settings = recipe(**lm).lm
     cfg = config(block=settings.block)
     batch = pack([[3, 4, 5, 6, 7, 8, END]], [[9]], [[5, 3, END], [6, 7]], [[]], length=10)  # of 7, 1, 5, no tokens
-    batch = batch._replace(ar_share=np.full(4, 0.5, np.float32) if settings.ar_share else None)
+    share = np.full(4, 0.5, np.float32) if settings.ar_share else None
     noise = Noise(batch.position > 0, np.full(batch.tokens.shape, 0.4, np.float32))
     slots = batch.tokens.size
 
     @jax.jit
-    def gradient(batch, noise, tokens):
-        return jax.grad(lambda m: masked_loss(m, batch, noise, cfg, settings, tokens=tokens)[0])(model())
+    def gradient(batch, noise, share, tokens):
+        return jax.grad(lambda m: masked_loss(m, batch, noise, cfg, settings, tokens=tokens, ar_share=share)[0])(
+            model()
+        )
 
-    whole = gradient(batch, noise, slots)
-    parts = [gradient(*jax.tree.map(lambda a, i=i: a[i : i + 1], (batch, noise)), slots / 4) for i in range(4)]
+    whole = gradient(batch, noise, share, slots)
+    parts = [gradient(*jax.tree.map(lambda a, i=i: a[i : i + 1], (batch, noise, share)), slots / 4) for i in range(4)]
     for a, *b in zip(jax.tree.leaves(whole), *map(jax.tree.leaves, parts)):
         np.testing.assert_allclose(a, sum(b) / 4, atol=1e-5, rtol=1e-4)
 
@@ -222,8 +224,8 @@ def test_accumulated_batches_move_the_weights_as_one_large_batch_does():
         optimizer = OptimizerConfig(accumulation=accumulation, warmup=0, clip_norm=0.01)
         state = init_state(model(), make_optimizer(optimizer, 9, goal.no_decay), optimizer)
         step = jax.jit(make_train_step(goal, optimizer, 9, seed=0))
-        for part in zip(*(np.split(array, accumulation) for array in large if array is not None)):
-            state, _ = step(state, LMBatch(*part))
+        for part in zip(*(np.split(array, accumulation) for array in large)):
+            state, _ = step(state, (LMBatch(*part), None))
         weights.append(state.model)
     moved = jax.tree.map(lambda new, old: np.abs(new - old).max(), weights[0], model())
     assert min(jax.tree.leaves(moved)) > 0

@@ -107,10 +107,10 @@ def test_an_exported_run_is_a_model_folder_and_begins_another_run(whole_run, tmp
 
 def test_the_share_of_the_autoregressive_loss_goes_in_a_line_from_start_to_end():
     goal = objective(recipe({"steps": 5}, ar_share=1.0, ar_share_end=0.2))
-    shares = [goal.batch(step).ar_share for step in range(5)]
+    shares = [goal.batch(step)[1] for step in range(5)]
     np.testing.assert_allclose([share[0] for share in shares], [1.0, 0.8, 0.6, 0.4, 0.2], rtol=1e-6)
-    assert shares[0].shape == (ROWS,) and next(iter(goal.valid_batches())).ar_share[0] == np.float32(0.2)
-    assert objective(recipe(ar_share=0.5)).batch(3).ar_share[0] == 0.5 and objective().batch(0).ar_share is None
+    assert shares[0].shape == (ROWS,) and next(iter(goal.valid_batches()))[1][0] == np.float32(0.2)
+    assert objective(recipe(ar_share=0.5)).batch(3)[1][0] == 0.5 and objective().batch(0)[1] is None
 
 
 def test_rows_that_only_fill_a_batch_add_nothing():
@@ -128,9 +128,9 @@ def test_rows_that_only_fill_a_batch_add_nothing():
 
 def test_special_tokens_are_found_by_name(tmp_path):
     assert objective().cfg.to_dict() | {"mask": 1, "end": 0, "pad": 2} == objective().cfg.to_dict()
-    assert objective(recipe(mask="a", pad="<|endoftext|>")).cfg.mask == 3
-    with pytest.raises(ConfigError, match=r"mask = '<m>' in \[lm\] is no token of .*tokenizer.json\.$"):
-        objective(recipe(mask="<m>"))
+    assert objective(recipe(data={"mask": "a", "pad": "<|endoftext|>"})).cfg.mask == 3
+    with pytest.raises(ConfigError, match=r"mask = '<m>' in \[data\] is no token of .*tokenizer.json\.$"):
+        objective(recipe(data={"mask": "<m>"}))
     (tmp_path / "t.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"t.json is no tokenizer.json: "):
         LMObjective.of(recipe(), FakeSource(tokenizer=tmp_path / "t.json"))

@@ -40,12 +40,20 @@ def test_the_objective_follows_from_block_and_share_or_sets_them():
         ("eps = 0.0", "'eps' in [lm] is 0.0 of type float, but"),
         ("random_length_share = 1.5", "'random_length_share' in [lm] is 1.5"),
         ('weight = "steep"', "'weight' in [lm] is 'steep'"),
-        ('mask = "<|endoftext|>"', "[lm] mask = '<|endoftext|>' must be neither the end-of-text nor the padding token"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_sentence(line, says):
     text = RUN.replace("block = 4\nrandom_length_share = 0.2", line)
     assert message(text).removeprefix("run.toml: ").startswith(says)
+
+
+def test_other_sections_are_checked_too():
+    assert "the mask token must not be the end-of-text" in message(
+        RUN.replace("[data]", '[data]\nmask = "<|endoftext|>"')
+    )
+    assert message(RUN.replace("length = 16", "length = 99")) == (
+        "tokens_per_batch = 80 in [training] is less than a row of length = 99 in [data]."
+    )
 
 
 def test_sizes_come_from_the_file_then_a_preset_then_the_model_to_begin_with():

@@ -189,10 +189,15 @@ def _edits(settings: "Recipe") -> "tuple[Objective, Evaluation | None]":
 
 
 def _lm(settings: "LMRecipe") -> "tuple[Objective, Evaluation | None]":
-    """The objective of a language model. Raises KelpError, ModelError."""
-    from kelp.lm import objective
+    """The objective of a language model, its tokens made where they are missing. Raises KelpError, ModelError."""
+    from kelp.lm.objective import LMObjective
+    from kelp.lm.stream import Stream
 
-    return objective.LMObjective.of(settings, objective.open_source(settings)), None
+    section, training = settings.data, settings.training
+    rows = training.tokens_per_batch // section.length
+    with progress_bar() as progress:
+        source = Stream.open(section, section.load_tokenizer(), rows=rows, seed=training.seed, progress=progress)
+    return LMObjective.of(settings, source), None
 
 
 def _export(run: Path, out: Path, *, step: int | None, dtype: Dtype, merge: Path | None, share: float) -> int:

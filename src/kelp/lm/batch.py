@@ -2,14 +2,13 @@
 
 from typing import Any, NamedTuple
 
-Array = Any  # of NumPy from a source, of JAX within the loss
+Array = Any  # of NumPy from a stream, of JAX within the loss
 
 
 class LMBatch(NamedTuple):
-    """B rows of L slots. Every document begins in its row, with the end-of-text token that precedes its text."""
+    """B rows of L slots: at position 0 of each document stands the end-of-text token, and one more where it ends."""
 
     tokens: Array  # int32 [B, L]
-    document: Array  # int32 [B, L], from 1; 0 is padding
+    document: Array  # int32 [B, L]: number of the token's document in its row, from 1; 0 is padding
     position: Array  # int32 [B, L]: of the token in its document, from 0
-    bytes: Array | None = None  # int32 [B, L]: of text that the token stands for
-    ar_share: Array | None = None  # float32 [B]: weight of the autoregressive loss beside the diffusion loss
+    bytes: Array  # int32 [B, L]: of UTF-8 that the token stands for; 0 for special tokens

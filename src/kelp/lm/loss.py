@@ -37,14 +37,22 @@ OFFSET_STREAM = 2**31  # folded into the step's key; no row's number reaches it
 
 
 def loss(
-    model: Transformer, batch: LMBatch, key: PRNGKeyArray, cfg: DiffusionConfig, lm: LMSection, *, tokens: int
+    model: Transformer,
+    batch: LMBatch,
+    key: PRNGKeyArray,
+    cfg: DiffusionConfig,
+    lm: LMSection,
+    *,
+    tokens: int,
+    ar_share: Float[Array, " B"] | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
     """The loss of a batch under noise drawn from `key`, and its metrics. `tokens` is a full batch's number of slots.
 
     The loss is a sum over tokens divided by that constant, so that the mean of micro-batches' gradients is the gradient
-    of one large batch; the metrics are means over the tokens that are there.
+    of one large batch; the metrics are means over the tokens that are there. `ar_share` is each row's weight of the
+    autoregressive loss, if there is one.
     """
-    return masked_loss(model, *draw(batch, key, cfg, lm), cfg, lm, tokens=tokens)
+    return masked_loss(model, *draw(batch, key, cfg, lm), cfg, lm, tokens=tokens, ar_share=ar_share)
 
 
 def draw(batch: LMBatch, key: PRNGKeyArray, cfg: DiffusionConfig, lm: LMSection) -> tuple[LMBatch, Noise]:
@@ -62,7 +70,14 @@ def draw(batch: LMBatch, key: PRNGKeyArray, cfg: DiffusionConfig, lm: LMSection)
 
 
 def masked_loss(
-    model: Transformer, batch: LMBatch, noise: Noise, cfg: DiffusionConfig, lm: LMSection, *, tokens: int
+    model: Transformer,
+    batch: LMBatch,
+    noise: Noise,
+    cfg: DiffusionConfig,
+    lm: LMSection,
+    *,
+    tokens: int,
+    ar_share: Float[Array, " B"] | None = None,
 ) -> tuple[Float[Array, ""], Metrics]:
     """The loss under given noise, of the batch's rows or of a whole number of copies of each, one after the other."""
     copies = len(noise.masked) // len(batch.tokens)
@@ -74,22 +89,20 @@ def masked_loss(
     bound = nats / noise.ratio
     weighted = (bound if lm.weight == "inverse" else nats).sum()
     total, count = weighted / (copies * tokens), jnp.maximum(wanted.sum(), 1)
+    text = jnp.where(wanted, rows.bytes, 0).sum()
     figures = {
         "loss": weighted / count,
         "accuracy": _mean(right, masked),
-        "bits_per_byte": jnp.asarray(jnp.nan),
+        "bits_per_byte": jnp.where(text > 0, bound.sum() / (math.log(2) * jnp.maximum(text, 1)), jnp.nan),
         "ar_loss": jnp.asarray(jnp.nan),
     }
-    if rows.bytes is not None:
-        text = jnp.where(wanted, rows.bytes, 0).sum()
-        figures["bits_per_byte"] = jnp.where(text > 0, bound.sum() / (math.log(2) * jnp.maximum(text, 1)), jnp.nan)
-    if batch.ar_share is not None:
+    if ar_share is not None:
         wanted = targets(batch, cfg, lm)
         if cfg.block <= 1 or cfg.clean == "block":  # no stream that is both clean and causal
             clean, _ = states(model, batch, jnp.zeros_like(wanted), replace(cfg, block=1, shift=True, clean="causal"))
         nats_ar, _ = predict(model, clean[:: len(clean) // len(wanted)], batch.tokens)
         nats_ar = jnp.where(wanted, nats_ar, 0.0)
-        shared = (batch.ar_share[:, None] * nats_ar).sum()
+        shared = (ar_share[:, None] * nats_ar).sum()
         total += shared / tokens
         figures["loss"] += shared / jnp.maximum(wanted.sum(), 1)
         figures["ar_loss"] = _mean(nats_ar, wanted)

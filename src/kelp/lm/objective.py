@@ -19,9 +19,11 @@ from kelp.model.transformer import Transformer
 from kelp.training.config import ConfigError
 from kelp.training.objective import Dtype, Metrics, TrainingError
 
+Batch = tuple[LMBatch, Any]  # and each row's weight of the autoregressive loss, float32 [B], or None
+
 
 class Source(Protocol):
-    """Rows of text in batches. `batch` is a pure function of the step."""
+    """Rows of text in batches, such as `kelp.lm.stream.Stream`. `batch` is a pure function of the step."""
 
     @property
     def tokenizer_files(self) -> tuple[Path, ...]: ...  # tokenizer.json first
@@ -63,10 +65,10 @@ class LMObjective:
         path, ids = source.tokenizer_files[0], dict[str, int]()
         tokenizer = _read_tokenizer(path)
         for key in ("mask", "end", "pad"):
-            name = getattr(recipe.lm, key)
+            name = getattr(recipe.data, key)
             token = tokenizer.token_to_id(name)
             if token is None:
-                raise ConfigError(f"{key} = {name!r} in [lm] is no token of {path}.")
+                raise ConfigError(f"{key} = {name!r} in [data] is no token of {path}.")
             ids[key] = token
         return cls(
             recipe,
@@ -119,38 +121,35 @@ class LMObjective:
         length = self.recipe.data.length
         save_lm(out, weights, self.sizes, self.cfg, files=self.files, length=length, dtype=dtype, origin=origin)
 
-    def loss(self, model: Transformer, batch: LMBatch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        return loss(model, batch, key, self.cfg, self.recipe.lm, tokens=self.recipe.training.tokens_per_batch)
+    def loss(self, model: Transformer, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        rows, share = batch
+        tokens = self.recipe.training.tokens_per_batch
+        return loss(model, rows, key, self.cfg, self.recipe.lm, tokens=tokens, ar_share=share)
 
-    def batch(self, step: int) -> LMBatch:
+    def batch(self, step: int) -> Batch:
         return self._with_share(self.source.batch(step), step)
 
-    def valid_batches(self) -> Iterable[LMBatch]:
+    def valid_batches(self) -> Iterable[Batch]:
         last = self.recipe.training.steps - 1
         return (self._with_share(batch, last) for batch in self.source.valid_batches())
 
-    def empty(self, batch: LMBatch, rows: int) -> LMBatch:
+    def empty(self, batch: Batch, rows: int) -> Batch:
         """Rows of padding."""
-        empty: LMBatch = jax.tree.map(lambda array: np.zeros((rows, *array.shape[1:]), array.dtype), batch)
+        empty: Batch = jax.tree.map(lambda array: np.zeros((rows, *array.shape[1:]), array.dtype), batch)
         return empty
 
-    def weight(self, batch: LMBatch) -> int:
+    def weight(self, batch: Batch) -> int:
         """Number of tokens to predict."""
-        return int(targets(batch, self.cfg, self.recipe.lm).sum())
+        return int(targets(batch[0], self.cfg, self.recipe.lm).sum())
 
-    def _with_share(self, batch: LMBatch, step: int) -> LMBatch:
+    def _with_share(self, batch: LMBatch, step: int) -> Batch:
         """The batch with the weight of the autoregressive loss at a step."""
         lm = self.recipe.lm
         if lm.objective != "joint":
-            return batch
+            return batch, None
         end = lm.ar_share if lm.ar_share_end is None else lm.ar_share_end
         share = lm.ar_share + (end - lm.ar_share) * step / max(1, self.recipe.training.steps - 1)
-        return batch._replace(ar_share=np.full(len(batch.tokens), share, np.float32))
-
-
-def open_source(recipe: LMRecipe) -> Source:
-    """The rows of a recipe's text. Raises ConfigError."""
-    raise ConfigError(f"source = {recipe.data.source!r} in [data] cannot be read.")
+        return batch, np.full(len(batch.tokens), share, np.float32)
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:

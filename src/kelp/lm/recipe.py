@@ -1,11 +1,12 @@
 """Recipe of a language model: the sections of its TOML file, and the model presets."""
 
-from pathlib import Path
-from typing import Any, Literal, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from kelp.lm.config import DiffusionConfig
+from kelp.lm.text import DataSection
 from kelp.model.config import TransformerConfig
 from kelp.model.pretrained import llama_config
 from kelp.model.tensors import read_json
@@ -46,7 +47,7 @@ class ModelSection(Section):
 
 
 class LMSection(Section):
-    """`[lm]`: order of prediction, noise, loss and special tokens. See `DiffusionConfig` for the first three keys."""
+    """`[lm]`: order of prediction, noise and loss. See `DiffusionConfig` for the first three keys."""
 
     block: int = Field(default=32, ge=0)
     shift: bool = True
@@ -60,9 +61,6 @@ class LMSection(Section):
     ar_share: float = Field(default=0.0, ge=0)  # weight of an autoregressive loss beside the diffusion loss,
     ar_share_end: float | None = Field(default=None, ge=0)  # which goes in a straight line to this at the last step
     random_length_share: float = Field(default=0.0, ge=0, le=1)  # rows cut at a random length
-    mask: str = "<|mask|>"
-    end: str = "<|endoftext|>"
-    pad: str = "<|pad|>"
 
     @model_validator(mode="before")
     @classmethod
@@ -90,8 +88,6 @@ class LMSection(Section):
             raise ValueError(f"ar_share = {self.ar_share} does not go with objective = {self.objective!r}")
         if self.clip and not 0 <= self.clip[0] < self.clip[1] <= 1:
             raise ValueError(f"clip = {list(self.clip)} must be two rising numbers in [0, 1]")
-        if self.mask in (self.end, self.pad):
-            raise ValueError(f"mask = {self.mask!r} must be neither the end-of-text nor the padding token")
         self.with_ids(mask=0, end=1, pad=1)  # its own checks
         return self
 
@@ -106,28 +102,25 @@ class LMSection(Section):
         return max(low, self.eps), high
 
 
-class DataSection(Section):
-    """`[data]`: the text."""
-
-    source: str
-    tokenizer: Path
-    length: int = Field(gt=1)  # tokens of a row
-    packed: bool = True
-    buffer: int = Field(default=1000, gt=0)  # documents that are shuffled together
-
-
 class LMRecipe(RunConfig):
     """A run that trains a language model."""
+
+    free: ClassVar[Mapping[str, Any]] = {**RunConfig.free, "data": {"folder"}}
 
     model: ModelSection = ModelSection()
     lm: LMSection
     data: DataSection
 
     @model_validator(mode="after")
-    def check_sizes(self) -> Self:
+    def check(self) -> Self:
         missing = next((name for name in SIZES if getattr(self.model, name) is None), None)
         if missing and self.training.init_from is None:
             raise ConfigError(f"[model] lacks {missing!r}: give it, a preset, or init_from in [training].")
+        if self.training.tokens_per_batch < self.data.length:
+            raise ConfigError(
+                f"tokens_per_batch = {self.training.tokens_per_batch} in [training] is less than a row of "
+                f"length = {self.data.length} in [data]."
+            )
         return self
 
 
