@@ -89,7 +89,7 @@ def test_what_is_wrong_with_a_folder_is_said_in_one_sentence(folder, tmp_path):
     assert f"a special token is past the {SIZE} tokens" in sentence()
     edited(folder, diffusion={"mask": "1"})
     assert "is of no language model that Kelp computes" in sentence()
-    (folder / "config.json").write_text('{"diffusion": {"mask": 1}}')
+    (folder / "config.json").write_text('{"vocab_size": 9, "diffusion": {"mask": 1}}')
     assert "is of no language model that Kelp computes: 'end'." in sentence()
     (folder / "config.json").write_text('{"diffusion": 3}')
     assert "is of no language model that Kelp computes" in sentence()

@@ -5,7 +5,7 @@ import pytest
 from tests.lm.fake import END, FakeSource, config, pack, recipe
 
 from kelp.lm.loss import draw, targets
-from kelp.lm.noise import complementary, masks, number_blocks, ratios, shorten
+from kelp.lm.noise import complementary, mask, number_blocks, ratios, shorten
 from kelp.training.objective import row_keys
 
 pytestmark = pytest.mark.slow  # JAX compiles
@@ -71,17 +71,18 @@ def test_every_block_with_a_target_has_a_mask_and_nothing_else_has_one(block):
 def test_each_token_is_masked_with_the_probability_of_its_block():
     number, many = jnp.zeros((4000, 8), int), jnp.ones((4000, 8), bool)
     for t in (0.2, 0.5, 0.9):
-        share = masks(row_keys(KEY, 4000), jnp.full((4000, 8), t), number, many).mean()
+        noise = mask(row_keys(KEY, 4000), jnp.full((4000, 8), t), number, many)
         none = (1 - t) ** 8  # of the blocks would be without a mask: one is added there
-        assert float(share) == pytest.approx(t + none / 8, abs=0.01)
+        assert float(noise.masked.mean()) == pytest.approx(t + none / 8, abs=0.01)
+        np.testing.assert_allclose(noise.ratio, t + none / 8, rtol=1e-6)
 
 
-def test_a_pair_masks_every_token_exactly_once_and_its_ratios_add_up_to_one():
+def test_a_pair_masks_every_token_exactly_once_and_its_ratios_add_up_to_one_unless_clipped():
     _, single, wanted = drawn(clip=[0.1, 0.9])
     _, pairs, _ = drawn(clip=[0.1, 0.9], complementary=True)
     first, second = pairs.masked[::2], pairs.masked[1::2]
     assert np.array_equal(first, single.masked) and np.array_equal(first ^ second, wanted)
-    np.testing.assert_allclose(pairs.ratio[::2] + pairs.ratio[1::2], 1, atol=1e-6)
+    np.testing.assert_allclose(pairs.ratio[1::2], np.clip(1 - pairs.ratio[::2], 0.1, 0.9), rtol=1e-6)
     rare = complementary(single._replace(ratio=jnp.full_like(single.ratio, 0.99)), wanted, low=0.1, high=1.0)
     assert float(rare.ratio[1::2].min()) == float(rare.ratio[1::2].max()) == pytest.approx(0.1)
 

@@ -1,8 +1,12 @@
+from pathlib import Path
+
 import pytest
 from tests.lm.fake import RUN, recipe
 
 from kelp.lm.recipe import PRESETS, LMRecipe, make_model_config
-from kelp.training.config import ConfigError, parse_config, render_config
+from kelp.training.config import ConfigError, load_config, parse_config, render_config
+
+RECIPES = sorted(Path("configs").glob("lm-*.toml"))
 
 
 def message(text: str) -> str:
@@ -45,6 +49,12 @@ def test_the_objective_follows_from_block_and_share_or_sets_them():
 def test_what_is_wrong_is_said_in_one_sentence(line, says):
     text = RUN.replace("block = 4\nrandom_length_share = 0.2", line)
     assert message(text).removeprefix("run.toml: ").startswith(says)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_loads_and_begins_with_its_command(path):
+    load_config(path, LMRecipe)
+    assert path.read_text().startswith(f"# kelp train {path}")
 
 
 def test_other_sections_are_checked_too():

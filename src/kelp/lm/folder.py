@@ -66,14 +66,7 @@ def load_lm(
     if section is None and not autoregressive:
         raise ModelError(f"{folder} holds an autoregressive model: adapt it by `kelp train`, or read it as one.")
     try:
-        cfg = (
-            _plain(keys)
-            if section is None
-            else DiffusionConfig(**{f.name: section[f.name] for f in fields(DiffusionConfig)})
-        )
-        size = keys["vocab_size"]
-        if section is not None and not max(cfg.mask, cfg.end, cfg.pad) < size:
-            raise ValueError(f"a special token is past the {size} tokens of the vocabulary")
+        cfg = _autoregressive(keys) if section is None else _diffusion(section, keys["vocab_size"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}/config.json is of no language model that Kelp computes: {error}.") from None
     if section is not None and (folder / WEIGHTS).is_file():
@@ -83,7 +76,14 @@ def load_lm(
     return read_llama(folder, dtype=dtype, mesh=mesh), cfg
 
 
-def _plain(keys: Mapping[str, Any]) -> DiffusionConfig:
+def _diffusion(section: Mapping[str, Any], vocab_size: int) -> DiffusionConfig:
+    cfg = DiffusionConfig(**{field.name: section[field.name] for field in fields(DiffusionConfig)})
+    if max(cfg.mask, cfg.end, cfg.pad) >= vocab_size:
+        raise ValueError(f"a special token is past the {vocab_size} tokens of the vocabulary")
+    return cfg
+
+
+def _autoregressive(keys: Mapping[str, Any]) -> DiffusionConfig:
     """The order of prediction of an autoregressive Llama. It has no mask token: that id is past its vocabulary."""
     end = keys["eos_token_id"]
     end = end[0] if isinstance(end, list) else end

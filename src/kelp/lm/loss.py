@@ -29,7 +29,7 @@ BUCKETS = ("loss_0_25", "loss_25_50", "loss_50_75", "loss_75_100")  # nats a mas
 METRICS = {  # whether more is better
     "loss": False,  # nats a token of text
     "accuracy": True,  # of masked tokens
-    "bits_per_byte": False,  # of text: an estimate of the bound; without clipping an unbiased one
+    "bits_per_byte": False,  # of text, by weights 1 / ratio: the likelihood bound, roughly, since ratios are clipped
     "ar_loss": False,  # nats a token
     **dict.fromkeys(BUCKETS, False),
 }
@@ -65,7 +65,7 @@ def draw(batch: LMBatch, key: PRNGKeyArray, cfg: DiffusionConfig, lm: LMSection)
         return batch, Noise(wanted, jnp.ones(wanted.shape))
     number, (low, high) = noises.number_blocks(batch.document, blocks(batch.position, cfg.block)), lm.limits
     ratio = noises.ratios(jax.random.fold_in(key, OFFSET_STREAM), number, eps=lm.eps, low=low, high=high)
-    noise = Noise(noises.masks(keys[:, 1], ratio, number, wanted), ratio)
+    noise = noises.mask(keys[:, 1], ratio, number, wanted)
     return batch, noises.complementary(noise, wanted, low=low, high=high) if lm.complementary else noise
 
 

@@ -1,5 +1,6 @@
 """Noise: which tokens of a batch are masked, and with what probability. The draws depend on (seed, step, row) alone."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -11,7 +12,7 @@ ROW_STEP, BLOCK_STEP = 2654435769, 1779033704
 
 
 class Noise(NamedTuple):
-    """The masked tokens, and each token's mask ratio: the probability with which its block's tokens are masked."""
+    """The masked tokens, and each token's mask ratio: the probability with which a target of its block is masked."""
 
     masked: Bool[Array, "B L"]
     ratio: Float[Array, "B L"]
@@ -38,17 +39,24 @@ def ratios(key: PRNGKeyArray, number: Int[Array, "B L"], *, eps: float, low: flo
     return jnp.clip(eps + (1 - eps) * (bits >> 8).astype(jnp.float32) * 2.0**-24, low, high)
 
 
-def masks(
+def mask(
     keys: PRNGKeyArray, ratio: Float[Array, "B L"], number: Int[Array, "B L"], targets: Bool[Array, "B L"]
-) -> Bool[Array, "B L"]:
-    """Mask each target with its ratio's probability, and the one of the lowest draw in every block that holds any.
+) -> Noise:
+    """Mask each target with its block's ratio t as probability; where that masks none of the block, mask one of them.
 
+    So each of the n targets of a block is masked with probability t + (1 - t)^n / n, which is its ratio in the noise.
     `keys` are one for each row.
     """
     length = number.shape[1]
+
+    def of_block(reduce: Callable[..., Array], values: Array) -> Array:
+        by_block = jax.vmap(lambda row, segment: reduce(row, segment, length))(values, number)
+        return jnp.take_along_axis(by_block, number, axis=1)
+
     draws = jnp.where(targets, jax.vmap(lambda key: jax.random.uniform(key, (length,)))(keys), 1.0)
-    lowest = jax.vmap(lambda row, segment: jax.ops.segment_min(row, segment, length))(draws, number)
-    return targets & ((draws < ratio) | (draws == jnp.take_along_axis(lowest, number, axis=1)))
+    count = jnp.maximum(of_block(jax.ops.segment_sum, targets.astype(jnp.float32)), 1)
+    masked = targets & ((draws < ratio) | (draws == of_block(jax.ops.segment_min, draws)))
+    return Noise(masked, ratio + (1 - ratio) ** count / count)
 
 
 def complementary(noise: Noise, targets: Bool[Array, "B L"], *, low: float, high: float) -> Noise:
