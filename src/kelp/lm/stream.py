@@ -13,26 +13,18 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Int
 
 from kelp.errors import KelpError
 from kelp.lm.ahead import Progress, Tokens, check_made_of, made_of, prepare
+from kelp.lm.batch import LMBatch
 from kelp.lm.text import DataSection, documents_of, encode, open_hub
 from kelp.lm.tokenizer import Tokenizer
 
 logger = logging.getLogger(__name__)
-
-
-class LMBatch(NamedTuple):
-    """Rows of documents: at position 0 of each stands the end-of-text token, and one more where its text ends."""
-
-    tokens: Int[np.ndarray, "B L"]
-    document: Int[np.ndarray, "B L"]  # number of the token's document in its row, from 1; 0 is padding
-    position: Int[np.ndarray, "B L"]  # of the token in its document, from 0
-    bytes: Int[np.ndarray, "B L"]  # of UTF-8 that the token stands for; 0 for special tokens
 
 
 class Rows:
@@ -129,6 +121,11 @@ class Stream:
     def open(section: DataSection, tokenizer: Tokenizer, **options: Any) -> "Stream":
         """The stream of a recipe; `options` are the constructor's. Raises KelpError."""
         return (Windows if section.streaming else Shuffled)(section, tokenizer, **options)
+
+    @property
+    def tokenizer_files(self) -> tuple[Path, ...]:
+        """The tokenizer of these tokens, with its special tokens."""
+        return (self.section.folder / "tokenizer.json",)
 
     def batch(self, step: int) -> LMBatch:
         """This process's rows of a step, counted from 0. Raises KelpError."""
