@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kelp.diffusion.bank import Bank, Fragment, adapted, fragment, slots
-from kelp.diffusion.mutations import CANDIDATES, Mutation
+from kelp.diffusion.mutations import KINDS, Mutation
 from kelp.diffusion.tree_queries import indentation, names_at, put, replace
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
@@ -16,41 +16,7 @@ from kelp.syntax.sites import is_valid
 SWAPS = IN_CONTEXT, FROM_BANK = "in-context swap", "bank swap"
 DRAWS = 8  # edits of one kind, and mutations of one step, drawn before giving up
 
-WEIGHTS = {
-    "comparison": 9.0,
-    "binary operator": 7.0,
-    "boolean operator": 3.0,
-    "assignment operator": 2.0,
-    "negation": 3.0,
-    "constant": 7.0,
-    "variable": 14.0,
-    "offset": 3.0,
-    "sign": 0.5,
-    "order": 4.0,
-    "call": 6.0,
-    "attribute": 3.0,
-    "slice": 3.0,
-    "operand": 4.0,
-    "missing argument": 2.0,
-    "extra argument": 1.0,
-    "missing element": 1.0,
-    "missing condition": 4.0,
-    "extra condition": 2.0,
-    "initial value": 4.0,
-    "update": 2.0,
-    "statement": 2.0,
-    "indent": 4.0,
-    "missing return": 1.0,
-    "extra return": 0.5,
-    "return value": 1.5,
-    "missing guard": 4.0,
-    "else": 2.0,
-    "moved statement": 3.0,
-    "missing statement": 5.0,
-    "extra statement": 1.0,
-    IN_CONTEXT: 8.0,
-    FROM_BANK: 8.0,
-}
+WEIGHTS = {name: kind.breaks for name, kind in KINDS.items()} | {IN_CONTEXT: 8.0, FROM_BANK: 8.0}
 
 
 @dataclass(frozen=True)
@@ -104,7 +70,7 @@ def draws(program: Program, kind: str, rng: random.Random, config: ForwardConfig
     elif kind == FROM_BANK:
         yield from (swap_from_bank(program, rng, config, bank) for _ in range(DRAWS))
     else:
-        edits = list(CANDIDATES[kind](program))
+        edits = list(KINDS[kind].edits(program))
         yield from rng.sample(edits, min(DRAWS, len(edits)))
 
 

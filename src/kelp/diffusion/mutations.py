@@ -5,11 +5,14 @@ other's inverses wherever those can be enumerated. The tables of a language are 
 edits in `expression_mutations` and `statement_mutations`.
 """
 
-from collections.abc import Callable, Iterable
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from kelp.diffusion import expression_mutations as e
 from kelp.diffusion import statement_mutations as s
+from kelp.diffusion import template_mutations as t
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid
@@ -23,55 +26,95 @@ class Mutation:
     edit: Edit
 
 
-# The one table of mutation kinds: edits in program order, unchecked, so that a few do not compile or change nothing.
-CANDIDATES: dict[str, Callable[[Program], Iterable[Edit]]] = {
-    "comparison": e.operators("comparison operator"),
-    "binary operator": e.operators("binary operator"),
-    "boolean operator": e.operators("boolean operator"),
-    "assignment operator": e.operators("assignment operator"),
-    "negation": e.negation,
-    "constant": e.constant,
-    "variable": e.variable,
-    "offset": e.offset,
-    "sign": e.sign,
-    "order": e.order,
-    "call": e.call,
-    "attribute": e.attribute,
-    "slice": e.slices,
-    "operand": e.operand,
-    "missing argument": e.missing_argument,
-    "extra argument": e.extra_argument,
-    "missing element": e.missing_element,
-    "missing condition": e.missing_condition,
-    "extra condition": e.extra_condition,
-    "initial value": e.initial_value,
-    "update": s.update,
-    "statement": s.statement,
-    "indent": s.indent,
-    "missing return": s.missing_return,
-    "extra return": s.extra_return,
-    "return value": s.return_value,
-    "missing guard": s.missing_guard,
-    "else": s.alternative,
-    "moved statement": s.moved_statement,
-    "missing statement": s.missing_statement,
-    "extra statement": s.extra_statement,
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of mistake: the edits that make or mend it, in program order, unchecked (a few change nothing).
+
+    `breaks` is its weight in the forward process, 0 for edits that only mend; `repairs` its share, in percent, of the
+    edits by which people mend their programs, counted in changes of training packages (`benchmarks/edit_space.py`).
+    """
+
+    edits: Callable[[Program], Iterable[Edit]]
+    breaks: float
+    repairs: float
+
+
+# The one table of kinds.
+KINDS: dict[str, Kind] = {
+    "comparison": Kind(e.operators("comparison operator"), breaks=9.0, repairs=1.0),
+    "binary operator": Kind(e.operators("binary operator"), breaks=7.0, repairs=1.0),
+    "boolean operator": Kind(e.operators("boolean operator"), breaks=3.0, repairs=1.0),
+    "assignment operator": Kind(e.operators("assignment operator"), breaks=2.0, repairs=1.0),
+    "negation": Kind(e.negation, breaks=3.0, repairs=1.0),
+    "constant": Kind(e.constant, breaks=7.0, repairs=1.0),
+    "variable": Kind(e.variable, breaks=14.0, repairs=1.0),
+    "offset": Kind(e.offset, breaks=3.0, repairs=1.0),
+    "sign": Kind(e.sign, breaks=0.5, repairs=1.0),
+    "order": Kind(e.order, breaks=4.0, repairs=1.0),
+    "call": Kind(e.call, breaks=6.0, repairs=1.0),
+    "attribute": Kind(e.attribute, breaks=3.0, repairs=1.0),
+    "slice": Kind(e.slices, breaks=3.0, repairs=1.0),
+    "operand": Kind(e.operand, breaks=4.0, repairs=1.0),
+    "missing argument": Kind(e.missing_argument, breaks=2.0, repairs=1.0),
+    "extra argument": Kind(e.extra_argument, breaks=1.0, repairs=1.0),
+    "missing element": Kind(e.missing_element, breaks=1.0, repairs=1.0),
+    "missing condition": Kind(e.missing_condition, breaks=4.0, repairs=1.0),
+    "extra condition": Kind(e.extra_condition, breaks=2.0, repairs=1.0),
+    "initial value": Kind(e.initial_value, breaks=4.0, repairs=1.0),
+    "update": Kind(s.update, breaks=2.0, repairs=1.0),
+    "statement": Kind(s.statement, breaks=2.0, repairs=1.0),
+    "indent": Kind(s.indent, breaks=4.0, repairs=1.0),
+    "missing return": Kind(s.missing_return, breaks=1.0, repairs=1.0),
+    "extra return": Kind(s.extra_return, breaks=0.5, repairs=1.0),
+    "return value": Kind(s.return_value, breaks=1.5, repairs=1.0),
+    "missing guard": Kind(s.missing_guard, breaks=4.0, repairs=1.0),
+    "else": Kind(s.alternative, breaks=2.0, repairs=1.0),
+    "moved statement": Kind(s.moved_statement, breaks=3.0, repairs=1.0),
+    "missing statement": Kind(s.missing_statement, breaks=5.0, repairs=1.0),
+    "extra statement": Kind(s.extra_statement, breaks=1.0, repairs=1.0),
+    "wrapped": Kind(t.wrap, breaks=0.0, repairs=1.0),
+    "method": Kind(t.method, breaks=0.0, repairs=1.0),
+    "item": Kind(t.item, breaks=0.0, repairs=1.0),
+    "await": Kind(t.awaited, breaks=0.0, repairs=1.0),
+    "keyword": Kind(t.keyword, breaks=0.0, repairs=1.0),
+    "receiver": Kind(t.receiver, breaks=0.0, repairs=1.0),
+    "copied": Kind(t.copied, breaks=0.0, repairs=1.0),
+    "absence": Kind(t.absence, breaks=0.0, repairs=1.0),
+    "membership": Kind(t.membership, breaks=0.0, repairs=1.0),
+    "extra guard": Kind(t.guard, breaks=0.0, repairs=1.0),
+    "accumulate": Kind(t.accumulate, breaks=0.0, repairs=1.0),
+    "default": Kind(t.default, breaks=0.0, repairs=1.0),
+    "produce": Kind(t.produce, breaks=0.0, repairs=1.0),
+    "exception": Kind(t.exception, breaks=0.0, repairs=1.0),
+    "embedded name": Kind(t.embedded, breaks=0.0, repairs=1.0),
+    "reset": Kind(t.reset, breaks=0.0, repairs=1.0),
 }
 
 
-def candidates(program: Program) -> list[Edit]:
-    """Every near miss of every kind, unchecked: some are not valid, and several may have the same result."""
-    return list(dict.fromkeys(edit for of_kind in CANDIDATES.values() for edit in of_kind(program)))
+def candidates(program: Program) -> dict[Edit, str]:
+    """Every edit of every kind, unchecked, with the first kind that makes it: several may have the same result."""
+    found: dict[Edit, str] = {}
+    for name, kind in KINDS.items():
+        for edit in kind.edits(program):
+            found.setdefault(edit, name)
+    return found
+
+
+def log_priors(kinds: Mapping[Edit, str]) -> dict[Edit, float]:
+    """Log-probability (nats) of each edit before anything is known: its kind's share, spread evenly over the kind."""
+    count = Counter(kinds.values())
+    total = sum(KINDS[name].repairs for name in count)
+    return {edit: math.log(KINDS[name].repairs / (total * count[name])) for edit, name in kinds.items()}
 
 
 def near_misses(program: Program) -> list[Mutation]:
-    """Every valid near miss, one per resulting source (of the first kind that makes it)."""
+    """Every valid near miss that breaks programs, one per resulting source (of the first kind that makes it)."""
     seen, mutations = {program.source}, []
-    for kind, of_kind in CANDIDATES.items():
-        for edit in of_kind(program):
+    for name, kind in KINDS.items():
+        for edit in kind.edits(program) if kind.breaks else ():
             result = edit.apply(program.source)
             if result not in seen:
                 seen.add(result)
                 if is_valid(program, edit):
-                    mutations.append(Mutation(kind, edit))
+                    mutations.append(Mutation(name, edit))
     return mutations

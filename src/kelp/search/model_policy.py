@@ -6,14 +6,14 @@
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kelp.diffusion.mutations import candidates
+from kelp.diffusion.mutations import candidates, log_priors
 from kelp.encoding.condition import Condition
 from kelp.encoding.encoder import Encoder, State, pad
 from kelp.model.suffix_tree import NODES, SuffixTree
@@ -176,7 +176,7 @@ class ModelPolicy(Policy):
         state, where, weight, cache = self._look(program, condition)
         parts = [
             *self._to_write(state, where, cache),
-            *self._to_score(state, candidates(program), where, weight, cache),
+            *self._to_score(state, log_priors(candidates(program)), where, weight, cache),
         ]
         ready: list[tuple[float, int, Proposal, bool]] = []
         number = itertools.count()
@@ -203,7 +203,8 @@ class ModelPolicy(Policy):
         score, _ = evidence(program, condition.names)
         state, where, weight, cache = self._look(program, condition)
         edits = [edit for edit in edits if key(edit) in site_index(program) and is_valid(program, edit)]
-        made = [each for _, make in self._to_score(state, edits, where, weight, cache) for each in make()]
+        even = dict.fromkeys(edits, 0.0)
+        made = [each for _, make in self._to_score(state, even, where, weight, cache) for each in make()]
         weighed = [replace(p, log_prob=min(0.0, p.log_prob + score(p.edit)), origin=VALUES) for p in made]
         return sorted(weighed, key=lambda proposal: -proposal.log_prob)
 
@@ -260,26 +261,27 @@ class ModelPolicy(Policy):
                         yield Proposal(edit, float(where[row] + log_probs[i, beam]), MODEL)
 
     def _to_score(
-        self, state: State, edits: Sequence[Edit], where: np.ndarray, weight: np.ndarray, cache: Any
+        self, state: State, priors: Mapping[Edit, float], where: np.ndarray, weight: np.ndarray, cache: Any
     ) -> Iterator[Part]:
-        """Yield the parts that score given edits, edits at the likeliest sites first."""
-        by_site = sorted(((state.row_of(edit), edit) for edit in edits), key=lambda pair: -where[pair[0]])
+        """Yield the parts that score given edits, with their log-priors: edits at the likeliest sites first."""
+        by_site = sorted(((state.row_of(edit), edit) for edit in priors), key=lambda pair: -where[pair[0]])
         if not by_site:
             return
-        shares = weight + math.log(BLIND_SHARE) - np.logaddexp.reduce(weight[[row for row, _ in by_site]])
+        shares = np.asarray([weight[row] + priors[edit] for row, edit in by_site])
+        shares += math.log(BLIND_SHARE) - np.logaddexp.reduce(shares)
         most = shares.max()
         tree, ends = SuffixTree(), list[Scored]()
-        for row, edit in by_site:
+        for (row, edit), share in zip(by_site, shares.tolist()):
             suffix = self.encoder.suffix(state, row, self.encoder.text_tokens(state, row, edit.text))
             length = len(suffix[0])
             if not edit.text or length > NODES:  # a deletion writes nothing; nothing this long was in training
-                log_prob = float(np.logaddexp(shares[row], where[row]) if not edit.text else shares[row])
+                log_prob = float(np.logaddexp(share, where[row])) if not edit.text else share
                 yield log_prob, partial(list, [Proposal(edit, log_prob, NEAR_MISS)])
                 continue
             if not tree.fits(length):
                 yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
                 tree, ends = SuffixTree(), list[Scored]()
-            ends.append(Scored(edit, where[row], shares[row], tree.add(*suffix)))
+            ends.append(Scored(edit, where[row], share, tree.add(*suffix)))
         if ends:
             yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
 

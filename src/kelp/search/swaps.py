@@ -2,18 +2,18 @@
 
 import math
 
-from kelp.diffusion.mutations import CANDIDATES
+from kelp.diffusion.mutations import KINDS
 from kelp.search.suspicion import SUSPICION_FLOOR, line_weights
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
-KINDS = ("comparison", "constant", "offset", "binary operator", "boolean operator", "assignment operator")
+SWAPS = ("comparison", "constant", "offset", "binary operator", "boolean operator", "assignment operator")
 
 
 def swaps(program: Program, suspicion: tuple[float, ...]) -> list[Edit]:
     """Return the swaps on lines that failing tests execute: comparisons off by one, then the most suspicious lines."""
     weight = line_weights(program, suspicion)
-    found = dict.fromkeys(edit for kind in KINDS for edit in CANDIDATES[kind](program))
+    found = dict.fromkeys(edit for kind in SWAPS for edit in KINDS[kind].edits(program))
     ran = [edit for edit in found if weight(edit.start, edit.end) > math.log(SUSPICION_FLOOR)]
     return sorted(ran, key=lambda edit: (not is_off_by_one(program, edit), -weight(edit.start, edit.end)))
 

@@ -3,8 +3,8 @@
 import re
 from decimal import Decimal, InvalidOperation
 
-from kelp.languages.python.precedence import BINARY, NOT, PRIMARY, SIGN, demand, strength
-from kelp.syntax.program import Binding, Families, NearMiss, Program
+from kelp.languages.python.precedence import AWAIT, BINARY, COMPARISON, NOT, PRIMARY, SIGN, demand, strength
+from kelp.syntax.program import Binding, Families, NearMiss, Program, Templates
 
 
 def families(*lines: str) -> Families:
@@ -18,6 +18,7 @@ ROLES = {
     "parentheses": ["parenthesized_expression"],
     "call": ["call"],
     "arguments": ["argument_list"],
+    "keyword argument": ["keyword_argument"],
     "special argument": ["keyword_argument", "list_splat", "dictionary_splat", "generator_expression"],
     "attribute": ["attribute"],
     "subscript": ["subscript"],
@@ -41,6 +42,9 @@ ROLES = {
     "return": ["return_statement"],
     "if": ["if_statement"],
     "loop": ["for_statement", "while_statement"],
+    "await": ["await"],
+    "clause": ["for_in_clause"],
+    "handler": ["except_clause"],
     "else": ["else_clause", "elif_clause"],
     "tested": ["if_statement", "elif_clause", "while_statement", "assert_statement", "if_clause"],
     "jump": ["return_statement", "raise_statement", "break_statement", "continue_statement"],
@@ -197,6 +201,44 @@ def scope_end(program: Program, node: int) -> int:
     return program.last[node]
 
 
+TEMPLATES = Templates(
+    wrappers=(b"int", b"str", b"list", b"sorted", b"set", b"len", b"float", b"abs", b"tuple", b"bool", b"repr"),
+    methods=(b"copy", b"strip", b"lower", b"items", b"values", b"keys", b"upper"),
+    iterated=(b"items", b"values", b"copy", b"keys"),
+    lookups=((b".get(", b")"), (b".pop(", b")")),
+    items=(b"[0]", b"[-1]", b"[1:]", b"[:-1]"),
+    suspends=(b"await ", re.compile(rb"\s*(?:@[^\n]*\n\s*)*async\b"), AWAIT),
+    keywords={
+        b"sub": (b"flags", b"count"),
+        b"subn": (b"flags", b"count"),
+        b"split": (b"maxsplit", b"flags", b"sep"),
+        b"sorted": (b"key", b"reverse"),
+        b"sort": (b"key", b"reverse"),
+        b"min": (b"key", b"default"),
+        b"max": (b"key", b"default"),
+        b"sum": (b"start",),
+        b"enumerate": (b"start",),
+        b"int": (b"base",),
+        b"open": (b"mode", b"encoding"),
+        b"print": (b"sep", b"end", b"file"),
+        b"round": (b"ndigits",),
+        b"dumps": (b"indent", b"default"),
+        b"namedtuple": (b"defaults",),
+        b"deque": (b"maxlen",),
+    },
+    presence=(b" is None", b" is not None"),
+    contains=(b" in ", b" not in "),
+    comparison=COMPARISON,
+    guard=b"if ASK:\nINDENT    JUMP",
+    skips=(b"continue", b"break"),
+    defaults=(b"None", b"[]", b"0", b"False", b"True", b"{}", b'""'),
+    otherwise=(b"or", BINARY[b"or"]),
+    choosers=(b"max", b"min"),
+    collects=(b"append", b"add"),
+    produces=families("yield |yield from |return "),
+    catches=(b"Exception", b"ValueError", b"TypeError", b"AttributeError", b"OSError"),
+    embedded=re.compile(rb"\{([A-Za-z_]\w*)(?=[!:}.\[(])"),
+)
 NEAR_MISS = NearMiss(
     roles={role: frozenset(kinds) for role, kinds in ROLES.items()},
     inert=inert,
@@ -223,5 +265,6 @@ NEAR_MISS = NearMiss(
     leave=b"break",
     otherwise=b"else:",
     chained=(b"elif", b"if"),
+    templates=TEMPLATES,
     fixed=re.compile(rb"\"\"\"|'''|\\\n"),
 )
