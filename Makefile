@@ -1,5 +1,6 @@
-# make demo: see Kelp repair three functions.  make test: everything CI checks.  All of it lives in .venv.
-.PHONY: setup demo test lint golden clean
+# make demo: see Kelp repair three functions.  make test: everything CI checks.  make test-fast: its quick part.
+# All of it lives in .venv.
+.PHONY: setup demo test test-fast lint golden clean
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -17,6 +18,11 @@ test: .venv/setup-dev-stamp
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/pytest --numprocesses auto --dist loadfile
+
+# Ruff, and all tests but the slow ones: a minute or so.
+test-fast: .venv/setup-dev-stamp
+	$(BIN)/ruff check .
+	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow"
 
 lint: .venv/setup-dev-stamp
 	$(BIN)/ruff check .

@@ -55,11 +55,20 @@ def main() -> None:
             if kind == NOT_COVERED:
                 at = site_index(program).get(key(edit))
                 category = sites(program)[at].category if at is not None else "?"
-                rest.append({
-                    "category": category, "op": key(edit)[2], "edits": len(edits), "project": record.project, "name": record.name,
-                    "old": program.source[edit.start : edit.end].decode(), "new": edit.text.decode(),
-                    "line": program.source[program.source.rfind(b"\n", 0, edit.start) + 1 :].split(b"\n", 1)[0].decode(),
-                })
+                rest.append(
+                    {
+                        "category": category,
+                        "op": key(edit)[2],
+                        "edits": len(edits),
+                        "project": record.project,
+                        "name": record.name,
+                        "old": program.source[edit.start : edit.end].decode(),
+                        "new": edit.text.decode(),
+                        "line": program.source[program.source.rfind(b"\n", 0, edit.start) + 1 :]
+                        .split(b"\n", 1)[0]
+                        .decode(),
+                    }
+                )
     print(f"{len(records)} changes, {sum(sizes) / max(1, len(sizes)):.0f} near misses a function")
     for edits, each in [*sorted(covered.items()), ("all", [c for some in covered.values() for c in some])]:
         print(f"{edits} edits: n={len(each)} covered {estimate(each)}")

@@ -49,6 +49,7 @@ def always(score: Score) -> dict[str, list[str]]:
     return {name: some for name, some in score.failures.items() if name not in SHARES}
 
 
+@pytest.mark.slow
 def test_broken_library_functions_are_restored_byte_for_byte(loop: Loop, bank: Bank) -> None:
     total = Score()
     for seed, source in enumerate(random.Random(0).choices(SOURCES, k=150)):

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Kelp
 
+pytestmark = pytest.mark.slow
+
 BAD = "def area(width, height):\n    return width + height\n\nclass Box:\n    def size(self):\n        return 1\n"
 
 

@@ -10,6 +10,8 @@ from tests.cli.conftest import Kelp
 
 from kelp.data.record import Record, save
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("egglog")
 RECORDS = [
     Record("def f(a, n):\n    if not n == len(a):\n        return a[0:n]\n    return a\n", "f"),

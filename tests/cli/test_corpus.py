@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Kelp
 
+pytestmark = pytest.mark.slow
+
 MODULE = '''
 def spread(values, width):
     """Chop values into rows of a width."""

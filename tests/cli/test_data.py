@@ -7,6 +7,8 @@ import pytest
 from tests.cli.conftest import Kelp
 from tests.cli.test_train import RECIPE
 
+pytestmark = pytest.mark.slow
+
 OBSERVED = RECIPE.replace("observation = 0.0", "observation = 1.0\nwith_spec = 1.0")
 
 

@@ -9,6 +9,8 @@ import pytest
 from tests.cli.conftest import Kelp, environment
 from tests.execution.test_protection import LANDLOCK, PRCTL, UNSHARE, refuse
 
+pytestmark = pytest.mark.slow
+
 BROKEN = "def area(width, height):\n    return width + height\n"
 WITHOUT = f"""
 import ctypes, errno, runpy, struct, sys

@@ -10,6 +10,8 @@ from tests.cli.conftest import Kelp
 
 from kelp.repair.models import Loading
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "early_errors.py"
 KINDS = (
     "missing test file", "no such function", "tests cannot be imported", "missing import in the program",

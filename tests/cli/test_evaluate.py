@@ -30,6 +30,8 @@ from kelp.search.search import STRATEGIES
 from kelp.search.task import Budget
 from kelp.syntax.program import Program
 
+pytestmark = pytest.mark.slow
+
 FIXED = "def area(width, height):\n    return width * height\n"
 BROKEN = FIXED.replace("*", "+")
 BUG = {

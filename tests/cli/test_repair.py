@@ -16,6 +16,8 @@ from tests.cli.conftest import Kelp, environment
 from kelp.search.node import Node
 from kelp.search.search import STRATEGIES, Search, best_first
 
+pytestmark = pytest.mark.slow
+
 BROKEN = b"""\
 def area(width, height):
     \"\"\"The area of a rectangle. Sides come first.\"\"\"

@@ -13,6 +13,8 @@ from tests.cli.conftest import Kelp
 from kelp.data.examples.recipe import Recipe
 from kelp.training.config import render_config
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 [model]
 preset = "toy"

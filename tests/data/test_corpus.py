@@ -11,6 +11,8 @@ from kelp.data.corpus.decontaminate import fingerprint
 from kelp.data.record import DataError, Record, load, save
 from kelp.data.specs.specify import specify
 
+pytestmark = pytest.mark.slow
+
 TOTAL = "def total(xs):\n    s = [0]\n    while xs:\n        s.append(s[-1] ^ xs.pop())\n    return s\n"
 LONG = """def report(rows, width, title):
     lines = [title.center(width), "=" * width]

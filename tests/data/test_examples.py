@@ -33,8 +33,10 @@ from kelp.encoding.condition import Condition, EncodingConfig
 from kelp.encoding.encoder import Encoder
 from kelp.encoding.folder import load_encoding, read_encoding
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
-from kelp.encoding.vocabulary import STOP, replaceable
+from kelp.encoding.vocabulary import STOP, EncodingError, replaceable
 from kelp.syntax.edits import Edit
+
+pytestmark = pytest.mark.slow
 
 CLEAN = parse(b"def add(a, b):\n    return a + b")
 
@@ -276,7 +278,7 @@ def test_data_whose_numbers_have_another_width_or_no_encoding_is_refused(shards,
     source, _ = shards
     meta = json.loads((source.folder / "meta.json").read_text())
     (tmp_path / "meta.json").write_text(json.dumps(meta))
-    with pytest.raises(DataError, match=r"holds no encoding\.json, so an older Kelp made it"):
+    with pytest.raises(EncodingError, match=r"holds no encoding\.json, so an older Kelp made it"):
         Shards(tmp_path)
     shutil.copy(source.folder / "encoding.json", tmp_path)
     del meta["numbers"]

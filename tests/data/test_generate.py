@@ -188,6 +188,7 @@ def test_the_context_is_there_when_the_function_runs(specified):
     assert "assert circle(1.5) == 9" in specified(source, context="TAU = 6.283\n")
 
 
+@pytest.mark.slow
 def test_the_result_depends_on_the_seed_and_not_on_the_number_of_jobs(monkeypatch):
     monkeypatch.setattr(specs, "PIECE", 1)
     records = [Record(source, "f") for source in (IS_PALINDROME, FLATTEN, SCORE)]

@@ -24,6 +24,7 @@ def views(tmp_path_factory) -> list[View]:
         return [view(maker, i) for i in range(100)]
 
 
+@pytest.mark.slow
 def test_the_way_back_leads_to_the_clean_program_and_begins_with_a_right_answer(views):
     for v in views:
         source = v.state.encode()

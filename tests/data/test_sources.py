@@ -4,22 +4,29 @@ import gzip
 import hashlib
 import io
 import json
+import re
 import subprocess
 import tarfile
 import zipfile
 from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
+from typing import get_type_hints
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kelp.cli.corpus import build
 from kelp.data.corpus import sources
-from kelp.data.corpus.sources import Columns, expand, read
+from kelp.data.corpus.sources import READERS, Columns, expand, read
 from kelp.data.record import DataError, Record
 
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
 INC = "def inc(x):\n    return x + 1\n"
 
 
@@ -31,6 +38,17 @@ def records(unit, columns=Columns()):
 def packages(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "PACKAGES", tmp_path)
     return tmp_path
+
+
+def test_the_message_the_help_and_the_documentation_name_every_kind_of_source():
+    with pytest.raises(DataError) as error:
+        expand("nothing")
+    forms = re.split(", | and ", str(error.value).rstrip(".").partition("those are ")[2])
+    assert {re.split(r"\W", form)[0] for form in forms} == {*READERS, "list"}
+    offered = get_type_hints(build, include_extras=True)["source"].__metadata__[0].help
+    assert set(re.split(", | or ", offered.removesuffix("; repeatable."))) == set(forms)
+    table = (ROOT / "docs/data.md").read_text().partition("## Sources")[2].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)) == set(forms)
 
 
 def test_a_wheel_in_the_cache_is_read_without_being_installed(packages):

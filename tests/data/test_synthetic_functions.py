@@ -11,6 +11,8 @@ from kelp.data.specs.synthetic_functions import ORIGIN, compose, composition, co
 from kelp.diffusion.mutations import near_misses
 from kelp.execution.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def made():

@@ -10,6 +10,8 @@ from kelp.data.corpus.decontaminate import fingerprint
 from kelp.diffusion.mutations import near_misses
 from kelp.execution import Limits, Sandbox
 
+pytestmark = pytest.mark.slow
+
 
 def parameters(record):
     return record.source.split("\n")[0].count(",")

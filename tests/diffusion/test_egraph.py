@@ -4,6 +4,8 @@ from tests.programs import parse
 from kelp.diffusion.rewriting.egraph import Equality
 from kelp.diffusion.rewriting.terms import read, write
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("egglog")
 
 

@@ -130,7 +130,3 @@ def test_a_compound_fragment_is_indented_as_its_place() -> None:
 def test_a_config_that_makes_no_sense_is_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ForwardConfig(**settings)  # type: ignore[arg-type]
-
-
-def test_every_near_miss_kind_has_a_weight() -> None:
-    assert set(CANDIDATES) | {IN_CONTEXT, FROM_BANK} == set(WEIGHTS)

@@ -7,6 +7,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from tests.programs import functions
 
 from kelp.data.corpus.decontaminate import Excluded, excluded_source, shipped
@@ -14,6 +15,8 @@ from kelp.diffusion.diff import shortest_path
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_files import BUGS, read_folder
 from kelp.execution import Limits, Sandbox, Suite
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FOLDER = EXAMPLES / "bugs"

@@ -12,6 +12,8 @@ from kelp.evaluation.corrupt import Corruption, bank_of, break_all, break_one, s
 from kelp.evaluation.metrics import exact_match
 from kelp.execution.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 ALL = list(Corruption)
 
 

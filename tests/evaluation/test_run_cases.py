@@ -20,6 +20,8 @@ from kelp.search.task import Budget
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
+pytestmark = pytest.mark.slow
+
 FIXED = "def f(x):\n    return x + 1\n"
 VISIBLE = ("assert f(0) == 1", "assert f(1) == 2", "assert f(5) == 6", "assert f(-1) == 0")
 HIDDEN = (*VISIBLE, "assert f(9) == 10")

@@ -17,6 +17,8 @@ from kelp.search.model_policy import Model
 from kelp.search.policy import Policy, Proposal
 from kelp.syntax.program import Program
 
+pytestmark = pytest.mark.slow
+
 
 def kelp_eval_toy(*arguments: str) -> str:
     command = [sys.executable, "-m", "kelp", "eval", "toy", "--model", "none", "--trials", "1", *arguments]

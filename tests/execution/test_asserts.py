@@ -194,6 +194,7 @@ def test_a_traced_run_tells_lines_of_failing_and_of_passing_tests(sandbox: Sandb
 
 
 @pytest.mark.parametrize("last", ["while True: pass", "__import__('os')._exit(3)"])
+@pytest.mark.slow
 def test_a_test_that_never_ends_still_tells_the_lines_it_reached(sandbox: Sandbox, last: str) -> None:
     source = f"def g():\n    return 1\ndef f():\n    x = 1\n    {last}\n"
     observation = sandbox.run(source.encode(), asserts=["g() == 1", "f() == 1"], trace=True, seconds=2)
@@ -219,6 +220,7 @@ def test_evaluating_calls_gives_their_reprs(sandbox: Sandbox) -> None:
     assert five == CallResult("{C: 1}[C]", repr="1", round_trips=True)
 
 
+@pytest.mark.slow
 def test_a_call_that_does_not_end_keeps_the_results_before_it() -> None:
     with Sandbox(limits=Limits(seconds=2)) as sandbox:
         source = b"def f(x):\n    while x:\n        pass\n    return x\n"

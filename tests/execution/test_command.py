@@ -13,6 +13,8 @@ import pytest
 
 from kelp.execution import Limits, Observation, Sandbox, Suite
 
+pytestmark = pytest.mark.slow
+
 PYTEST = ("env", "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 GOOD = "def f():\n    return 1\n\n\ndef g(x):\n    return x * 2\n"
 WRONG = GOOD.replace("return 1", "return 2")

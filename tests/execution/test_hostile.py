@@ -13,6 +13,8 @@ from tests.execution import hostile
 
 from kelp.execution import Limits, Observation, Sandbox, Suite
 
+pytestmark = pytest.mark.slow
+
 TEST = "f() == 1"
 # Of these a wrong f passes none.
 TESTS = (TEST, "math.isclose(f(), 1)", "len([f()]) == 2", "sum([f(), 1]) == 2", "f() == [1]", "f() == {'a': (1,)}")

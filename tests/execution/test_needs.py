@@ -218,6 +218,7 @@ def test_a_command_that_is_no_pytest_tells_what_it_needs(project: Path) -> None:
         ("", "raise PermissionError('no')", None),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_what_keeps_the_tests_from_being_imported_tells_what_they_need(
     project: Path, ini: str, top: str, need: str | None
 ) -> None:

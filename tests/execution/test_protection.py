@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 UNSHARE = {"x86_64": 272, "aarch64": 97}.get(platform.machine())
 PRCTL = {"x86_64": 157, "aarch64": 167}.get(platform.machine())
 LANDLOCK = 444

@@ -7,6 +7,8 @@ import pytest
 
 from kelp.execution import Limits, Observation, Sandbox, Suite
 
+pytestmark = pytest.mark.slow
+
 PATIENT = Limits(seconds=60)
 ADD = "def add(a, b):\n    return a + b\n"
 

@@ -95,6 +95,7 @@ def test_a_hostile_program_neither_passes_nor_hurts_the_next_run(sandbox: Sandbo
         "class C:\n        def __repr__(self):\n            while True: pass\n    return C()",
     ],
 )
+@pytest.mark.slow
 def test_a_program_that_never_ends_is_killed_at_the_limit(brief: Sandbox, body: str) -> None:
     observation = run(brief, f"def f():\n    {body}\n")
     [outcome] = observation.outcomes
@@ -143,6 +144,7 @@ def test_closing_does_not_wait_for_a_run_of_another_thread() -> None:
         assert endless.result(timeout=60).error == "the sandbox's server died or hung during this run"
 
 
+@pytest.mark.slow
 def test_tests_before_a_timeout_keep_their_outcomes() -> None:
     with Sandbox(limits=Limits(seconds=3)) as sandbox:
         observation = run(

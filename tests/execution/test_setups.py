@@ -15,6 +15,8 @@ from tests.execution.test_pytest_run import PATIENT, Project
 from kelp.execution import Observation, Sandbox, Suite
 from kelp.execution.suite import absolute
 
+pytestmark = pytest.mark.slow
+
 CALC = "def add(a, b):\n    return a + b\n"
 HELPER = "import unittest\nclass Base(unittest.TestCase):\n    def run(self, result=None): return super().run(result)\n"
 PLAIN = "from calc import add\ndef test_add():\n    assert add(1, 2) == 3\n"

@@ -11,6 +11,8 @@ from kelp.model.attention import KV, Cache, attend
 from kelp.model.config import TransformerConfig
 from kelp.model.transformer import Transformer
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TransformerConfig(vocab_size=61, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48)
 LENGTHS = [5, 9, 2]  # of three sequences that are read in one batch
 

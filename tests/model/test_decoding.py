@@ -9,6 +9,8 @@ import pytest
 from kelp.model.config import TransformerConfig
 from kelp.model.denoiser import Denoiser, DenoiserConfig
 
+pytestmark = pytest.mark.slow
+
 SIZES = TransformerConfig(vocab_size=12, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48, tie_embeddings=False)
 CONFIG = DenoiserConfig(SIZES, site_kinds=4, pointer_dim=8)
 EDIT, UNTIL, END = 1, 2, 3

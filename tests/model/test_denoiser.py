@@ -10,6 +10,8 @@ from kelp.model import denoiser as module
 from kelp.model.config import TransformerConfig
 from kelp.model.denoiser import Denoiser, DenoiserConfig
 
+pytestmark = pytest.mark.slow
+
 SIZES = TransformerConfig(vocab_size=40, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48)
 CONFIG = DenoiserConfig(SIZES, site_kinds=6, pointer_dim=16)
 EDIT, UNTIL, END = 1, 2, 3

@@ -16,6 +16,8 @@ from kelp.model.leaves import named_leaves
 from kelp.model.pretrained import write_llama
 from kelp.model.tensors import ModelError, open_tensors
 
+pytestmark = pytest.mark.slow
+
 SIZES = TransformerConfig(vocab_size=24, dim=16, layers=1, heads=2, kv_heads=2, mlp_dim=32)
 CONFIG = DenoiserConfig(SIZES, site_kinds=4, pointer_dim=16)
 

@@ -6,6 +6,8 @@ import pytest
 
 from kelp.model.pointer import SitePointer, site_loss
 
+pytestmark = pytest.mark.slow
+
 DIM = 16
 SITES = jnp.array(
     [

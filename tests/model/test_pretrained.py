@@ -17,6 +17,8 @@ from kelp.model.leaves import named_leaves
 from kelp.model.pretrained import llama_config, read_llama, write_llama
 from kelp.model.tensors import ModelError, open_tensors
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = Path(__file__).parent / "golden"
 VARIANTS = ("tied", "llama3", "linear")
 

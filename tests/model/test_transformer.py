@@ -15,6 +15,8 @@ from kelp.model.config import TransformerConfig
 from kelp.model.einsum import einsum
 from kelp.model.transformer import Transformer, partition_specs
 
+pytestmark = pytest.mark.slow
+
 CONFIG = TransformerConfig(vocab_size=97, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48)
 
 

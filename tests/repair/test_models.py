@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CODE = """
 from kelp.repair.models import use_compilation_cache
 use_compilation_cache()
@@ -17,12 +19,14 @@ def compiled(environment: dict[str, str]) -> None:
     subprocess.run([sys.executable, "-c", CODE], env=environment, check=True)
 
 
+@pytest.mark.slow
 def test_compiled_programs_are_kept_in_the_users_cache_folder(tmp_path: Path) -> None:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     compiled(plain | {"XDG_CACHE_HOME": str(tmp_path)})
     assert any((tmp_path / "kelp/jax").iterdir())
 
 
+@pytest.mark.slow
 def test_compiled_programs_are_kept_where_jax_has_been_told(tmp_path: Path) -> None:
     environment = os.environ | {
         "XDG_CACHE_HOME": str(tmp_path / "home"),

@@ -34,6 +34,8 @@ from kelp.repair.models import SHIPPED, load
 from kelp.search.policy import Policy, Proposal
 from kelp.syntax.program import Program
 
+pytestmark = pytest.mark.slow
+
 BROKEN = "def area(width, height):\n    return width + height\n\n\ndef half(x):\n    return x / 2\n"
 FIXED = BROKEN.replace("width + height", "width * height")
 ASSERTS = ("area(2, 3) == 6", "assert area(3, 3) == 9", "half(4) == 2")

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from kelp.search.synthesis.enumerate import Enumeration, conditions, expressions, information, partly
 
+pytestmark = pytest.mark.slow
+
 ENVIRONMENTS: list[dict[str, Any]] = [
     {
         "n": 3,

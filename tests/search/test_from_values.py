@@ -24,6 +24,8 @@ from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid, key, site_index
 
+pytestmark = pytest.mark.slow
+
 PLACES = b"""\
 @decorated
 def f(xs, flag):

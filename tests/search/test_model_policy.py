@@ -38,6 +38,8 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid
 
+pytestmark = pytest.mark.slow
+
 TASK = toy.TASKS[4]  # count_between
 PROGRAM = parse(TASK.source.rstrip("\n").encode())
 CONDITION = Condition(TASK.intent, TASK.asserts, "2/5 count_between([1, 2, 3], 0, 5) got 0 want 3")

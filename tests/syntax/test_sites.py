@@ -22,6 +22,7 @@ def test_sites_of_unusual_code_are_unique_at_pieces_outside_strings_and_can_be_d
 
 
 @pytest.mark.parametrize("path", FILES[:: len(FILES) // 24], ids=lambda p: p.stem)
+@pytest.mark.slow
 def test_sites_of_the_standard_library_take_edits_that_leave_the_file_valid_and_the_rest_alone(path) -> None:
     score = syntax(path, edits=12, seed=0)
     assert all_held(score), score.failures

@@ -53,6 +53,7 @@ def test_donating_the_state_right_after_saving_does_not_reach_the_checkpoint(tmp
 
 
 @pytest.mark.parametrize("item", ["weights", "rest", "progress"])
+@pytest.mark.slow
 def test_a_damaged_checkpoint_gets_one_sentence(folder, item):
     shutil.rmtree(folder / "5" / item)
     checkpoints = Checkpoints(folder)

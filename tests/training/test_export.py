@@ -15,6 +15,8 @@ from kelp.training.export import export_run
 from kelp.training.loop import train
 from kelp.training.objective import Evaluation, TrainingError
 
+pytestmark = pytest.mark.slow
+
 revive = EditObjective.revive
 
 

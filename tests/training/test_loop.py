@@ -19,6 +19,8 @@ from kelp.training.export import export_run
 from kelp.training.loop import train
 from kelp.training.objective import Evaluation, TrainingError
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "tests.training.fake"]
 
 

@@ -21,6 +21,8 @@ from kelp.training.export import export_run
 from kelp.training.loop import train
 from kelp.training.objective import row_keys
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "tests.training.fake", "--objective", "bytes"]
 RECIPE = parse_config(RUN, ByteRecipe)
 

@@ -8,6 +8,8 @@ from tests.training.fake import FakeSource, edit_objective, rows
 
 from kelp.training.sharding import make_mesh, pad_rows
 
+pytestmark = pytest.mark.slow
+
 MESHES = [(1, 1, 1), (2, 2, 2)]
 
 

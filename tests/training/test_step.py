@@ -12,6 +12,8 @@ from kelp.model.leaves import named_leaves
 from kelp.training.optimizer import OptimizerConfig, learning_rate, make_optimizer
 from kelp.training.step import TrainState, init_state, make_train_step
 
+pytestmark = pytest.mark.slow
+
 OBJECTIVE = edit_objective()
 
 

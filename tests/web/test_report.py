@@ -19,6 +19,8 @@ from kelp.execution.observation import Observation, TestOutcome
 from kelp.repair.trajectory import State, TextEdit
 from kelp.web.report import render_report
 
+pytestmark = pytest.mark.slow
+
 FIXED = 'def größe(x):\n    """Wie groß? 😀"""\n    return x + 1\n'
 CASE = Case("größe/1", FIXED.replace("+", "-"), ("größe(1) == 2",), ("größe(2) == 3",), group="1", fixed=FIXED)
 PLACE = CASE.source.encode().index(b"- 1")

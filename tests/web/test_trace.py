@@ -154,6 +154,7 @@ QUIET = (
         ("#tried=2", "</span> <del>x - y</del><ins>y - x</ins></div>", "0 of 1 pass"),
     ],
 )
+@pytest.mark.slow
 def test_a_browser_shows_the_edit_in_its_place(place: str, row: str, verdict: str, tmp_path: Path):
     shown = seen(a_trajectory(), place, tmp_path)
     assert row in shown
@@ -162,6 +163,7 @@ def test_a_browser_shows_the_edit_in_its_place(place: str, row: str, verdict: st
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.mark.parametrize("name", ["adds(1, 2) == 3", "adds('a::b.py::c') == 'a'", "test_adds.py::adds(1)"])
+@pytest.mark.slow
 def test_of_a_test_only_its_file_goes_unsaid(name: str, tmp_path: Path):
     assert f">{name.removeprefix('test_adds.py::')}<" in seen(a_trajectory(name), "#node=0", tmp_path)
 

@@ -59,7 +59,7 @@ def evaluate() -> None:
 Mutations = Annotated[
     list[Broken] | None,
     typer.Option(
-        metavar="1|2|3|swap|stub",
+        metavar="|".join(Broken),
         help="Corruption of each program: a number of near misses, a subtree swap, or a stub; repeatable.",
     ),
 ]
@@ -92,9 +92,9 @@ class Request:
     baseline: Annotated[
         list[Baseline] | None,
         typer.Option(
-            metavar="none-random|none-frequency|none-spectrum|none-swaps|none-values",
+            metavar="|".join(Baseline),
             help="Search without a model to compare with; repeatable (default: none-random and none-spectrum; "
-            "with --ablate all five).",
+            "with --ablate all).",
         ),
     ] = None
     ablate: Annotated[

@@ -98,13 +98,13 @@ def method(program: Program) -> Iterator[Edit]:
         for node in nodes(program, "call"):
             callee, arguments = operands(program, node)[:2]
             passed = elements(program, arguments) if plays(program, arguments, "arguments") else []
-            start = program.source.rfind(b".", 0, program.start[arguments])
-            named = program.source[max(start, 0) : program.start[arguments]] + b"("
+            dot = program.source.rfind(b".", 0, program.start[arguments])
+            named = program.source[max(dot, 0) : program.start[arguments]] + b"("
             if plays(program, callee, "attribute") and named == before and passed:
-                of, key = program.text(callee + 1), program.text(passed[0])
-                yield replace(program, node, of + b"[" + key + b"]")
+                owner, index = program.text(callee + 1), program.text(passed[0])
+                yield replace(program, node, owner + b"[" + index + b"]")
                 if len(passed) == 2:
-                    yield replace(program, node, of + before + key + after)
+                    yield replace(program, node, owner + before + index + after)
 
 
 def item(program: Program) -> Iterator[Edit]:
@@ -139,12 +139,12 @@ def keyword(program: Program) -> Iterator[Edit]:
         for part in elements(program, arguments):
             text = program.text(part)
             if plays(program, part, "keyword argument"):
-                name, value = child(program, part, "name"), child(program, part, "value")
-                if name is not None and value is not None:
+                label, value = child(program, part, "name"), child(program, part, "value")
+                if label is not None and value is not None:
                     yield replace(program, part, program.text(value))
                     for other in known:
-                        if other != program.text(name):
-                            yield replace(program, name, other)
+                        if other != program.text(label):
+                            yield replace(program, label, other)
             elif not plays(program, part, "special argument"):
                 names = [text] if plays(program, part, "name") else []
                 for name in dict.fromkeys([*known, *names]):
@@ -172,12 +172,12 @@ def receiver(program: Program) -> Iterator[Edit]:
             if name not in bound or name in members or not is_callee(program, node):
                 yield replace(program, node, owner + b"." + name)
     for node in nodes(program, "attribute"):
-        name = child(program, node, "attribute")
-        if name is None or not plays(program, node + 1, "name"):
+        member = child(program, node, "attribute")
+        if member is None or not plays(program, node + 1, "name"):
             continue
         owner = program.text(node + 1)
-        if owner in own and program.text(name) in bound and not is_callee(program, node):
-            yield replace(program, node, program.text(name))
+        if owner in own and program.text(member) in bound and not is_callee(program, node):
+            yield replace(program, node, program.text(member))
         for other in [o for o in [*sorted(own), *objects] if o != owner and o in bound][:COPIES]:
             yield replace(program, node + 1, other)
         if owner not in own:
@@ -429,8 +429,8 @@ def embedded(program: Program) -> Iterator[Edit]:
 
 def reset(program: Program) -> Iterator[Edit]:
     """An assignment before a loop moved to the loop's first line, and back."""
-    for block in statements(program):
-        for first, second in pairwise(block):
+    for within in statements(program):
+        for first, second in pairwise(within):
             if plays(program, second, "loop") and simple(program, first) and plays(program, first + 1, "assignment"):
                 inside = bodies(program, second)[:1]
                 parts = elements(program, inside[0]) if inside else []
@@ -438,16 +438,15 @@ def reset(program: Program) -> Iterator[Edit]:
                 outer = indentation(program, first)
                 if indent is None or outer is None or program.size(second) > 60:
                     continue
-                at, start, text = program.start[parts[0]], program.start[second], program.text(first)
-                end = program.end[second]
-                yield Edit(
-                    program.start[first], end, program.source[start:at] + text + b"\n" + indent + program.source[at:end]
-                )
-                yield Edit(at, at, text + b"\n" + indent)
+                at, start, end = program.start[parts[0]], program.start[second], program.end[second]
+                line = program.text(first) + b"\n" + indent
+                moved = program.source[start:at] + line + program.source[at:end]
+                yield Edit(program.start[first], end, moved)
+                yield Edit(at, at, line)
     for loop in nodes(program, "loop"):
         outer = indentation(program, loop)
-        for inside in bodies(program, loop)[:1]:
-            parts = elements(program, inside)
+        for block in bodies(program, loop)[:1]:
+            parts = elements(program, block)
             if outer is None or len(parts) < 2 or not simple(program, parts[0]) or program.size(loop) > 60:
                 continue
             if plays(program, parts[0] + 1, "assignment"):

@@ -94,21 +94,17 @@ def same_encoding(first: Path, second: Path) -> bool:
 def load_encoding(folder: Path, language: "Language", limits: EncodingConfig | None = None) -> "Encoder":
     """The encoder of a folder for a language, with other limits where they are given. Raises EncodingError."""
     from kelp.encoding.encoder import Encoder
-    from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, LexicalTokenizer, Tokenizer
+    from kelp.encoding.tokenizer import TOKENIZERS
 
     stored = read_encoding(folder)
     if stored.language != language.name:
         raise EncodingError(f"{folder} is for the language {stored.language!r}, not {language.name!r}.")
     check_kinds(stored.kinds, language, folder)
-    if stored.tokenizer not in (ImpliedSpaceTokenizer.kind, LexicalTokenizer.kind):
+    if stored.tokenizer not in TOKENIZERS:
         raise EncodingError(f"{folder} has the tokenizer {stored.tokenizer!r}, which this Kelp does not know.")
-    tokenizer: Tokenizer
     try:
         source = (folder / "tokenizer.json").read_text(encoding="utf-8")
-        if stored.tokenizer == ImpliedSpaceTokenizer.kind:
-            tokenizer = ImpliedSpaceTokenizer.loads(source, language)
-        else:
-            tokenizer = LexicalTokenizer(source, language, stored.special.ids)
+        tokenizer = TOKENIZERS[stored.tokenizer](source, language, stored.special.ids)
     except (OSError, ValueError) as error:
         raise EncodingError(f"{folder}/tokenizer.json cannot be read: {error}.") from None
     if (tokenizer.size, tokenizer.special) != (stored.vocabulary, stored.special):

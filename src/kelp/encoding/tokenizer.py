@@ -8,7 +8,7 @@ tokenizers do this. `ImpliedSpaceTokenizer` is trained on programs; the usual sp
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -387,6 +387,13 @@ def _unspell_fallback(string: str) -> bytes:
     """Bytes of a token of a vocabulary with byte fallback, in which "▁" is a space."""
     byte = re.fullmatch("<0x([0-9A-F]{2})>", string)
     return bytes([int(byte[1], 16)]) if byte else string.replace("▁", " ").encode()
+
+
+# The one table of tokenizers: how to make each from its file's text, the language, and the ids of the special tokens.
+TOKENIZERS: dict[str, Callable[[str, Language, Mapping[str, int]], Tokenizer]] = {
+    ImpliedSpaceTokenizer.kind: lambda source, language, special: ImpliedSpaceTokenizer.loads(source, language),
+    LexicalTokenizer.kind: LexicalTokenizer,
+}
 
 
 def read_tokenizer(path: Path, language: Language) -> Tokenizer:

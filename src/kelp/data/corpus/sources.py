@@ -21,7 +21,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from http.client import HTTPException
@@ -63,6 +63,20 @@ PATH = ("path", "max_stars_repo_path", "file_path", "filename")
 LICENSE = ("detected_licenses", "license", "licenses", "licence", "max_stars_repo_licenses")
 
 
+# The one table of kinds of source: how to read a unit, given what follows its colon.
+READERS: dict[str, Callable[[str, Columns], Iterable[Record | Dropped]]] = {
+    "toy": lambda rest, columns: toy.TRAIN,
+    "stdlib": lambda rest, columns: stdlib(),
+    "dir": lambda rest, columns: directory(Path(rest)),
+    "quine": lambda rest, columns: quine(Path(rest)),
+    "package": lambda rest, columns: package(rest),
+    "history": lambda rest, columns: history(rest),
+    "mbpp": lambda rest, columns: mbpp_train(Path(rest)),
+    "files": lambda rest, columns: _functions_of_rows(_rows_of_file(rest), columns),
+    "hf": lambda rest, columns: _functions_of_rows(_rows_of_dataset(rest), columns),
+}
+
+
 def expand(source: str, columns: Columns = Columns()) -> list[str]:
     """Units of a source, themselves sources. Raises DataError if there is no such source."""
     kind, _, rest = source.partition(":")
@@ -79,7 +93,7 @@ def expand(source: str, columns: Columns = Columns()) -> list[str]:
             return [f"hf:{rest}#{index}/{count}" for index in range(count)]
         case "quine":
             return [f"quine:{rest or '.'}"]
-        case "toy" | "stdlib" | "package" | "history" | "dir" | "mbpp" | "files" | "hf":
+        case _ if kind in READERS:
             return [source]
     raise DataError(
         f"{source!r} is no source: those are toy, quine[:PATH], stdlib, dir:PATH, package:NAME[==VERSION], "
@@ -91,25 +105,7 @@ def read(unit: str, columns: Columns = Columns()) -> Found:
     """Functions of one unit. Raises DataError if it cannot be read."""
     kind, _, rest = unit.partition(":")
     try:
-        match kind:
-            case "toy":
-                yield from toy.TRAIN
-            case "stdlib":
-                yield from stdlib()
-            case "dir":
-                yield from directory(Path(rest))
-            case "quine":
-                yield from quine(Path(rest))
-            case "package":
-                yield from package(rest)
-            case "history":
-                yield from history(rest)
-            case "mbpp":
-                yield from mbpp_train(Path(rest))
-            case "files":
-                yield from _functions_of_rows(_rows_of_file(rest), columns)
-            case "hf":
-                yield from _functions_of_rows(_rows_of_dataset(rest), columns)
+        yield from READERS[kind](rest, columns)
     except ImportError as error:  # fsspec's message says what to install for a kind of URL
         raise DataError(f"{unit} cannot be read: {error}") from None
     except OSError as error:
