@@ -42,7 +42,7 @@ def test_a_corpus_is_built_shown_and_given_tests(kelp: Kelp, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("build", "--source", "nothing", "--out", "out"), "'nothing' is no source: those are toy, quine[:PATH], "),
+        (("build", "--source", "nothing", "--out", "out"), "'nothing' is no source: sources are toy, quine[:PATH], "),
         (("build", "--source", "dir:nowhere", "--out", "out"), "dir:nowhere: there is no such folder."),
         (("build", "--source", "dir:empty", "--out", "out"), "no function is left of all sources: out/dropped.jsonl "),
         (("build", "--source", "toy", "--exclude", "no.py", "--out", "out"), "no.py cannot be read: No such file"),

@@ -66,7 +66,7 @@ def test_without_landlock_doctor_says_so_and_repair_wants_to_be_told(tmp_path: P
 def test_without_namespaces_repair_runs_but_doctor_is_not_content(tmp_path: Path) -> None:
     doctor = without([UNSHARE], tmp_path, "doctor")
     assert doctor.returncode == 1, doctor.stderr
-    assert "MISSING  network     a second line of defence" in doctor.stdout
+    assert "MISSING  network     a second line of defense" in doctor.stdout
     assert "kelp repair runs here all the same." in doctor.stdout
 
     (tmp_path / "shapes.py").write_text(BROKEN)

@@ -307,7 +307,7 @@ def test_what_people_changed_is_repaired_by_what_holds_since(kelp: Kelp, tmp_pat
     assert ran.code == 0, ran.err
     found = ran.json["results"]["none-random"]["all"]
     assert (found["n"], found["correct"]["mean"]) == (1, 1.0)
-    assert "1 changes that no visible assert tells" in ran.err
+    assert "1 changes that fail no visible assert" in ran.err
     save([replace(changed, asserts=())], tmp_path / "changes/functions-00000.parquet")
     ran = kelp("eval", "changes", "changes", *NONE)
     assert (ran.code, ran.sentence.split(":")[0]) == (2, "changes holds out no changes with asserts")

@@ -345,7 +345,7 @@ def area(width, height):
     ("test", "said"),
     [
         ("def test_x():\n    assert size('http://example.com') == 15",
-         "test_x needs a network connection (the sandbox has none: have the test put something in its place)"),
+         "test_x needs a network connection (the sandbox has none: mock it in the test)"),
         ("def test_x():\n    assert version()",
          "test_x needs to start a process (--test-command 'pytest ...' allows it)"),
         ("def test_x():\n    assert table() == '1'",

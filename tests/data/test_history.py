@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 import pytest
 
 from kelp.data.corpus.context import Module
-from kelp.data.corpus.history import changes, reads_what_there_is
+from kelp.data.corpus.history import changes, context_suffices
 from kelp.data.record import Record
 
 BEFORE = '''import os
@@ -113,4 +113,4 @@ def test_tests_speak_of_a_change_where_its_earlier_function_reads_what_there_is(
         "def f(queue):\n    return queue.items\n", "f", context="LIMIT = 3\n", before=f"def f(queue):\n    {before}\n",
         asserts=("assert f(SimpleNamespace(items=[], size=1)) == []",),
     )  # fmt: skip
-    assert reads_what_there_is(record) is known
+    assert context_suffices(record) is known

@@ -195,7 +195,7 @@ def test_a_list_names_packages_and_other_sources(tmp_path):
     path.write_text('sources = ["stdlib"]\npackages = ["toolz==1.2.0", "sympy==1.14.0 sympy/ntheory"]\n')
     assert expand(f"list:{path}") == ["stdlib", "package:toolz==1.2.0", "package:sympy==1.14.0 sympy/ntheory"]
     path.write_text('package = ["toolz"]\n')
-    with pytest.raises(DataError, match="holds package; only packages and sources count"):
+    with pytest.raises(DataError, match="holds package; its keys can be packages and sources"):
         expand(f"list:{path}")
 
 
@@ -271,9 +271,9 @@ def test_a_data_set_of_the_hub_is_streamed_shard_by_shard(tmp_path):
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("nothing", "'nothing' is no source: those are toy"),
+        ("nothing", "'nothing' is no source: sources are toy"),
         ("list:nowhere.toml", "list:nowhere.toml cannot be read: No such file or directory"),
-        ("files:nowhere/rows.parquet", "files:nowhere/rows.parquet stands for no file"),
+        ("files:nowhere/rows.parquet", "files:nowhere/rows.parquet matches no file"),
         ("dir:nowhere", "dir:nowhere: there is no such folder"),
         ("mbpp:nowhere.jsonl", "mbpp:nowhere.jsonl cannot be read: No such file or directory"),
     ],

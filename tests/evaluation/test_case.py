@@ -51,7 +51,7 @@ def test_a_case_that_is_written_is_read_again(tmp_path: Path) -> None:
         (b'{"id": "b"}\n', "there is no 'source'"),
         (b'{"id": "\xe9"}\n', "'utf-8' codec can't decode byte 0xe9"),
         (b"[" * 100_000 + b"\n", "maximum recursion depth exceeded"),
-        (GOOD, "the id 'a' comes again"),
+        (GOOD, "the id 'a' occurs twice"),
         ({"hidden_test": []}, "unknown key 'hidden_test'; known are id, source, visible_tests, hidden_tests, setup"),
         ({"id": 7}, "id cannot be '7'"),
         ({"id": ""}, "the id is empty"),

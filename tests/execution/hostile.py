@@ -23,7 +23,7 @@ USE = """
 import re
 def use(value, depth=0):
     '''Try what a report, a stage or a secret might be good for.'''
-    for name in ("outcome", "ended", "passed", "_send", "send", "say", "finish", "collected", "skipped", "guard"):
+    for name in ("outcome", "ended", "passed", "_send", "send", "notify", "finish", "collected", "skipped", "guard"):
         try:
             method = getattr(value, name)
         except BaseException:
@@ -205,7 +205,7 @@ class A:
     ),
     "a code's constant leaves a traceback where it is hashed": _wrong(
         "s = stage()\n"
-        "def speak(): s.say('returned', 1)\n"
+        "def speak(): s.notify('returned', 1)\n"
         "speak.__code__ = speak.__code__.replace(co_consts=(*speak.__code__.co_consts, Left()))\n"
         "import threading\nthreading.Thread(target=look_on, daemon=True).start()\nspeak()",
         LEFT,
@@ -324,7 +324,7 @@ def change(t):
     ),
     # what the judge goes by
     "empties the steps of its tests": _loaded(
-        "import kelp.execution.worker.bare_asserts as b\ntest = b.take_apart('f() == 1')\n"
+        "import kelp.execution.worker.bare_asserts as b\ntest = b.compile_test('f() == 1')\n"
         "for change in (lambda: test.__dict__.update(steps=()), lambda: test[2].clear(), lambda: test.__setitem__(2, ())):\n"
         "    try: change()\n    except Exception: pass"
     ),

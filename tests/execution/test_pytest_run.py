@@ -550,7 +550,7 @@ def test_a_program_cannot_hand_its_tests_a_function_that_skips(project: Project)
     with project.sandbox("calc.py", "test_calc.py") as sandbox:
         observation = sandbox.run(b"import pytest\ndef add(a, b):\n    return a + b\nupper = pytest.skip\n")
     assert [o.status for o in observation.outcomes] == ["pass", "error"] and not observation.ok
-    assert observation.outcomes[1].message == "it was skipped, and was not with the file as it is"
+    assert observation.outcomes[1].message == "it was skipped, but runs with the file as it is"
 
 
 def test_pytest_files_need_a_module(project: Project) -> None:

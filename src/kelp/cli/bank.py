@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
 KINDS = ("equal", "near miss", "renamed", "perturbed")
 SHOWN = 72  # characters of a fragment in a table
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a bank of code fragments, or look into one.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Build a bank of code fragments, or inspect one.")
 
 
 @app.command()
@@ -44,8 +44,8 @@ def build(
 ) -> None:
     """Count the fragments of a corpus and make variants.
 
-    Equal variants and near misses are run beside their fragment on random values. The table shows how often each rule
-    was used and confirmed.
+    Equal variants and near misses are compared with their fragment on random values. The table shows how often each
+    rule was used and confirmed.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def build(
     if tried:
         print()
         lines = [[rule, *map(str, row.values())] for rule, row in rules(tried).items()]
-        print_table(["rule", "kind", "same", "different", "not found out"], lines)
+        print_table(["rule", "kind", "same", "different", "undecided"], lines)
 
 
 @app.command()
@@ -145,11 +145,11 @@ def figures(bank: "Bank") -> dict[str, dict[str, int]]:
 
 def rules(tried: "list[Tried]") -> dict[str, dict[str, Any]]:
     """Uses and verdicts of each rule, the most used first."""
-    said: dict[tuple[str, str], Counter[str]] = {}
+    counts: dict[tuple[str, str], Counter[str]] = {}
     for one in tried:
         for rule in one.variant.rules:
-            said.setdefault((rule, one.variant.kind), Counter())[one.verdict] += 1
-    ranked = sorted(said.items(), key=lambda pair: (-pair[1].total(), pair[0]))
+            counts.setdefault((rule, one.variant.kind), Counter())[one.verdict] += 1
+    ranked = sorted(counts.items(), key=lambda pair: (-pair[1].total(), pair[0]))
     return {
         rule: {"kind": kind, "same": of["="], "different": of["!"], "unknown": of["?"]} for (rule, kind), of in ranked
     }

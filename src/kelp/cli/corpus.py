@@ -1,4 +1,4 @@
-"""`kelp corpus`: functions to train on, from any Python there is, and tests for them."""
+"""`kelp corpus`: functions to train on, from any Python source, and tests for them."""
 
 import json
 import os
@@ -59,9 +59,9 @@ def build(
 ) -> None:
     """Collect functions from sources into Parquet files.
 
-    Each function is kept once, and none that a benchmark holds.
+    Each function is kept once; copies of benchmark functions are dropped.
 
-    An interrupted run resumes when the command is given again. What was dropped and why is in DIR/dropped.jsonl.
+    An interrupted run resumes when the command is given again. DIR/dropped.jsonl lists dropped functions with reasons.
 
     \b
     Examples:
@@ -93,7 +93,7 @@ def specs(
 ) -> None:
     """Generate asserts for the functions of a corpus.
 
-    Each function is run in the sandbox on many inputs; what it gives becomes asserts.
+    Each function runs in the sandbox on many inputs; its results become asserts.
 
     An interrupted run resumes when the command is given again.
 

@@ -1,4 +1,4 @@
-"""`kelp data`: make the examples of a recipe, and look at them."""
+"""`kelp data`: make the examples of a recipe, and inspect them."""
 
 import json
 import textwrap
@@ -28,7 +28,7 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.callback()
 def data() -> None:
-    """Make the training examples of a recipe, and look at them.
+    """Make the training examples of a recipe, and inspect them.
 
     \b
     Examples:
@@ -81,9 +81,9 @@ def look(
 ) -> None:
     """Show training examples and their statistics.
 
-    Each shows the clean program and the broken one, the way back, the edits that are right, the tokens that the model
-    sees («these» are right sites, ‸ is a right place to insert), and what the tests say. They are made anew, from the
-    functions in the folder and the settings of the recipe, so a change of settings can be looked at before it is built.
+    Each shows the clean program and the broken one, the path of edits back, the correct first edits, the tokens of the
+    model's input («these» are correct sites, ‸ is a correct place to insert), and the tests' results. Examples are made
+    anew, from the functions in the folder and the settings of the recipe: try out settings before a build.
 
     \b
     Examples:
@@ -130,7 +130,7 @@ def look(
 
 
 def _padding(config: "DataConfig") -> dict[str, Any]:
-    """The table of row lengths, where the shards of this very configuration have been made."""
+    """The table of row lengths, where the shards of exactly this configuration exist."""
     from kelp.data.examples.inspect import padding
     from kelp.data.examples.shards import Shards
     from kelp.data.record import DataError
@@ -184,16 +184,16 @@ def _lines(v: "View") -> Iterator[tuple[str, str]]:
     yield "\nfrom the clean program to the state", "bold"
     for line in diff(v):
         yield f"  {line}", {"+": "green", "-": "red"}.get(line[0], "")
-    yield "\nthe way back", "bold"
+    yield "\npath back", "bold"
     for number, step in enumerate(v.path, start=1):
         yield f"  {number}  line {step.line}: {_change(step.old, step.new)}", ""
-    yield "\nright answers", "bold"
+    yield "\ncorrect first edits", "bold"
     for target in v.targets:
         what = f"  {target.op} {target.category}, line {target.line}: {_change(target.old, target.new)}"
-        yield what + ("" if target.written or not target.new else "  (the place alone)"), ""
+        yield what + ("" if target.written or not target.new else "  (site only)"), ""
     if not v.targets:
         yield "  stop", ""
-    yield f"\nwhat the model sees: {v.prefix} tokens, and writes: {v.suffix}", "bold"
+    yield f"\nmodel input: {v.prefix} tokens; output: {v.suffix} tokens", "bold"
     for part in _parts(v):
         yield from ((line, "") for line in textwrap.wrap(part, 116, initial_indent="  ", subsequent_indent="    "))
     yield "\ntests", "bold"
@@ -206,7 +206,7 @@ def _lines(v: "View") -> Iterator[tuple[str, str]]:
 
 def _change(old: str, new: str) -> str:
     shown, written = (_visible(text) if not text.strip() else text.strip().replace("\n", "⏎") for text in (old, new))
-    return f"{shown}  ->  {written}" if old and new else f"put in {written}" if new else f"take out {shown}"
+    return f"{shown}  ->  {written}" if old and new else f"insert {written}" if new else f"delete {shown}"
 
 
 def _visible(space: str) -> str:

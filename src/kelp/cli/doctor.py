@@ -1,4 +1,4 @@
-"""`kelp doctor`: what keeps the programs that Kelp runs away from this machine, tried out here and now."""
+"""`kelp doctor`: protections of this machine from the programs that Kelp runs, each tested."""
 
 import json
 from typing import Annotated
@@ -42,7 +42,7 @@ def doctor(
     for check in checks:
         print(f"{'ok     ' if check.holds else 'MISSING'}  {check.name:10}  {check.guarantee}  ({check.means})")
     for part in absent:
-        print(f"MISSING  {part:10}  a second line of defence: no namespace of its own")
+        print(f"MISSING  {part:10}  a second line of defense: no namespace of its own")
     if missing:
         print(f"{weakness(missing)}: kelp repair needs --allow-weak-sandbox.")
     elif sound:

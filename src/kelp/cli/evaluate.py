@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.search.policy import Policy
     from kelp.search.task import Budget
 
-    Cases = Callable[[Callable[[], object]], tuple[list[Case], list[str]]]  # given what to call after each
+    Cases = Callable[[Callable[[], object]], tuple[list[Case], list[str]]]  # takes a function to call after each case
     Arms = dict[str, tuple[Callable[[], PolicyFor], Settings]]
 
 
@@ -98,7 +98,7 @@ class Request:
         ),
     ] = None
     ablate: Annotated[
-        bool, typer.Option("--ablate", help="Add arms whose model sees the spec only, the observation only, neither.")
+        bool, typer.Option("--ablate", help="Add arms whose model gets the spec only, the observation only, neither.")
     ] = False
     limit: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Programs or bugs at most, drawn by the seed.")
@@ -215,7 +215,7 @@ def corpus(
 ) -> None:
     """Functions that the training data holds out, each broken until one of its asserts fails.
 
-    All asserts but the last are visible; all of them say whether a patch is correct.
+    All asserts but the last are visible; a correct patch passes all of them.
 
     \b
     Examples:
@@ -238,7 +238,7 @@ def changes(
     A change counts as a bug if the earlier function fails a visible assert of the later one.
 
     The function of the earlier release is repaired by asserts that hold for the later one. All but the last are
-    visible, or the only one; all of them say whether a patch is correct.
+    visible, or the only one; a correct patch passes all of them.
 
     \b
     Examples:
@@ -269,16 +269,16 @@ def cases(
 
     \b
     Keys of a line:
-      id             its name, unlike all others
-      source         the program with the bug
-      visible_tests  a list of statements, each a test, or one text of pytest code that imports `program`
-      hidden_tests   the same; what a patch must pass besides to be called correct (none)
+      id             unique name
+      source         program with the bug
+      visible_tests  list of statements, each a test, or one text of pytest code that imports `program`
+      hidden_tests   the same; further tests that a correct patch passes (none)
       setup          statements run before the program; not with pytest code (none)
-      intent         what the program is for, in a sentence (none)
-      function       what may be edited, methods as Class.method (all functions)
-      group          figures are given for each (none)
-      fixed          the correct program, to tell exact patches and right places (none)
-      module         what pytest code imports the program as (program)
+      intent         purpose of the program, in a sentence (none)
+      function       function that may be edited, a method as Class.method (all functions)
+      group          name of a group of bugs with figures of its own (none)
+      fixed          correct program, to recognize exact patches and right sites (none)
+      module         name under which pytest code imports the program (program)
 
     \b
     Files of a folder, NAME being a table of its bugs.toml, with group, intent and function:
@@ -305,7 +305,7 @@ def _run_broken(
     trials: int,
     request: Request,
 ) -> None:
-    """A benchmark of correct programs."""
+    """Run a benchmark whose bugs are injected into correct programs."""
     from kelp.cli.results import digest
 
     broken = mutations or [Broken.one, Broken.two, Broken.three, Broken.swap]
@@ -316,7 +316,7 @@ def _run_broken(
 def _broken(
     load: Callable[[], Any], broken: list[Broken], trials: int, request: Request, advance: Callable[[], object]
 ) -> "tuple[list[Case], list[str]]":
-    """Cases made of correct programs. Raises KelpError."""
+    """Cases made by breaking correct programs. Raises KelpError."""
     from kelp.diffusion.bank import Bank
     from kelp.evaluation.corrupt import Corruption, bank_of, break_all
 
@@ -336,11 +336,11 @@ def _changed(folder: Path, request: Request, advance: Callable[[], object]) -> "
     if not cases:
         raise KelpError(f"{folder} holds out no changes with asserts: kelp corpus specs {folder} adds those.")
     bugs, others = only_bugs(cases, advance)
-    return _drawn(bugs, request), [*skipped, f"{len(others)} changes that no visible assert tells"]
+    return _drawn(bugs, request), [*skipped, f"{len(others)} changes that fail no visible assert"]
 
 
 def _loaded(load: Callable[[], Any]) -> "tuple[list[Case], list[str]]":
-    """The cases of a benchmark, and what is wrong with others. Raises KelpError."""
+    """The cases of a benchmark, and the faults of others. Raises KelpError."""
     from kelp.data.record import DataError
     from kelp.evaluation.benchmarks import programs
 
@@ -357,7 +357,7 @@ def _loaded(load: Callable[[], Any]) -> "tuple[list[Case], list[str]]":
 
 
 def _given(path: Path, request: Request, advance: Callable[[], object]) -> "tuple[list[Case], list[str]]":
-    """Cases from a file or a folder that are bugs indeed. Raises KelpError."""
+    """Cases from a file or a folder that fail a visible test. Raises KelpError."""
     from kelp.evaluation.case_files import BUGS, read_cases, read_folder
     from kelp.evaluation.corrupt import only_bugs
 
@@ -368,7 +368,7 @@ def _given(path: Path, request: Request, advance: Callable[[], object]) -> "tupl
     except ValueError as error:
         raise KelpError(f"{path / BUGS} is not TOML: {error}.") from None
     bugs, more = only_bugs(_drawn(cases, request), advance)
-    return bugs, [f"{path.name}, {said}" for said in skipped] + more
+    return bugs, [f"{path.name}, {fault}" for fault in skipped] + more
 
 
 def _drawn(cases: "Sequence[Case]", request: Request) -> "list[Case]":
@@ -382,7 +382,7 @@ def _drawn(cases: "Sequence[Case]", request: Request) -> "list[Case]":
 
 
 def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, Any]) -> None:
-    """Search every case with every arm, and tell what came of it. Raises KelpError."""
+    """Search every case with every arm, and print the figures. Raises KelpError."""
     from kelp.cli.results import Results, digest, dump
     from kelp.cli.tables import print_comparisons, print_tables
     from kelp.evaluation.metrics import by_group, compare, groups_of
@@ -411,7 +411,7 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
         cases, skipped = results.cases(partial(make, counter(progress, "making cases")))
         if not cases:
             raise KelpError(
-                f"There is no case in {benchmark} to search." + "".join(f" {said}." for said in skipped[:1])
+                f"There is no case in {benchmark} to search." + "".join(f" {fault}." for fault in skipped[:1])
             )
         left = {by: [case for case in cases if (by, case.id) not in results.rows] for by in arms}
         advance = counter(progress, "searching", sum(map(len, left.values())))
@@ -436,8 +436,8 @@ def _run(benchmark: str, make: "Cases", request: Request, settings: dict[str, An
     }
     results.write("summary.json", dump(summary, 2) + "\n")
     results.write("report.html", render_report(summary, rows, {case.id: case for case in cases}))
-    for said in skipped:
-        print(f"Skipped: {said}", file=sys.stderr)
+    for fault in skipped:
+        print(f"Skipped: {fault}", file=sys.stderr)
     if request.as_json:
         print(dump(summary, 2))
     else:

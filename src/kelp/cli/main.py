@@ -83,12 +83,12 @@ def _own_process() -> bool:
 
 
 def main() -> NoReturn:
-    """Run the command line. What a person can put right ends in one sentence and status 2, a bug of ours in 70."""
+    """Run the command line. Errors that a person can put right end in one sentence and status 2, bugs of Kelp in 70."""
     if sys.argv[1:2] == ["train"]:
         _with_huge_pages()
     terminated = False
 
-    def terminate(*_: object) -> None:  # as Ctrl-C, so that all is cleaned up and what was found is handed out
+    def terminate(*_: object) -> None:  # as Ctrl-C, so that everything is cleaned up and the result so far is printed
         nonlocal terminated
         terminated = True
         raise KeyboardInterrupt
@@ -125,7 +125,7 @@ def _leave(code: int | str | None) -> NoReturn:
 
         if any(isinstance(thread, Loading) for thread in threading.enumerate()):
             for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or nobody reads
+                with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or without a reader
                     stream.flush()
             os._exit(code if isinstance(code, int) else code is not None)
     sys.exit(code)

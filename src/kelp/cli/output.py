@@ -13,7 +13,7 @@ from kelp.repair.timing import Timings
 
 
 def blank(file: Path, problem: KelpError) -> dict[str, Any]:
-    """Return the JSON object of a command that did not get to search."""
+    """Return the JSON object of a command that failed before its search."""
     return {
         "status": problem.status, "error": str(problem), "file": str(file), "function": None, "functions": [],
         "patches": [], "closest": None, "tests_before": _counts(problem.observation),

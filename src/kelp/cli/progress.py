@@ -1,4 +1,4 @@
-"""Progress on stderr, in a terminal only: a bar for work that counts, a line for work that does not."""
+"""Progress on stderr, in a terminal only: a bar for work in countable steps, a line for other work."""
 
 import itertools
 import sys
@@ -23,7 +23,7 @@ def progress_bar() -> Iterator[Progress]:
 
         def show(things: str, done: int, total: int | None) -> None:
             nonlocal shown
-            if things != shown:  # the time left is reckoned from the speed since here
+            if things != shown:  # the time left is estimated from the speed since here
                 bar.reset(task, description=things, total=total)
                 shown = things
             bar.update(task, completed=done, total=total)
@@ -40,7 +40,7 @@ def counter(progress: Progress, things: str, total: int | None = None) -> Callab
 
 @contextmanager
 def status_line(first: str) -> Iterator[Callable[[str], None]]:
-    """Show a line, and give a function that replaces it."""
+    """Show a line, and yield a function that replaces it."""
     if not sys.stderr.isatty():
         yield lambda line: None
         return

@@ -46,8 +46,8 @@ def repair(
     ] = 60.0,
     max_runs: Annotated[int, typer.Option(min=1, metavar="N", help="Test runs, the first one included.")] = 256,
     max_edits: Annotated[int, typer.Option(min=1, metavar="N", help="Edits in a patch, at most.")] = 3,
-    patches: Annotated[int, typer.Option(min=1, metavar="N", help="Patches that are enough to stop.")] = 3,
-    seed: Annotated[int, typer.Option(metavar="N", help="Seed of everything random.")] = 0,
+    patches: Annotated[int, typer.Option(min=1, metavar="N", help="Patches after which the search stops.")] = 3,
+    seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
     model: Annotated[
         str,
         typer.Option(metavar="NAME_OR_FOLDER", help="Model to use; 'none' tries small edits, likely ones first."),
@@ -63,7 +63,7 @@ def repair(
 ) -> None:
     """Repair a function until its tests pass.
 
-    Prints a unified diff and changes nothing, unless told to. Tests run in a sandbox.
+    Prints a unified diff; changes no file without --write. Tests run in a sandbox.
 
     \b
     Examples:
@@ -84,7 +84,7 @@ def repair(
     from kelp.repair.timing import Timings
 
     timings = Timings()
-    gc.disable()  # until the search begins: imports and traces stay anyway, and to look at them takes time
+    gc.disable()  # until the search begins: imports and JAX traces stay, and examining them takes time
     try:
         if diff + write + as_json > 1:
             raise KelpError("--diff, --write and --json exclude one another: give one of them")
@@ -123,7 +123,7 @@ def repair(
 
 
 def _run(session: "Session") -> "Result":
-    """Run a session to its end, or until Ctrl-C, and show how it goes. Raises KelpError and KeyboardInterrupt."""
+    """Run a session to its end, or until Ctrl-C, and show its progress. Raises KelpError and KeyboardInterrupt."""
     from kelp.cli.progress import status_line
     from kelp.execution.explain import needs_of
     from kelp.execution.worker.protection import weakness
@@ -131,7 +131,7 @@ def _run(session: "Session") -> "Result":
 
     best = 0
     try:
-        with status_line("looking at the program") as show:
+        with status_line("reading the program") as show:
             for event in session.run():
                 match event:
                     case SandboxStarted(missing=missing) if missing:
@@ -178,7 +178,7 @@ def _hand_out(session: "Session", result: "Result", *, write: bool, as_json: boo
 
         try:
             _write(trace, render_trace(result.trajectory).encode())
-        except KelpError as problem:  # the patch is out already
+        except KelpError as problem:  # the patch is printed already
             say(str(problem))
             return 2
     return 130 if interrupted else 0 if result.patches else 1
@@ -209,7 +209,7 @@ def print_out(text: str) -> None:
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter tries again at its end
-        if not isinstance(error, BrokenPipeError):  # its reader has enough
+        if not isinstance(error, BrokenPipeError):  # its reader has closed it
             raise KelpError(f"The output cannot be written: {reason(error)}.") from None
 
 

@@ -20,7 +20,7 @@ app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 @app.callback()
 def runs(
     context: typer.Context,
-    folder: Annotated[Path, typer.Option(metavar="DIR", help="A folder with runs at any depth.")] = Path("runs"),
+    folder: Annotated[Path, typer.Option(metavar="DIR", help="Folder with runs at any depth.")] = Path("runs"),
 ) -> None:
     """List training runs: the last step of each, and its last held-out metrics.
 
@@ -46,8 +46,8 @@ def runs(
 
 @app.command()
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    second: Annotated[Path, typer.Argument(metavar="OTHER", help="The folder of another run.")],
+    first: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")],
+    second: Annotated[Path, typer.Argument(metavar="OTHER", help="Folder of another run.")],
 ) -> None:
     """Plot the metrics of two runs side by side, by step, on one scale.
 
@@ -99,7 +99,7 @@ def _metrics(row: dict[str, Any]) -> dict[str, float]:
 
 
 def plot(curve: dict[int, float], steps: int, low: float, high: float) -> str:
-    """A curve of values by step in a line of text: the last one up to each place, blank where there is none yet."""
+    """A plot in one line of text: the last value up to each step, blank where there is none yet."""
     marks = []
     for place in range(1, WIDTH + 1):
         known = [step for step in curve if step <= steps * place / WIDTH]

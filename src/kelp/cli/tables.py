@@ -53,7 +53,7 @@ def print_tables(results: Mapping[str, Mapping[str, Figures]], heading: str) -> 
     """Print repairs, then first repairs and edit locations."""
     for columns in (REPAIRS, FIRST):
         groups = list(next(iter(results.values())))
-        if len(groups) == 2:  # one, and all: the same
+        if len(groups) == 2:  # a single group is the same as all
             groups = [groups[0] or groups[1]]
         shown = {
             (group, by): [show(results[by][group]) for show in columns.values()] for group in groups for by in results

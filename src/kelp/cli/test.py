@@ -14,7 +14,7 @@ from kelp.execution.observation import Observation
 
 
 def test(
-    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="The Python file to test.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="Python file to test.")],
     tests: options.Tests = None,
     asserts: options.Asserts = None,
     doctest: options.Doctest = False,
@@ -23,10 +23,10 @@ def test(
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Also show the lines of FILE.py that failing and passing tests ran.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that was observed as one JSON object.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print every result as one JSON object.")] = False,
     allow_weak_sandbox: options.AllowWeakSandbox = False,
 ) -> None:
-    """Run the tests of a file in the sandbox, once, and say what failed and how.
+    """Run the tests of a file in the sandbox, once, and explain the failures.
 
     \b
     Examples:
@@ -38,7 +38,7 @@ def test(
     \b
     Exit status:
       0  all tests passed
-      1  not all did
+      1  some did not
       2  bad usage or bad input
     """
     from kelp.cli.repair import print_out, say

@@ -25,14 +25,14 @@ class Dtype(StrEnum):
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A TOML file, a folder of them, or the name of a recipe that ships.")
+        str, typer.Argument(metavar="RECIPE", help="TOML file, folder of them, or name of a recipe that ships.")
     ],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint, if any.")] = False,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole configuration, defaults filled in, and exit.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run's folder, in place of the one in the recipe.")
+        Path | None, typer.Option(metavar="DIR", help="Folder of the run, in place of the one in the recipe.")
     ] = None,
 ) -> None:
     """Train a model, making its data first where that is missing.
@@ -78,10 +78,12 @@ def train(
 def export(
     run: Annotated[
         Path,
-        typer.Argument(metavar="RUN_OR_CHECKPOINT", help="A run's folder, for its best checkpoint, or a checkpoint's."),
+        typer.Argument(
+            metavar="RUN_OR_CHECKPOINT", help="Folder of a run, for its best checkpoint, or of a checkpoint."
+        ),
     ],
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="The model folder to write.")],
-    dtype: Annotated[Dtype, typer.Option(help="The type that the weights are stored in.")] = Dtype.bfloat16,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Model folder to write.")],
+    dtype: Annotated[Dtype, typer.Option(help="Type of the stored weights.")] = Dtype.bfloat16,
     merge: Annotated[
         str | None,
         typer.Option(
@@ -192,7 +194,7 @@ def _check_metric(best_by: str) -> None:
 
 
 def _evaluation(settings: "Recipe") -> "Evaluation | None":
-    """Repairs, where they pick the best checkpoint, beside the held-out loss."""
+    """Repair metrics beside the held-out loss, where one of them picks the best checkpoint."""
     name = settings.training.best_by.partition("_")[0]
     if name == "valid":
         return None

@@ -39,7 +39,7 @@ class Record:
     license: str = ""  # as the package states it
     project: str = ""  # unit that is held out whole
     split: str = "train"  # or "valid"
-    mutation_score: float | None = None  # share of the near misses tried that an assert tells from the source
+    mutation_score: float | None = None  # share of the near misses tried that some assert detects
     before: str = ""  # source in the release before the fix; "" if unknown
 
     def __post_init__(self) -> None:

@@ -2,7 +2,7 @@
 
 The tasks use the words and idioms of the training functions, but none is a training function with other names (a test
 compares normalized syntax trees). Each set of asserts specifies its function fully: both sides of every comparison,
-every branch, and argument orders that matter. A search sees the asserts of a task; `HIDDEN` holds further ones, which
+every branch, and argument orders that matter. A search runs the asserts of a task; `HIDDEN` holds further ones, which
 judge its repair.
 """
 
@@ -408,7 +408,7 @@ def average(items):
     ),
 )
 
-# Hidden asserts of each task, without the function name: no search sees them and nothing is trained on them.
+# Hidden asserts of each task, without the function name: no search runs them and nothing is trained on them.
 HIDDEN = {
     "distance": ["(10, 25) == 15", "(-3, -8) == 5", "(-1, 6) == 7", "(0, 0) == 0", "(100, 1) == 99"],
     "max_of_three": ["(2, 9, 4) == 9", "(4, 4, 4) == 4", "(-7, -2, -9) == -2", "(6, 0, 6) == 6", "(-1, 8, 20) == 20"],

@@ -3,8 +3,7 @@
 A fragment is drawn in proportion to how often it was seen. It may have *variants*, made by
 `kelp.data.examples.bank_variants`: a variant, each as likely as the others, replaces a drawn fragment with a
 probability of the caller's choice (`ForwardConfig.variants`). A fragment that is too rare to be kept by its text may
-be kept by its shape, as a *template*: `start - 1` and `width - 1` were seen once each, a name less one a thousand
-times.
+be kept by its shape, as a *template*: `start - 1` and `width - 1` may occur once each, their shape a thousand times.
 """
 
 import gzip
@@ -34,7 +33,7 @@ class Fragment:
     size: int
     strength: int
     names: tuple[tuple[int, int], ...] = ()
-    template: bool = False  # a shape: its variables stand for any names
+    template: bool = False  # a shape: its variables are placeholders for any names
 
     @property
     def variables(self) -> list[bytes]:
@@ -64,7 +63,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Shelf:
-    """Fragments of one category in order of size, with the number of times each was seen, and their variants."""
+    """Fragments of one category in order of size, with the number of times each occurs, and their variants."""
 
     fragments: tuple[Fragment, ...]
     counts: tuple[int, ...]
@@ -81,6 +80,8 @@ class Shelf:
 
 @dataclass(frozen=True)
 class Bank:
+    """Fragments and their variants by category."""
+
     shelves: Mapping[str, Shelf]
 
     @classmethod
@@ -89,7 +90,7 @@ class Bank:
     ) -> "Bank":
         """Count the fragments of the programs and keep the most frequent of each category and size.
 
-        Of the others, up to `max_templates` of the most frequent shapes per category are kept as templates. Among
+        Among the others, up to `max_templates` of the most frequent shapes per category are kept as templates. Among
         equal counts the first seen comes first.
         """
         if max_per_category < max_leaves or max_leaves < 1:
@@ -145,7 +146,7 @@ class Bank:
 
     @classmethod
     def load(cls, path: Path) -> "Bank":
-        """Raises ValueError where the file is no bank."""
+        """Read a bank. Raises ValueError where the file is none."""
         try:
             data = json.loads(gzip.decompress(path.read_bytes()))
             return cls({category: _shelf(rows) for category, rows in data.items()})
@@ -228,28 +229,28 @@ def fragment(program: Program, node: int, category: str) -> Fragment | None:
     return Fragment(text, program.size(node), program.language.near_miss.strength(program, node), tuple(names))
 
 
-def adapted(found: Fragment, names: list[bytes], rng: random.Random, probability: float) -> bytes:
+def adapted(fragment: Fragment, names: list[bytes], rng: random.Random, probability: float) -> bytes:
     """The fragment's text with each variable renamed, with this probability, to one of `names`.
 
     Variables of a template are always renamed.
     """
-    if not names or not found.names:
-        return found.text
+    if not names or not fragment.names:
+        return fragment.text
     renamed: dict[bytes, bytes] = {}
 
     def new(name: bytes) -> bytes:
         if name not in renamed:
-            known = name in names or (not found.template and rng.random() >= probability)
+            known = name in names or (not fragment.template and rng.random() >= probability)
             renamed[name] = name if known else rng.choice(names)
         return renamed[name]
 
-    return with_names(found, new)
+    return with_names(fragment, new)
 
 
-def with_names(found: Fragment, new: Callable[[bytes], bytes]) -> bytes:
+def with_names(fragment: Fragment, new: Callable[[bytes], bytes]) -> bytes:
     """The fragment's text with `new(name)` for each variable."""
     pieces, at = [], 0
-    for start, end in found.names:
-        pieces += [found.text[at:start], new(found.text[start:end])]
+    for start, end in fragment.names:
+        pieces += [fragment.text[at:start], new(fragment.text[start:end])]
         at = end
-    return b"".join([*pieces, found.text[at:]])
+    return b"".join([*pieces, fragment.text[at:]])

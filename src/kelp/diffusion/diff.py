@@ -49,7 +49,7 @@ def next_edits(a: Program, b: Program) -> list[Edit]:
 
 
 def _in_front(edit: Edit) -> bool:
-    """Is the edit an insertion before a first element? The last of several comes first: each ends in a separator."""
+    """Whether the edit inserts before a first element. The last of several goes first: each ends in a separator."""
     return edit.start == edit.end and bool(edit.text[:1].strip(b" \t\r\n\f\\,;"))
 
 
@@ -194,14 +194,14 @@ class _Diff:
         return self.memo[nodes]
 
     def replaced(self, x: int, y: int) -> Script:
-        """x is replaced whole by y."""
+        """The script that replaces x whole by y."""
         span = (self.a.start[x], self.a.end[x])
         if (*span, "replace") not in self.sites or self.b.start[y] == self.b.end[y] or x == self.a.root:
             return IMPOSSIBLE
         return edit_cost(self.a.size(x), self.b.size(y)), (Edit(*span, self.b.text(y)),)
 
     def condition_dropped(self, x: int, y: int) -> Script:
-        """x is `left and right`: one side is deleted, the other becomes y."""
+        """The cheapest script where x is `left and right`: one side is deleted, the other becomes y."""
         a, best = self.a, IMPOSSIBLE
         if (a.kind[x], "left") not in a.language.conditions:
             return best
@@ -215,14 +215,14 @@ class _Diff:
         return best
 
     def condition_added(self, x: int, y: int) -> Script:
-        """y is `left and right`: x becomes one side, the other is inserted."""
+        """The cheapest script where y is `left and right`: x becomes one side, the other is inserted."""
         a, b, best = self.a, self.b, IMPOSSIBLE
         if (b.kind[y], "left") not in b.language.conditions:
             return best
         left, *_, right = self.elements(y, of_b=True)
-        behind = Edit(a.end[x], a.end[x], b.source[b.end[left] : b.end[y]])
+        after = Edit(a.end[x], a.end[x], b.source[b.end[left] : b.end[y]])
         before = Edit(a.start[x], a.start[x], b.source[b.start[y] : b.start[right]])
-        for kept, added in ((left, behind), (right, before)):
+        for kept, added in ((left, after), (right, before)):
             if (added.start, added.end, "insert") in self.sites:
                 cost, script = self.between(x, kept)
                 cost += edit_cost(0, b.size(y) - b.size(kept))
@@ -326,7 +326,7 @@ class _Diff:
         return best[n][m]
 
     def emptied(self, x: int, y: int, xs: list[int], ys: list[int]) -> Script:
-        """One node has no parts, the other one: `f()` and `f(x)`."""
+        """The script between a node without parts and one with a single part: `f()` and `f(x)`."""
         a, b = self.a, self.b
         if len(xs) == 1 and not ys:
             edit, cost = Edit(a.start[xs[0]], a.end[xs[0]], b""), edit_cost(a.size(xs[0]), 0)

@@ -58,7 +58,7 @@ def mutate(program: Program, rng: random.Random, config: ForwardConfig, bank: Ba
         for edit in draws(program, kind, rng, config, bank):
             if edit is not None and is_valid(program, edit):
                 return Mutation(kind, edit)
-        # Only another near miss replaces one without a place: swaps fit nearly anywhere and would take over.
+        # Only another near miss replaces one without a place: swaps fit nearly anywhere and would dominate.
         weights = {k: weight for k, weight in weights.items() if k != kind and (k not in SWAPS or kind in SWAPS)}
     return None
 
@@ -127,10 +127,10 @@ def swap_from_bank(program: Program, rng: random.Random, config: ForwardConfig, 
     return write(program, node, category, found, adapted(found, names_at(program, node), rng, config.rename))
 
 
-def write(program: Program, node: int, category: str, found: Fragment, text: bytes) -> Edit | None:
+def write(program: Program, node: int, category: str, fragment: Fragment, text: bytes) -> Edit | None:
     """The edit that replaces a node by a fragment, indented or in parentheses as the place demands."""
     if category != "statement":
-        return put(program, node, text, found.strength)
+        return put(program, node, text, fragment.strength)
     indent = indentation(program, node)
     if b"\n" in text and indent is None:
         return None

@@ -143,7 +143,7 @@ def indent(program: Program) -> Iterator[Edit]:
 
 
 def alternative(program: Program) -> Iterator[Edit]:
-    """An else clause deleted, its statement or condition moved behind the if statement; and the inverses.
+    """An else clause deleted, its statement or condition moved after the if statement; and the inverses.
 
     Nothing where every branch before ends in a jump: there an else clause changes nothing.
     """

@@ -69,7 +69,7 @@ def names_at(program: Program, node: int) -> list[bytes]:
 
 
 def is_use(program: Program, node: int) -> bool:
-    """Does this identifier read a variable?"""
+    """Whether this identifier reads a variable."""
     above = program.kind[program.parent[node]]
     category = program.language.category(program.kind[node], program.field[node], above, True)
     return category in ("expression", "argument", "element")
@@ -94,7 +94,7 @@ def statements(program: Program) -> list[list[int]]:
 
 
 def simple(program: Program, node: int) -> bool:
-    """Is the statement code, without a block inside?"""
+    """Whether the statement is code without a block inside."""
     return not plays(program, node, "compound") and not program.language.near_miss.inert(program, node)
 
 
@@ -106,7 +106,7 @@ def bodies(program: Program, node: int) -> list[int]:
 
 
 def jumps(program: Program, block: int) -> bool:
-    """Does a block end in a jump (a return, a break)?"""
+    """Whether a block ends in a jump (a return, a break)."""
     return plays(program, elements(program, block)[-1], "jump")
 
 
@@ -176,7 +176,7 @@ def optional_removals(program: Program, role: str) -> Iterator[Edit]:
 
 
 def insert_after(program: Program, statement: int, text: bytes) -> Iterator[Edit]:
-    """Insert a statement on the line behind another; nothing where that one does not begin its line."""
+    """Insert a statement on the line after another; nothing where that one does not begin its line."""
     indent = indentation(program, statement)
     if indent is not None:
         end = tail(program, statement)

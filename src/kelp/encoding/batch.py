@@ -33,7 +33,7 @@ class Example:
     rows: Sequence[tuple[int, int, int]] | np.ndarray  # sites: first token, last token, kind; row 0 is stop
     correct: Ids  # rows
     edits: tuple[SpanText, ...] = ()  # none where the answer is stop or a deletion
-    masked: tuple[SpanText, ...] = ()  # the text behind each <mask>
+    masked: tuple[SpanText, ...] = ()  # the text that each <mask> replaces
 
     @property
     def suffix(self) -> int:
@@ -42,10 +42,10 @@ class Example:
 
 
 class Batch(NamedTuple):
-    """B examples, padded at the right to S tokens: the prefix and, right behind it, the suffix, of up to T tokens.
+    """B examples, padded at the right to S tokens: the prefix and, right after it, the suffix of up to T tokens.
 
-    A suffix is one or more segments, each `<edit> <until> w1 .. wn`, which see the prefix and themselves: those of
-    edits are numbered from 2 on, those of masked spans from -1 down. `segments` alone says what is padding.
+    A suffix is one or more segments, each `<edit> <until> w1 .. wn`, which attend to the prefix and themselves. Edits
+    have the segments 2, 3, ..., masked spans -1, -2, ..., padding 0.
     """
 
     tokens: np.ndarray  # int32 [B, S]
@@ -96,8 +96,8 @@ def mask_spans(
     """The example with one <mask> in place of each of some subtrees, whose texts the suffix restores as well.
 
     Span corruption (Raffel et al. 2020, arXiv 1910.10683, 3.1.4) over the nodes of the tree: a denoising loss that
-    is dense where the tokens of edits are few. The span of an edit stays as it is. `replaceable` tells the kinds of
-    site that may be masked; the example grows by `room` tokens at most, three for each <mask>.
+    is dense where the tokens of edits are few. The span of an edit stays as it is. `replaceable[kind]` is true for a
+    kind of site that may be masked. The example grows by `room` tokens at most, three for each <mask>.
     """
     rows = np.asarray(example.rows, np.int64)
     first, last, kind = rows.T
@@ -120,7 +120,7 @@ def mask_spans(
         if room < 3:
             break
         if n + 2 <= suffix and n <= left and not taken[a : b + 1].any():
-            # its neighbors are taken too: the sites between two masks would lie nowhere
+            # its neighbors too: sites between two masks would have no token
             taken[max(0, a - 1) : b + 2] = True
             spans.append((a, b))
             room, suffix, left = room - 3, suffix - n - 2, left - n

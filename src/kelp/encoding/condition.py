@@ -1,4 +1,4 @@
-"""The model's knowledge of the goal and of the state, beside the program itself."""
+"""Conditions: the goal and the test results that a model is given beside the program."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 @dataclass(frozen=True)
 class Condition:
-    """What is known of the goal and of the state; an empty part is unknown and is left out."""
+    """The goal of a repair and the test results of one state. An empty part is unknown and is not encoded."""
 
     intent: str = ""
     asserts: tuple[str, ...] = ()  # visible tests, as source
     observation: str = ""  # result of the tests on this very program
-    # For the search alone; no model sees these:
+    # Read by the search alone, never encoded:
     suspicion: tuple[float, ...] = ()  # of each line of the program, from 0 to 1
     names: frozenset[str] | None = None  # defined by the file around the program; None where unknown
 

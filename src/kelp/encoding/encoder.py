@@ -41,10 +41,10 @@ class State:
 
 
 class Encoder:
-    """Tokenizer, limits and numbering of site kinds: all that turns states and edits into numbers and back.
+    """Tokenizer, limits and numbering of site kinds: converts states and edits to numbers and back.
 
     `kinds` are the names of the site kinds in the order that the model numbers them. A site of a kind that is not
-    among them has a row of padding: the model neither points at it nor writes there.
+    among them gets a row of padding: the model neither points at it nor writes there.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Encoder:
         self.tokenizer, self.config, self.language = tokenizer, config, tokenizer.language
         self.special = tokenizer.special
         self.kinds = tuple(site_kinds(self.language) if kinds is None else kinds)
-        self._encoded = lru_cache(maxsize=256)(tokenizer.encode)  # several examples show the same tests
+        self._encoded = lru_cache(maxsize=256)(tokenizer.encode)  # many examples have the same tests
         numbers = {name: number for number, name in enumerate(self.kinds)}
         self._kinds = {
             (op, category): numbers.get(f"{op} {category}", PADDING)
@@ -69,13 +69,13 @@ class Encoder:
         return self._kinds[site.op, site.category]
 
     def state(self, program: Program, condition: Condition = Condition()) -> State:
-        """Encode a program state with what is known about it."""
+        """Encode a program state with its condition."""
         special = self.special
         tokens = self._condition(condition)
         stop_at = len(tokens)
         ids, starts, ends = self.tokenizer.encode_with_spans(program.source)
         doc = self.language.docstring(program)
-        if doc is not None and doc[0] in starts and doc[1] in ends:  # the intent says it already
+        if doc is not None and doc[0] in starts and doc[1] in ends:  # the intent repeats it
             first, last = starts[doc[0]], ends[doc[1]]
             saved = last - first
             ids[first : last + 1] = [special.doc]
@@ -90,7 +90,7 @@ class Encoder:
                 last = first + 1
             elif start in starts and end in ends:
                 first, last = base + starts[start], base + ends[end]
-            else:  # begins or ends in the space between pieces: the pieces around it speak for it
+            else:  # begins or ends in the space between pieces: use the tokens of the pieces around it
                 first, last = base + self._after(start, starts, ends), base + self._before(end, starts, ends)
             rows.append((first, last, self._kinds[op, category]))
         return State(program, tokens, rows, sites(program))
@@ -130,7 +130,7 @@ class Encoder:
         return make_edit(state.program, state.sites[row - 1], text)
 
     def _space_before(self, state: State, row: int) -> bytes:
-        """The space before a site where it belongs to the first token of the site's text, though not to the text."""
+        """The space before a site, where the first token of the site's text holds it although the text does not."""
         start = state.sites[row - 1].start
         return b" " if self.tokenizer.holds_space and state.program.source[:start].endswith(b" ") else b""
 
@@ -142,9 +142,9 @@ class Encoder:
         return tokens, positions, [-1, *text, self.special.end]
 
     def allowed(self) -> tuple[np.ndarray, np.ndarray]:
-        """(first, rest): bool [kinds, vocabulary], which tokens may begin and go on a text of each kind.
+        """(first, rest): bool [kinds, vocabulary], which tokens may begin and which may continue a text of each kind.
 
-        Necessary conditions by category (`Language.fits`); whether the whole text is legal, `edit` decides.
+        Necessary conditions by category (`Language.fits`); `edit` checks the whole text.
         """
         language, size = self.language, self.tokenizer.size
         first, rest = np.zeros((2, len(self.kinds), size), bool)

@@ -1,4 +1,4 @@
-"""An encoding as two files of a folder: tokenizer.json, and encoding.json, which names what the ids stand for.
+"""An encoding as two files of a folder: tokenizer.json, and encoding.json, which gives the ids' meanings by name.
 
 A folder of training data, a training run and a model folder hold the same two files. Special tokens and site kinds are
 stored by name with their numbers, so that a model's weights mean the same in whatever order the code lists them.
@@ -13,7 +13,7 @@ from kelp.encoding.condition import EncodingConfig
 from kelp.encoding.vocabulary import PADDING, STOP, EncodingError, SpecialTokens, site_kinds
 from kelp.files import atomic
 
-if TYPE_CHECKING:  # training reads encoding.json without the libraries that read text
+if TYPE_CHECKING:  # training reads encoding.json without the tokenizer libraries
     from kelp.encoding.encoder import Encoder
     from kelp.syntax.program import Language
 

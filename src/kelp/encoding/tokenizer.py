@@ -24,7 +24,7 @@ from kelp.syntax.program import Language
 SPACE = frozenset(b" \t\r\n\f\\")  # first bytes of the lexer's space pieces
 CACHED_PIECES = 200_000  # a cache that holds more is emptied
 
-Place = Literal["first", "next", "inside"]  # of a token in a text: begins it, begins a later piece, goes on a piece
+Place = Literal["first", "next", "inside"]  # of a token in a text: begins it, begins a later piece, continues a piece
 Spans = tuple[list[int], dict[int, int], dict[int, int]]
 
 
@@ -185,13 +185,13 @@ class ImpliedSpaceTokenizer(Tokenizer):
                 continue
             space = gap if gap is not None else gaps.expected(text)
             texts += [space, text]
-            gaps.saw(space, text)
+            gaps.advance(space, text)
             gap = None
         return b"".join([*texts, gap or b""])
 
 
 class _Gaps:
-    """The part of the text so far that `Language.default_gap` needs."""
+    """State of the text so far that `Language.default_gap` reads: last pieces and open brackets."""
 
     def __init__(self, language: Language) -> None:
         self.default_gap, self.opening, self.closing = language.default_gap, language.opening, language.closing
@@ -201,7 +201,7 @@ class _Gaps:
     def expected(self, right: bytes) -> bytes:
         return self.default_gap(self.before, self.left, right, self.depth > 0)
 
-    def saw(self, space: bytes, piece: bytes) -> None:
+    def advance(self, space: bytes, piece: bytes) -> None:
         self.before = b"" if b"\n" in space else self.left
         self.left = piece
         if piece in self.opening:
@@ -219,7 +219,7 @@ def _marked_pieces(text: bytes, language: Language) -> Iterator[tuple[str | None
             yield (None if usual else GAP), gap
         if piece:
             yield PIECE, piece
-            gaps.saw(gap, piece)
+            gaps.advance(gap, piece)
 
 
 def _pieces(text: bytes, language: Language) -> Iterator[tuple[bytes, bytes]]:
@@ -258,7 +258,7 @@ class LexicalTokenizer(Tokenizer):
     A space right before a piece belongs to the piece's first token, as pretrained models know it (" return"); the rest
     of the space between two pieces (line ends, indentation) has tokens of its own. A piece that the tokenizer would
     not give back byte for byte (it normalizes Unicode, say) is spelled in single bytes. Text never becomes a special
-    token, whatever it says.
+    token, whatever its characters.
 
     `special` assigns ids to names of special tokens. A name that it leaves out takes a special token of that name, or
     else one that the vocabulary holds in reserve (`UNUSED`), or else an id after the last. Then come the bytes, in

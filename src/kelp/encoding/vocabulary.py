@@ -1,6 +1,6 @@
 """Names of special tokens and of site kinds. Ids are assigned to names in `encoding.json`, and only there.
 
-This module, `batch` and `data.examples.shards` need NumPy alone, so that training does too.
+This module, `batch` and `data.examples.shards` import no library but NumPy, so training needs no tokenizer library.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ class EncodingError(KelpError):
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """Ids of the tokens that no text has. `NAMES` says how each field is called in a vocabulary."""
+    """Ids of the tokens that no text has. `NAMES` holds the name of each field in a vocabulary."""
 
     pad: int
     intent: int

@@ -16,10 +16,10 @@ BASELINES: dict[str, Order] = {f"none-{order}": order for order in get_args(Orde
 
 
 class ConditionMask(StrEnum):
-    """The part of the condition that a policy is shown.
+    """The part of the condition that a policy is given.
 
-    spec: intent and visible tests. observation: the tests' results on a state, and the suspicion of its lines. The
-    program is shown always, and the search that orders proposals always sees the tests' results.
+    spec: intent and visible tests. observation: the tests' results on a state, and the suspicion of its lines. blind:
+    neither. The policy always gets the program, and the search always orders proposals by the tests' results.
     """
 
     all = "all"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kelp.data.corpus.decontaminate import MBPP_TRAIN
-from kelp.data.corpus.history import reads_what_there_is
+from kelp.data.corpus.history import context_suffices
 from kelp.data.examples.build import split
 from kelp.data.record import Record, json_lines, load
 from kelp.data.toy import HIDDEN, TASKS
@@ -30,7 +30,7 @@ Programs = Iterator[dict[str, Any]]
 
 
 def programs(loaded: Programs) -> tuple[list[Case], list[str]]:
-    """Cases of a loader, and what is wrong with the others."""
+    """Return the cases of a loader, and the faults of the programs that make none."""
     return collect((fields["id"], fields) for fields in loaded)
 
 
@@ -59,7 +59,7 @@ def mbpp(path: Path | None = None) -> Programs:
     for task in tasks:
         if task["task_id"] not in MBPP_TEST:
             continue
-        # What a task sets up uses its program, so it comes after that, with every test.
+        # Set-up code of a task uses its program, so it runs after that, with every test.
         setup = _lf(task["test_setup_code"]) + "\n" if task["test_setup_code"] else ""
         asserts, challenges = (
             [setup + _lf(text) for text in task[f"{key}list"]] for key in ("test_", "challenge_test_")
@@ -137,12 +137,12 @@ def corpus(folder: Path) -> Programs:
 def changes(folder: Path) -> Programs:
     """Real changes in the projects that are held out: the earlier function is the bug, the later one `fixed`.
 
-    All but the last assert are visible, or the only one; all are hidden. What reads a name that there is not where the
-    later function runs is left out. Whether the earlier function fails a visible test is still to be seen. Raises as
-    `corpus` does.
+    All but the last assert are visible, or the only one; all are hidden. A change is left out where the earlier
+    function reads a name that the later one's context lacks. `corrupt.only_bugs` keeps the changes that fail a visible
+    test. Raises DataError, and ValueError where nothing is held out.
     """
     for record in _held_out(folder):
-        if record.before and record.asserts and reads_what_there_is(record):
+        if record.before and record.asserts and context_suffices(record):
             clean = _program(record, record.asserts[:-1] or record.asserts)
             yield clean | {"source": record.before, "fixed": record.source}
 

@@ -18,8 +18,8 @@ Tests = tuple[str, ...] | str  # statements, each of them a test, or one text of
 class Case:
     """A program with tests: a bug to repair, or a correct program to be broken.
 
-    No search sees `hidden_tests` and `fixed`. Without hidden tests it is unknown whether a patch is correct, without
-    `fixed` where the bug is. Raises ValueError, in one sentence, where a field makes no sense.
+    A search gets neither `hidden_tests` nor `fixed`. Without `hidden_tests` it is unknown whether a patch is correct,
+    without `fixed` where the bug is. Raises ValueError, in one sentence, where a field makes no sense.
     """
 
     id: str
@@ -71,7 +71,7 @@ CHECKED |= {"visible_tests": str | tuple, "hidden_tests": str | tuple, "fixed": 
 
 
 def _encodes(text: str) -> bool:
-    """Whether it has no half of a surrogate pair, which JSON may hold."""
+    """Whether the text can be encoded: JSON may hold half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

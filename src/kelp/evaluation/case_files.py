@@ -52,7 +52,7 @@ def collect(items: "Iterator[tuple[str, bytes | Mapping[str, Any]]]") -> tuple[l
         try:
             case = _case(json.loads(fields.decode("utf-8-sig")) if isinstance(fields, bytes) else fields)
             if case.id in cases:
-                raise ValueError(f"the id {case.id!r} comes again")
+                raise ValueError(f"the id {case.id!r} occurs twice")
             cases[case.id] = case
         except (ValueError, RecursionError) as error:  # of JSON too
             skipped.append(f"{name}: {error}")

@@ -1,4 +1,4 @@
-"""Runs the tests of a case: to check it, to repair it, and to judge a patch."""
+"""Runner of the tests of a case: to check it, to repair it, and to judge a patch."""
 
 import tempfile
 from contextlib import ExitStack

@@ -72,9 +72,9 @@ def bank_of(programs: Sequence[Case]) -> Bank:
 def break_one(
     program: Case, corruption: Corruption, trial: int, seed: int, sandbox: Sandbox, bank: Bank = Bank({})
 ) -> Case | None:
-    """Make a broken version that fails a visible test; None where `DRAWS` of them pass all of those.
+    """Make a broken version that fails a visible test; None where `DRAWS` of them pass all visible tests.
 
-    Deterministic, and each by itself: a function of the program, the name of the case and the seed.
+    A pure function of the program, the name of the case and the seed.
     """
     name = f"{program.id}/{corruption}/{trial}"
     with CaseRunner(program, sandbox) as runner:

@@ -19,7 +19,7 @@ MOST_RUNS = 1024  # up to which a curve doubles
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over `n` cases with its 95 % interval, the cases being a sample."""
+    """A mean over `n` cases with its 95 % interval, the cases being a random sample."""
 
     mean: float
     low: float

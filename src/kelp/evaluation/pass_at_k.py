@@ -1,4 +1,4 @@
-"""Programs written without looking at a test, for pass@k: walks from a stub, each step drawn from the policy."""
+"""Programs written without any test, for pass@k: random walks from a stub, each step drawn from the policy."""
 
 import math
 import random
@@ -15,9 +15,9 @@ WIDEST = 64  # likeliest edits of a state, one of which is drawn
 
 
 def samples(case: Case, policy: Policy, n: int, edits: int, seed: int) -> Iterator[str]:
-    """Yield `n` programs, each after 1 to `edits` edits, any number as likely as the next.
+    """Yield `n` programs, each after 1 to `edits` edits, uniformly.
 
-    The policy is shown the intent and the program, no test and no result of one.
+    The policy gets the intent and the program, no test and no test result.
     """
     rng, seen = random.Random(f"{seed} {case.id}"), dict[bytes, list[tuple[Function, Proposal]]]()
     for _ in range(n):

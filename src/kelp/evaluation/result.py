@@ -13,13 +13,13 @@ class CaseResult:
     id: str
     group: str
     repaired: bool  # some state passed every visible test
-    correct: bool | None  # the patch that is ranked best passes the hidden tests too; None: there are none
-    first_correct: bool | None  # so does the one that was found first
-    exact: bool | None  # the best patch is the correct program; None: that is not known
+    correct: bool | None  # whether the patch ranked best passes the hidden tests too; None: there are none
+    first_correct: bool | None  # the same of the patch found first
+    exact: bool | None  # whether the best patch is the correct program; None: that is not known
     first_exact: bool | None
     pass_rate: float  # share of the visible tests that the best state passes
-    first_repair: int | None  # runs up to the first repair
-    first_seconds: float | None  # and seconds
+    first_repair: int | None  # test runs up to the first repair
+    first_seconds: float | None  # seconds up to it
     runs: int
     seconds: float
     states: int
@@ -27,12 +27,12 @@ class CaseResult:
     rejected: int
     stopped: str
     site_rank: int | None  # place of the first right site among the proposed ones; 0: none is right; None: not known
-    site_edit: bool | None  # is the first edit proposed at that site a right one?
+    site_edit: bool | None  # whether the first edit proposed at that site is right
     source: str
-    patch: str | None  # the one that is ranked best
+    patch: str | None  # the one ranked best
     first_patch: str | None
     path: tuple[State, ...]  # to the best patch, or to the state that passed most tests
-    samples: int = 0  # programs drawn without looking at a test
+    samples: int = 0  # programs drawn without any test
     samples_correct: int = 0  # number of them that pass all tests
     schema: int = SCHEMA  # of the states
 

@@ -1,4 +1,4 @@
-"""Repairs cases and judges the patches: the part that all benchmarks share."""
+"""Repair cases and judge the patches: the part that all benchmarks share."""
 
 import multiprocessing
 import os
@@ -45,7 +45,7 @@ class Settings:
 
 @dataclass
 class RecordingPolicy(Policy):
-    """A policy, and its proposals for one program the first time it saw it."""
+    """A policy that records its proposals for one program the first time that it is asked for them."""
 
     policy: Policy
     source: bytes | None
@@ -97,7 +97,7 @@ def solve(case: Case, policy: Policy, sandbox: Sandbox, settings: Settings = Set
 
 
 def _repair(case: Case, runner: CaseRunner, policy: Policy, settings: Settings) -> Trajectory:
-    """Run a session. One that is left with nothing to search ends with the broken program alone."""
+    """Run a session. Where there is nothing to search, the trajectory holds the broken program alone."""
     session = runner.session(budget=settings.budget, model=policy, strategy=settings.strategy, seed=settings.seed)
     observation = Observation(())
     try:
@@ -128,13 +128,13 @@ def judge(case: Case, trajectory: Trajectory, runner: CaseRunner, rank: int | No
     patch = trajectory.sources[best.id].decode() if trajectory.patches else None
     first_patch = None if first is None else trajectory.sources[first.id].decode()
     good = {text: runner.passes_hidden(text) for text in {patch, first_patch} if text is not None}
-    missed = False if case.hidden_tests else None  # by a case that was not repaired
+    unrepaired = False if case.hidden_tests else None  # result of a case that was not repaired
     return CaseResult(
         id=case.id,
         group=case.group,
         repaired=patch is not None,
-        correct=good.get(patch or "", missed),
-        first_correct=good.get(first_patch or "", missed),
+        correct=good.get(patch or "", unrepaired),
+        first_correct=good.get(first_patch or "", unrepaired),
         exact=None if case.fixed is None else patch is not None and exact_match(patch, case.fixed),
         first_exact=None if case.fixed is None else first_patch is not None and exact_match(first_patch, case.fixed),
         pass_rate=_share_passed(best, start),
@@ -157,8 +157,8 @@ def judge(case: Case, trajectory: Trajectory, runner: CaseRunner, rank: int | No
 
 def _share_passed(best: State, start: State) -> float:
     """Share of the tests that pass; a program that cannot be imported may not say how many tests there are."""
-    seen = [state.observation for state in (best, start) if state.observation is not None]
-    return (seen[0].passed if seen else 0) / max([1, *(observation.total for observation in seen)])
+    known = [state.observation for state in (best, start) if state.observation is not None]
+    return (known[0].passed if known else 0) / max([1, *(observation.total for observation in known)])
 
 
 def first_edits(case: Case) -> tuple[bytes, list[Edit]] | None:
@@ -210,7 +210,7 @@ def solve_all(
         shares.put((number, jobs))
     with ProcessPoolExecutor(jobs, spawn, initializer=_start, initargs=(policies, settings, shares)) as pool:
         try:
-            for done in as_completed([pool.submit(_solve, case) for case in cases]):  # a kill loses none that is done
+            for done in as_completed([pool.submit(_solve, case) for case in cases]):  # a killed run loses no result
                 yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)
@@ -221,7 +221,7 @@ _worker: dict[str, Any] = {}  # state of a process of the pool
 
 def _start(policies: Callable[[], PolicyFor], settings: Settings, shares: "SimpleQueue[tuple[int, int]]") -> None:
     """Take a share of the cores: matrix products on more threads than there are cores left cost a sixth more."""
-    die_with_parent()  # a parent that is killed cannot tell it to stop
+    die_with_parent()  # a parent that is killed cannot stop it
     number, jobs = shares.get()
     if hasattr(os, "sched_setaffinity") and len(cores := sorted(os.sched_getaffinity(0))) >= jobs:
         os.sched_setaffinity(0, cores[number::jobs])

@@ -1,6 +1,6 @@
-"""A command as the test, seen by the caller: the plan of its runs, and their observations.
+"""A test command, on the caller's side: the plan of its runs, and their observations.
 
-Its runs have no judge, other than those of test files and asserts: the program shares a process with the code that
+Unlike runs of test files and asserts, its runs have no judge: the program shares a process with the code that
 reports its tests as passed.  `observe` checks the report from outside, against the run of the file as it is.
 """
 
@@ -43,7 +43,7 @@ def root_of(module: Path) -> str:
     """
     root = project_root(str(module))
     if holds_home(root, str(Path.home())):
-        raise ValueError(f"{module} is in the home folder itself, all of which no test command is run on")
+        raise ValueError(f"{module} is in the home folder itself, and a test command runs on no whole home folder")
     return root
 
 
@@ -64,13 +64,15 @@ def plan(command: tuple[str, ...], module: Path) -> Plan:
     readable = ["/bin", "/sbin", *glob("/etc/python3*")]
     script_python = _interpreter(program)
     interpreter = script_python or shutil.which("python3", path=_search_path())
-    if interpreter is not None and _is_below(interpreter, root):  # nothing in the project runs outside of the sandbox
+    if interpreter is not None and _is_below(
+        interpreter, root
+    ):  # no program of the project runs outside of the sandbox
         interpreter = os.path.realpath(interpreter)
     if interpreter is not None and not _is_below(interpreter, root) and (answer := _ask(interpreter)) is not None:
         *paths, base, itself = answer
         folder = os.path.dirname(itself)
         readable += [itself, os.path.realpath(itself), *paths]
-        environment["PYTHONUSERBASE"] = base  # the home is another one in the sandbox
+        environment["PYTHONUSERBASE"] = base  # the sandbox has another home folder
         environment["PATH"] = os.pathsep.join([folder, environment["PATH"]])
         if os.sep not in word and script_python in (None, program):  # pyenv's shim on the PATH only leads to it
             program = shutil.which(word, path=folder) or program
@@ -92,7 +94,7 @@ def _interpreter(program: str) -> str | None:
 
 
 def _ask(interpreter: str) -> list[str] | None:
-    """Lines of the answer to `_ASK_PATHS`, if there is one."""
+    """Lines that the interpreter prints for `_ASK_PATHS`; None where it fails."""
     try:
         question = [interpreter, "-c", _ASK_PATHS]
         done = subprocess.run(question, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
@@ -115,7 +117,7 @@ def _search_path() -> str:
 
 
 def baseline(reply: Reply) -> dict[str, Any]:
-    """Facts of the run of the file as it is that later runs are compared with: tests, skipped ones, changed files."""
+    """Facts of the run of the unchanged file, to compare later runs with: tests, skipped ones, changed files."""
     events = reply["events"]
     names = [name for event in events if event["event"] == "collected" for name in event["names"]]
     outcomes = [event for event in events if event["event"] == "outcome"]
@@ -171,7 +173,7 @@ def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], mod
                 name, "error", exception="ProcessDied", message=f"the command {how}", lines=frozenset(lines)
             )
     functions = {function_of(name) for name in outcomes}
-    # A function of the file as it is, with other parameters, is not missing: those may be the program's.
+    # A test function that ran with other parameters is not missing: the parameters may come from the program.
     missing = {name for name in expected if name not in outcomes}
     missing -= {name for name in missing if name in before["tests"] and function_of(name) in functions}
     finished = any(event["event"] == "finished" for event in events)

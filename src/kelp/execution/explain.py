@@ -17,7 +17,7 @@ _REPORTS = "short test summary info ="
 _PLUGINS = "--test-command 'pytest ...' loads the plugins that are installed for that pytest"
 _FILES = "the sandbox reads the project and libraries and writes temporary files; --test-command writes to both"
 _REMEDIES = {  # by how a need begins
-    NETWORK: "the sandbox has none: have the test put something in its place",
+    NETWORK: "the sandbox has none: mock it in the test",
     PROCESS: "--test-command 'pytest ...' allows it",
     "the fixture": _PLUGINS, "the pytest plugin": _PLUGINS, ASYNC: _PLUGINS,
     "access to": _FILES, "to write to": _FILES,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from kelp.execution.worker.protocol import STATUSES, Outcome, Status
 
-NEWLY_SKIPPED = "it was skipped, and was not with the file as it is"
+NEWLY_SKIPPED = "it was skipped, but runs with the file as it is"
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class TestOutcome:
     `line` is the innermost line of the program file (1-based) on the exception's traceback; `lines`, in traced runs
     only, are all lines that the test executed.
     `needs`, a noun phrase like "a network connection", is a resource that the test asked for and the sandbox refuses:
-    a failure for want of it is no fault of the program.
+    a failure for lack of it is no fault of the program.
     """
 
     __test__ = False  # pytest must not collect it
@@ -68,14 +68,14 @@ class Observation:
 
     @property
     def unmet(self) -> dict[str, str]:
-        """Refused resources by the name of the test that failed for want of one."""
+        """Refused resources by the name of the test that failed for lack of one."""
         failed = (outcome for outcome in self.outcomes if outcome.status not in ("pass", "skip"))
         return {outcome.name: outcome.needs for outcome in failed if outcome.needs is not None}
 
     def set_aside(self, needs: Mapping[str, str]) -> "Observation":
         """Move the tests named here to `aside`, as long as each still asks for the resource that it needs.
 
-        A test that no longer asks for it counts as an error even if it passes: whether it should cannot be known here.
+        A test that no longer asks for it counts as an error even if it passes, since whether it should is unknown.
         """
         kept: list[TestOutcome] = []
         aside: list[TestOutcome] = []
@@ -148,7 +148,7 @@ class Observation:
 class CallResult:
     """Result of evaluating one call expression: its repr, or the exception's name.
 
-    `round_trips`: evaluating the repr gives an equal value of the same type: `call == repr` is a fair test.
+    `round_trips`: evaluating the repr gives an equal value of the same type, so `call == repr` can be an assert.
     """
 
     call: str

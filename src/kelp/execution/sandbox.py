@@ -58,7 +58,7 @@ class Sandbox:
 
     `module` is the file under repair: the program's source is imported in its place, under every name that leads
     to it, with the files beside it importable; without one the program is a bare module whose names the asserts
-    see.  Any thread may call; one run goes on at a time.  Use as a context manager, or `close()`.
+    read.  Any thread may call; runs go one at a time.  Use as a context manager, or `close()`.
 
     Raises WeakSandbox, before any code of the program has run, where this machine cannot give a guarantee (`missing`)
     and `allow_weak` is false.
@@ -84,7 +84,7 @@ class Sandbox:
         self._before: dict[str, Any] | None = None  # its run with the file as it is
         self._ran: frozenset[str] | None = None  # tests of files that the file as it is neither skips nor may skip
         if suite.command and self.module is not None:
-            self.module = self.module.resolve()  # what is behind a link is in the project's copy
+            self.module = self.module.resolve()  # the project's copy has the target of a link
             self._plan = command.plan(suite.command, self.module)
         self._lock = threading.Lock()
         self._closed = False
@@ -147,7 +147,7 @@ class Sandbox:
     def _without_new(self, skips: set[str], observation: Observation, request: Request) -> Observation:
         """Replace skipped tests by errors where the file as it is does not skip them.
 
-        The judge cannot see who skips a test: a program may hand the test a function of pytest's in place of its own.
+        The judge cannot know who skips a test: a program may pass the test a function of pytest's in place of its own.
         """
         assert self.module is not None
         if self._ran is None:
@@ -287,7 +287,7 @@ class _Server:
             "OPENBLAS_NUM_THREADS": "1",
         }
         if site.ENABLE_USER_SITE:
-            environment["PYTHONUSERBASE"] = site.getuserbase()  # the home is another one in the sandbox
+            environment["PYTHONUSERBASE"] = site.getuserbase()  # the sandbox has another home folder
         self.socket, theirs = socket.socketpair()
         folder = tempfile.mkdtemp(prefix="kelp-")
         try:
@@ -329,7 +329,7 @@ class _Server:
         return os.getpid() == self.owner and self.process.poll() is None
 
     def ask(self, message: Config | Request, seconds: float) -> Any:
-        """The server's answer, or None where there is none in time."""
+        """The server's reply; None where none comes in time."""
         self.socket.settimeout(seconds)
         try:
             send(self.socket, message)
@@ -371,7 +371,7 @@ def _judged(reply: Reply, status: str) -> set[str]:
 
 
 def _how(reply: Reply, request: Request) -> str:
-    """How the run ended, in words."""
+    """End of the run, in words."""
     if reply["ended"] == "cpu":
         return f"was killed at its limit of {request['cpu_seconds']:g} s of processor time"
     if timed_out(reply):
@@ -408,7 +408,7 @@ def _observation(reply: Reply, how: str) -> Observation:
             begun = None
             name, status = event["name"], event["status"]
             granted = verdicts[name, status] or (status == "skip" and verdicts[name, "pass"])  # a part was skipped
-            if status in ("pass", "skip") and not granted:  # the judge has not said so
+            if status in ("pass", "skip") and not granted:  # no verdict of the judge
                 why = _UNKNOWN if name in unknown else _UNSEEN
                 outcomes.append(TestOutcome(name, "error", exception="NotJudged", message=why))
                 continue
@@ -430,7 +430,7 @@ def _observation(reply: Reply, how: str) -> Observation:
     if error is None and not tests and not outcomes:
         error = "no tests were found"
     missing = tests - Counter(outcome.name for outcome in outcomes)
-    # A test function that the file as it is has, but not with these parameters: they may be the program's.
+    # Test functions of the unchanged file of which no test ran; other parameters may come from the program.
     gone = {function_of(name) for name in reply["expected"]} - {function_of(outcome.name) for outcome in outcomes}
     return Observation(
         outcomes=tuple(outcomes),

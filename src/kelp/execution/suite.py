@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def as_tests(asserts: Iterable[str]) -> tuple[str, ...]:
-    """Raises TypeError for a single string."""
+    """Return the asserts as a tuple. Raises TypeError for a single string."""
     if isinstance(asserts, str):
         raise TypeError(f"asserts must be several strings, not one: {asserts!r}")
     return tuple(asserts)
@@ -27,7 +27,7 @@ def absolute(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Suite:
-    """The tests of a program.
+    """The tests of a program, of one kind or several.
 
     `asserts`: `assert` statements or bare expressions that must hold; each one is a test named by its text.
     `pytest_files`: files that pytest runs.  `doctest`: run the examples in the program's docstrings.

@@ -17,5 +17,5 @@ def by_name(name: str) -> Language:
 
 
 def by_suffix(path: Path) -> Language | None:
-    """The language of a file by its name; None where the suffix is that of no known language."""
+    """The language of a file by its suffix; None where no known language has it."""
     return next((language for language in LANGUAGES if path.suffix in language.suffixes), None)

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Int
 from kelp.model.config import TransformerConfig
 from kelp.model.einsum import einsum
 
-HIDDEN = -1e30  # score of a key that a query may not see: finite, so that a query that sees nothing gets no NaN
+MASKED_SCORE = -1e30  # finite, so that a query that attends to nothing gets no NaN
 DENSE_SCORES = 768 * 768  # of one head; above it attention goes through the queries by chunks, which is faster there
 CHUNK = 128  # queries
 
@@ -46,7 +46,7 @@ class KV(NamedTuple):
     values: Float[Array, "R P K H"]
 
     def write(self, new: "KV", starts: Int[Array, " R"]) -> "KV":
-        """These slots with `new` from each row's start on. New tokens behind the last slot are dropped."""
+        """These slots with `new` from each row's start on. New tokens past the last slot are dropped."""
         rows = jnp.arange(len(starts))[:, None]
         slots = starts[:, None] + jnp.arange(new.keys.shape[1])
         return KV(*(old.at[rows, slots].set(added, mode="drop") for old, added in zip(self, new)))
@@ -69,12 +69,12 @@ class Cache(NamedTuple):
         return Cache(layers, jnp.zeros(rows, jnp.int32))
 
     def readable(self, rows: int) -> Bool[Array, "B 1 P"]:
-        """The slots that each of B = `rows` batch rows sees: the filled ones of its cache row."""
+        """The slots that each of B = `rows` batch rows attends to: the filled ones of its cache row."""
         filled = jnp.arange(self.layers[0].keys.shape[1]) < self.lengths[:, None]
         return jnp.repeat(filled, rows // len(filled), axis=0)[:, None]
 
     def after_write(self, mask: Bool[Array, "#R S S"]) -> Bool[Array, "R S P"]:
-        """The slots that S new tokens see once written: the ones filled before, and each other's by `mask`."""
+        """The slots that S new tokens attend to once written: the ones filled before, and each other's by `mask`."""
         number = jnp.arange(self.layers[0].keys.shape[1]) - self.lengths[:, None]  # of a slot's new token; below 0: old
         S = mask.shape[-1]
         mask = jnp.broadcast_to(mask, (len(number), S, S))
@@ -103,7 +103,7 @@ def _dense(
         by_row = q.reshape(len(past.keys), -1, *q.shape[1:])
         over_past = einsum("rnskgh,rtkh->rnkgst", by_row, past.keys, dtype)
         scores = jnp.concatenate([over_past.reshape(*scores.shape[:-1], -1), scores], axis=-1)
-    scores = jnp.where(mask[:, None, None], scores / math.sqrt(q.shape[-1]), HIDDEN)
+    scores = jnp.where(mask[:, None, None], scores / math.sqrt(q.shape[-1]), MASKED_SCORE)
     weights = jax.nn.softmax(scores, axis=-1)
     if past is None:
         return einsum("bkgst,btkh->bskgh", weights, own.values, dtype)

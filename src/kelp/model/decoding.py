@@ -17,14 +17,14 @@ from jaxtyping import Array, Bool, Float, Int
 from kelp.model.attention import Cache
 from kelp.model.transformer import Transformer
 
-FINISHED = 1e30  # added to a finished beam's rank, so that it is kept
+FINISHED_BONUS = 1e30  # added to the rank of a finished beam, so that it is kept
 
 
 class Decoded(NamedTuple):
     """Replacements of K sites, M beams each, best first; the log-probabilities of an unfinished one are -inf.
 
-    `log_probs` is what the search sorts by: renormalized at every step over the allowed tokens.
-    `model_log_probs` is the same under the unconstrained distribution, as the training loss sees it.
+    `log_probs`, by which beams are ranked, is renormalized over the allowed tokens at every step.
+    `model_log_probs` is of the same tokens under the unconstrained distribution, as in the training loss.
     Both include the end token.
     """
 
@@ -60,10 +60,10 @@ def decode(
     beams: int,
     max_tokens: int,
 ) -> Decoded:
-    """Beam search for at most `max_tokens` (T) tokens and the end token `end`, which the tables govern too.
+    """Beam search for at most `max_tokens` (T) tokens and the end token `end`, to which the tables apply too.
 
     `prefix` holds R programs: the first K / R sites are of the first program, the next of the second, and so on.
-    `first_allowed[kind]` says which tokens may be written first at a site, `rest_allowed[kind]` which later.
+    `first_allowed[kind]` marks the tokens that may come first at a site, `rest_allowed[kind]` those that may follow.
     """
     K, M, T = starts.shape[0], beams, max_tokens
     V = first_allowed.shape[1]
@@ -104,7 +104,7 @@ def decode(
         # A finished beam goes on as one candidate, at the head of the ranking.
         finished = jnp.where(is_end, state.log_probs[..., None], -jnp.inf)
         totals = jnp.where(state.ended[..., None], finished, totals)
-        ranks = jnp.where(state.ended[..., None], totals + FINISHED, totals)
+        ranks = jnp.where(state.ended[..., None], totals + FINISHED_BONUS, totals)
         chosen = jax.lax.top_k(ranks.reshape(K, M * V), M)[1]
         beam, token = chosen // V, chosen % V
 

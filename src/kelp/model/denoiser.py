@@ -1,7 +1,8 @@
-"""The denoiser: one transformer that says where to edit a program and what to write there.
+"""The denoiser: one transformer that predicts where to edit a program and what to write there.
 
-The prefix is the conditioning and the program, seen in both directions; the suffix is `<edit>`, `<until>` and the
-written tokens, seen causally, at the rotary positions of the span that they replace. Padding is at the right.
+The prefix is the conditioning and the program, with attention in both directions; the suffix is `<edit>`, `<until>`
+and the written tokens, with causal attention, at the rotary positions of the span that they replace. Padding is at the
+right.
 """
 
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ class Batch(Protocol):
     """Arrays of B examples that the loss reads."""
 
     @property
-    def tokens(self) -> Int[Array, "B S"]: ...  # the prefix, and the suffix right behind it
+    def tokens(self) -> Int[Array, "B S"]: ...  # the prefix, and the suffix right after it
     @property
     def positions(self) -> Int[Array, "B S"]: ...
     @property
@@ -75,6 +76,8 @@ class Batch(Protocol):
 
 
 class Denoiser(eqx.Module):
+    """A transformer, and a pointer over its states that scores the edit sites."""
+
     transformer: Transformer
     pointer: SitePointer
 
@@ -103,7 +106,7 @@ class Denoiser(eqx.Module):
         return self.pointer(hidden, sites), self.transformer.logits(written)
 
     def encode(self, prefix: Int[Array, "B P"], lengths: Int[Array, " B"]) -> tuple[Float[Array, "B P D"], Cache]:
-        """The one prefix pass of each program: its states, and the cache that all of its edits share.
+        """Encode the prefix of each program, once: its states, and the cache that all of its edits share.
 
         The first `lengths[b]` tokens of row b are its prefix, and the rest padding.
         """

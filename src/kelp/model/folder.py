@@ -76,7 +76,7 @@ def save_model(
 def load_model(folder: Path, *, dtype: str | None = None, mesh: Mesh | None = None) -> tuple[Denoiser, dict[str, Any]]:
     """A denoiser, and the section `kelp` of its config.json. Raises ModelError.
 
-    Weights keep the type that they are stored in unless `dtype` says another, and lie on `mesh` where one is given.
+    Weights keep their stored type where `dtype` is None, and are placed on `mesh` where one is given.
     """
     keys = read_json(folder / "config.json")
     for name in (WEIGHTS, "tokenizer.json"):

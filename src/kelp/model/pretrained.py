@@ -36,8 +36,8 @@ BLOCK_NAMES = {
     "mlp.up": "mlp.up_proj.weight",
     "mlp.down": "mlp.down_proj.weight",
 }
-# Keys of config.json that change what a Llama computes, with the one value that is computed here.
-ONLY = {
+# Keys of config.json that change what a Llama computes, with the one value that Kelp supports.
+SUPPORTED_VALUES = {
     "model_type": "llama",
     "hidden_act": "silu",
     "attention_bias": False,
@@ -56,7 +56,7 @@ def read_llama(
 ) -> Transformer:
     """The Transformer of a Hugging Face folder, one file of weights or several. Raises ModelError.
 
-    Weights keep the type that they are stored in unless `dtype` says another, and lie on `mesh` where one is given.
+    Weights keep their stored type where `dtype` is None, and are placed on `mesh` where one is given.
     """
     cfg = llama_config(read_json(folder / "config.json"), folder, compute_dtype=compute_dtype)
     shape = jax.eval_shape(lambda key: Transformer.init(cfg, key=key), jax.random.key(0))
@@ -82,7 +82,7 @@ def llama_config(keys: Mapping[str, Any], folder: Path, **computing: Any) -> Tra
     """The configuration in a Llama's config.json; `computing` sets `compute_dtype` and `remat`. Raises ModelError."""
     rope: dict[str, Any] = {"rope_theta": keys.get("rope_theta")}
     rope |= keys.get("rope_scaling") or keys.get("rope_parameters") or {}
-    for key, only in ONLY.items():
+    for key, only in SUPPORTED_VALUES.items():
         value = rope.pop(key, keys.get(key, only))
         if value != only:
             raise ModelError(f"{folder} has {key} = {value!r} in config.json, and Kelp computes {only!r} alone.")

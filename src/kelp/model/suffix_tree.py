@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-NODES = 256  # of every tree: one shape, so that one program is compiled
+NODES = 256  # in every tree, padded: one shape, so that XLA compiles once
 
 
 @dataclass
@@ -41,7 +41,7 @@ class SuffixTree:
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """tokens, positions, parents int32 [Q], scored bool [Q], mask bool [Q, Q] (query, visible node); Q = NODES.
 
-        Nodes past the last are padding: token 0, which sees itself alone and which nothing sees.
+        Nodes past the last are padding: token 0, which attends to itself alone and to which nothing attends.
         """
         tokens, positions, parents = np.zeros((3, NODES), np.int32)
         scored, mask = np.zeros(NODES, bool), np.eye(NODES, dtype=bool)

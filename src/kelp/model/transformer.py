@@ -3,7 +3,7 @@
 RMSNorm, SwiGLU, rotary positions (the two halves of a head rotate together, as in Hugging Face's Llama) and
 grouped-query attention. Activations are float32; weights may be stored in less. `compute_dtype` is the type that matrix
 products take their operands in, and every product accumulates and returns float32, so that softmax, norms, logits and
-the residual stream never see bfloat16.
+the residual stream are never in bfloat16.
 
 Letters: B batch, S sequence (queries), T keys, D model width, K key/value heads, G query heads per key/value head,
 H width of a head, F width of the MLP, V vocabulary.
@@ -59,6 +59,8 @@ def shardings(model: Any, mesh: Mesh) -> Any:
 
 
 class RMSNorm(eqx.Module):
+    """Root-mean-square normalization (Zhang and Sennrich 2019, arXiv 1910.07467)."""
+
     scale: Annotated[Float[Array, " D"], P(None)]
     eps: float = eqx.field(static=True)
 
@@ -71,6 +73,8 @@ class RMSNorm(eqx.Module):
 
 
 class Attention(eqx.Module):
+    """Grouped-query attention (Ainslie et al. 2023, arXiv 2305.13245) with its four projections."""
+
     query: Annotated[Float[Array, "D K G H"], P("fsdp", "tensor", None, None)]
     key: Annotated[Float[Array, "D K H"], P("fsdp", "tensor", None)]
     value: Annotated[Float[Array, "D K H"], P("fsdp", "tensor", None)]
@@ -99,7 +103,10 @@ class Attention(eqx.Module):
         into: KV | None = None,
         starts: Int[Array, " B"] | None = None,
     ) -> tuple[Float[Array, "B S D"], KV]:
-        """Attend to `past` and to these tokens; with `into`, to that once these are written from `starts` on."""
+        """Attend to `past` and to these tokens; return the output, and the keys and values of these tokens.
+
+        With `into`, these are first written there, from each row's `starts` on; then attend to the whole and return it.
+        """
         q = rotation(einsum("bsd,dkgh->bskgh", x, self.query, self.dtype))
         k = rotation(einsum("bsd,dkh->bskh", x, self.key, self.dtype))
         v = einsum("bsd,dkh->bskh", x, self.value, self.dtype)
@@ -109,6 +116,8 @@ class Attention(eqx.Module):
 
 
 class MLP(eqx.Module):
+    """SwiGLU feed-forward layer (Shazeer 2020, arXiv 2002.05202)."""
+
     gate: Annotated[Float[Array, "D F"], P("fsdp", "tensor")]
     up: Annotated[Float[Array, "D F"], P("fsdp", "tensor")]
     down: Annotated[Float[Array, "F D"], P("tensor", "fsdp")]
@@ -132,6 +141,8 @@ class MLP(eqx.Module):
 
 
 class Block(eqx.Module):
+    """Pre-norm residual block: attention, then MLP."""
+
     attention_norm: RMSNorm
     attention: Attention
     mlp_norm: RMSNorm
@@ -159,6 +170,8 @@ _run_block = eqx.filter_jit(Block.__call__)
 
 
 class Transformer(eqx.Module):
+    """Token embedding, blocks and final norm; `logits` is the output layer, tied to the embedding or not."""
+
     embedding: Annotated[Float[Array, "V D"], P("tensor", "fsdp")]
     blocks: tuple[Block, ...]
     norm: RMSNorm
@@ -180,7 +193,7 @@ class Transformer(eqx.Module):
     def __call__(
         self, tokens: Int[Array, "B S"], positions: Int[Array, "B S"], mask: Bool[Array, "#B S S"]
     ) -> Float[Array, "B S D"]:
-        """States of every token after the last norm. A mask of ``[B, 1, S, S]`` is taken too."""
+        """States of every token after the last norm. A mask of ``[B, 1, S, S]`` is accepted too."""
         return self.with_cache(tokens, positions, mask)[0]
 
     def with_cache(
@@ -195,9 +208,9 @@ class Transformer(eqx.Module):
     ) -> tuple[Float[Array, "B S D"], Cache]:
         """The states of `__call__`, and a cache of these tokens.
 
-        `mask` says which of these tokens see each other; all of them see all of `past` and of what `into` holds.
-        The cache has these tokens alone or, with `into` (of B rows), that with these behind each row's own end.
-        `lengths` counts the real tokens of each row where some are padding, at the right; later reads see those alone.
+        `mask` decides which of these tokens attend to each other; all attend to all of `past` and of `into`.
+        The cache holds these tokens alone; with `into`, of B rows, it is `into` with these after each row's last token.
+        `lengths` counts the real tokens of each row where some are padding, at the right; later reads skip the padding.
         """
         B, S = tokens.shape
         mask = mask[:, 0] if mask.ndim == 4 else mask

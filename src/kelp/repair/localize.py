@@ -14,7 +14,7 @@ def suspects(functions: Sequence[Function], observation: Observation) -> dict[st
     """Return functions that failing tests reach with the log-probability (nats) of holding the fault, likeliest first.
 
     The functions with the worst lines are taken; each is as likely as all of its lines together. Where the file itself
-    cannot be imported, that is the function in which the import fails.
+    cannot be imported, the only suspect is the function in which the import fails.
     """
     by_line = suspicion(observation)
     lines: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""Models by name or folder, loaded once and shared, in the background while other things start."""
+"""Models by name or folder, loaded once and shared, in the background while the sandbox starts."""
 
 import json
 import os
@@ -98,10 +98,10 @@ def load(folder: Path, timings: Timings | None = None) -> Model:
 
 
 def use_compilation_cache() -> None:
-    """Keep what JAX compiles in the user's cache folder, unless JAX has been told where; go without if that fails."""
+    """Cache what JAX compiles in the user's cache folder, unless JAX has another; go without a cache if that fails."""
     import jax
 
-    warnings.filterwarnings("ignore", message=".*persistent compilation cache")  # a full disk costs time, no more
+    warnings.filterwarnings("ignore", message=".*persistent compilation cache")  # a full disk only costs time
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kelp" / "jax"

@@ -5,7 +5,7 @@
         if isinstance(event, PatchFound):
             print(event.patch.diff)
 
-The command line, evaluation and whatever else repairs a program run this.
+The command line and evaluation run sessions, as any other caller.
 """
 
 import difflib
@@ -40,11 +40,11 @@ from kelp.syntax.functions import Function, functions
 UNNAMED = "program.py"  # in the diffs of a program that is no file
 FIRST_RUN_SECONDS = 10.0  # for the tests on the file as it is; for a command, the whole budget
 LEAST_RUN_SECONDS = 2.0  # for the tests on a candidate ...
-LEAST_CPU_SECONDS = 0.5  # ... and of processor time; of both, thrice what they took before if that is more
+LEAST_CPU_SECONDS = 0.5  # ... and of processor time; of both, three times what the first run took if that is more
 
 
 class NoSuspect(KelpError):
-    """The failing tests do not say which function may hold the fault."""
+    """The failing tests do not show which function may hold the fault."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class TestsObserved:
 
 @dataclass(frozen=True)
 class TestsSetAside:
-    """Tests that failed for want of something that no run gives them: what each needs, by name. They are no goal."""
+    """Tests that fail for lack of a resource: what each needs, by name. A repair does not have to pass them."""
 
     __test__ = False  # pytest must not collect it
 
@@ -180,7 +180,7 @@ class _Runner:
     tests: Tests
     shared: bool
     stopping: Flag
-    aside: Mapping[str, str] = field(default_factory=dict)  # tests that are no goal, and what they need
+    aside: Mapping[str, str] = field(default_factory=dict)  # tests that need not pass, and what they lack
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
         with self._until_stopped():
@@ -196,7 +196,7 @@ class _Runner:
 
     @contextmanager
     def _until_stopped(self) -> Iterator[None]:
-        """Take the error of a sandbox that `Session.stop` has closed for the end of the search."""
+        """Turn the error of a sandbox that `Session.stop` has closed into the end of the search."""
         try:
             yield
         except RuntimeError:
@@ -211,8 +211,9 @@ class Session:
     `program` is a file, or the text of a program. Without `tests` the ones that `find_tests` finds beside the file are
     taken; without `functions` the ones that failing tests reach are searched, and without an `intent` each function's
     docstring is. `model` is a name or folder, a loaded model, which sessions may share, or any policy. `limits` bound
-    the first run of the tests; later ones get thrice the time that it took. A `sandbox` given is not closed and serves
-    one session after the other; it runs asserts alone. Raises KelpError for whatever a person can put right.
+    the first run of the tests; later ones get three times the time that it took. A `sandbox` given is not closed and
+    serves one session after the other; it runs asserts alone. Raises KelpError for errors that a person can put
+    right.
     """
 
     def __init__(
@@ -303,15 +304,15 @@ class Session:
             yield Done(self._result)
 
     def stop(self) -> None:
-        """End the session soon, from any thread: `run` yields what was found up to here as its result."""
+        """End the session soon, from any thread; `run` then yields the result so far."""
         self._stopping.set()
         sandbox = self._sandbox
         if sandbox is not None and sandbox is not self._shared:
-            sandbox.close()  # and with it the run that goes on
+            sandbox.close()  # which ends the current run too
 
     @property
     def result(self) -> Result | None:
-        """The result, or what was found so far where `run` was left before its end; None before the search."""
+        """The result, so far where `run` was left before its end; None before the search."""
         if self._result is None and self._search is not None and self._search.tried:
             return self._finished(self._search.result(INTERRUPTED))
         return self._result
@@ -386,7 +387,7 @@ class Session:
             raise KelpError("All tests are skipped: nothing says what to repair")
 
     def _task(self, observation: Observation, specification: Specification) -> Task:
-        """Return the functions to search, with what is known of each. Raises KelpError."""
+        """Return the functions to search with their specifications. Raises KelpError."""
         by_name = {
             window.qualname: window for window in reversed(self.windows)
         }  # a property's getter has the docstring
@@ -433,10 +434,12 @@ class Session:
 
         An endless loop ends by processor time, which a busy machine does not use up.
         """
-        took = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
+        elapsed = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
         if self.tests.command:  # its start and its other work beside the tests, in any number of processes
-            return replace(limits, seconds=max(LEAST_RUN_SECONDS, 3 * max(took, observation.seconds)))
-        return replace(limits, seconds=max(LEAST_RUN_SECONDS, 3 * took), cpu_seconds=max(LEAST_CPU_SECONDS, 3 * took))
+            return replace(limits, seconds=max(LEAST_RUN_SECONDS, 3 * max(elapsed, observation.seconds)))
+        return replace(
+            limits, seconds=max(LEAST_RUN_SECONDS, 3 * elapsed), cpu_seconds=max(LEAST_CPU_SECONDS, 3 * elapsed)
+        )
 
     def _finished(self, found: SearchResult) -> Result:
         return Result(

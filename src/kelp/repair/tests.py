@@ -1,4 +1,4 @@
-"""Tests of a program: given or found beside it, run in a sandbox, and shown to a model for each function."""
+"""Tests of a program: given or found beside it, run in a sandbox, and part of the model's input for each function."""
 
 import ast
 import shlex
@@ -32,7 +32,7 @@ class Tests:
 
     `asserts` are statements, or expressions that must be true; `setup` is code that runs before them. `command` is a
     program with its arguments, run in a copy of the project. Raises KelpError where a file cannot be read, an assert
-    does not parse or a command is not alone.
+    does not parse, or a command comes with other tests.
     """
 
     __test__ = False  # pytest must not collect it
@@ -58,7 +58,7 @@ class Tests:
         )
 
     def specification(self, program: Path | None, intent: str | None) -> "Specification":
-        """Return what a model is shown of the tests of a program."""
+        """Return the tests of a program as a model's input."""
         files = list(self.files)
         if self.command and program is not None:
             files = named_files(self.command, program) or find_tests(program)
@@ -68,7 +68,7 @@ class Tests:
 
 @dataclass(frozen=True)
 class Specification:
-    """The texts of tests that a model is shown, and an intent in place of the docstrings'.
+    """Texts of tests for a model's input, and an intent in place of the docstrings'.
 
     The `sources` are those of the test files; with a command, of the ones that it names or else of the ones found.
     """
@@ -76,7 +76,7 @@ class Specification:
     tests: Tests
     sources: tuple[str, ...]
     intent: str | None = None
-    hidden: frozenset[str] = frozenset()  # tests, and test functions, of which a model is shown nothing
+    hidden: frozenset[str] = frozenset()  # names of tests and test functions that are left out
 
     def target(self, function: Function, prior: float) -> Target:
         """Return the specification of one function."""
@@ -99,9 +99,9 @@ class Specification:
         )
 
     def without(self, tests: Iterable[str], others: Iterable[str]) -> "Specification":
-        """Return one that shows a model nothing of the tests of these names, where they are not among the others."""
-        apart = {_function(name) for name in tests} - {_function(name) for name in others}
-        return replace(self, hidden=frozenset((*tests, *apart)))
+        """Return a copy that leaves out the tests of these names, and test functions without a test among `others`."""
+        functions = {_function(name) for name in tests} - {_function(name) for name in others}
+        return replace(self, hidden=frozenset((*tests, *functions)))
 
 
 def _function(name: str) -> str:

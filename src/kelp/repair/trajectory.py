@@ -129,7 +129,7 @@ class Trajectory:
 
     @property
     def closest(self) -> State:
-        """The state that passes the most tests; of equals the likeliest."""
+        """The state that passes the most tests; among equals the likeliest."""
 
         def rank(state: State) -> tuple[int, float]:
             passed = state.observation.passed if state.observation else 0
@@ -138,7 +138,7 @@ class Trajectory:
         return max(self.states, key=rank)
 
     def dumps(self) -> str:
-        """Return it as JSON."""
+        """Return the trajectory as JSON."""
         return json.dumps(as_json(self))
 
     @classmethod
@@ -153,7 +153,7 @@ class Trajectory:
 
 
 def as_json(record: Any) -> Any:
-    """Return a record, a dataclass, as values that JSON knows: sets as sorted lists."""
+    """Return a record, a dataclass, as JSON values, with sets as sorted lists."""
     return _plain(dataclasses.asdict(record))
 
 

@@ -340,8 +340,8 @@ def best_first(search: Search, start: Node) -> Iterator[Node]:
     A node that was run comes back into the queue to be expanded, at the rank that its tests gave it; no child
     can rank higher before it is run itself, so this is uniform-cost search over -rank. A child waits in the
     queue with those after it, which are no likelier; so does a bound of theirs, until it is the highest, and unlikely
-    children are never made. Of equal ranks, a node not yet run goes first. (Value-guided synthesis may yield a higher
-    rank than all before it: it takes a run, which waits for the one that goes on.)
+    children are never made. Among equal ranks, a node not yet run goes first. (Value-guided synthesis may yield a
+    higher rank than all before it: it takes a run, which waits for the one that goes on.)
 
     While tests run, the policy works: at the siblings after the child that is run, and at whatever ranks higher than
     every node not yet run. The order of the runs is that of doing one thing after the other.
@@ -351,7 +351,7 @@ def best_first(search: Search, start: Node) -> Iterator[Node]:
 
     def push(found: Node | Bound | None, parent: Node, after: Iterator[Node | Bound], number: int) -> None:
         if found is not None:
-            # Of equal ranks, bounds go first, so that what they stand for is in time, and in the place they had.
+            # Among equal ranks, bounds go first, so that their children are made in time, and in order.
             ran = not isinstance(found, Bound) and found.observation is not None
             turn = 2 if ran else 0 if isinstance(found, Bound) and not found.runs else 1
             heapq.heappush(queue, (-search.child_priority(parent, found.priority), turn, number, found, parent, after))

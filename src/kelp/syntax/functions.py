@@ -13,7 +13,7 @@ TAB = b" " * 4  # replaces a tab of indentation
 
 @dataclass(frozen=True, eq=False)
 class Function:
-    """One function (or method) of a file: a window through which it is edited as a program of its own.
+    """One function or method of a file, with a text of its own that is edited as a program.
 
     `source` is dedented, with "\\n" line ends and spaces for indentation. The file may have a margin, tabs and
     CRLF; `to_file` converts an edit of `source` accordingly, and no byte of the file outside the edit's span changes.
@@ -29,7 +29,7 @@ class Function:
     offsets: tuple[int, ...]  # for each byte of `source` and its end: the offset in the file
     margin: bytes  # indentation of its first line
     newline: bytes
-    tabs: bool  # do tabs indent its statements?
+    tabs: bool  # whether tabs indent its statements
     language: Language
 
     @cached_property
@@ -69,7 +69,7 @@ def functions(file: bytes, language: Language) -> list[Function]:
             owners.append((tree.last[node], f"{owners[-1][1]}{_name(tree, node)}."))
         inner = _definition(tree, node)
         if inner is not None:
-            found.append(_window(tree, node, owners[-1][1] + _name(tree, inner)))
+            found.append(_view(tree, node, owners[-1][1] + _name(tree, inner)))
             node = tree.last[node]
         else:
             node += 1
@@ -89,17 +89,17 @@ def _name(tree: Program, node: int) -> str:
 
 
 def _is_space(piece: bytes) -> bool:
-    """Is this piece of the lexer space (line continuations included)?"""
+    """Whether this piece of the lexer is space, line continuations included."""
     return not piece.strip(b" \t\f\r\n\\")
 
 
 def _is_blank(line: re.Match[bytes]) -> bool:
-    """Is the line that this match of `LINE` begins empty?"""
+    """Whether the line that this match of `LINE` begins is empty."""
     return line.string[line.end() : line.end() + 2].lstrip(b"\r").startswith(b"\n")
 
 
 def _indented_by_tabs(tree: Program, node: int, margin: bytes) -> bool:
-    """Is every statement inside the node indented beyond the margin by tabs alone?"""
+    """Whether every statement inside the node is indented beyond the margin by tabs alone."""
     indents = set()
     for block in range(node, tree.last[node]):
         rule = tree.language.lists.get(tree.kind[block])
@@ -111,7 +111,7 @@ def _indented_by_tabs(tree: Program, node: int, margin: bytes) -> bool:
     return bool(indents) and not any(indent.strip(b"\t") for indent in indents)
 
 
-def _window(tree: Program, node: int, qualname: str) -> Function:
+def _view(tree: Program, node: int, qualname: str) -> Function:
     """The function at a node of a file, dedented, with the file offset of each byte."""
     file, start, end = tree.source, tree.start[node], tree.end[node]
     end -= file[start:end].endswith(b"\r")  # the grammar includes the \r of CRLF in a comment
@@ -123,29 +123,29 @@ def _window(tree: Program, node: int, qualname: str) -> Function:
     source = bytearray()
     offsets: list[int] = []
 
-    def show(text: bytes, at: int) -> None:
+    def append(text: bytes, at: int) -> None:
         source.extend(text)
         offsets.extend(range(at, at + len(text)))
 
     at = start
     for piece in tree.language.lexer.findall(raw):
-        shown = 0
+        done = 0
         for line in LINE.finditer(piece):
-            show(piece[shown : line.start()], at + shown)
+            append(piece[done : line.start()], at + done)
             source.extend(b"\n")
             offsets.append(at + line.start())
-            shown = line.end(1)
+            done = line.end(1)
             if not _is_space(piece):
                 continue
             if line[2].startswith(margin):
-                shown += len(margin)
+                done += len(margin)
             elif _is_blank(line):
-                shown = line.end()
-            while tabs and piece[shown : shown + 1] == b"\t":
+                done = line.end()
+            while tabs and piece[done : done + 1] == b"\t":
                 source.extend(TAB)
-                offsets.extend([at + shown] * len(TAB))
-                shown += 1
-        show(piece[shown:], at + shown)
+                offsets.extend([at + done] * len(TAB))
+                done += 1
+        append(piece[done:], at + done)
         at += len(piece)
     first_line = file.count(b"\n", 0, start) + 1
     return Function(

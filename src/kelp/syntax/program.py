@@ -78,7 +78,7 @@ class NearMiss:
     arguments: Mapping[bytes, tuple[tuple[bool, bytes], ...]] = field(default_factory=dict)
     numeric: frozenset[bytes] = frozenset()  # callees whose result is a number
     truth: re.Pattern[bytes] = NEVER  # callees whose result is a truth value
-    receivers: frozenset[bytes] = frozenset()  # names that are never mistaken for another (self)
+    receivers: frozenset[bytes] = frozenset()  # names that no mutation replaces or inserts (self)
     literals: Callable[["Program", int], list[bytes]] = lambda program, node: []  # near values of a literal
     strings: Callable[[bytes], list[bytes]] = lambda text: []  # near values of a short string
     bindings: Callable[["Program"], list[Binding]] = lambda program: []
@@ -100,11 +100,11 @@ class NearMiss:
 
 @dataclass(frozen=True)
 class SpecReader:
-    """How a language's tests and documentation say what a function should do. The defaults find nothing.
+    """Readers of a language's tests and documentation, for what a function should do. The defaults find nothing.
 
-    `asserts_about(source of a test file, function)` are its asserts that call the function, one line each;
-    `wanted(asserts, function)` the calls for which they expect a literal value, from which value-guided synthesis
-    starts: a language without `wanted` has none.
+    `asserts_about(source of a test file, function)` returns its asserts that call the function, one line each.
+    `wanted(asserts, function)` returns the calls for which they expect a literal value. Value-guided synthesis starts
+    from these, so a language without `wanted` has none.
     """
 
     asserts_about: Callable[[str, str], tuple[str, ...]] = lambda source, function: ()
@@ -150,7 +150,7 @@ class Language:
     optional: frozenset[str] = frozenset()
     may_drop: Callable[["Program", int], bool] = lambda program, node: True
     fits: Callable[[str, bytes, str], bool] = lambda category, text, place: True
-    compiles: Callable[[bytes], bool] = lambda source: True  # verdict on a program that the grammar accepts
+    compiles: Callable[[bytes], bool] = lambda source: True  # a further check of a program that the grammar accepts
     docstring: Callable[["Program"], tuple[int, int] | None] = lambda program: None  # its byte span
     # Names that a program reads and neither it nor the language defines.
     free_names: Callable[[bytes], frozenset[str]] = lambda source: frozenset()
@@ -196,7 +196,7 @@ class Program:
 
     @cached_property
     def root(self) -> int:
-        """Node of the definition itself, with its decorators; 0 where the program is none."""
+        """Node of the definition itself, with its decorators; 0 where there is no definition."""
         for node in self.children(0):
             if self.kind[node] in self.language.root_kinds:
                 return node
@@ -267,5 +267,5 @@ def tree_of(source: bytes, language: Language) -> Tree:
 
 
 def parses(source: bytes, language: Language) -> bool:
-    """Do the grammar and the language's own check accept the source?"""
+    """Whether the grammar and the language's own check accept the source."""
     return not tree_of(source, language).root_node.has_error and language.compiles(source)

@@ -34,7 +34,7 @@ def elements(program: Program, node: int) -> list[int]:
 
 
 def tail(program: Program, node: int) -> int:
-    """End of an element, including a comment behind it on its line."""
+    """End of an element, including a comment after it on its line."""
     after = program.last[node]
     end = program.end[node]
     if (
@@ -140,7 +140,7 @@ def make_edit(program: Program, site: Site, text: bytes) -> Edit | None:
 
 
 def is_valid(program: Program, edit: Edit) -> bool:
-    """Is the result another valid program, and still one whole definition?"""
+    """Whether the result is another valid program and still one whole definition."""
     result, language = edit.apply(program.source), program.language
     top = tree_of(result, language).root_node
     if result == program.source or top.has_error or top.child_count != len(program.children(0)):

@@ -22,7 +22,7 @@ class CheckpointError(KelpError):
 class Checkpoints:
     """The checkpoints of a run: one sub-folder a step, renamed into place when whole.
 
-    Each holds the items `weights` (those to evaluate and export), `rest` (all else that a step changes) and
+    Each holds the items `weights` (to evaluate and export), `rest` (everything else that a step changes) and
     `progress` (JSON for the loop to resume from). Arrays are stored under their readable names.
     """
 

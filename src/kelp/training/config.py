@@ -28,7 +28,7 @@ class Section(BaseModel):
 
 
 class MeshSection(Section):
-    """`[training.mesh]`: the layout of the devices. `data` left out is all that fsdp and tensor leave over."""
+    """`[training.mesh]`: the layout of the devices. `data`, if left out, takes all that fsdp and tensor leave."""
 
     data: int | None = Field(default=None, gt=0)
     fsdp: int = Field(default=1, gt=0)
@@ -36,7 +36,7 @@ class MeshSection(Section):
 
 
 class TrainingSection(Section):
-    """`[training]`."""
+    """`[training]`: length, batches, devices, checkpoints and folder of a run."""
 
     steps: int = Field(gt=0)  # batches, which also set the length of the schedule
     max_minutes: float | None = Field(default=None, gt=0)  # stop earlier, with a checkpoint to resume from
@@ -54,13 +54,13 @@ class TrainingSection(Section):
 
 
 class LogSection(Section):
-    """`[log]`."""
+    """`[log]`: where metrics go beside the run's folder."""
 
     wandb: str | None = None  # name of a Weights & Biases project
 
 
 class ExportSection(Section):
-    """`[export]`: what becomes of the best checkpoint's weights when they are exported."""
+    """`[export]`: mean of the exported weights with another model's."""
 
     merge: Path | None = None  # a model folder to take the mean with: the one that the run began with, or a sibling
     share: float = Field(default=0.5, ge=0, le=1)  # that model's share of the mean

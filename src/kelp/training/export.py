@@ -26,8 +26,9 @@ def export_run(
 
     `revive(run, progress)` makes the run's objective again, without its data, from the `progress` of a checkpoint.
     With `merge`, the folder of a model that the run began with, or of another that began with the same one, the
-    weights are the mean of both, `share` of it that model's: where training went from one to the other without
-    leaving a valley, the mean is often better than either (Wortsman et al. 2022, "Model soups", arXiv 2203.05482).
+    weights are the mean of both, in which `share` is the weight of that model: where training went from one to the
+    other without leaving a valley, the mean is often better than either (Wortsman et al. 2022, "Model soups", arXiv
+    2203.05482).
     Raises CheckpointError, ModelError, TrainingError.
     """
     checkpoints = Checkpoints(run / "checkpoints", read_only=True)
@@ -46,7 +47,7 @@ def export_run(
     }
     if merge is not None:
         other = named_leaves(objective.load(merge))
-        weights = {name: (1 - share) * own + share * np.asarray(other[name]) for name, own in weights.items()}
+        weights = {name: (1 - share) * array + share * np.asarray(other[name]) for name, array in weights.items()}
         origin["merge"] = {"model": str(merge), "sha256": _sha256(merge), "share": share}
         origin["metrics"] = {}  # those are of the run's own weights
     objective.save(out, weights, dtype=dtype, origin=origin)

@@ -30,7 +30,7 @@ Window = list[tuple[int, dict[str, Any]]]  # (examples, metrics) of each step si
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended. A checkpoint of `step` is there in every case."""
+    """End of a run: its last step and the reason. A checkpoint of that step exists in every case."""
 
     step: int
     reason: Literal["done", "interrupted", "time is up"]
@@ -76,7 +76,7 @@ def train(
     newest, examples, window, metrics = checkpoints.newest(), 0, Window(), dict[str, float]()
     try:
         if newest is None:
-            for path in objective.files:  # to export without the data
+            for path in objective.files:  # for an export without the data
                 shutil.copyfile(path, out / path.name)
             state = init(jax.random.key(settings.seed))
             if settings.init_from is not None:
@@ -105,20 +105,20 @@ def train(
             window.append((size, figures))
             examples += size
 
-            late = time.monotonic() - began > 60 * (settings.max_minutes or math.inf)
+            timed_out = time.monotonic() - began > 60 * (settings.max_minutes or math.inf)
             done = step == settings.steps
             if done or step % settings.log_every == 0:
                 window, now = to_floats(window), time.monotonic()
                 speed = {"seconds": now - began, "examples_per_second": (examples - counted) / (now - clock)}
                 tracker.row(step, "train", mean(window) | {"examples": examples} | speed)
                 window, clock, counted = [], now, examples
-            evaluated = done or late or step % settings.eval_every == 0
+            evaluated = done or timed_out or step % settings.eval_every == 0
             if evaluated:
                 metrics = held_out(state.eval_model)
                 metrics |= evaluation.measure(state.eval_model, step) if evaluation else {}
                 tracker.row(step, "valid", metrics)
                 clock, counted = time.monotonic(), examples
-            stopped = done or late or interrupted.is_set()
+            stopped = done or timed_out or interrupted.is_set()
             if stopped or evaluated or step % settings.checkpoint_every == 0:
                 window = to_floats(window)
                 progress = {
@@ -132,7 +132,7 @@ def train(
                 checkpoints.save(state, progress, score=best)
             tracker.advance(step)
             if stopped:
-                reason = "done" if done else "time is up" if late else "interrupted"
+                reason = "done" if done else "time is up" if timed_out else "interrupted"
                 break
     return Outcome(step, reason, checkpoints.best(), metrics, time.monotonic() - began)
 
@@ -140,7 +140,7 @@ def train(
 def plan_state(
     config: RunConfig, objective: Objective, mesh: Mesh
 ) -> tuple[Callable[[jax.Array], TrainState], TrainState]:
-    """Return the function key -> fresh state, made in place on the mesh, and its shapes with their shardings."""
+    """Return the function from a key to a fresh state on the mesh, and the state's shapes with their shardings."""
     optimizer = make_optimizer(config.optimizer, config.training.steps, objective.no_decay)
 
     def fresh(key: jax.Array) -> TrainState:
@@ -155,7 +155,7 @@ def plan_state(
 def begin_with(model: Model, state: TrainState) -> TrainState:
     """A fresh state with a model's weights in place of its own."""
 
-    def placed(like: Model) -> Model:  # in buffers of its own, since a step is donated what it changes
+    def placed(like: Model) -> Model:  # in new buffers, since a step overwrites the arrays donated to it
         def place(old: jax.Array, new: jax.Array) -> jax.Array:
             return jax.device_put(new, old.sharding, may_alias=False)
 

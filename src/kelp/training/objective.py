@@ -1,7 +1,7 @@
-"""Objective: a model, its loss and its data, as training sees them.
+"""Objective: a model, its loss and its data, as training uses them.
 
-The loop, the step, sharding, checkpoints and the export work with any objective and name no model. To train another
-model is to write one such class; `tests/training/byte_model.py` is one of 70 lines.
+The loop, the step, sharding, checkpoints and the export work with any objective and name no model. Another model
+needs one such class; `tests/training/byte_model.py` is one of 70 lines.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -63,7 +63,7 @@ class Objective(Protocol):
         """The held-out batches, the same ones each time."""
 
     def empty(self, batch: Batch, rows: int) -> Batch:
-        """So many examples of a batch's shape that add nothing to the loss."""
+        """`rows` examples of a batch's shape that add nothing to the loss."""
 
     def weight(self, batch: Batch) -> int:
         """Number of examples that are not empty."""

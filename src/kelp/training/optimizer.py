@@ -47,7 +47,7 @@ class OptimizerConfig:
 
 
 def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
-    """Return the function from the number of an update to its learning rate, for a run of so many batches."""
+    """Return the function from the number of an update to its learning rate, for a run of `steps` batches."""
     updates = max(1, math.ceil(steps / config.accumulation))
     return make_schedule(
         config.schedule, config.learning_rate, updates=updates, warmup=config.warmup, cooldown=config.cooldown
@@ -57,9 +57,9 @@ def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
 def make_optimizer(
     config: OptimizerConfig, steps: int, no_decay: tuple[str, ...]
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimizer of a run of so many batches. Weights of one dimension do not decay, nor do those named `no_decay`.
+    """The optimizer of a run of `steps` batches.
 
-    `no_decay` holds parts of weights' names.
+    Weights of one dimension do not decay, nor do those whose names contain a part in `no_decay`.
     """
 
     def decayed(weights: Any) -> Any:

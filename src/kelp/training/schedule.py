@@ -23,5 +23,5 @@ def make_schedule(shape: Shape, peak: float, *, updates: int, warmup: int, coold
         case "constant":
             falling = round(cooldown * updates)
             after = optax.linear_schedule(peak, 0.0, falling, max(0, rest - falling)) if falling else lambda _: peak
-    # Warm-up ends on the peak and begins above 0, so that the first update is not thrown away.
+    # Warm-up ends on the peak and begins above 0, so that the first update is not wasted.
     return optax.join_schedules([optax.linear_schedule(peak / (warmup + 1), peak, warmup), after], [warmup])

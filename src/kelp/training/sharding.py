@@ -26,7 +26,7 @@ def make_mesh(data: int | None = None, fsdp: int = 1, tensor: int = 1) -> Mesh:
             f"a mesh of data={data} x fsdp={fsdp} x tensor={tensor} needs {data * fsdp * tensor} devices, "
             f"and there are {len(devices)}"
         )
-    # Compiler-placed collectives ("auto"): the model names where weights lie, XLA derives the rest.
+    # Compiler-placed collectives ("auto"): the model declares how weights are sharded, XLA derives the rest.
     return jax.make_mesh((data, fsdp, tensor), AXES, (AxisType.Auto,) * 3, devices=devices[: data * fsdp * tensor])
 
 
@@ -44,7 +44,7 @@ def place_batch(batch: Batch, mesh: Mesh, empty: Callable[[Batch, int], Batch]) 
 
 
 def state_shardings(state: Any, mesh: Mesh) -> Any:
-    """Where each array of a (shape-only) TrainState lies: moments and moving averages lie with their weights."""
+    """Sharding of each array of a (shape-only) TrainState: moments and moving averages have that of their weights."""
     replicated = NamedSharding(mesh, P())
     model = shardings(state.model, mesh)
     named = named_leaves(model)

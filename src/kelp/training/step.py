@@ -1,4 +1,4 @@
-"""One optimizer step as a pure function. Needs JAX, Equinox and Optax alone, for bare machines."""
+"""One optimizer step as a pure function. Imports JAX, Equinox and Optax alone."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,7 +16,7 @@ LOSS_STREAM, VALID_STREAM = 2**31, 2**31 + 1  # folded into the seed's key; no s
 class TrainState(NamedTuple):
     """The state of a run that a step changes."""
 
-    step: jax.Array  # int32 scalar: batches seen
+    step: jax.Array  # int32 scalar: batches trained on
     model: Model  # float32 weights
     optimizer: optax.OptState
     ema: Model | None  # exponential moving average of the weights

@@ -27,7 +27,7 @@ class Tracker:
         self._wandb = _wandb_run(config, out) if config.log.wandb else None
 
     def row(self, step: int, kind: str, metrics: dict[str, float]) -> None:
-        """Log one row. It reaches the operating system at once, so a killed run loses none."""
+        """Log one row, flushed to the operating system at once, so that a killed run loses none."""
         row = {"step": step, "kind": kind} | metrics
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()

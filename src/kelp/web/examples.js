@@ -62,7 +62,7 @@ const shown = (text) => text.trim() ? text.trim() : visible(text);
 
 function edit(step, ...more) {
   const old = make("code", { className: "old" }, shown(step.old)), fresh = make("code", { className: "new" }, shown(step.new));
-  const what = !step.old ? ["put in ", fresh] : !step.new ? ["take out ", old] : [old, " → ", fresh];
+  const what = !step.old ? ["insert ", fresh] : !step.new ? ["delete ", old] : [old, " → ", fresh];
   return make("li", {}, make("span", { className: "note" }, `line ${step.line} `), ...what, ...more);
 }
 
@@ -77,13 +77,13 @@ function showExample() {
   $("program").append(make("div", { className: "rows" }, ...e.diff.map((line) =>
     make("div", { className: `row ${{ "+": "added", "-": "removed" }[line[0]] ?? ""}` }, line))));
   $("answers").append(...e.targets.map((target) => edit(target, make("span", { className: "note" },
-    `${target.op} ${target.category}${target.new && !target.written ? " (the place alone)" : ""}`))));
+    `${target.op} ${target.category}${target.new && !target.written ? " (site only)" : ""}`))));
   if (!e.targets.length) $("answers").append(make("li", {}, "stop"));
   $("path").append(...e.path.map((step) => edit(step)));
   $("path-note").textContent = e.path.length === 1 ? "1 edit" : `${e.path.length} edits`;
   $("sees-note").textContent = `${e.prefix} tokens; ${e.suffix} are written in ${e.edits === 1 ? "1 edit" : `${e.edits} edits`}`;
   showTokens(e);
-  $("tests-note").textContent = e.shows.length ? `the model is shown: ${e.shows.join(", ")}` : "the model is shown none";
+  $("tests-note").textContent = e.shows.length ? `model input: ${e.shows.join(", ")}` : "none in the model input";
   const marks = { pass: "✓", fail: "✕", error: "!", timeout: "…", skip: "–" };
   $("tests").append(...e.tests.map((test) => {
     const item = make("li", { className: test.status }, make("span", { className: "mark", title: test.status }, marks[test.status] ?? "?"),

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def fill(name: str, title: str, content: Any) -> str:
-    """The page of `name`.html, .css and .js. Raises ValueError where the content holds what JSON does not know.
+    """The page of `name`.html, .css and .js. Raises ValueError where JSON cannot hold the content.
 
     Nothing in the content is trusted: it travels as JSON that cannot close its element and is to be shown as text.
     """
@@ -24,5 +24,5 @@ def fill(name: str, title: str, content: Any) -> str:
         "data": data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e"),
     }
     page = (folder / "page.html").read_text("utf-8")
-    # In one pass, so that what goes in stays as it is.
+    # In one pass, so that inserted text is not substituted again.
     return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], page)

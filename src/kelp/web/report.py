@@ -40,11 +40,11 @@ def _shown(result: CaseResult) -> dict[str, Any]:
 
 def _state(state: State) -> dict[str, Any]:
     """Return a state as the page reads it."""
-    seen = state.observation
+    tested = state.observation
     edit = {"start": 0, "end": 0, "old": "", "new": ""} if state.edit is None else asdict(state.edit)
     return edit | {
         "origin": state.origin,
         "log_prob": state.log_prob,
         "run": state.run or 0,
-        "observation": "" if seen is None else seen.render(),
+        "observation": "" if tested is None else tested.render(),
     }

@@ -19,7 +19,7 @@ def render_trace(trajectory: Trajectory) -> str:
 
 def _page(trajectory: Trajectory) -> dict[str, Any]:
     source = trajectory.source.encode()
-    start, end = _window(trajectory)
+    start, end = _span(trajectory)
     first = next((f for f in trajectory.functions if f.name == _best(trajectory)), trajectory.functions[0])
     observed = [state.observation for state in trajectory.states if state.observation is not None]
     names = dict.fromkeys(outcome.name for observation in observed for outcome in observation.outcomes)
@@ -60,7 +60,7 @@ def _state(trajectory: Trajectory, state: State, start: int, end: int) -> dict[s
         "outcomes": None,
         "run": state.run,
     }
-    if state.edit is None:  # the page makes the others again from their parents: a tenth of the size, or less
+    if state.edit is None:  # the page derives the other sources from their parents: a tenth of the size, or less
         shown["source"] = source[start:end].decode()
     else:
         shown["edit"] = asdict(state.edit) | {"start": state.edit.start - start, "end": state.edit.end - start}
@@ -76,7 +76,7 @@ def _best(trajectory: Trajectory) -> str | None:
     return trajectory.by_id[trajectory.patches[0]].function if trajectory.patches else None
 
 
-def _window(trajectory: Trajectory) -> tuple[int, int]:
+def _span(trajectory: Trajectory) -> tuple[int, int]:
     """Bytes of the file that hold every function searched, from the start of a line."""
     source = trajectory.source.encode()
     if len(source) <= SHOWN_WHOLE:

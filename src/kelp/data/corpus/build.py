@@ -62,7 +62,7 @@ def build(
         raise DataError(f"{out} holds a corpus of other sources: name another folder, or delete it")
     if report_path.exists():
         return json.loads(report_path.read_text())
-    _excluded(settings.exclude)  # a mistake in them is reported at once
+    _excluded(settings.exclude)  # reports a faulty file at once
     units = [unit for source in settings.sources for unit in expand(source, settings.columns)]
     parts = out / "parts"
     parts.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def extract(job: tuple[str, Path, Settings]) -> None:
         warnings.simplefilter("ignore")  # invalid escapes and the like in other people's code
         batch: list[dict[str, Any]] = []
         for found in read(unit, settings.columns):
-            # the toy functions are as plain as some tasks of the benchmarks (docs/data.md says so)
+            # the toy functions resemble benchmark tasks, and are not compared with them (docs/data.md)
             batch.append(_marked(found, settings.max_bytes, Excluded([]) if unit == "toy" else exclude))
             if len(batch) == BATCH:
                 writer.write_table(arrow().Table.from_pylist(batch, _part_schema()))
@@ -160,7 +160,7 @@ def _excluded(paths: tuple[str, ...]) -> Excluded:
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{', '.join(paths)}: no file of functions to keep out: {error}") from None
+        raise DataError(f"{', '.join(paths)}: no file of functions to exclude: {error}") from None
 
 
 def _file_name(unit: str) -> str:
@@ -169,7 +169,7 @@ def _file_name(unit: str) -> str:
 
 @contextmanager
 def _workers(engine: Engine, jobs: int) -> Iterator[Callable[[Any, Sequence[Any]], Iterator[Any]]]:
-    """Map function over processes of this machine or of a Ray cluster (`RAY_ADDRESS`, else a local one)."""
+    """Yield a map function over processes of this machine or of a Ray cluster (`RAY_ADDRESS`, else a local one)."""
     if jobs < 1 or (engine == "local" and jobs == 1):  # nothing to do, or one process
         yield lambda function, items: map(function, items)
         return
@@ -185,7 +185,7 @@ def _workers(engine: Engine, jobs: int) -> Iterator[Callable[[Any, Sequence[Any]
 
 # The second pass
 
-# Which rows are copies of an earlier one: of equal text, of equal normal form, or that share a band.
+# Rows that are copies of an earlier one: of equal text, of equal normal form, or that share a band.
 _COPIES = """
 create table copies as
 with keys as (

@@ -2,7 +2,7 @@
 
 Nothing is imported: names are followed through the texts. A context is source code: imports of the standard library,
 then the constants, helper functions and classes that the free names lead to, dependencies first. The context of a
-method includes its class, to make an object to call it with. A class keeps only the methods that this code mentions.
+method includes its class, for objects to call it on. A class keeps only the methods that this code mentions.
 """
 
 import ast
@@ -25,8 +25,8 @@ from kelp.languages.python.names import read_names
 POSTPONED = "from __future__ import annotations\n"  # begins a context with annotations: they need no names
 MAX_CONTEXT = 6000  # characters
 MAX_CONSTANT = 1000  # characters of one module-level constant
-_IMPLIED = re.compile(r"__\w+__$")  # methods that are called without being named
-_SPOKEN_OF = re.compile(r"\.\s*([^\W\d]\w*)|['\"]([^\W\d]\w*)['\"]")
+_IMPLIED = re.compile(r"__\w+__$")  # methods that are called without a mention of their name
+_MENTIONED = re.compile(r"\.\s*([^\W\d]\w*)|['\"]([^\W\d]\w*)['\"]")
 BUILTINS = frozenset(dir(builtins))
 STDLIB = sys.stdlib_module_names - {"__future__"}
 
@@ -53,6 +53,8 @@ class Module:
 
 @dataclass(frozen=True)
 class Code:
+    """Source of one definition or import, as it goes into a context."""
+
     text: str
     is_import: bool = False
     is_class: bool = False
@@ -105,7 +107,9 @@ class Library:
         """
         needed = global_names(source)
         owner = self._owner(module, source, own)
-        if owner is not None and own in needed:  # a function of the module, which the method would stand in for
+        if (
+            owner is not None and own in needed
+        ):  # a function of the module of the same name, which the method would replace
             return None
         evaluated = global_names(POSTPONED + source)
         code = self._needed(module, source, own, sorted(evaluated))
@@ -116,7 +120,7 @@ class Library:
             if found is None and re.search(rf"\b{name}\.", source):
                 return None
             code = found or code | {name: Code(f"class {name}:\n    __class_getitem__ = lambda *_: object\n")}
-        # what calls of it take: its class, and what the examples in its docstring are made with
+        # needed to call it: the class of a method, and names that the docstring's examples read
         for name in [*([owner] if owner else ()), *sorted(_in_examples(source) - needed)]:
             code = self._needed(module, source, own, [name], code) or code
         imports = sorted({c.text for c in code.values() if c.is_import})
@@ -140,21 +144,21 @@ class Library:
         self, module: Module, source: str, own: str, wanted: Iterable[str], given: Mapping[str, Code] | None = None
     ) -> dict[str, Code] | None:
         """Code of the wanted names after `given`; None if one cannot be resolved or the code is too long."""
-        spoken_of = _spoken_of(source) | {own}  # names that some of the code calls methods by
+        mentioned = _mentioned(source) | {own}  # possible names of methods that the code calls
         while True:
             code = dict(given or {})
             try:
-                if not all(self._add(code, module, name, own, module, spoken_of) for name in wanted):
+                if not all(self._add(code, module, name, own, module, mentioned) for name in wanted):
                     return None
             except _Unusable:
                 return None
-            grown = spoken_of.union(*(_spoken_of(c.text) for c in code.values() if not c.is_import))
-            if grown == spoken_of or not any(c.is_class for c in code.values()):
+            grown = mentioned.union(*(_mentioned(c.text) for c in code.values() if not c.is_import))
+            if grown == mentioned or not any(c.is_class for c in code.values()):
                 return code
-            spoken_of = grown
+            mentioned = grown
 
     def _add(
-        self, code: dict[str, Code], module: Module, name: str, own: str, start: Module, spoken_of: frozenset[str]
+        self, code: dict[str, Code], module: Module, name: str, own: str, start: Module, mentioned: frozenset[str]
     ) -> bool:
         """Add the dependencies of a name and then its own code; False if a name cannot be resolved.
 
@@ -162,7 +166,7 @@ class Library:
         """
         if name == own and module.origin == start.origin:
             return True
-        found = self._resolve(module, name, depth=8, spoken_of=spoken_of)
+        found = self._resolve(module, name, depth=8, mentioned=mentioned)
         if found is None:
             return False
         home, definition = found
@@ -174,16 +178,16 @@ class Library:
             if code[name] != definition:
                 raise _Unusable
             return True
-        code[name] = definition  # seen, so that recursion ends; its place comes after what it needs
+        code[name] = definition  # entered now, so that recursion ends, and moved behind its dependencies below
         for needed in sorted(global_names(POSTPONED + definition.text) - {name}):
-            if not self._add(code, home, needed, own, start, spoken_of):
+            if not self._add(code, home, needed, own, start, mentioned):
                 return False
         code[name] = code.pop(name)
         if sum(len(c.text) for c in code.values()) > MAX_CONTEXT:
             raise _Unusable
         return True
 
-    def _resolve(self, module: Module, name: str, depth: int, spoken_of: frozenset[str]) -> tuple[Module, Code] | None:
+    def _resolve(self, module: Module, name: str, depth: int, mentioned: frozenset[str]) -> tuple[Module, Code] | None:
         """Definition of a name in a module, and the module that holds it."""
         names = self.names(module)
         if names is None or depth == 0:
@@ -192,27 +196,27 @@ class Library:
             case Code() as code:
                 return module, code
             case ast.ClassDef() as node:
-                return module, Code(self._slimmed(node, spoken_of), is_class=True)
+                return module, Code(self._slimmed(node, mentioned), is_class=True)
             case ast.stmt() as node:
                 source = dedented(names.lines, node)
                 return (module, Code(_without_docstring(source))) if source else None
             case Link(module=dotted, name=original):
                 other = self._modules.get((module.package, dotted))
                 if other is None or original == name:
-                    return self._resolve(other, original, depth - 1, spoken_of) if other else None
+                    return self._resolve(other, original, depth - 1, mentioned) if other else None
                 return other, Code(f"{name} = {original}\n")
         for dotted in names.stars:
             other = self._modules.get((module.package, dotted))
-            if other and (found := self._resolve(other, name, depth - 1, spoken_of)):
+            if other and (found := self._resolve(other, name, depth - 1, mentioned)):
                 return found
         return None
 
-    def _slimmed(self, node: ast.ClassDef, spoken_of: frozenset[str]) -> str:
+    def _slimmed(self, node: ast.ClassDef, mentioned: frozenset[str]) -> str:
         """Class without docstrings and without the methods that the code never mentions."""
         methods = [s for s in node.body if isinstance(s, FunctionNode)]
         others = [s for s in node.body if not isinstance(s, FunctionNode | ast.Expr)]
         inside = {n.id for s in others for n in ast.walk(s) if isinstance(n, ast.Name)}  # x = property(get_x)
-        kept = {m.name for m in methods if m.name in spoken_of or m.name in inside or _IMPLIED.match(m.name)}
+        kept = {m.name for m in methods if m.name in mentioned or m.name in inside or _IMPLIED.match(m.name)}
         key = (id(node), frozenset(kept))
         if key not in self._slim:
             body = [s for s in node.body if s in others or (s in methods and s.name in kept)]
@@ -230,9 +234,9 @@ def global_names(source: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=20_000)
-def _spoken_of(text: str) -> frozenset[str]:
+def _mentioned(text: str) -> frozenset[str]:
     """Names after a dot, or alone in a string as for getattr."""
-    return frozenset(found[1] or found[2] for found in _SPOKEN_OF.finditer(text))
+    return frozenset(found[1] or found[2] for found in _MENTIONED.finditer(text))
 
 
 def _in_examples(source: str) -> frozenset[str]:
@@ -283,7 +287,7 @@ def _constants(root: ast.AST) -> list[str]:
 
 
 def read_module(data: bytes, path: PurePosixPath, package: str, license: str) -> Iterator[Module]:
-    """Decode a file; None if its encoding is wrong."""
+    """Yield the module of a file; nothing if its encoding is wrong."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(data).readline)
         text = data.decode(encoding).replace("\r\n", "\n").replace("\r", "\n").replace("\f", " ")

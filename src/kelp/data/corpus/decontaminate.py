@@ -33,7 +33,7 @@ SKETCH = 64  # grams kept per excluded function: the smallest hashes, a fair sam
 MIN_TOKENS = 20  # shorter functions share their grams with everything; the normal form finds those
 OVERLAP = 0.5  # share of an excluded function's grams that makes a near copy
 WORDS = 5  # words per gram of a task's text
-MIN_WORDS = 7  # shorter texts say too little
+MIN_WORDS = 7  # shorter texts are too unspecific
 MBPP_TRAIN = range(601, 975)  # the only MBPP tasks that may be trained on
 
 SHIPPED = Path(__file__).with_name("excluded.jsonl.gz")
@@ -59,6 +59,8 @@ class Fingerprint:
 
 @dataclass(frozen=True)
 class Match:
+    """An excluded function that a candidate copies, and how."""
+
     label: str  # the excluded function
     reason: str  # "same normal form", "near copy", "same name and arity" or "same intent"
 
@@ -125,7 +127,7 @@ def fingerprint(source: str, label: str = "", intent: str = "") -> Fingerprint:
 
 
 def _words(text: str) -> frozenset[int]:
-    """Hashes of the text's word 5-grams, without the phrases that begin every task."""
+    """Hashes of the text's word 5-grams, without the phrases with which every task begins."""
     text = re.sub(r"^\W*write an? (python )?(function|program)( (to|that|which))?", "", text.lower())
     words = re.findall(r"\w+", text)
     if len(words) < MIN_WORDS:

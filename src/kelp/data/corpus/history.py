@@ -2,7 +2,7 @@
 
 Most small changes between consecutive releases fix or complete something, so they show the mistakes that people make
 (as commits do in Allamanis et al. 2021, "Self-supervised bug detection and repair"). Changes that the earlier program
-could not have suggested are excluded: new interfaces, new names, new wording, newer syntax for the same thing, and
+could not suggest are excluded: new interfaces, new names, new wording, newer syntax for the same thing, and
 changes made all over a package in the same way.
 """
 
@@ -77,10 +77,10 @@ def changes(releases: Iterable[Sequence[Module]], project: str) -> Iterator[Reco
         earlier = now
 
 
-def reads_what_there_is(record: Record) -> bool:
-    """Whether the later function's context defines all that the earlier one reads, attributes of arguments included.
+def context_suffices(record: Record) -> bool:
+    """Whether the later function's context defines every name that the earlier one reads, attributes included.
 
-    If not, its tests may fail only because something around it was renamed.
+    If not, the earlier function may fail its tests only because something around it was renamed.
     """
     known = bound_names((record.context or "").encode())
     names = free_names(record.before.encode()) - free_names(record.source.encode())
@@ -89,9 +89,9 @@ def reads_what_there_is(record: Record) -> bool:
     [function] = ast.parse(record.before).body
     assert isinstance(function, FunctionNode)
     arguments = {node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg)}
-    spoken_of = set(_WORD.findall("\n".join([record.source, record.context or "", *record.asserts])))
+    mentioned = set(_WORD.findall("\n".join([record.source, record.context or "", *record.asserts])))
     return all(
-        node.attr in spoken_of | _METHODS
+        node.attr in mentioned | _METHODS
         for node in ast.walk(function)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in arguments
     )
@@ -117,10 +117,10 @@ def _places(module: Module, library: Library) -> Iterator[tuple[_Key, _Place]]:
 
 
 def _change(before: _Place, after: _Place, library: Library, project: str) -> Iterator[_Change]:
-    """Record of a change; None if nothing can be learned from it."""
+    """Yield the Record of a change with the texts of its edits; nothing if the change teaches nothing."""
     words = [Counter(_WORD.findall(place.text)) for place in (before, after)]
-    apart = (words[0] - words[1]).total() + (words[1] - words[0]).total()
-    if apart > MAX_WORDS or len(after.text) > MAX_BYTES or len(after.text.split("\n")) > MAX_LINES:
+    changed = (words[0] - words[1]).total() + (words[1] - words[0]).total()
+    if changed > MAX_WORDS or len(after.text) > MAX_BYTES or len(after.text.split("\n")) > MAX_LINES:
         return
     if _interface(before.node) != _interface(after.node) or _wordless(before.node) == _wordless(after.node):
         return
@@ -164,8 +164,8 @@ def _style(place: _Place) -> tuple[Counter[type], int, int]:
 def _wordless(node: FunctionNode) -> str:
     """Function with the text of its strings removed."""
     text = ast.dump(node).replace(", kind='u'", "")
-    for said in {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str | bytes)}:
-        text = text.replace(f"Constant(value={said!r}", "Constant(")
+    for value in {n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str | bytes)}:
+        text = text.replace(f"Constant(value={value!r}", "Constant(")
     return text
 
 
@@ -180,5 +180,5 @@ def _foreseeable(before: _Place, after: _Place) -> bool:
                 new.add(name)
             case ast.ExceptHandler(name=str(name)) | ast.arg(arg=name):
                 own.add(name)
-    spoken_of = set(_WORD.findall(before.module.text))
-    return new <= own | spoken_of | BUILTINS | _METHODS
+    mentioned = set(_WORD.findall(before.module.text))
+    return new <= own | mentioned | BUILTINS | _METHODS

@@ -96,7 +96,7 @@ def expand(source: str, columns: Columns = Columns()) -> list[str]:
         case _ if kind in READERS:
             return [source]
     raise DataError(
-        f"{source!r} is no source: those are toy, quine[:PATH], stdlib, dir:PATH, package:NAME[==VERSION], "
+        f"{source!r} is no source: sources are toy, quine[:PATH], stdlib, dir:PATH, package:NAME[==VERSION], "
         "list:FILE.toml, history:NAME[==VERSION], history:FILE.toml, files:GLOB, hf:NAME[/CONFIG] and mbpp:FILE"
     )
 
@@ -216,7 +216,9 @@ def _listed(path: Path) -> list[str]:
         raise DataError(f"list:{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     unknown = lists.keys() - {"packages", "sources"}
     if unknown or not lists:
-        raise DataError(f"list:{path} holds {', '.join(sorted(unknown)) or 'nothing'}; only packages and sources count")
+        raise DataError(
+            f"list:{path} holds {', '.join(sorted(unknown)) or 'nothing'}; its keys can be packages and sources"
+        )
     return [*lists.get("sources", []), *(f"package:{requirement}" for requirement in lists.get("packages", []))]
 
 
@@ -299,7 +301,7 @@ def _releases(name: str) -> dict[Any, dict[str, Any]]:
     found: dict[Any, tuple[int, str, dict[str, Any]]] = {}
     for file in files:
         filename = file["filename"]
-        with suppress(ValueError):  # a name that no standard allows
+        with suppress(ValueError):  # a file name that no standard allows
             if filename.endswith(".whl"):
                 version = parse_wheel_filename(filename)[1]
                 rank = 0 if re.search(r"py3[^-]*-none-any\.whl$", filename) else 2
@@ -396,10 +398,10 @@ def _glob(pattern: str) -> list[str]:
 
         system, path = fsspec.core.url_to_fs(pattern)
         found = sorted(system.glob(path))
-    except ImportError as error:  # fsspec itself, or what it needs for this kind of URL, as its message says
+    except ImportError as error:  # fsspec itself, or the library that its message names for this kind of URL
         raise DataError(f"files:{pattern} cannot be read: {error}") from None
     if not found:
-        raise DataError(f"files:{pattern} stands for no file")
+        raise DataError(f"files:{pattern} matches no file")
     remote = "://" in pattern and not pattern.startswith("file://")
     return [system.unstrip_protocol(name) if remote else name for name in found]
 

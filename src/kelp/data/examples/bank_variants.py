@@ -31,7 +31,7 @@ from kelp.syntax.sites import is_valid
 # Program that surrounds a fragment of each category while variants of it are made.
 PLACES = {"statement": b"def _():\n    while _:\n        ", "condition": b"def _():\n    assert "}
 PLACE = b"def _():\n    _ = "
-DULL = (b"not not", b"--")  # equal, but nobody writes it
+UNNATURAL = (b"not not", b"--")  # equal, but nobody writes it so
 CHUNK = 64  # fragments at a time
 
 
@@ -120,6 +120,7 @@ def build(
 
 
 def programs(found: Iterable[str]) -> Iterator[Program]:
+    """Yield the sources that the grammar parses, as programs."""
     for source in found:
         try:
             program = parse_source(source)
@@ -184,7 +185,7 @@ def candidates(
             for derived in equality.variants(term, config.tried):
                 text = write(derived.term)
                 other = None if text is None else remade(category, text, origin)
-                if other is not None and not any(dull in other.text and dull not in origin.text for dull in DULL):
+                if other is not None and not any(sign in other.text and sign not in origin.text for sign in UNNATURAL):
                     variants.setdefault(other, Variant(other, "equal", derived.rules))
         start = program.start[node]
         for rule, edit in rewrites(program, DIFFERENT):
@@ -198,8 +199,8 @@ def candidates(
 
 
 def ask(sandbox: Sandbox, asked: list[tuple[Question, list[Variant]]]) -> list[list[Tried]]:
-    told = verdicts(sandbox, [question for question, _ in asked])
-    return [[Tried(v, sign) for v, sign in zip(variants, signs)] for (_, variants), signs in zip(asked, told)]
+    answers = verdicts(sandbox, [question for question, _ in asked])
+    return [[Tried(v, sign) for v, sign in zip(variants, signs)] for (_, variants), signs in zip(asked, answers)]
 
 
 def chosen(results: list[Tried], config: BankConfig) -> list[Variant]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from kelp.data.corpus import build as corpus
 from kelp.data.corpus.build import Progress
-from kelp.data.corpus.history import reads_what_there_is
+from kelp.data.corpus.history import context_suffices
 from kelp.data.examples import bank_variants as bank
 from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import NUMBERS, save_shard
@@ -133,7 +133,7 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
     if unknown := config.repeat.keys() - {r.project for r in records}:
         raise DataError(f"repeat in [data] names projects that the sources lack: {', '.join(sorted(unknown))}")
     records = [r for r in records if (r.before == "" or config.changed) and _usable(r, config.max_bytes)]
-    records = [r if not r.before or reads_what_there_is(r) else replace(r, asserts=()) for r in records]
+    records = [r if not r.before or context_suffices(r) else replace(r, asserts=()) for r in records]
     if config.specs == "none":
         records = [replace(r, asserts=()) for r in records]
     if config.compositions:

@@ -15,7 +15,7 @@ How = Literal["value", "truth", "statement"]
 
 @dataclass(frozen=True)
 class Question:
-    """Question: which of the others agree with the origin, by value, truth or effect."""
+    """Question of equivalence: which of `others` agree with `origin`, by value, truth or effect."""
 
     how: How
     origin: str
@@ -32,6 +32,6 @@ def verdicts(sandbox: Sandbox, questions: Sequence[Question]) -> list[str]:
         for question, result in zip(batch, sandbox.evaluate(source, calls)):
             if result.exception == "NotRun":  # after one that hung or died
                 break
-            told = (result.repr or "").strip("'")
-            found.append(told if len(told) == len(question.others) else "?" * len(question.others))
+            signs = (result.repr or "").strip("'")
+            found.append(signs if len(signs) == len(question.others) else "?" * len(question.others))
     return found

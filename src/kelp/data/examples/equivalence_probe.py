@@ -4,7 +4,7 @@ This file is sent as a program, so it imports nothing of Kelp. `verdicts` is the
 
 Names that a piece reads get values of builtin types, drawn anew for each trial; a name that is called is a function
 that records its calls, and a name with attributes that no builtin type has is a generated object. Trials in which the
-origin raises a type error say nothing and do not count.
+origin raises a type error are no evidence and do not count.
 """
 
 import ast
@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 TRIALS = 200
-ENOUGH = 24  # sufficient trials in which the origin finished
-LEAST = 6
+SUFFICIENT_TRIALS = 24  # with values of mixed kinds, in which the origin finished; no more are needed
+MIN_TRIALS = 6  # fewer decide nothing
 SECONDS = 1.0  # processor time per question
 WRONG_TYPE = (TypeError, AttributeError, NameError)
 MAKERS: dict[str, Callable[[random.Random], Any]] = {
@@ -50,7 +50,7 @@ class Unknown(Exception):
     """Raised for a value that cannot be compared."""
 
 
-class Late(BaseException):
+class TimeIsUp(BaseException):
     """Raised when the time is used up."""
 
 
@@ -60,16 +60,16 @@ def verdicts(how: str, origin: str, others: tuple[str, ...]) -> str:
     how: "value" compares values, "truth" their truth, "statement" the names and effects that statements leave.
     """
 
-    def ring(*_: object) -> None:
-        raise Late
+    def stop(*_: object) -> None:
+        raise TimeIsUp
 
-    signal.signal(signal.SIGPROF, ring)
+    signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return compare(how, origin, others)
-    except (Late, RecursionError, MemoryError, SyntaxError):
+    except (TimeIsUp, RecursionError, MemoryError, SyntaxError):
         return "?" * len(others)
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -80,7 +80,7 @@ def compare(how: str, origin: str, others: tuple[str, ...]) -> str:
     first = Piece(how, origin, reads)
     pieces = [Piece(how, other, reads) for other in others]
     same = [True] * len(others)
-    ended, late, outcomes = 0, 0, set()
+    ended, mixed, outcomes = 0, 0, set()
     for trial in range(TRIALS):
         try:
             expected = first.outcome(trial)
@@ -90,7 +90,7 @@ def compare(how: str, origin: str, others: tuple[str, ...]) -> str:
             continue
         if expected[0] != "raised":
             ended += 1
-            late += trial >= len(UNIFORM)
+            mixed += trial >= len(UNIFORM)
             outcomes.add(repr(expected))
         for i, piece in enumerate(pieces):
             if same[i]:
@@ -98,10 +98,10 @@ def compare(how: str, origin: str, others: tuple[str, ...]) -> str:
                     same[i] = piece.outcome(trial) == expected
                 except Unknown:
                     same[i] = False
-        if late == ENOUGH or (not reads.names and trial):
+        if mixed == SUFFICIENT_TRIALS or (not reads.names and trial):
             break
-    told = ended >= LEAST and len(outcomes) > 1 if reads.names else ended > 0
-    return "".join("!" if not it else "=" if told else "?" for it in same)
+    decided = ended >= MIN_TRIALS and len(outcomes) > 1 if reads.names else ended > 0
+    return "".join("!" if not it else "=" if decided else "?" for it in same)
 
 
 class Reads:
@@ -145,7 +145,7 @@ class Reads:
         if kinds == ("function",):
             return Function(name, self, trial, log)
         if kinds == ("thing",):
-            return Thing(name, self, trial, log)
+            return AnyObject(name, self, trial, log)
         if kinds == ("class",):
             return rng.choice(CLASSES)
         if main is not None and (kinds is None or main in kinds):
@@ -170,12 +170,12 @@ class Function:
         self._path, self._reads, self._trial, self._log = path, reads, trial, log
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        said = f"{self._path}{plain(args)}{plain(kwargs)}"
-        self._log.append(said)
-        return self._reads.made_up(said, self._trial)
+        call = f"{self._path}{plain(args)}{plain(kwargs)}"
+        self._log.append(call)
+        return self._reads.made_up(call, self._trial)
 
 
-class Thing:
+class AnyObject:
     """Object with every attribute: a function if it is called anywhere, else a value."""
 
     def __init__(self, path: str, reads: Reads, trial: int, log: list[Any]) -> None:
@@ -202,26 +202,26 @@ class Piece:
                             "eval" if how != "statement" else "exec", dont_inherit=True)  # fmt: skip
 
     def outcome(self, trial: int) -> tuple[Any, ...] | None:
-        """Outcome of a run: exit, value and effects; None if it says nothing. Raises Unknown."""
+        """Outcome of a run: exit, value and effects; None if the trial is no evidence. Raises Unknown."""
         log: list[Any] = []
         values = self.reads.draw(trial, log)
         space = dict(values) | {"__log__": log}
-        how, given = "gave", None
+        how, result = "gave", None
         try:
             if self.how == "statement":
                 exec(self.code, space)
-                given = plain(space["__piece__"]())
+                result = plain(space["__piece__"]())
             else:
                 value = eval(self.code, space)
-                given = plain(bool(value) if self.how == "truth" else value)
+                result = plain(bool(value) if self.how == "truth" else value)
         except Unknown:
             raise
         except WRONG_TYPE:
             return None
         except Exception as error:
             return ("raised", type(error).__name__)
-        left = [(plain(space.get(name)), plain(value)) for name, value in values.items()]  # (now, before) of each name
-        return (how, given, left, tuple(log))
+        names = [(plain(space.get(name)), plain(value)) for name, value in values.items()]  # (now, before) of each name
+        return (how, result, names, tuple(log))
 
 
 def enclosed(text: str, names: str) -> str:
@@ -259,7 +259,7 @@ def plain(value: Any, depth: int = 6) -> Any:
         return type(value).__name__ + repr(sorted(plain(item, depth - 1) for item in value))
     if isinstance(value, dict):
         return "dict" + repr([(plain(k, depth - 1), plain(v, depth - 1)) for k, v in value.items()])
-    if isinstance(value, Thing | Function):
+    if isinstance(value, AnyObject | Function):
         return f"<{value._path}>"
     if isinstance(value, range):
         return repr(list(value[:64]))

@@ -16,7 +16,7 @@ from kelp.encoding.encoder import Encoder
 from kelp.execution.observation import Observation, TestOutcome
 from kelp.syntax.program import Program
 
-Rows = list[dict[str, Any]]  # of a table, by column; a float is a share, but for a mean
+Rows = list[dict[str, Any]]  # of a table, by column; a float is a share, except for a mean
 
 
 @dataclass(frozen=True)

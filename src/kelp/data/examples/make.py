@@ -29,7 +29,7 @@ from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 from kelp.syntax.program import Program
 
-# Of one run: a broken loop should not cost more than fifty others, and a busy machine should not change an example.
+# Per run: a broken loop should cost no more than fifty other runs, and a busy machine should not change an example.
 LIMITS = Limits(seconds=5.0, cpu_seconds=0.25)
 MAX_REWRITES = 4  # rules applied to a program that is written another way
 EXAMPLES_PER_FUNCTION = 8  # consecutive, so that its tree is parsed once
@@ -90,7 +90,7 @@ class DataConfig(Section):
         return self
 
     def weights(self, progress: float) -> tuple[float, ...]:
-        """The weight of 1, 2, ... mutations when so much of the examples, from 0 to 1, has been made.
+        """The weight of 1, 2, ... mutations when the share `progress` of the examples, from 0 to 1, has been made.
 
         A curriculum begins with one mutation in every program and ends with `steps`.
         """
@@ -118,7 +118,7 @@ class Draw:
 
 
 class ExampleMaker:
-    """Makes example number i. Programs whose tests pass although broken are shown without tests."""
+    """Makes example number i. A broken program that passes its tests is shown without them."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class ExampleMaker:
     def condition(
         self, record: Record, state: Program, rng: random.Random, *, broken: bool
     ) -> tuple[Condition, Observation | None]:
-        """(condition, observation): parts are left out at random, and tests unless they tell broken from clean."""
+        """(condition, observation): parts are left out at random, and tests that do not tell broken from clean."""
         config = self.config
         intent = record.intent if rng.random() < config.intent else ""
         show_spec, show_observation = rng.random() < config.spec, rng.random() < config.observation
@@ -204,7 +204,7 @@ class ExampleMaker:
         text, observation = "", None
         if asserts and self.sandbox is not None and (show_observation or show_spec):
             observation = self.sandbox.run(state.source, asserts=asserts, setup=record.context or "")
-            if observation.ok == broken:  # the tests cannot tell (or are flaky)
+            if observation.ok == broken:  # the tests do not distinguish them, or are flaky
                 return Condition(intent), observation
             text = observation.render() if show_observation else ""
         return Condition(intent, asserts if show_spec else (), text), observation
@@ -219,7 +219,7 @@ def make_example(
 ) -> Example:
     """Encode a state and the first edits of its shortest paths to the clean program. Raises NoExample where too long.
 
-    Each edit's site is correct, and the text of each is among the edits, or of as many as there is room for.
+    Every such edit's site is correct; the texts of as many as there is room for are targets.
     """
     encoded = encoder.state(state, condition)
     if len(encoded.tokens) > max_prefix:

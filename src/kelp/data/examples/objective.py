@@ -82,7 +82,7 @@ class EditObjective:
     def load(self, folder: Path) -> Denoiser:
         """The model of a folder, where its sizes and its encoding are this run's. Raises ModelError, TrainingError."""
         model, _ = load_model(folder, dtype="float32")
-        same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, not what
+        same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, no part of the model
         ours, theirs = self.model_config.to_dict() | same, model.cfg.to_dict() | same
         if ours != theirs:
             key = next(key for key in ours if ours[key] != theirs[key])

@@ -20,7 +20,7 @@ from kelp.files import atomic
 NUMBERS = np.dtype("<u4")  # of a shard: wide enough for any vocabulary; recorded in meta.json
 MAX_ROW_LENGTHS = 12  # each is one compilation of the training step
 MAX_PADDING_SHARE = 0.1  # of a batch's tokens: no more row lengths than it takes to stay below it
-EXAMPLES_PER_LENGTH = 5_000  # worth a row length of their own: to compile takes as long as a hundred steps
+EXAMPLES_PER_LENGTH = 5_000  # per row length at least: a compilation takes as long as a hundred steps
 LENGTH_STEP = 8  # tokens; row lengths are multiples of it
 MASKING_ROOM = 8  # tokens by which rows are longer where spans are masked: each <mask> takes three
 CURRICULUM_WINDOW = 5_000  # examples shuffled among each other where they come in the order of a curriculum
@@ -36,7 +36,7 @@ def save_shard(examples: Sequence[Example], path: Path) -> None:
             writer.write(pack(example))
         writer.close()
         lengths = [(len(e.tokens), e.suffix, len(e.rows)) for e in examples]
-        with path.with_suffix(".npy").open("wb") as file:  # first: where the shard is, so are they
+        with path.with_suffix(".npy").open("wb") as file:  # first, so that a shard always has its lengths
             np.save(file, np.asarray(lengths, NUMBERS).reshape(-1, 3))
 
 
@@ -52,6 +52,7 @@ def pack(example: Example) -> bytes:
 
 
 def unpack(data: bytes) -> Example:
+    """The example that `pack` turned into these bytes."""
     numbers = np.frombuffer(data, NUMBERS)
     begin, count = 1 + int(numbers[0]), int(numbers[0])
     tokens, rows, correct, *edits = np.split(numbers[begin:], np.cumsum(numbers[1:begin])[: count - 1])
@@ -222,9 +223,9 @@ def buckets(shard: Shard, row_lengths: Sequence[int]) -> list[Bucket]:
 
 
 def row_lengths(lengths: np.ndarray, padding_share: float = MAX_PADDING_SHARE) -> list[int]:
-    """The fewest row lengths of whose tokens at most this share is padding, or as little as `MAX_ROW_LENGTHS` allow.
+    """The fewest row lengths with at most this share of padding; `MAX_ROW_LENGTHS` at most, with the least padding.
 
-    The best k lengths end with the longest example; the best k - 1 below each of them are known by then.
+    Dynamic programming: the best k lengths end with the longest example, after the best k - 1 for shorter ones.
     """
     if not len(lengths):
         return []

@@ -36,8 +36,8 @@ RESULTS = 20  # values to choose asserts from
 MUTANTS = 12  # near misses that the asserts are chosen to detect
 MIN_SCORE = 0.3  # share of them that some assert must fail for
 SURVIVING = 0.2  # share of them that may survive before more calls are tried
-LATE = 4  # calls of one run that may time out before the rest is skipped
-ENDS = 1  # calls of one run that may end the process before the rest is skipped
+MAX_TIMEOUTS = 4  # calls of one run that may time out before the rest is skipped
+MAX_EXITS = 1  # calls of one run that may end the process before the rest is skipped
 PIECE = 100  # records per task of a worker process
 
 # Names that read the state of the machine: such values are facts about that machine.
@@ -62,11 +62,11 @@ _ADDRESS = re.compile(r" at 0x")
 _GUARD = f"""
 import signal as _kelp_signal
 
-class _KelpLate(BaseException):
+class _KelpTimeout(BaseException):
     pass
 
 def _kelp_stop(*_):
-    raise _KelpLate
+    raise _KelpTimeout
 
 _kelp_signal.signal(_kelp_signal.SIGVTALRM, _kelp_stop)
 _kelp_signal.setitimer(_kelp_signal.ITIMER_PROF, {RUN_SECONDS})
@@ -78,16 +78,16 @@ def _kelp_limited(code, namespace):
     finally:
         _kelp_signal.setitimer(_kelp_signal.ITIMER_VIRTUAL, 0)
 
-_kelp_late = 0
+_kelp_timeouts = 0
 
 def _kelp_call(text):
-    global _kelp_late
-    if _kelp_late == {LATE}:
-        raise _KelpLate
+    global _kelp_timeouts
+    if _kelp_timeouts == {MAX_TIMEOUTS}:
+        raise _KelpTimeout
     try:
         return _kelp_limited(compile(text, "<call>", "eval", dont_inherit=True), globals())
-    except _KelpLate:
-        _kelp_late += 1
+    except _KelpTimeout:
+        _kelp_timeouts += 1
         raise
 
 def _kelp_failing(text, asserts, context, namespace):
@@ -97,14 +97,14 @@ def _kelp_failing(text, asserts, context, namespace):
     failing = []
     try:
         _kelp_limited(compile(text, "<program>", "exec", dont_inherit=True), namespace)
-    except _KelpLate:
+    except _KelpTimeout:
         return None
     except BaseException:
         return list(range(len(asserts)))
     for i, code in enumerate(asserts):
         try:
             holds = _kelp_limited(code, namespace)
-        except _KelpLate:
+        except _KelpTimeout:
             return [*failing, i]
         except BaseException:
             holds = False
@@ -151,7 +151,7 @@ def spec(record: Record, sandbox: Sandbox, rng: random.Random) -> Record:
     examples, imports = inputs.doctest_calls(function)
     imports += f"from types import {STAND_IN}\n"
     able = _importing(record, imports)
-    results = telling(_answers(able, function, examples, sandbox, rng))[:RESULTS]
+    results = discriminating(_answers(able, function, examples, sandbox, rng))[:RESULTS]
     mutants = _mutants(record, rng) if results else []
     if not mutants:
         return record
@@ -174,7 +174,7 @@ def _answers(
     scope = Scope.of(record.context or "")
     forms = [parameters(function, scope), parameters(function, scope, stand_ins=True)]
     forms = [form for i, form in enumerate(forms) if form not in forms[:i] and inputs.size(form) <= MAX_PLACES]
-    wrap, kept = _looked_at(function, record.context or "", made=bool(scope.owner(function)))
+    wrap, kept = _inspection(function, record.context or "", made=bool(scope.owner(function)))
     families = [  # one family of calls per assignment of kinds
         inputs.calls(function, form, kinds, rng, CALLS, kept)
         for form in forms
@@ -182,13 +182,15 @@ def _answers(
     ]
     probes = list(dict.fromkeys(family[i] for i in range(PROBES) for family in families if i < len(family)))
     answers = evaluate(sandbox, record, [wrap.format(call) for call in probes])
-    if sum(map(_tells, answers)) < MIN_ASSERTS and (other := _made_comparable(answers, wrap)):
+    if sum(map(_fits_assert, answers)) < MIN_ASSERTS and (other := _made_comparable(answers, wrap)):
         wrap = other
         probes = [call for call, answer in zip(probes, answers) if answer.repr is not None]
         answers = evaluate(sandbox, record, [wrap.format(call) for call in probes])
-    told = {call: answer for call, answer in zip(probes, answers) if _tells(answer)}
-    best = sorted(families, key=lambda family: _yield([told[c] for c in family[:PROBES] if c in told]), reverse=True)
-    calls = [call for family, n in zip(best, (CALLS, CALLS // 2) if told else ()) for call in family[:n]]
+    values = {call: answer for call, answer in zip(probes, answers) if _fits_assert(answer)}
+    best = sorted(
+        families, key=lambda family: _yield([values[c] for c in family[:PROBES] if c in values]), reverse=True
+    )
+    calls = [call for family, n in zip(best, (CALLS, CALLS // 2) if values else ()) for call in family[:n]]
     return evaluate(sandbox, record, list(dict.fromkeys([*examples, *map(wrap.format, calls)])))
 
 
@@ -199,15 +201,15 @@ def _tried(
 
     Near misses whose results cannot be determined are left out.
     """
-    killers = told_apart(record, mutants, results, sandbox)
+    killers = distinguished(record, mutants, results, sandbox)
     survivors = [i for i, killer in enumerate(killers) if killer == frozenset()]
     more: list[CallResult] = []
     if len(survivors) > SURVIVING * len(mutants):
         fresh = dict.fromkeys(redrawn(r.call, rng) for r in [*results, *results][: 2 * RESULTS])
         known = {r.call for r in results}
         answers = evaluate(sandbox, record, [call for call in fresh if call not in known])
-        more = _in_turns([r for r in answers if _tells(r)])[:RESULTS]
-        found = told_apart(record, [mutants[i] for i in survivors], more, sandbox)
+        more = _in_turns([r for r in answers if _fits_assert(r)])[:RESULTS]
+        found = distinguished(record, [mutants[i] for i in survivors], more, sandbox)
         for i, killer in zip(survivors, found):
             killers[i] = None if killer is None else frozenset(len(results) + k for k in killer)
     return [*results, *more], [killer for killer in killers if killer is not None]
@@ -220,7 +222,7 @@ def _importing(record: Record, imports: str) -> Record:
     return dataclasses.replace(record, context=first + imports + context.removeprefix(first))
 
 
-def _looked_at(function: ast.FunctionDef, context: str, *, made: bool) -> tuple[str, tuple[str, str]]:
+def _inspection(function: ast.FunctionDef, context: str, *, made: bool) -> tuple[str, tuple[str, str]]:
     """(template, parameter): expression around the call that an assert compares, and the argument kept under a name.
 
     The expression is the call's value and, if the function changes an argument, that argument afterwards. `made`: the
@@ -243,7 +245,7 @@ def _looked_at(function: ast.FunctionDef, context: str, *, made: bool) -> tuple[
 
 def _made_comparable(answers: Sequence[CallResult], wrap: str) -> str | None:
     """Template that makes a value comparable by repr; None if there is none."""
-    texts = [a.repr for a in answers if a.repr is not None and not _tells(a)]
+    texts = [a.repr for a in answers if a.repr is not None and not _fits_assert(a)]
     if not texts:
         return None
     if wrap.startswith("("):
@@ -255,9 +257,9 @@ def _made_comparable(answers: Sequence[CallResult], wrap: str) -> str | None:
     return "repr({})"
 
 
-def telling(answers: Sequence[CallResult]) -> list[CallResult]:
+def discriminating(answers: Sequence[CallResult]) -> list[CallResult]:
     """Results that can stand in asserts, new values early; [] if they discriminate nothing."""
-    results = _in_turns([r for r in answers if _tells(r)])
+    results = _in_turns([r for r in answers if _fits_assert(r)])
     return results if len(results) >= MIN_ASSERTS else []
 
 
@@ -273,7 +275,7 @@ def evaluate(sandbox: Sandbox, record: Record, calls: Sequence[str]) -> list[Cal
     """Results of the calls, in order; calls after one that ends the process run again without it."""
     results: list[CallResult] = []
     rest = list(calls)
-    for _ in range(ENDS + 1):
+    for _ in range(MAX_EXITS + 1):
         if not rest:
             break
         limited = [f"_kelp_call({call!r})" for call in rest]
@@ -284,7 +286,7 @@ def evaluate(sandbox: Sandbox, record: Record, calls: Sequence[str]) -> list[Cal
     return results + [CallResult(call, exception="NotRun") for call in rest]
 
 
-def _tells(result: CallResult) -> bool:
+def _fits_assert(result: CallResult) -> bool:
     """Whether the result can stand in an assert."""
     if result.repr is None or not result.round_trips or "\n" in result.repr or _ADDRESS.search(result.repr):
         return False
@@ -325,13 +327,13 @@ def _mutants(record: Record, rng: random.Random) -> list[str]:
     edits = [edit for edit, kind in candidates(program).items() if KINDS[kind].breaks]
     rng.shuffle(edits)
     found: dict[str, None] = {}
-    for edit in edits:  # checked one by one: a long function has hundreds
+    for edit in edits:  # checked one by one, until there are enough: a long function has hundreds
         if len(found) < MUTANTS and is_valid(program, edit):
             found.setdefault(edit.apply(program.source).decode())
     return list(found)
 
 
-def told_apart(
+def distinguished(
     record: Record, mutants: Sequence[str], results: Sequence[CallResult], sandbox: Sandbox
 ) -> list[frozenset[int] | None]:
     """For each near miss, the indices of results that it does not reproduce; None if unknown."""
@@ -342,7 +344,7 @@ def told_apart(
     )
     programs, namespace = [*mutants, record.source], "_kelp_shared"
     killers: list[frozenset[int] | None] = []
-    for _ in range(ENDS + 1 if results else 0):
+    for _ in range(MAX_EXITS + 1 if results else 0):
         calls = [
             f"_kelp_failing({text!r}, _kelp_asserts, _kelp_context, {namespace})" for text in programs[len(killers) :]
         ]
@@ -365,7 +367,7 @@ def choose(results: Sequence[CallResult], killers: Sequence[frozenset[int]]) -> 
         seen = {results[i].repr for i in chosen}
 
         kills = {i: sum(i in k for k in alive) for i in rest}
-        # of those that tell equally many: a value not seen before, then the shorter one, then the earlier one
+        # of those that detect equally many: a value not seen before, then the shorter one, then the earlier one
         rank = {i: (kills[i], results[i].repr not in seen, -(len(_assert(results[i])) // 16), -i) for i in rest}
         best = max(rest, key=rank.__getitem__)
         if kills[best] == 0 and len(chosen) >= MIN_ASSERTS:

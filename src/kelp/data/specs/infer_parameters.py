@@ -63,6 +63,7 @@ class Scope:
 
     @staticmethod
     def of(context: str) -> "Scope":
+        """Names that a context defines or imports."""
         classes, known = dict[str, ast.ClassDef](), dict[str, str]()
         for node in parsed(context).body:
             if isinstance(node, ast.ClassDef):
@@ -122,6 +123,7 @@ class _Guesser:
         self.parts = 0
 
     def listed(self) -> list[Parameter]:
+        """Parameters in order, each with the kinds inferred for it."""
         a = self.function.args
         documented = documented_types(self.function)
         positional = [*a.posonlyargs, *a.args]
@@ -158,8 +160,8 @@ class _Guesser:
             made = self.scope.known[known]
             values = tuple(f"{made}({given})" for given in KNOWN[known])
             return Parameter(name, how, required, (("known", 5.0),), values)
-        told = isinstance(default, ast.Constant) and default.value is not None
-        if told or depth >= MAX_DEPTH or self.parts > MAX_PARTS:
+        is_set = isinstance(default, ast.Constant) and default.value is not None
+        if is_set or depth >= MAX_DEPTH or self.parts > MAX_PARTS:
             return plain
         node = self.class_of(path, name, words)
         if node is not None and not self.stand_ins and required:
@@ -169,7 +171,7 @@ class _Guesser:
             return self.object(path, name, how, required, node, depth + 1)
         if words and annotated_kinds(typed):
             return plain
-        if self.uses.tells_of(path + "()"):
+        if self.uses.has_uses(path + "()"):
             value = self.guess(path + "()", name, "positional", True, "", None, depth + 1)
             return Parameter(name, how, required, made="lambda *_:", parts=(value,))
         if self.uses.attributes.get(path):
@@ -184,6 +186,7 @@ class _Guesser:
         return plain
 
     def class_of(self, path: str, name: str, words: list[str]) -> ast.ClassDef | None:
+        """Class in scope that the annotation's words or the parameter's name refer to; None if there is none."""
         classes = self.scope.classes
         if words:
             named = [w for w in words if w in classes]
@@ -213,8 +216,8 @@ class _Guesser:
                 inner = _Guesser(method, self.scope, stand_ins=self.stand_ins, depth=depth + 1)
                 inner.parts = self.parts
                 for name in inner.uses.names:
-                    told = self.uses.of(f"{path}.{name}") or self.uses.of(f"{path}._{name}")
-                    for kind, score in told.items():
+                    scores = self.uses.of(f"{path}.{name}") or self.uses.of(f"{path}._{name}")
+                    for kind, score in scores.items():
                         inner.uses.scores[name][kind] = max(inner.uses.scores[name][kind], score)
                 found = inner.listed()[1:]
                 self.parts = inner.parts
@@ -260,7 +263,7 @@ class _Uses:
                     self.alias(name, (self.path(source) or "") + "[]" if self.path(source) else None)
         called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
         for node in nodes:
-            self.look(node, called)
+            self.visit(node, called)
 
     def of(self, path: str) -> dict[str, float]:
         return self.scores.get(path, {})
@@ -270,6 +273,7 @@ class _Uses:
             self.paths[name] = path
 
     def path(self, node: ast.AST | None) -> str | None:
+        """Path of an expression from a parameter ("x.y", "x[]", "x.f()"); None if it starts at no parameter."""
         match node:
             case ast.Name(id=name):
                 return self.paths.get(name)
@@ -289,7 +293,7 @@ class _Uses:
                 return f"{above}()"
         return None
 
-    def tells_of(self, path: str) -> bool:
+    def has_uses(self, path: str) -> bool:
         known = (self.scores, self.attributes, self.keys)
         return any(path in found or path + "[]" in found for found in known)
 
@@ -299,7 +303,7 @@ class _Uses:
             for kind, score in scores.items():
                 self.scores[path][kind] = max(self.scores[path][kind], score)
 
-    def look(self, node: ast.AST, called: set[int]) -> None:
+    def visit(self, node: ast.AST, called: set[int]) -> None:
         note = self.note
         match node:
             case ast.Attribute(value=value, attr=attr, ctx=ast.Load()) if not attr.startswith("__"):
@@ -396,6 +400,7 @@ def is_method(function: FunctionNode) -> bool:
 
 
 def own_nodes(function: FunctionNode) -> Iterator[ast.AST]:
+    """Nodes of the body, without the insides of nested functions and classes."""
     stack: list[ast.AST] = list(function.body)
     while stack:
         node = stack.pop()

@@ -73,7 +73,7 @@ def calls(
             values = [pools[0][attempt % len(pools[0])]]
         else:
             values = [rng.choice(pool[: 3 + attempt]) for pool in pools]
-        # a third of the calls pass what has a default, too; a quarter, several values where any number may be given
+        # a third of the calls pass optional arguments too; a quarter, several values for *args
         given = _arguments(params, iter(values), attempt % 3 == 1, 1 + (attempt % 4 == 3), kept)
         found.setdefault(f"{callee(function)}({given})")
     return list(found)
@@ -189,7 +189,7 @@ def doctest_calls(function: FunctionNode) -> tuple[list[str], str]:
         for statement in parsed(example.source).body:
             match statement:
                 case ast.Import(names=[ast.alias(name=module)]) | ast.ImportFrom(module=str(module), level=0):
-                    if module.split(".")[0] in STDLIB:  # anything else is in the context, or not to be had
+                    if module.split(".")[0] in STDLIB:  # anything else is in the context, or unavailable
                         imports.append(ast.unparse(statement) + "\n")
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     variables[name] = Inline().visit(value)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from kelp.data import toy
 from kelp.data.corpus.decontaminate import fingerprint, toy_tasks
 from kelp.data.record import Record, parse_source
-from kelp.data.specs.generate import choose, evaluate, repeatable, telling, told_apart
+from kelp.data.specs.generate import choose, discriminating, distinguished, evaluate, repeatable
 from kelp.diffusion.mutations import near_misses
 from kelp.execution import Limits, Sandbox
 
@@ -59,7 +59,7 @@ def compositions(count: int, seed: int = 0, jobs: int = 2) -> list[Record]:
     known, tasks = {fingerprint(r.source).form for r in toy.TRAIN}, toy_tasks()
     marks = [(fingerprint(record.source), record) for record in made]
     by_form = {m.form: record for m, record in marks if m.form not in known and tasks.match(m) is None}
-    # Held out as whole projects are, to measure what was learned.
+    # Held out, as whole projects are, to measure generalization.
     return [r if n % HELD_OUT else replace(r, split="valid") for n, r in enumerate(by_form.values())]
 
 
@@ -77,7 +77,7 @@ def composition(rng: random.Random, sandbox: Sandbox) -> Record | None:
     """
     record = compose(rng)
     calls = list(dict.fromkeys(_call(record, rng) for _ in range(CALLS)))
-    results = telling(evaluate(sandbox, record, calls))
+    results = discriminating(evaluate(sandbox, record, calls))
     if not results or does_a_task(record, sandbox):
         return None
     program = parse_source(record.source)
@@ -85,7 +85,7 @@ def composition(rng: random.Random, sandbox: Sandbox) -> Record | None:
     parts = [m.edit for m in misses if m.kind in PARTS]
     others = [m.edit for m in misses if m.kind not in PARTS]
     edits = [*parts, *rng.sample(others, min(PROBES, len(others)))]
-    killers = told_apart(record, [e.apply(program.source).decode() for e in edits], results, sandbox)
+    killers = distinguished(record, [e.apply(program.source).decode() for e in edits], results, sandbox)
     chosen = choose(results, [k for k in killers if k is not None])
     killed = [k is None or not k.isdisjoint(chosen) for k in killers]
     if not chosen or not all(killed[: len(parts)]) or sum(killed) < KILLED * len(killed):
@@ -229,33 +229,33 @@ def _formula(rng: random.Random) -> Function:
 def _cases(rng: random.Random) -> Function:
     """Guards, each with its return value, and a final return value."""
     names = rng.sample(NUMBERS, rng.randint(1, 3))
-    body, said, called = list[str](), list[str](), list[str]()
+    body, phrases, called = list[str](), list[str](), list[str]()
     for _ in range(rng.choice((1, 1, 2, 2, 3))):
         x = rng.choice(names)
         holds, part = _condition(rng, x, [n for n in names if n != x], 0.1), _formula_of(rng, names)
         body += _block(f"if {holds.code}:", f"return {part.code}")
-        said, called = [*said, f"{part.words} if {x} is {holds.words}"], [*called, holds.name]
+        phrases, called = [*phrases, f"{part.words} if {x} is {holds.words}"], [*called, holds.name]
     last = _formula_of(rng, names)
     if rng.random() < 0.3:
         body += _block("else:", f"return {last.code}")
     else:
         body.append(f"return {last.code}")
-    return Function(_used(names, body), body, f"return {', '.join(said)}, else {last.words}", [last.name, *called])
+    return Function(_used(names, body), body, f"return {', '.join(phrases)}, else {last.words}", [last.name, *called])
 
 
 def _chosen(rng: random.Random) -> Function:
     """Initial value, and conditions that change it."""
     names, result = rng.sample(NUMBERS, rng.randint(2, 3)), rng.choice(["result", "best", "value"])
     first = rng.choice([Part(names[0], names[0]), _formula_of(rng, names)])
-    body, said = [f"{result} = {first.code}"], [first.words]
+    body, phrases = [f"{result} = {first.code}"], [first.words]
     for name in rng.sample(names[1:], rng.randint(1, len(names) - 1)):
         x = rng.choice([result, name])
         holds = _condition(rng, x, [name if x == result else result], 0.1)
         part = rng.choice([Part(name, name), _formula_of(rng, [name, result])])
         body += _block(f"if {holds.code}:", f"{result} = {part.code}")
-        said.append(f"{part.words} if {'that' if x == result else x} is {holds.words}")
+        phrases.append(f"{part.words} if {'that' if x == result else x} is {holds.words}")
     body.append(f"return {result}")
-    words = ", or ".join(said).replace(result, "that")
+    words = ", or ".join(phrases).replace(result, "that")
     return Function(_used(names, body), body, f"return {words}", ["choose", rng.choice(["value", "number", "result"])])
 
 
@@ -273,31 +273,31 @@ def _folded(rng: random.Random, loop: str, x: str, others: Sequence[str], plural
     step = _update(rng, result, "+", "1") if symbol == "1" else _update(rng, result, symbol, value.code if value else x)
     inner = _block(f"if {holds.code}:", step) if holds else [step]
     mapped = f"{value.words} for " if value and symbol != "1" else ""
-    said = f"{words} {mapped}{plural}" + (f" that are {holds.words}" if holds else "")
+    intent = f"{words} {mapped}{plural}" + (f" that are {holds.words}" if holds else "")
     finish, end = result, ""
     if rng.random() < 0.15:
         part = _value(rng, result, others)
         finish, end = part.code, f", {part.words.replace(result, 'that')}"
     name = f"{name}_{holds.name}" if holds else name
-    return [f"{result} = {init}", *_block(loop, *inner), f"return {finish}"], said + end, name
+    return [f"{result} = {init}", *_block(loop, *inner), f"return {finish}"], intent + end, name
 
 
 def _fold(rng: random.Random) -> Function:
     """Reduce a list to one number."""
     items, x = rng.choice(LISTS), rng.choice(["x", "item", "n", "value"])
     others = rng.sample([n for n in NUMBERS if n != x], rng.choice((0, 0, 1, 1, 2)))
-    body, said, name = _folded(rng, f"for {x} in {items}:", x, others, f"the {items}")
+    body, intent, name = _folded(rng, f"for {x} in {items}:", x, others, f"the {items}")
     names = _used([items, *others], body)
     if rng.random() < 0.25:
         value = rng.choice(["-1", "1", "0", "None", *names[1:]])
         body = [*_block(f"if {_empty(rng, items)}:", f"return {value}"), *body]
-        said += f", or {value} if there are none"
+        intent += f", or {value} if there are none"
         names = _used([items, *others], body)
     elif rng.random() < 0.15:
         body[-1] = f"return {body[0].split()[0]} {rng.choice(('/', '//'))} len({items})"
         body = [*_block(f"if {_empty(rng, items)}:", "return 0"), *body]
-        said += " divided by the length, or 0 for none"
-    return Function(names, body, f"return {said}", [name])
+        intent += " divided by the length, or 0 for none"
+    return Function(names, body, f"return {intent}", [name])
 
 
 def _best(rng: random.Random) -> Function:
@@ -317,8 +317,8 @@ def _best(rng: random.Random) -> Function:
         *_block(f"for {x} in {items}:", *_block(f"if {better}:", f"{result} = {x}")),
     ]
     part = _value(rng, result, (), "that") if rng.random() < 0.3 else Part(result, "it")
-    said = f"find the one of the {items} whose {of or 'value'} is {word} and return {part.words}, or {empty} for none"
-    return Function([items], [*body, f"return {part.code}"], said, [word, part.name or of.split(" ")[0]])
+    intent = f"find the one of the {items} whose {of or 'value'} is {word} and return {part.words}, or {empty} for none"
+    return Function([items], [*body, f"return {part.code}"], intent, [word, part.name or of.split(" ")[0]])
 
 
 def _built(rng: random.Random) -> Function:
@@ -337,8 +337,10 @@ def _built(rng: random.Random) -> Function:
         inner = _block(f"if {holds.code}:", step) if holds else [step]
         body = [f"{result} = []", *_block(f"for {x} in {items}:", *inner), f"return {result}"]
     what = f"{value.words} of the {items}" if value.code != x else f"the {items}"
-    said = f"return a list of {what}" + (f" that are {holds.words}" if holds else "") + ", last first" * (order >= 0.85)
-    return Function(_used([items, *others], body), body, said, [holds.name if holds else "", value.name, items])
+    intent = (
+        f"return a list of {what}" + (f" that are {holds.words}" if holds else "") + ", last first" * (order >= 0.85)
+    )
+    return Function(_used([items, *others], body), body, intent, [holds.name if holds else "", value.name, items])
 
 
 def _search(rng: random.Random) -> Function:
@@ -346,7 +348,7 @@ def _search(rng: random.Random) -> Function:
     items, x = rng.choice(LISTS), rng.choice(["x", "item", "n"])
     others = rng.sample([n for n in NUMBERS if n != x], rng.choice((0, 1, 1, 2)))
     holds = _condition(rng, x, others)
-    found, missing, said, name = rng.choice(
+    found, missing, intent, name = rng.choice(
         [
             (x, "None", "the first of the {} that is {}, or None", "first"),
             (x, "0", "the first of the {} that is {}, or 0", "first"),
@@ -357,8 +359,8 @@ def _search(rng: random.Random) -> Function:
     )
     loop = f"for i, {x} in enumerate({items}):" if found == "i" else f"for {x} in {items}:"
     body = [*_block(loop, *_block(f"if {holds.code}:", f"return {found}")), f"return {missing}"]
-    said = f"return {said.format(items, holds.words)}"
-    return Function(_used([items, *others], body), body, said, [name, holds.name])
+    intent = f"return {intent.format(items, holds.words)}"
+    return Function(_used([items, *others], body), body, intent, [name, holds.name])
 
 
 def _range(rng: random.Random) -> Function:
@@ -370,28 +372,28 @@ def _range(rng: random.Random) -> Function:
         step = _update(rng, y, "+", rng.choice(["1", f"{items}[{x}]", x]))
         test = rng.choice([f"{items}[{x}] {symbol} {items}[{x} + 1]", f"{items}[{x} + 1] {symbol} {items}[{x}]"])
         loop = _block(f"for {x} in range(len({items}) - 1):", *_block(f"if {test}:", step))
-        said = f"return what {step.split()[-1]} adds up to over the {items} of which {test}"
-        return Function([items], [f"{y} = 0", *loop, f"return {y}"], said, ["count", "pairs", word])
+        intent = f"return what {step.split()[-1]} adds up to over the {items} of which {test}"
+        return Function([items], [f"{y} = 0", *loop, f"return {y}"], intent, ["count", "pairs", word])
     low, high, k = *rng.sample(["low", "high", "n", "m", "start", "stop"], 2), rng.choice(["limit", "step", "target"])
     over, to = rng.choice([
         (f"range({high})", f"the numbers below {high}"), (f"range(1, {high} + 1)", f"the numbers from 1 to {high}"),
         (f"range({low}, {high})", f"the numbers from {low} up to {high}"),
         (f"range({low}, {high} + 1)", f"the numbers from {low} to {high}"),
     ])  # fmt: skip
-    body, said, name = _folded(rng, f"for {x} in {over}:", x, rng.choice([[], [k]]), to)
-    return Function(_used([low, high, k], body), body, f"return {said}", [name, "numbers"])
+    body, intent, name = _folded(rng, f"for {x} in {over}:", x, rng.choice([[], [k]]), to)
+    return Function(_used([low, high, k], body), body, f"return {intent}", [name, "numbers"])
 
 
 def _digits(rng: random.Random) -> Function:
     """Compute a number from the digits of another."""
     n, digit = rng.choice(["n", "x", "number"]), rng.choice(["digit", "d", "last"])
     others = rng.choice([[], [], ["target"], ["limit"]])
-    body, said, name = _folded(rng, "loop", digit, others, f"the digits of {n}")
+    body, intent, name = _folded(rng, "loop", digit, others, f"the digits of {n}")
     at = body.index("loop")
     end = len(body) - 1
     loop = [f"while {n} > 0:", f"    {digit} = {n} % 10", *body[at + 1 : end], "    " + _update(rng, n, "//", "10")]
     body = [*body[:at], *loop, body[end]]
-    return Function(_used([n, *others], body), body, f"return {said}", [name, "digits"])
+    return Function(_used([n, *others], body), body, f"return {intent}", [name, "digits"])
 
 
 def _text(rng: random.Random) -> Function:
@@ -409,18 +411,18 @@ def _text(rng: random.Random) -> Function:
     of = f"the letters of {text}" + (f" that are {holds.words}" if holds else "")
     if kind < 0.25:
         holds = holds or _letters(rng, letter, others)
-        first, step, said = "0", _update(rng, result, "+", "1"), f"how many letters of {text} are {holds.words}"
+        first, step, intent = "0", _update(rng, result, "+", "1"), f"how many letters of {text} are {holds.words}"
     elif kind < 0.4:
-        first, step, said = "[]", f"{result}.append({value.code})", f"a list of {of}, {value.words}"
+        first, step, intent = "[]", f"{result}.append({value.code})", f"a list of {of}, {value.words}"
     elif kind < 0.55:
-        first, step, said = "''", f"{result} = {value.code} + {result}", f"{of}, {value.words} and last first"
+        first, step, intent = "''", f"{result} = {value.code} + {result}", f"{of}, {value.words} and last first"
     else:
-        first, step, said = "''", _update(rng, result, "+", value.code), f"{of}, {value.words}"
+        first, step, intent = "''", _update(rng, result, "+", value.code), f"{of}, {value.words}"
     inner = _block(f"if {holds.code}:", step) if holds else [step]
     if holds and first == "''" and rng.random() < 0.3:
         inner += _block("else:", _update(rng, result, "+", rng.choice([letter, "'-'", "' '"])))
-        said += ", the others as they are or as a mark"
+        intent += ", the others as they are or as a mark"
     body = [f"{result} = {first}", *_block(f"for {letter} in {text}:", *inner), f"return {result}"]
-    said = said.rstrip(", ").replace(",  and", ",")
+    intent = intent.rstrip(", ").replace(",  and", ",")
     names = ["count" if kind < 0.25 else "", holds.name if holds else value.name, "letters"]
-    return Function(_used([text, *others], body), body, f"return {said}", names)
+    return Function(_used([text, *others], body), body, f"return {intent}", names)

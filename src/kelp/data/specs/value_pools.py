@@ -148,6 +148,11 @@ LISTS = {"int": "ints", "str": "strs", "float": "floats", "ints": "matrix", "dic
 def ranked(
     name: str, typed: str, default: ast.expr | None, uses: dict[str, float], elements: dict[str, float]
 ) -> tuple[tuple[str, float], ...]:
+    """Kinds of value that a parameter may take, with scores, likeliest first.
+
+    `typed` is its annotation as text ("" for none); `uses` and `elements` score kinds by uses of the parameter and of
+    its elements.
+    """
     scores = defaultdict(float, {"int": 0.3, "ints": 0.2, "str": 0.25, "dict": 0.05})
     for kind, score in uses.items():
         scores[kind] += score
@@ -178,6 +183,7 @@ def ranked(
 
 
 def annotated_kinds(text: str) -> list[str]:
+    """Kinds of value that an annotation allows; none if it is unknown."""
     text = text.strip("'\"").removeprefix("typing.").replace("typing.", "").replace("collections.abc.", "")
     text = re.sub(r" \| None$", "", text)
     if "|" in text and "[" not in text:

@@ -105,11 +105,11 @@ def by_form(rules: tuple[Rule, ...]) -> dict[Form, list[Rewrite]]:
     return by_first_form
 
 
-def match(rule: Term, term: Term, found: dict[bytes, Term]) -> bool:
-    """Does a term of a rule match the term? The terms that its letters match are added to `found`."""
+def match(rule: Term, term: Term, matches: dict[bytes, Term]) -> bool:
+    """Whether a term of a rule matches the term. The terms that its letters match are added to `matches`."""
     if (name := letter(rule)) is not None:
-        return found.setdefault(name, term) == term
-    return rule.form == term.form and all(match(*pair, found) for pair in zip(rule.parts, term.parts))
+        return matches.setdefault(name, term) == term
+    return rule.form == term.form and all(match(*pair, matches) for pair in zip(rule.parts, term.parts))
 
 
 @lru_cache(maxsize=16)
@@ -147,11 +147,11 @@ def rewrite(program: Program, rng: random.Random) -> Program | None:
 
 def applied(program: Program, place: int, term: Term, rewrite: Rewrite) -> Edit | None:
     """The edit that replaces a place by the right side of a rule; None where the rule does not hold there."""
-    found: dict[bytes, Term] = {}
-    if not match(rewrite.left, term if rewrite.left.form == TRUTH else inner(term), found):
+    matches: dict[bytes, Term] = {}
+    if not match(rewrite.left, term if rewrite.left.form == TRUTH else inner(term), matches):
         return None
-    nodes = {name: inner(part).node for name, part in found.items()}
-    if not holds(program, nodes, found, rewrite):
+    nodes = {name: inner(part).node for name, part in matches.items()}
+    if not holds(program, nodes, matches, rewrite):
         return None
     text = written(program, place, nodes, rewrite)
     if text is None:
@@ -166,7 +166,7 @@ def applied(program: Program, place: int, term: Term, rewrite: Rewrite) -> Edit 
 
 
 def holds(program: Program, nodes: Bound, terms: Mapping[bytes, Term], rewrite: Rewrite) -> bool:
-    """Does the source prove what the rule demands of its letters?"""
+    """Whether the source proves the conditions that the rule sets for its letters."""
     if any(bound(program, name) for name in rewrite.builtins):
         return False
     for predicate, asked in rewrite.where:

@@ -105,16 +105,16 @@ class Equality:
         return tuple(sorted({rule for rules in changed for rule in rules})) if all(changed) else ()
 
 
-def filled(pattern: Term, found: Mapping[bytes, Term]) -> Term:
+def filled(pattern: Term, terms: Mapping[bytes, Term]) -> Term:
     """A pattern with terms in place of its letters."""
     name = letter(pattern)
-    return Term(pattern.form, tuple(filled(part, found) for part in pattern.parts)) if name is None else found[name]
+    return Term(pattern.form, tuple(filled(part, terms) for part in pattern.parts)) if name is None else terms[name]
 
 
 def usable(rewrite: Rewrite) -> bool:
-    """May a rewrite be used without its `where`?
+    """Whether a rewrite may be used without its `where`.
 
-    No rule with blocks, and none whose matched side says nothing of a type that the rule demands.
+    False for rules with blocks, and where the matched side does not show a type that the rule demands.
     """
     rule = rewrite.rule
     unseen = rule.name.endswith("back") and any(word in rule.where for word in ("sized", "list", "str", "sequence"))

@@ -87,6 +87,7 @@ def same(types: list[str | None]) -> str | None:
 
 
 def type_of_call(program: Program, node: int) -> str | None:
+    """The type of a call's result, by the name of a builtin or method; None where it is unknown."""
     callee = operands(program, node)[0]
     if plays(program, callee, "name"):
         name = program.text(callee)
@@ -98,7 +99,7 @@ def type_of_call(program: Program, node: int) -> str | None:
 
 
 def bound(program: Program, name: bytes) -> bool:
-    """Does the program bind the name, be it as the name of the function itself?"""
+    """Whether the program binds the name, also as the name of the function itself."""
     root = program.root
     function = root if program.kind[root] != "decorated_definition" else program.children(root)[-1]
     own = child(program, function, "name")
@@ -158,13 +159,13 @@ def type_of_item(program: Program, loop: int, assumed: Assumed) -> str | None:
 
 
 def calls(program: Program, node: int, name: bytes) -> bool:
-    """Is the node a call of this builtin?"""
+    """Whether the node is a call of this builtin."""
     called = plays(program, node, "call") and program.text(operands(program, node)[0]) == name
     return called and not bound(program, name)
 
 
 def pure(program: Program, node: int) -> bool:
-    """Is the expression free of effects that another expression could see (attributes are taken to be plain)?"""
+    """Whether the expression has no effects on other expressions. Attributes are assumed to be plain data."""
     for at in range(node, program.last[node]):
         if plays(program, at, "call"):
             callee = program.text(operands(program, at)[0])
@@ -176,12 +177,12 @@ def pure(program: Program, node: int) -> bool:
 
 
 def closed(program: Program, node: int) -> bool:
-    """May the expression move into a function of its own: no yield, no await, no binding?"""
+    """Whether the expression may move into a function of its own: it has no yield, await or binding."""
     return not any(program.kind[at] in ("yield", "await", "named_expression") for at in range(node, program.last[node]))
 
 
 def safe(program: Program, node: int) -> bool:
-    """May the expression be evaluated anywhere: it cannot raise, has no effects, and its names are parameters?"""
+    """Whether the expression may be evaluated anywhere: it cannot raise, has no effects, and reads parameters alone."""
     node = bare(program, node)
     if plays(program, node, "name"):
         found = [b for b in bindings(program) if b.name == program.text(node)]

@@ -88,7 +88,7 @@ def form(program: Program, node: int) -> tuple[Form, list[int]] | None:
 
 
 def is_hole(program: Program, node: int) -> bool:
-    """Is the node a part that may be any expression, so that the form leaves it open?"""
+    """Whether the node is a part that may be any expression: a hole of the form."""
     kind, above = program.kind[node], program.kind[program.parent[node]]
     category = program.language.category(kind, program.field[node], above, program.named[node])
     if category in HOLES:
@@ -99,7 +99,7 @@ def is_hole(program: Program, node: int) -> bool:
 
 
 def is_tested(program: Program, node: int) -> bool:
-    """Does only the truth of its value count in this place?"""
+    """Whether only the truth of the node's value counts in its place."""
     above = program.parent[node]
     while above >= 0 and plays(program, above, "parentheses"):
         node, above = above, program.parent[above]
@@ -168,7 +168,7 @@ def join(tokens: list[bytes]) -> bytes:
     for token in tokens:
         if not token:
             continue
-        after = b"x" if left in (b"-", b"~") and token in (b"(", b"[") else token  # no space behind a sign
+        after = b"x" if left in (b"-", b"~") and token in (b"(", b"[") else token  # no space after a sign
         bound = brackets[-1:] == [b"["] and (left == b":" or token == b":")  # the colon of a slice
         text += (b"" if bound else LANGUAGE.default_gap(before, left, after, bool(brackets))) + token
         if token in (b"(", b"[", b"{"):

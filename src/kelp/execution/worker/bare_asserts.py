@@ -1,6 +1,6 @@
-"""Bare asserts: taken apart before the program is loaded, so that a failure shows the call, got and expected.
+"""Bare asserts: split into sides before the program is loaded, so that a failure shows the call, got and expected.
 
-The judge (`judge.py`) evaluates and compares the sides; this module makes them, and reports the judge's findings.
+The judge (`judge.py`) evaluates and compares the sides; this module compiles them and reports the judge's findings.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ WIDE = frozenset(("approx", "ANY"))  # names of pytest's and unittest.mock's val
 _CLOSE_TO = ("isclose", "allclose", "array_equal")  # predicates that compare their first two arguments
 
 
-# Plain tuples, not classes: the judge reads them beside the program, which could put a property on a class, and which
-# can get at those that `take_apart` has cached.
+# Plain tuples, not classes: the judge reads them beside the program, which can reach what `compile_test` has cached and
+# could put a property on a class.
 Named = tuple[str, tuple[Use, ...]]  # source of a side of a comparison, and the names that it reads
-# One side of a comparison: its names, its code, whether its value is written down in the test, and whether it is made
-# to equal many things.
+# One side of a comparison: its names, its code, whether its value is a literal of the test, and whether it is made
+# to equal many values.
 Side = tuple[Named, CodeType, bool, bool]
 # One step of a test: "check" or "execute", an expression for the judge or code, and the code of an assert's message.
 Step = tuple[str, Any, Any]
@@ -37,7 +37,7 @@ Test = tuple[str, tuple[Named, ...], tuple[Step, ...]]
 
 
 @lru_cache(512)
-def take_apart(text: str) -> Test:
+def compile_test(text: str) -> Test:
     """Parse and compile a test, in the server, once for many runs."""
     source = text.strip()
     try:
@@ -94,6 +94,7 @@ def report_raised(
     namespace: dict[str, Any] | None,
     error: BaseException,
 ) -> None:
+    """Report a test that raised instead of comparing."""
     call = call_of(sides, namespace, candidate.filename)
     report.outcome(
         text, status="error", seconds=seconds, call=call, exception=type(error).__name__,

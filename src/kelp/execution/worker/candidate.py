@@ -23,7 +23,7 @@ _LIMIT = 400  # characters kept of a repr or a message
 
 
 class Candidate:
-    """One program text, standing for the file at `path` or, without one, for a bare module."""
+    """A program's source, in place of the file at `path` or, without one, as a bare module."""
 
     def __init__(self, source: bytes, path: str | None):
         self.source = source
@@ -37,7 +37,7 @@ class Candidate:
         self._lines: set[int] | None = None  # collects the program's executed lines
 
     def is_at(self, path: object) -> bool:
-        """Whether this path leads to the file that the candidate stands for."""
+        """Whether this path leads to the file that the candidate replaces."""
         if self.path is None or not isinstance(path, str) or os.path.basename(path) != self._name:
             return False
         return os.path.realpath(path) == self._real
@@ -46,7 +46,7 @@ class Candidate:
         return compile(self.source, self.filename, "exec", dont_inherit=True)
 
     def install(self) -> None:
-        """Have every import that resolves to the candidate's file, under whatever name, get this source."""
+        """Patch the import system: every import of the candidate's file, under whatever name, gets this source."""
         if self.path is None:
             return
         is_ours = self.is_at
@@ -67,7 +67,7 @@ class Candidate:
                 del sys.modules[module_name]
 
     def load(self, setup: str) -> dict[str, Any]:
-        """Execute the program and `setup`; return the namespace that its asserts see."""
+        """Execute the program and `setup`; return the namespace that its asserts read."""
         if self.path is None:
             module = types.ModuleType(BARE_MODULE)
             sys.modules[BARE_MODULE] = module  # dataclasses and pickle look their classes' module up
@@ -107,7 +107,7 @@ class Candidate:
             def executed(code: types.CodeType, line: int) -> Any:
                 if code.co_filename == self.filename and self._lines is not None:
                     self._lines.add(line)
-                return monitoring.DISABLE  # once is enough: the next test restarts the events
+                return monitoring.DISABLE  # one event a line and test: the next test restarts the events
 
             monitoring.use_tool_id(tool, "kelp")
             monitoring.register_callback(tool, monitoring.events.LINE, executed)
@@ -137,6 +137,7 @@ class Candidate:
 
     @contextmanager
     def recording(self, lines: set[int]) -> Iterator[None]:
+        """`record` as a context manager: the previous set is restored at its end."""
         before = self.record(lines)
         try:
             yield

@@ -34,7 +34,7 @@ from kelp.execution.worker.plugin.kelp_needs import Needs
 from kelp.execution.worker.protocol import Config, Request
 from kelp.execution.worker.stage import Stage, places
 
-_SAY, _PLACES = places()
+_NOTIFY, _PLACES = places()
 _INSTALLED = [path for path in sys.path if os.path.basename(path) in SITES]  # the user's, and others' by a .pth file
 LIBRARIES = tuple(
     os.path.join(path, "")
@@ -46,7 +46,7 @@ _WORKER = os.path.join(os.path.dirname(__file__), "")
 
 @dataclass(frozen=True)
 class Run:
-    """Functions that the judge has the stage call, and the facts that it goes by, made before the program is loaded."""
+    """Input of the judge, made before the program is loaded: functions that it has the stage call, and facts."""
 
     asserts: tuple[Test, ...]
     first: str | None
@@ -64,8 +64,8 @@ class Run:
     flush: Callable[[], None]
     # facts for the judge
     main: int  # the thread of the stage
-    say: CodeType
-    places: dict[tuple[int, int], str]
+    notify: CodeType  # code of `Stage.notify`
+    places: dict[tuple[int, int], str]  # event by the line that calls `notify`
     program: str  # the program's file
     scratch: str  # prefix of files that the program may have written
     labels: dict[str, set[str]]  # by test function: file and name of its code, as the file as it is has it
@@ -93,7 +93,7 @@ def be_child(
 ) -> Stage:
     """Do everything between the fork and the first line of the program.
 
-    The caller performs on the returned stage, from a frame that has nothing of the server below it.
+    The caller calls `perform` of the returned stage, from a stack without frames of the server.
     """
     os.setsid()
     protection.die_with_parent()
@@ -163,8 +163,8 @@ def _work_folders(config: Config) -> list[str]:
 def project_folders(config: Config) -> tuple[list[str], list[str]]:
     """Return the paths of the project that a run may read, and the folders that it may only list.
 
-    The project's root, or the folders of the program and its tests and their neighbors.  In the home folder, where keys
-    are, only files and packages that are not hidden can be read.
+    These are the project's root or, without one, the folders of the program, its tests and their neighbors.  In the
+    home folder, which holds keys, only files and packages that are not hidden can be read.
     """
     files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
     folders = [project_root(file) for file in files] + [package_root(file) for file in files]
@@ -274,7 +274,7 @@ def _plan(
         ended=ended,
         flush=flush,
         main=get_ident(),
-        say=_SAY,
+        notify=_NOTIFY,
         places=_PLACES,
         program=candidate.filename,
         scratch=os.path.join(config["scratch"], ""),

@@ -39,6 +39,7 @@ class Compiled:
         return list(self._codes)
 
     def get(self, path: str) -> CodeType | None:
+        """The file's code; None where it is not compiled or the file has changed since."""
         kept = self._codes.get(path)
         try:
             return kept[1] if kept is not None and kept[0] == _stamp(path) else None

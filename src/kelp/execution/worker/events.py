@@ -48,7 +48,7 @@ class Report:
         return _Lines(self._send)
 
     def outcome(self, name: str, *, status: str, seconds: float, needs: str | None = None, **facts: object) -> None:
-        """`needs` comes from the exception; a refused resource that the test asked for counts too."""
+        """Report the outcome of a test. `needs` is of its exception, or else the last refused resource it asked for."""
         needs = needs or self.needs.attempted
         self._send("outcome", name=name, status=status, seconds=seconds, needs=needs, **facts)
         self.stopped = self._stop_on_failure and status not in ("pass", "skip")

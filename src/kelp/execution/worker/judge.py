@@ -11,10 +11,10 @@ Code of the program that ran on this thread would find those frames, so nothing 
 * no comparison, hash or truth of values that are not of built-in types, nor of containers that another thread could
   change meanwhile;
 * no attribute of an object whose class is written in Python, since the program can put a property there.  So this file
-  defines no class (`__subclasses__` finds any), and goes by plain tuples and copies made before the program is loaded.
+  defines no class (`__subclasses__` finds any), and uses plain tuples and copies made before the program is loaded.
 
 A verdict is a line with the secret on the pipe.  The program's thread (`stage.py`) reports everything else without
-one: it may say anything but that a test has passed.
+one: it can report anything except that a test has passed.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ _Unmet = AssertionError  # an assertion does not hold: left names, left value, o
 
 
 def plain(value: Any, depth: int = 0) -> bool:
-    """Whether a value is of built-in types all through, so that comparing it runs nobody's code."""
+    """Whether a value is of built-in types all through, so that comparing it runs no code of the program."""
     kind = type(value)
     if kind in _PLAIN:
         return True
@@ -126,7 +126,7 @@ def snapshot(namespaces: dict[str, Any]) -> list[tuple[str, Any, list[str], list
 
 def _ids(namespace: Any, names: list[str]) -> list[int]:
     if not {*map(type, namespace)} <= {str}:
-        return []  # a key of the program's could say that it is any of the names
+        return []  # a key of the program's type could equal any of the names
     values = [namespace.get(name) for name in names]
     return [id(value) for value in values] + [id(value.__code__) for value in values if type(value) is _Function]
 
@@ -144,10 +144,10 @@ def _changed(before: list[tuple[str, Any, list[str], list[int]]]) -> str | None:
 def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
     """Judge one run; ends the process.
 
-    `run` (a `child.Run`) holds the run's parts and all that was known before the program was loaded; `before` is a
+    `run` (a `child.Run`) holds functions and facts made before the program was loaded; `before` is a
     snapshot of the functions and classes that must be the same when the run ends.
 
-    Invariant: the first `perform` loads the program, and all that the judge goes by is copied before that.
+    Invariant: the first `perform` loads the program, and everything that the judge relies on is copied before that.
     """
     try:
         run = _Record(**vars(run))
@@ -166,13 +166,13 @@ def judge(secret: str, pipe: int, stage: Any, run: Any, before: Any) -> None:
         _add_hook(watch(state, _ident(), run.main))
         send, stop = writer(secret, pipe)
         keep, release = keeper(state, stage.spent)
-        hear = listener(state, run, send, stop, keep)
-        perform = performer(state, stage.tasks, stage.go, stage.ready, reader(state, run, keep), hear, stop, release)
+        handle = handler(state, run, send, stop, keep)
+        perform = performer(state, stage.tasks, stage.go, stage.ready, reader(state, run, keep), handle, stop, release)
         stage.ready.acquire()
         state.looking = True
         state.bottom = _frames()[run.main].f_back
         state.looking = False
-        play(state, run, perform, runner(run, perform, send, keep), send, stop, keep, release)
+        run_all(state, run, perform, runner(run, perform, send, keep), send, stop, keep, release)
         state.looking = True
         changed = _changed(before)
         if changed is not None:
@@ -240,23 +240,23 @@ def keeper(state: Any, spent: Any) -> Any:
 
 
 def reader(state: Any, run: Any, keep: Any) -> Any:
-    """Return `position`, which reads where the stage stands.
+    """Return `position`, which reads where the stage has stopped.
 
     Invariant: an event is the line at which the main thread has stopped in `Stage`, and its facts are variables of that
-    frame, which no other thread can get at; arguments and messages are not believed.
+    frame, which no other thread can get at; arguments and messages are not trusted.
     """
-    say, places, program, scratch, trusted = run.say, run.places, run.program, run.scratch, run.trusted
+    notify, places, program, scratch, trusted = run.notify, run.places, run.program, run.scratch, run.trusted
 
     def position() -> tuple[Any, str, Any]:
-        """The frame that speaks, the event, and its facts; no event ("") where others take part in running tests."""
+        """(frame that called `notify`, event, facts); the event is "" where foreign code takes part in the tests."""
         state.looking = True
         top: Any = _frames()[run.main]
-        speaker = top.f_back
+        frame = top.f_back
         event, facts = "", ()
-        if top.f_code is say and speaker is not None:
-            event, facts = places.get((_id(speaker.f_code), speaker.f_lineno), ""), keep(top.f_locals["facts"])
+        if top.f_code is notify and frame is not None:
+            event, facts = places.get((_id(frame.f_code), frame.f_lineno), ""), keep(top.f_locals["facts"])
         if event not in ("returned", "raised", "left", "threw"):  # nobody but the tests' machinery may be at work
-            below = speaker
+            below = frame
             while below is not None:
                 file = below.f_code.co_filename
                 if type(file) is not str or file == program or file.startswith(scratch) or not file.startswith(trusted):
@@ -264,7 +264,7 @@ def reader(state: Any, run: Any, keep: Any) -> Any:
                 below = below.f_back
         top = below = None
         state.looking = False
-        return speaker, event, facts
+        return frame, event, facts
 
     return position
 
@@ -310,7 +310,7 @@ def recognizer(state: Any, run: Any, keep: Any) -> Any:
         return None
 
     def label(test: Any) -> str:
-        """File and qualified name of a test's code and of the code that it says it wraps."""
+        """File and qualified name of a test's code and of the code that it claims to wrap."""
         parts = ""
         for _ in range(20):
             if type(test) is _Partial:
@@ -341,8 +341,8 @@ def recognizer(state: Any, run: Any, keep: Any) -> Any:
     return test_in, label, replaced
 
 
-def listener(state: Any, run: Any, send: Any, stop: Any, keep: Any) -> Any:
-    """Return `hear`, which takes in an event about the tests of files.
+def handler(state: Any, run: Any, send: Any, stop: Any, keep: Any) -> Any:
+    """Return `handle`, which handles an event about the tests of files.
 
     Invariant: a verdict is sent only when the guard's frame that entered a test of the tests' own leaves it; events out
     of turn end the run.
@@ -370,15 +370,15 @@ def listener(state: Any, run: Any, send: Any, stop: Any, keep: Any) -> Any:
         elif any(type(facts[0]) is skip for skip in run.skips) and not through_program(facts[0]):
             send("verdict", name=state.name, status="skip")
 
-    def hear(speaker: Any, event: str, facts: Any) -> None:
+    def handle(frame: Any, event: str, facts: Any) -> None:
         if event == "enter" and state.opened is None:
-            state.opened, state.name, state.calling = speaker, text(stop, facts[0]), test_in(facts[1], facts[2])
+            state.opened, state.name, state.calling = frame, text(stop, facts[0]), test_in(facts[1], facts[2])
             labels = run.labels.get(state.name.partition("[")[0])
             if labels is not None and label(facts[1]) not in labels:
                 state.calling = None  # another test in its place
             if state.calling is None:
                 send("unknown", name=state.name)
-        elif event in ("left", "threw") and speaker is state.opened:
+        elif event in ("left", "threw") and frame is state.opened:
             ended(event, facts)
         elif event == "collected" and not state.collected and state.opened is None:
             state.collected = True
@@ -396,7 +396,7 @@ def listener(state: Any, run: Any, send: Any, stop: Any, keep: Any) -> Any:
         else:
             stop("code that is not theirs took part in running the tests (" + (state.intruder or "unknown file") + ")")
 
-    return hear
+    return handle
 
 
 def text(stop: Any, name: Any) -> str:
@@ -406,7 +406,7 @@ def text(stop: Any, name: Any) -> str:
     return name
 
 
-def performer(state: Any, tasks: Any, go: Any, ready: Any, position: Any, hear: Any, stop: Any, release: Any) -> Any:
+def performer(state: Any, tasks: Any, go: Any, ready: Any, position: Any, handle: Any, stop: Any, release: Any) -> Any:
     """Return `perform`, which has the stage call a function.
 
     Invariant: a result counts only from the bottom frame of the stage and for the task that was left there; only one of
@@ -421,15 +421,15 @@ def performer(state: Any, tasks: Any, go: Any, ready: Any, position: Any, hear: 
             go.release()
             ready.acquire()
             _collect_off()
-            speaker, event, facts = position()
-            if event in ("returned", "raised") and speaker is state.bottom:
+            frame, event, facts = position()
+            if event in ("returned", "raised") and frame is state.bottom:
                 if facts[0] is not task:
                     stop("a result was reported that is not the one asked for")
                 if event == "raised":
                     raise _Raised(facts[1])
                 return facts[1]
-            hear(speaker, event, facts)
-            speaker = facts = None
+            handle(frame, event, facts)
+            frame = facts = None
             release()
 
     return perform
@@ -493,8 +493,8 @@ def checker(perform: Any, keep: Any) -> Any:
             return (left is right) == (word == "is")
         function = _COMPARE[word]
         try:
-            return bool(function(copied(left), copied(right)))  # here, where the program has no say
-        except Exception:  # it goes wrong on the stage too, where the program may see the traceback
+            return bool(function(copied(left), copied(right)))  # here, without code of the program
+        except Exception:  # it goes wrong on the stage too, where the program may read the traceback
             pass
         if not true(perform(function, left, right)):
             return False
@@ -556,8 +556,8 @@ def runner(run: Any, perform: Any, send: Any, keep: Any) -> Any:
     return run_assert, run_example
 
 
-def play(state: Any, run: Any, perform: Any, runners: Any, send: Any, stop: Any, keep: Any, release: Any) -> None:
-    """The run from beginning to end, in the suite's order but for the test to run first.
+def run_all(state: Any, run: Any, perform: Any, runners: Any, send: Any, stop: Any, keep: Any, release: Any) -> None:
+    """Run everything, in the suite's order except for the test to run first.
 
     Invariant: every test is sent by name before any of its kind runs, so that one that does not run counts.
     """
@@ -590,5 +590,5 @@ def play(state: Any, run: Any, perform: Any, runners: Any, send: Any, stop: Any,
             release()
     if run.files is not None and not files_first:  # after a stop its tests need not run but still count
         perform(run.files, stopped, True)
-    if not state.finished:  # else pytest has printed its summary since, which nobody needs
+    if not state.finished:  # else pytest has only printed its summary since
         perform(run.flush)

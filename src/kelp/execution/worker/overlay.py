@@ -24,7 +24,7 @@ _MAX_ENTRIES = 100_000  # that a run may write and still be examined
 
 
 class ProjectCopy:
-    """For the process that starts the runs: the disk that a run writes to, and the project's files that it changes.
+    """Disk that a run writes to, and the project's files that it changes; for the process that starts the runs.
 
     `root` is the project, `folder` a folder of the sandbox with an empty `work`, which becomes the run's home.
     """
@@ -71,7 +71,7 @@ class ProjectCopy:
                 file.truncate()
                 file.write(source)
         except OSError as error:
-            if error.errno == errno.EOVERFLOW:  # it is unknown in the user namespace
+            if error.errno == errno.EOVERFLOW:  # its owner is unknown in the user namespace
                 raise OSError(error.errno, "this or its folder is of another user or group", module) from None
             raise
         os.utime(module, ns=(old.st_atime_ns, old.st_mtime_ns + 2 * 10**9))
@@ -87,7 +87,7 @@ class ProjectCopy:
         try:
             return self._changed(module, source)
         except (OSError, RecursionError) as error:
-            return [f"(cannot be looked at: {error.strerror if isinstance(error, OSError) else error})"]
+            return [f"(cannot be read: {error.strerror if isinstance(error, OSError) else error})"]
 
     def _changed(self, module: str, source: bytes) -> list[str]:
         ours = {module, *map(str, _compiled(module))}
@@ -118,7 +118,7 @@ class ProjectCopy:
                     os.chmod(entry.path, 0o700)
                     left.append((entry.path, here))
             if len(entries) > _MAX_ENTRIES:
-                raise OSError(0, "more files than can be looked at")
+                raise OSError(0, "more files than can be examined")
         return entries
 
 

@@ -296,7 +296,7 @@ def seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
     arch, numbers = _MACHINES[platform.machine()]
     deny = (_RETURN, 0, 0, _ERRNO | errno.EPERM)
     allow = (_RETURN, 0, 0, _ALLOW)
-    # A process of its own, not the server: it is the first of its namespace, and every later run comes from it.
+    # Processes whose limits a run may change: not the server, process 1 of the namespace, which forks all later runs.
     whose = [(_JUMP_EQUAL, 0, 1, 1)] if pid is None else [(_JUMP_EQUAL, 2, 0, 0), (_JUMP_EQUAL, 1, 0, pid)]
     program = [
         (_LOAD, 0, 0, _ARCH),
@@ -323,7 +323,7 @@ def seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
         elif name in _OF_PRIORITY:
             kind = (_JUMP_EQUAL, 0, 1 + len(whose), _OF_PRIORITY[name])
             verdict = [(_LOAD, 0, 0, _ARGUMENT), kind, (_LOAD, 0, 0, _SECOND), *whose, deny, allow]
-        elif name == "clone3":  # its flags are out of a filter's sight: the C library then takes clone
+        elif name == "clone3":  # a filter cannot read its flags: the C library then takes clone
             verdict = [(_RETURN, 0, 0, _ERRNO | errno.ENOSYS)]
         else:
             verdict = [deny]

@@ -1,6 +1,6 @@
 """Messages between a Sandbox, its server and the runs, and cleaning up.
 
-Sandbox and server exchange JSON behind a length of four bytes: a `Config` and a `Hello`, then a `Request` and a `Reply`
+Sandbox and server exchange JSON after a length of four bytes: a `Config` and a `Hello`, then a `Request` and a `Reply`
 for each run.  A run writes `Event`s to its pipe, one line of JSON each.
 """
 
@@ -40,7 +40,7 @@ class Config(TypedDict):
 
 
 class Plan(TypedDict):
-    """How a test command is run: project, program, readable paths and environment."""
+    """Plan of a test command: project, program, readable paths and environment."""
 
     root: str
     program: str
@@ -73,7 +73,7 @@ class Request(TypedDict):
 
 
 class Reply(TypedDict):
-    """How a run ended. `ended`: "done", "exit", "deadline", "cpu", "flood", "tasks", "memory" or "lost".
+    """End of a run. `ended`: "done", "exit", "deadline", "cpu", "flood", "tasks", "memory" or "lost".
 
     `status`: the exit status, negative for a signal; `expected`: the tests of the file as it is; `changed`: files of
     the project that a command has changed; `last`: the server cannot run another.
@@ -93,17 +93,23 @@ class Reply(TypedDict):
 
 
 class Begin(TypedDict):
+    """A test or call starts; `call` is the call that it is about."""
+
     event: Literal["begin"]
     name: str
     call: str | None
 
 
 class Line(TypedDict):
+    """The running test has executed a line of the program."""
+
     event: Literal["line"]
     line: int
 
 
 class Outcome(TypedDict):
+    """A test has ended. Its status "pass" counts only with a verdict."""
+
     event: Literal["outcome"]
     name: str
     status: Status
@@ -118,6 +124,8 @@ class Outcome(TypedDict):
 
 
 class CallValue(TypedDict):
+    """Result of a call: its repr, or the name of its exception."""
+
     event: Literal["call"]
     repr: str | None
     exception: str | None
@@ -125,12 +133,16 @@ class CallValue(TypedDict):
 
 
 class Modules(TypedDict):
+    """Files of imported modules, and those whose asserts pytest has rewritten."""
+
     event: Literal["modules"]
     files: dict[str, str | None]
     rewritten: list[str]
 
 
 class Error(TypedDict):
+    """The tests cannot be run, for the reason in `sentence`."""
+
     event: Literal["error"]
     sentence: str
     line: int | None
@@ -138,15 +150,21 @@ class Error(TypedDict):
 
 
 class SessionStarted(TypedDict):
+    """The pytest of a command has loaded the plugin."""
+
     event: Literal["hello"]
 
 
 class Collected(TypedDict):
+    """Tests that the pytest of a command has collected."""
+
     event: Literal["collected"]
     names: list[str]
 
 
 class SessionFinished(TypedDict):
+    """The pytest of a command has ended its session."""
+
     event: Literal["finished"]
 
 
@@ -154,33 +172,45 @@ class SessionFinished(TypedDict):
 
 
 class Protections(TypedDict):
+    """Protections of the run that are active, by what means."""
+
     event: Literal["protections"]
     active: dict[str, str]
 
 
 class Expected(TypedDict):
+    """A test that should run; `label` identifies its code."""
+
     event: Literal["test"]
     name: str
     label: str | None
 
 
 class Verdict(TypedDict):
+    """The judge's decision on a test."""
+
     event: Literal["verdict"]
     name: str
     status: Status
 
 
 class Unknown(TypedDict):
+    """A test whose code is not that of the test files."""
+
     event: Literal["unknown"]
     name: str
 
 
 class Tampered(TypedDict):
+    """No test of the run counts, for this reason."""
+
     event: Literal["tampered"]
     reason: str
 
 
 class Done(TypedDict):
+    """The run has ended regularly."""
+
     event: Literal["done"]
 
 

@@ -63,7 +63,7 @@ def add(files: Iterable[str]) -> None:
 
 
 def _skim_plugins() -> None:
-    """Have pytest find the fixtures of its own plugins, and pluggy the hooks, without examining every attribute.
+    """Patch pytest and pluggy: they find fixtures and hooks of pytest's plugins without examining every attribute.
 
     Examining every attribute takes a fifth of a session's time.
     """
@@ -203,7 +203,7 @@ def inner_test() -> Callable[[Any], Any]:
 
 
 def _watch_unittest() -> None:
-    """Have unittest call its test methods, and compare, through the plugin and the judge."""
+    """Patch unittest: it calls its test methods, and compares, through the plugin and the judge."""
 
     def call_test_method(case: unittest.TestCase, method: Any) -> None:
         plugin = _current[-1]
@@ -222,11 +222,11 @@ def _watch_unittest() -> None:
     function: Any = TestCaseFunction
     add_skip = function.addSkip
 
-    def add_skip_and_say(item: Any, testcase: Any, reason: str, **rest: Any) -> None:
+    def add_skip_and_report(item: Any, testcase: Any, reason: str, **rest: Any) -> None:
         _current[-1].skipped(item.nodeid)
         add_skip(item, testcase, reason, **rest)
 
-    function.addSkip = add_skip_and_say
+    function.addSkip = add_skip_and_report
 
 
 def run_pytest(
@@ -256,7 +256,7 @@ def run_pytest(
 
 
 def _may_skip(item: pytest.Item) -> bool:
-    """Whether the test itself says that it may be skipped, or expected to fail."""
+    """Whether the test's own markers allow it to be skipped, or expect it to fail."""
     if any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail")):
         return True
     return getattr(getattr(item, "obj", None), "__unittest_expecting_failure__", False) is True
@@ -274,7 +274,7 @@ class _Plugin:
     ):
         self.candidate, self.report, self.stage, self.first = candidate, report, stage, first
         self.finish = finish
-        self.called = False  # the running test's function was called, so the judge sees whether it skips
+        self.called = False  # the running test's function was called, so the judge knows whether it skips
         self.nodeid = ""
         self.import_mode: str | None = None
         self.collected: int | None = None
@@ -380,7 +380,7 @@ class _Plugin:
             error = call.excinfo.value
             try:
                 self.facts = _explain(error, str(node.path), self.compared, self.candidate)
-            except BaseException:  # the values it looks at are the program's, and may do anything
+            except BaseException:  # the values that it reads are the program's, and may do anything
                 self.facts = {"status": "error", "exception": type(error).__name__, "message": "cannot be explained"}
             if call.when != "call":
                 self.facts["status"] = "error"
@@ -391,7 +391,7 @@ class _Plugin:
         report = yield
         if report.skipped and call.excinfo is not None and not hasattr(report, "wasxfail"):
             line = self.candidate.line_of(call.excinfo.value)
-            if line is not None:  # a program has no say in whether it is tested
+            if line is not None:  # a program does not decide whether it is tested
                 self.facts = {
                     "status": "error",
                     "exception": "Skipped",
@@ -495,7 +495,7 @@ def _tested(statement: ast.stmt, rank: Callable[[ast.expr], int]) -> ast.expr | 
 
 
 def _origin(node: ast.expr, around: list[ast.stmt]) -> ast.expr:
-    """The call whose result a variable holds, where the test's function says so plainly."""
+    """The call whose result a variable holds, where the test's function assigns it plainly."""
     if isinstance(node, ast.Name):
         for statement in reversed([part for outer in around for part in getattr(outer, "body", [])]):
             if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):

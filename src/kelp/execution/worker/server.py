@@ -27,7 +27,7 @@ from types import CodeType
 from typing import Any
 
 from kelp.execution.worker import protection
-from kelp.execution.worker.bare_asserts import take_apart
+from kelp.execution.worker.bare_asserts import compile_test
 from kelp.execution.worker.candidate import package_root
 from kelp.execution.worker.child import LIBRARIES, be_child, project_folders, trusted
 from kelp.execution.worker.code_cache import PROJECT
@@ -97,6 +97,8 @@ def _worth_watching(packages: tuple[str, ...]) -> dict[str, Any]:
 
 
 class Server:
+    """The fork server of one suite: it forks a child per run and replies with the run's events."""
+
     def __init__(self, connection: socket.socket, config: Config, *, alone: bool):
         self.connection, self.config = connection, config
         self.alone = alone  # process 1 of a process namespace
@@ -104,10 +106,10 @@ class Server:
         self.ruleset: int | None = None
         self.sealed = _seal()
         self.sealed["before"] = []
-        self.expected: list[str] = []  # the tests that the file as it is has
+        self.expected: list[str] = []  # the tests of the unchanged file
         self.labels: dict[str, set[str]] = {}  # by test function: file and name of its code
-        self.trusted: tuple[str, ...] = ()  # how the files begin that a run may read
-        self.read_only = False  # all that is mounted, but for the scratch folder
+        self.trusted: tuple[str, ...] = ()  # prefixes of the files that a run may read
+        self.read_only = False  # everything mounted, except the scratch folder
         self.disk = False  # the scratch folder is a file system in memory
         self.copy: ProjectCopy | None = None  # where a command is the test
 
@@ -165,10 +167,10 @@ class Server:
         self.trusted = trusted(readable)
 
     def warm_up(self) -> None:
-        """Import the libraries that a child has to import to get ready, and compile the project's modules.
+        """Import the libraries that every child needs, and compile the project's modules.
 
-        A child finds out which: it gets ready and lists its imports.  The project's own modules are only compiled,
-        since they may depend on the program; their errors show in the runs.
+        A rehearsal finds them: a child loads and collects the tests, and lists its imports.  The project's own modules
+        are only compiled, since they may depend on the program; their errors show in the runs.
         """
         config, module = self.config, self.config["module"]
         if config["command"]:
@@ -210,11 +212,11 @@ class Server:
             "pluggy",
         }  # they run the tests, and must stay
         for name in set(sys.modules) - before:
-            if name.partition(".")[0] in hidden:  # run by hand, the project's own would be found first
+            if name.partition(".")[0] in hidden:  # outside of Kelp, the project's own would be found first
                 del sys.modules[name]
 
     def on_disk(self) -> str:
-        """Source of the file as it is."""
+        """Source of the unchanged file."""
         module = self.config["module"]
         return Path(module).read_bytes().decode("latin-1") if module else ""
 
@@ -226,7 +228,7 @@ class Server:
         config = self.config | {"limits": limits}
         of_suite = request["asserts"] is None  # and not other asserts for a bare module
         texts = config["asserts"] if request["asserts"] is None else request["asserts"]
-        asserts = [take_apart(text) for text in texts]
+        asserts = [compile_test(text) for text in texts]
         secret = secrets.token_hex(16)
         copy = self.copy if of_suite else None
         if copy is not None:
@@ -358,7 +360,7 @@ class _Watch:
         try:
             while (left := deadline - time.monotonic()) > 0:
                 if cpu is not None and sys.platform == "linux":
-                    left = min(left, cpu - time.clock_gettime(clock))  # it takes no less on any other clock
+                    left = min(left, cpu - time.clock_gettime(clock))  # wall-clock time passes at least as fast
                     if left <= 0:
                         return "cpu"
                 if meter is not None and (exceeded := meter.exceeded()) is not None:

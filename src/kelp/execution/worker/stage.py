@@ -2,7 +2,7 @@
 
 Nothing in this file is trusted.  The program may call all of it, patch it and walk its frames, but it cannot stand in a
 frame of `perform` or `guard` while it is itself running on top of that frame.  So the judge (`judge.py`, in another
-thread) goes by the line at which this thread has stopped, and believes no argument.
+thread) relies on the line at which this thread has stopped, and trusts no argument.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Stage:
         self.go.acquire()
         self.ready.acquire()
 
-    def say(self, _event: str, *facts: Any) -> None:
+    def notify(self, _event: str, *facts: Any) -> None:
         """Wait here until the judge has read the event: from the caller's line, not from the argument.
 
         Destructors are the program's code, so objects that the judge has examined end here and not on its thread, and
@@ -47,44 +47,44 @@ class Stage:
             _collect_on()
 
     def perform(self) -> None:
-        """Call the judge's tasks for ever, at the bottom of the stack."""
-        self.say("idle")
+        """Call the judge's tasks, forever, at the bottom of the stack."""
+        self.notify("idle")
         while True:
             task = self.tasks.pop()
             try:  # in one expression: the result is that of the task it names
-                self.say("returned", task, task[0](*task[1], **task[2]))
+                self.notify("returned", task, task[0](*task[1], **task[2]))
             except BaseException as error:
-                self.say("raised", task, error)
+                self.notify("raised", task, error)
 
     def guard(
         self, name: str, test: Callable[..., Any], run: Callable[..., Any] | None, arguments: dict[str, Any]
     ) -> Any:
-        """Call a function of the tests, through `run` if there is one, so that the judge sees how it ends."""
-        self.say("enter", name, test, run)
+        """Call a function of the tests, through `run` if there is one, so that the judge knows how it ends."""
+        self.notify("enter", name, test, run)
         try:
             value = test(**arguments) if run is None else run(test)
         except BaseException as error:
-            self.say("threw", error)
+            self.notify("threw", error)
             raise
-        self.say("left")
+        self.notify("left")
         return value
 
     def collected(self, names: list[str], may_skip: list[str], functions: list[Any]) -> None:
-        self.say("collected", names, may_skip, functions)
+        self.notify("collected", names, may_skip, functions)
 
     def skipped(self, name: str) -> None:
-        self.say("skipped", name)
+        self.notify("skipped", name)
 
     def finish(self) -> None:
-        self.say("finish")
+        self.notify("finish")
 
 
 def places() -> tuple[CodeType, dict[tuple[int, int], str]]:
-    """The code of `say`, and the event of each line that calls it, by (id of the line's code, its number)."""
+    """The code of `notify`, and the event of each line that calls it, by (id of the line's code, its number)."""
     events = {}
     for function in (Stage.perform, Stage.guard, Stage.collected, Stage.skipped, Stage.finish):
         lines, first = inspect.getsourcelines(function)
         for number, line in enumerate(lines, first):
-            if match := re.search(r'self\.say\("(\w+)"', line):
+            if match := re.search(r'self\.notify\("(\w+)"', line):
                 events[id(function.__code__), number] = match[1]
-    return Stage.say.__code__, events
+    return Stage.notify.__code__, events

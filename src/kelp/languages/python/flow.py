@@ -1,6 +1,6 @@
 """Names that are bound on every path to a statement: definite assignment (Java Language Specification, chapter 16).
 
-A name that only a loop's body, one branch or the block of a `with` assigns may be unbound behind it: a context manager
+A name that only a loop's body, one branch or the block of a `with` assigns may be unbound after it: a context manager
 may suppress the exception that ended its block. A name counts as unbound where it is deleted anywhere, is bound by an
 `except` clause, which deletes it at its end, or is bound within an expression.
 """
@@ -22,19 +22,19 @@ def bound_before(source: bytes) -> dict[int, Names]:
     lines = [0]
     for line in source.split(b"\n"):
         lines.append(lines[-1] + len(line) + 1)
-    gone = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)}
-    gone |= {node.name for node in ast.walk(function) if isinstance(node, ast.ExceptHandler) and node.name}
+    unbound = {node.id for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Del)}
+    unbound |= {node.name for node in ast.walk(function) if isinstance(node, ast.ExceptHandler) and node.name}
     before: dict[ast.stmt, Names] = {}
     parameters = frozenset(node.arg for node in ast.walk(function.args) if isinstance(node, ast.arg))
-    end = _behind(function.body, parameters, before, [])
-    found = {lines[at.lineno - 1] + at.col_offset: names - gone for at, names in before.items()}
-    return found if end is None else found | {END: end - gone}
+    end = _after_body(function.body, parameters, before, [])
+    found = {lines[at.lineno - 1] + at.col_offset: names - unbound for at, names in before.items()}
+    return found if end is None else found | {END: end - unbound}
 
 
-def _behind(
+def _after_body(
     body: Sequence[ast.stmt], names: Names | None, before: dict[ast.stmt, Names], breaks: list[Names]
 ) -> Names | None:
-    """The names bound behind these statements, None where that is not reached.
+    """The names bound after these statements, None where their end is not reached.
 
     Adds to `before` the names bound before each statement, and to `breaks` those at each `break` of the loop around.
     """
@@ -55,27 +55,27 @@ def _after(statement: ast.stmt, names: Names, before: dict[ast.stmt, Names], bre
             breaks.append(names)
             return None
         case ast.If(body=body, orelse=otherwise):
-            return _common(_behind(block, names, before, breaks) for block in (body, otherwise))
+            return _common(_after_body(block, names, before, breaks) for block in (body, otherwise))
         case ast.For(target=target, body=body, orelse=otherwise):
-            _behind(body, names | _stored(target), before, leaves)
-            return _common([_behind(otherwise, names, before, breaks), *leaves])
+            _after_body(body, names | _stored(target), before, leaves)
+            return _common([_after_body(otherwise, names, before, breaks), *leaves])
         case ast.While(test=test, body=body, orelse=otherwise):
-            _behind(body, names, before, leaves)
+            _after_body(body, names, before, leaves)
             forever = isinstance(test, ast.Constant) and test.value
-            return _common([None if forever else _behind(otherwise, names, before, breaks), *leaves])
+            return _common([None if forever else _after_body(otherwise, names, before, breaks), *leaves])
         case ast.With(items=[first, *rest], body=body):
-            _behind(body, names.union(*map(_stored, [first, *rest])), before, breaks)
+            _after_body(body, names.union(*map(_stored, [first, *rest])), before, breaks)
             return names | _stored(first)
         case (
             ast.Try(body=body, handlers=handlers, orelse=otherwise, finalbody=final)
             | ast.TryStar(body=body, handlers=handlers, orelse=otherwise, finalbody=final)
         ):
-            tried = _behind(otherwise, _behind(body, names, before, breaks), before, breaks)
-            end = _common([tried, *(_behind(handler.body, names, before, breaks) for handler in handlers)])
-            last = _behind(final, names, before, breaks)
+            tried = _after_body(otherwise, _after_body(body, names, before, breaks), before, breaks)
+            end = _common([tried, *(_after_body(handler.body, names, before, breaks) for handler in handlers)])
+            last = _after_body(final, names, before, breaks)
             return None if end is None or last is None else end | last
         case ast.Match(cases=cases):
-            ends = [_behind(case.body, names | _captured(case.pattern), before, breaks) for case in cases]
+            ends = [_after_body(case.body, names | _captured(case.pattern), before, breaks) for case in cases]
             match cases[-1]:
                 case ast.match_case(pattern=ast.MatchAs(pattern=None), guard=None):
                     return _common(ends)

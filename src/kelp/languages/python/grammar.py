@@ -124,7 +124,7 @@ def category(kind: str, field: str | None, parent: str, named: bool) -> str | No
 
 
 def may_drop(program: Program, node: int) -> bool:
-    """Is the program still valid without this list element or optional part?"""
+    """Whether the program is still valid without this list element or optional part."""
     kind, parent = program.kind, program.parent[node]
     siblings = [c for c in program.children(parent) if program.named[c] and kind[c] not in COMMENTS]
     at = siblings.index(node)
@@ -154,7 +154,7 @@ def may_drop(program: Program, node: int) -> bool:
             return bool(after) and kind[after[0]] != "dictionary_splat_pattern"
         if not before and after and kind[after[0]] == "positional_separator":
             return False
-        if program.text(node)[:1] == b"*":  # parameters behind it become positional: defaults must come last
+        if program.text(node)[:1] == b"*":  # parameters after it become positional: defaults must come last
             plain = [c for c in before + after if program.text(c)[:1] not in (b"*", b"/")]
             defaults = ["default" in kind[c] for c in plain]
             return defaults == sorted(defaults)
@@ -162,7 +162,7 @@ def may_drop(program: Program, node: int) -> bool:
 
 
 def _holds_nonlocal(program: Program, node: int) -> bool:
-    """Does the subtree contain a name that a nonlocal statement elsewhere needs, and perhaps its binding?"""
+    """Whether the subtree contains a name, perhaps its binding, that a nonlocal statement elsewhere needs."""
     kind, parent = program.kind, program.parent
     for statement in range(len(kind)):
         if kind[statement] != "nonlocal_statement" or node <= statement < program.last[node]:
@@ -178,7 +178,7 @@ def _holds_nonlocal(program: Program, node: int) -> bool:
 
 
 def compiles(source: bytes) -> bool:
-    """Does CPython compile the source? Nothing is run. Tree-sitter accepts some invalid Python; this does not."""
+    """Whether CPython compiles the source, without running it. Tree-sitter accepts some invalid Python."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -206,7 +206,7 @@ KEYWORDS = frozenset(
     b"""and as assert async await break class continue def del elif else except finally for from global if import
     in is lambda nonlocal not or pass raise return while with yield""".split()
 )
-REPORTED = frozenset([b"got", b"want"])  # words of an observation, behind which a sign belongs to the number
+REPORTED = frozenset([b"got", b"want"])  # words of an observation, after which a sign belongs to the number
 OPENING, CLOSING = frozenset([b"(", b"[", b"{"]), frozenset([b")", b"]", b"}"])
 WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]")
 
@@ -260,11 +260,11 @@ WORD_BYTES = re.compile(rb"[A-Za-z0-9_\x80-\xff]*")
 
 
 def fits(category: str, text: bytes, place: str) -> bool:
-    """May a text of this category have these bytes at this place?
+    """Whether a text of this category may have these bytes at this place.
 
     place: "first" = they begin the first piece (or written-out space) of the text; "next" = they begin a later one;
     "inside" = they continue a piece. A necessary condition, cheap enough for a mask over the vocabulary; `make_edit`
-    decides.
+    checks the whole text.
     """
     if category == "indent":
         return text.isspace()

@@ -73,48 +73,48 @@ def _own_nodes(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def _loses_result(function: Function) -> bool:
-    """Does the function return a value on some ways out only, or never return or raise at all?"""
+    """Whether the function returns a value on some paths only, or has neither a `return` nor a `raise`."""
     nodes = list(_own_nodes(function))
     if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in nodes):
         return False
     returned = [node for node in nodes if isinstance(node, ast.Return)]
     if any(node.value is not None for node in returned):
-        return _goes_on(function.body) or any(node.value is None for node in returned)
+        return _may_continue(function.body) or any(node.value is None for node in returned)
     return not any(isinstance(node, ast.Raise) for node in nodes)
 
 
-def _goes_on(body: Sequence[ast.stmt]) -> bool:
-    """May execution go on behind these statements?"""
+def _may_continue(body: Sequence[ast.stmt]) -> bool:
+    """Whether execution may continue after these statements."""
     match body[-1] if body else None:
         case ast.Return() | ast.Raise() | ast.Continue() | ast.Break():
             return False
         case ast.If(body=then, orelse=otherwise):
-            return _goes_on(then) or _goes_on(otherwise)
+            return _may_continue(then) or _may_continue(otherwise)
         case ast.With(body=inside) | ast.AsyncWith(body=inside):
-            return _goes_on(inside)
+            return _may_continue(inside)
         case ast.While(test=ast.Constant(value=value)) if value:
             return False
         case ast.Try(body=inside, handlers=handlers, orelse=otherwise, finalbody=final):
             ends = [otherwise or inside, *(handler.body for handler in handlers)]
-            return any(map(_goes_on, ends)) and (not final or _goes_on(final))
+            return any(map(_may_continue, ends)) and (not final or _may_continue(final))
         case ast.Match(cases=cases):
-            return any(_goes_on(case.body) for case in cases)  # assumed to cover every value
+            return any(_may_continue(case.body) for case in cases)  # assumed to cover every value
     return True
 
 
 def _only_once(body: Sequence[ast.stmt]) -> bool:
-    """Does a loop with this body run at most once?"""
+    """Whether a loop with this body runs at most once."""
     last = body[-1]
     again = (node for statement in body for node in ast.walk(statement) if isinstance(node, ast.Continue))
     return isinstance(last, ast.Return | ast.Raise | ast.Break) and next(again, None) is None
 
 
 def _unreached(node: ast.AST) -> int:
-    """Number of blocks of a node with statements behind a jump."""
+    """Number of blocks of a node with statements after a jump."""
     blocks = [getattr(node, name, None) for name in ("body", "orelse", "finalbody")]
     return sum(any(isinstance(s, JUMPS) for s in block[:-1]) for block in blocks if isinstance(block, list))
 
 
 def _equal(some: Sequence[ast.AST], others: Sequence[ast.AST]) -> bool:
-    """Are the nodes equal, pair by pair?"""
+    """Whether the nodes are equal, pair by pair."""
     return len(some) == len(others) and all(ast.dump(a) == ast.dump(b) for a, b in zip(some, others))

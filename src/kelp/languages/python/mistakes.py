@@ -58,7 +58,7 @@ INERT = frozenset(
 
 
 def inert(program: Program, node: int) -> bool:
-    """Is the node a type, decorator, import, pattern, or a string by itself (documentation)?"""
+    """Whether the node is a type, decorator, import, pattern, or a string by itself (documentation)."""
     kind = program.kind
     if kind[node] == "expression_statement":
         return kind[node + 1] in ("string", "concatenated_string") and program.last[node] == node + 2
@@ -103,7 +103,7 @@ STRINGS = (["", " "], [",", ", "], ["", "\\n"], [" ", "\\n"], ["r", "w"], ["", "
 
 
 def literals(program: Program, node: int) -> list[bytes]:
-    """Values near a literal: one more, one less, the other sign, 0 and 1 and -1 of each other, the other constants."""
+    """Values near a literal: one more, one less, the other sign; 0, 1 and -1 for one another; the other constants."""
     kind, text = program.kind[node], program.text(node)
     if kind in ("true", "false", "none"):
         return [other for other in (b"True", b"False", b"None") if other != text]
@@ -158,7 +158,7 @@ PATTERNS = frozenset(
 
 
 def bindings(program: Program) -> list[Binding]:
-    """Every name bound in the program, in preorder; it is visible behind its binding, in its scope."""
+    """Every name bound in the program, in preorder; it is visible after its binding, in its scope."""
     binders = []
     for node, kind in enumerate(program.kind):
         if kind == "identifier" and (seen := visible(program, node)):
@@ -167,7 +167,7 @@ def bindings(program: Program) -> list[Binding]:
 
 
 def visible(program: Program, node: int) -> tuple[int, int] | None:
-    """Nodes (first, one past the last) that see the name which this identifier binds; None where it binds none."""
+    """Nodes (first, one past the last) in which the name that this identifier binds is visible, or None."""
     kind, field, parent, last = program.kind, program.field, program.parent, program.last
     top, place = node, parent[node]
     while kind[place] in PATTERNS:

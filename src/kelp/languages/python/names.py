@@ -31,19 +31,19 @@ def bound_names(source: bytes) -> frozenset[str] | None:
 
 def _names(source: bytes) -> tuple[set[str], frozenset[str] | None]:
     """(`read_names`, `bound_names`) in one walk over the scopes."""
-    read, bound, seen = set[str](), set[str](), set[str]()
+    read, bound, names = set[str](), set[str](), set[str]()
     tables = [_symbols(source)]
     while tables:
         table = tables.pop()
         tables += table.get_children()
         top, outer = table.get_type() == "module", table.get_type() != "function"
         for s in table.get_symbols():
-            seen.add(s.get_name())
+            names.add(s.get_name())
             if s.is_referenced() and (top or s.is_global()):
                 read.add(s.get_name())
             if (outer or s.is_declared_global()) and (s.is_assigned() or s.is_imported() or s.is_namespace()):
                 bound.add(s.get_name())
-    unknown = STAR_IMPORT.search(source) or seen & {"globals", "exec"}
+    unknown = STAR_IMPORT.search(source) or names & {"globals", "exec"}
     return read, None if unknown else frozenset(bound)
 
 

@@ -50,7 +50,7 @@ def demand(program: Program, node: int) -> int:
 
 
 def _operator_level(program: Program, node: int) -> int:
-    operator = program.last[node + 1]  # behind the left operand
+    operator = program.last[node + 1]  # after the left operand
     while program.kind[operator] in ("comment", "line_continuation"):
         operator += 1
     return BINARY.get(program.text(operator), 0)

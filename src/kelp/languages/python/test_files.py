@@ -1,4 +1,4 @@
-"""Test files of Python: their asserts about a function, one by one, and the values that these expect."""
+"""Test files of Python: asserts that call a function, one by one, and the values that they expect."""
 
 import ast
 import copy

@@ -26,8 +26,8 @@ except Exception:
 finally:
     inside.pop()
 """
-# What an expression is replaced by to see the names around it: its number, the names with what they stand for, and what
-# it gives itself, if anything. A call within that expression does what it always did.
+# Replacement of an expression that records the names around it: a number, the names with their values' reprs, and the
+# repr of the expression's own value, if it has one. Inner calls within the expression run unchanged.
 WITNESS = b"""((%%b
 ) if globals().setdefault(%r, []) else
 (%r, %%d, [(name, repr(value)[:%d]) for name, value in locals().items()],

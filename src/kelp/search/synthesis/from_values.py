@@ -1,9 +1,9 @@
 """Value-guided synthesis: edits that give the values the tests want, the third source of proposals.
 
 Where a function returns the value of an expression, an assert says what the value should be, and one run records the
-names in scope. Expressions can then be enumerated by their values without running a test. That the values at one place
-suffice to write its expression is from Nguyen et al. 2013, "SemFix", and Xuan et al. 2017, "Nopol", which records them
-in a run too. If no expression satisfies every call, one that satisfies more calls than now is a step on the way; if
+names in scope. Expressions can then be enumerated by their values without running a test. Synthesis of an expression
+from the values at one place is from Nguyen et al. 2013, "SemFix", and Xuan et al. 2017, "Nopol", which records them in
+a run too. If no expression satisfies every call, one that satisfies more calls than now is a step on the way; if
 some calls are right, a condition may separate the others and return from them before (terms and conditions one by one:
 Alur et al. 2017, "Scaling enumerative program synthesis via divide and conquer").
 """

@@ -1,4 +1,4 @@
-"""Resources that a test needs and the sandbox refuses: a failure for want of one is no fault of the program.
+"""Resources that a test needs and the sandbox refuses: a failure for lack of one is no fault of the program.
 
 Standard library alone, Python 3.9: it serves Kelp's own runs and, beside `kelp_report.py`, a project's own interpreter.
 A program can forge all of it, so it only decides which failures of the file as it is are set aside.
@@ -23,7 +23,7 @@ _MARKER = re.compile("('[^']+') not found in `markers` configuration option")
 
 
 class Needs:
-    """Notices needs while tests run.
+    """Records the resources that running tests ask for and the sandbox refuses.
 
     `home` is the folder that tests run in, `folders` those that they may be meant to run in, and `refused` the
     resources that the sandbox refuses. `attempted` is the latest of these that was asked for: a program may catch the
@@ -59,7 +59,7 @@ class Needs:
                         return need
                     several = getattr(raised, "exceptions", ())  # of a group
                     left += [raised.__cause__, raised.__context__, *(several if type(several) is tuple else ())]
-                except BaseException:  # it is the program's, and looking at it may do anything
+                except BaseException:  # it is the program's, and reading it may do anything
                     continue
         return None
 
@@ -101,7 +101,7 @@ class Needs:
         return f"a system call ({message.lower()})"
 
     def _is_of_the_system(self, raised: OSError) -> bool:
-        """Whether it comes out of a call, and not of a `raise`: a program, or a mock, may raise anything."""
+        """Whether the exception comes from a system call, not a `raise`: a program, or a mock, may raise anything."""
         return not _innermost(raised)[1] or (raised.strerror or "").endswith(_BY_HOOK)
 
     def _elsewhere(self, path: str) -> str | None:

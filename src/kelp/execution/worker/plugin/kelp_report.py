@@ -1,7 +1,7 @@
 """A pytest plugin that reports the session it is loaded into, by `-p kelp_report`, to Kelp.
 
 It runs in the project's own interpreter, which may know nothing of Kelp: it needs pytest 7 and Python 3.9.  It shares
-the process with the program under test, so its report is believed only as far as `command.py` can check it.
+the process with the program under test, so its report is trusted only as far as `command.py` can check it.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ class _Reporter:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         status, facts = self.status.pop(nodeid, "error"), self.facts.pop(nodeid, {})
-        if status == "skip" and facts.get("line") is not None:  # a program has no say in whether it is tested
+        if status == "skip" and facts.get("line") is not None:  # a program does not decide whether it is tested
             status, facts["message"] = "error", "skipped its own test"
         if status in ("pass", "skip"):
             facts = {}
@@ -190,7 +190,7 @@ def _sides(statement: ast.stmt) -> list[ast.expr]:
 
 
 def _connect() -> tuple[Callable[..., None], str, bool] | None:
-    """Return (a function that sends an event, the program's path, whether to trace); None but in the first pytest."""
+    """Return (function that sends an event, the program's path, whether to trace); None except in the first pytest."""
     settings = os.environ.pop("KELP_REPORT", "")
     os.environ.pop("PYTEST_ADDOPTS", None)  # a session inside a test is not reported
     try:

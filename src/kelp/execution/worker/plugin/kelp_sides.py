@@ -22,7 +22,7 @@ MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "in": "containing", "not
 _LIBRARIES = tuple(
     os.path.join(sysconfig.get_path(kind), "") for kind in ("stdlib", "platstdlib", "purelib", "platlib")
 )
-_module_of_class = vars(type)["__module__"].__get__  # whatever its metaclass says
+_module_of_class = vars(type)["__module__"].__get__  # whatever its metaclass returns
 _PACKAGES = frozenset(("site-packages", "dist-packages"))
 
 
@@ -65,7 +65,7 @@ def _uses(node: ast.AST, origins: Mapping[str, list[ast.AST]], seen: frozenset[s
 
 
 def _origins(scope: Iterable[ast.AST], line: int) -> dict[str, list[ast.AST]]:
-    """For each variable: the expressions that it is assigned, looped over or changed by."""
+    """Expressions by variable: those that it is assigned, looped over or changed by."""
     origins: dict[str, list[ast.AST]] = {}
 
     def add(target: ast.AST | None, *values: ast.AST | None) -> None:
@@ -110,7 +110,7 @@ def computed(
 def _rank(use: Use, variables: Mapping[str, Any], program: str | None, test_file: str) -> int:
     try:
         rank = _of_value(variables.get(use.name), use.path, use.called, program, test_file)
-    except BaseException:  # the values are the program's: looking at them may do anything
+    except BaseException:  # the values are the program's: reading them may do anything
         return _ELSEWHERE
     if use.held and rank >= _MADE:
         return _COMPUTED if use.method else max(rank, _HELD)
