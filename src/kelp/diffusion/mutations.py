@@ -41,70 +41,80 @@ class Kind:
 
 # The one table of kinds.
 KINDS: dict[str, Kind] = {
-    "comparison": Kind(e.operators("comparison operator"), breaks=9.0, repairs=1.0),
-    "binary operator": Kind(e.operators("binary operator"), breaks=7.0, repairs=1.0),
-    "boolean operator": Kind(e.operators("boolean operator"), breaks=3.0, repairs=1.0),
+    "comparison": Kind(e.operators("comparison operator"), breaks=9.0, repairs=4.0),
+    "binary operator": Kind(e.operators("binary operator"), breaks=7.0, repairs=3.0),
+    "boolean operator": Kind(e.operators("boolean operator"), breaks=3.0, repairs=2.0),
     "assignment operator": Kind(e.operators("assignment operator"), breaks=2.0, repairs=1.0),
-    "negation": Kind(e.negation, breaks=3.0, repairs=1.0),
-    "constant": Kind(e.constant, breaks=7.0, repairs=1.0),
-    "variable": Kind(e.variable, breaks=14.0, repairs=1.0),
-    "offset": Kind(e.offset, breaks=3.0, repairs=1.0),
-    "sign": Kind(e.sign, breaks=0.5, repairs=1.0),
-    "order": Kind(e.order, breaks=4.0, repairs=1.0),
-    "call": Kind(e.call, breaks=6.0, repairs=1.0),
-    "attribute": Kind(e.attribute, breaks=3.0, repairs=1.0),
-    "slice": Kind(e.slices, breaks=3.0, repairs=1.0),
-    "operand": Kind(e.operand, breaks=4.0, repairs=1.0),
-    "missing argument": Kind(e.missing_argument, breaks=2.0, repairs=1.0),
-    "extra argument": Kind(e.extra_argument, breaks=1.0, repairs=1.0),
-    "missing element": Kind(e.missing_element, breaks=1.0, repairs=1.0),
-    "missing condition": Kind(e.missing_condition, breaks=4.0, repairs=1.0),
-    "extra condition": Kind(e.extra_condition, breaks=2.0, repairs=1.0),
-    "initial value": Kind(e.initial_value, breaks=4.0, repairs=1.0),
-    "update": Kind(s.update, breaks=2.0, repairs=1.0),
+    "negation": Kind(e.negation, breaks=3.0, repairs=2.0),
+    "constant": Kind(e.constant, breaks=7.0, repairs=6.0),
+    "variable": Kind(e.variable, breaks=14.0, repairs=8.0),
+    "offset": Kind(e.offset, breaks=3.0, repairs=3.0),
+    "sign": Kind(e.sign, breaks=0.5, repairs=0.5),
+    "order": Kind(e.order, breaks=4.0, repairs=3.0),
+    "call": Kind(e.call, breaks=6.0, repairs=8.0),
+    "attribute": Kind(e.attribute, breaks=3.0, repairs=3.0),
+    "slice": Kind(e.slices, breaks=3.0, repairs=2.0),
+    "operand": Kind(e.operand, breaks=4.0, repairs=4.0),
+    "missing argument": Kind(e.missing_argument, breaks=2.0, repairs=5.0),
+    "extra argument": Kind(e.extra_argument, breaks=1.0, repairs=3.0),
+    "missing element": Kind(e.missing_element, breaks=1.0, repairs=2.0),
+    "missing condition": Kind(e.missing_condition, breaks=4.0, repairs=6.0),
+    "extra condition": Kind(e.extra_condition, breaks=2.0, repairs=4.0),
+    "initial value": Kind(e.initial_value, breaks=4.0, repairs=2.0),
+    "update": Kind(s.update, breaks=2.0, repairs=2.0),
     "statement": Kind(s.statement, breaks=2.0, repairs=1.0),
-    "indent": Kind(s.indent, breaks=4.0, repairs=1.0),
-    "missing return": Kind(s.missing_return, breaks=1.0, repairs=1.0),
+    "indent": Kind(s.indent, breaks=4.0, repairs=2.0),
+    "missing return": Kind(s.missing_return, breaks=1.0, repairs=2.0),
     "extra return": Kind(s.extra_return, breaks=0.5, repairs=1.0),
-    "return value": Kind(s.return_value, breaks=1.5, repairs=1.0),
-    "missing guard": Kind(s.missing_guard, breaks=4.0, repairs=1.0),
-    "else": Kind(s.alternative, breaks=2.0, repairs=1.0),
-    "moved statement": Kind(s.moved_statement, breaks=3.0, repairs=1.0),
-    "missing statement": Kind(s.missing_statement, breaks=5.0, repairs=1.0),
+    "return value": Kind(s.return_value, breaks=1.5, repairs=2.0),
+    "missing guard": Kind(s.missing_guard, breaks=4.0, repairs=4.0),
+    "else": Kind(s.alternative, breaks=2.0, repairs=3.0),
+    "moved statement": Kind(s.moved_statement, breaks=3.0, repairs=2.0),
+    "missing statement": Kind(s.missing_statement, breaks=5.0, repairs=5.0),
     "extra statement": Kind(s.extra_statement, breaks=1.0, repairs=1.0),
-    "wrapped": Kind(t.wrap, breaks=0.0, repairs=1.0),
-    "method": Kind(t.method, breaks=0.0, repairs=1.0),
-    "item": Kind(t.item, breaks=0.0, repairs=1.0),
-    "await": Kind(t.awaited, breaks=0.0, repairs=1.0),
-    "keyword": Kind(t.keyword, breaks=0.0, repairs=1.0),
-    "receiver": Kind(t.receiver, breaks=0.0, repairs=1.0),
-    "copied": Kind(t.copied, breaks=0.0, repairs=1.0),
-    "absence": Kind(t.absence, breaks=0.0, repairs=1.0),
-    "membership": Kind(t.membership, breaks=0.0, repairs=1.0),
-    "extra guard": Kind(t.guard, breaks=0.0, repairs=1.0),
-    "accumulate": Kind(t.accumulate, breaks=0.0, repairs=1.0),
-    "default": Kind(t.default, breaks=0.0, repairs=1.0),
+    "wrapped": Kind(t.wrap, breaks=0.0, repairs=8.0),
+    "method": Kind(t.method, breaks=0.0, repairs=4.0),
+    "item": Kind(t.item, breaks=0.0, repairs=2.0),
+    "await": Kind(t.awaited, breaks=0.0, repairs=6.0),
+    "keyword": Kind(t.keyword, breaks=0.0, repairs=3.0),
+    "receiver": Kind(t.receiver, breaks=0.0, repairs=4.0),
+    "copied": Kind(t.copied, breaks=0.0, repairs=6.0),
+    "absence": Kind(t.absence, breaks=0.0, repairs=3.0),
+    "membership": Kind(t.membership, breaks=0.0, repairs=4.0),
+    "extra guard": Kind(t.guard, breaks=0.0, repairs=8.0),
+    "accumulate": Kind(t.accumulate, breaks=0.0, repairs=4.0),
+    "default": Kind(t.default, breaks=0.0, repairs=3.0),
+    "choice": Kind(t.choice, breaks=0.0, repairs=3.0),
     "produce": Kind(t.produce, breaks=0.0, repairs=1.0),
-    "exception": Kind(t.exception, breaks=0.0, repairs=1.0),
-    "embedded name": Kind(t.embedded, breaks=0.0, repairs=1.0),
+    "exception": Kind(t.exception, breaks=0.0, repairs=2.0),
+    "embedded name": Kind(t.embedded, breaks=0.0, repairs=2.0),
     "reset": Kind(t.reset, breaks=0.0, repairs=1.0),
 }
 
 
-def candidates(program: Program) -> dict[Edit, str]:
-    """Every edit of every kind, unchecked, with the first kind that makes it: several may have the same result."""
+def candidates(program: Program, relevant: Callable[[Edit], bool] = lambda edit: True) -> dict[Edit, str]:
+    """Every edit of every kind, unchecked, with the first kind that makes it: several may have the same result.
+
+    Of the kinds that only mend, which are many, the edits that are `relevant`.
+    """
     found: dict[Edit, str] = {}
     for name, kind in KINDS.items():
         for edit in kind.edits(program):
-            found.setdefault(edit, name)
+            if kind.breaks or relevant(edit):
+                found.setdefault(edit, name)
     return found
 
 
-def log_priors(kinds: Mapping[Edit, str]) -> dict[Edit, float]:
-    """Log-probability (nats) of each edit before anything is known: its kind's share, spread evenly over the kind."""
+def log_priors(program: Program, kinds: Mapping[Edit, str], exception: str | None = None) -> dict[Edit, float]:
+    """Log-probability (nats) of each edit before the program is read: its kind's share, spread evenly over the kind.
+
+    The shares are `Kind.repairs`, times the language's factors for the `exception` that a failing test ends with.
+    """
+    factors = program.language.near_miss.templates.after.get(exception or "", {})
     count = Counter(kinds.values())
-    total = sum(KINDS[name].repairs for name in count)
-    return {edit: math.log(KINDS[name].repairs / (total * count[name])) for edit, name in kinds.items()}
+    shares = {name: KINDS[name].repairs * factors.get(name, 1.0) for name in count}
+    total = sum(shares.values())
+    return {edit: math.log(shares[name] / (total * count[name])) for edit, name in kinds.items()}
 
 
 def near_misses(program: Program) -> list[Mutation]:

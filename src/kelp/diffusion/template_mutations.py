@@ -71,7 +71,7 @@ def is_value(program: Program, node: int) -> bool:
 
 
 def wrap(program: Program) -> Iterator[Edit]:
-    """A value converted by a call (`int(x)` for `x`); the inverse belongs to `call`."""
+    """A value, or every argument of a call, converted (`int(x)` for `x`); the inverse belongs to `call`."""
     near = program.language.near_miss
     for node in values(program):
         text, above = program.text(node), program.parent[node]
@@ -79,6 +79,12 @@ def wrap(program: Program) -> Iterator[Edit]:
         for callee in near.templates.wrappers:
             if callee != outer and not text.startswith(callee + b"("):
                 yield replace(program, node, callee + b"(" + text + b")")
+    for node in nodes(program, "arguments"):
+        parts = elements(program, node)
+        if 2 <= len(parts) <= 4 and all(is_value(program, part) and program.size(part) <= SMALL for part in parts):
+            for callee in near.templates.wrappers:
+                whole = b", ".join(callee + b"(" + program.text(part) + b")" for part in parts)
+                yield replace(program, node, b"(" + whole + b")")
 
 
 def method(program: Program) -> Iterator[Edit]:
@@ -310,10 +316,10 @@ def guard(program: Program) -> Iterator[Edit]:
             asks = [near.negation[0] + name for name in names]
             asks += [name + near.templates.presence[0] for name in names]
             asks += [key + near.templates.contains[1] + of for key, of in pairs if key in read and of in whole]
+            asks += [key + end + of + b")" for key, of in pairs if key in read for end in near.templates.ends]
             jumps = [*near.templates.skips] if looped else []
             if first or not looped:
-                jumps += [near.give.strip(), *(near.give + value for value in near.templates.defaults)]
-                jumps += [near.give + value for value in returned if value not in near.templates.defaults]
+                jumps += [near.give + value for value in [*near.templates.defaults[:4], *returned]]
             place = program.start[statement] if at == 0 else tail(program, block[at - 1])
             for ask in dict.fromkeys(asks):
                 for jump in dict.fromkeys(jumps):
@@ -334,6 +340,8 @@ def accumulate(program: Program) -> Iterator[Edit]:
     for node in nodes(program, "assignment"):
         left, right = child(program, node, "left"), child(program, node, "right")
         if left is None or right is None or not plays(program, program.parent[node], "expression statement"):
+            continue
+        if plays(program, right, "assignment"):
             continue
         target, text = program.text(left), program.text(right)
         if plays(program, left, "sequence") or program.size(right) > 2 * SMALL:
@@ -376,8 +384,30 @@ def default(program: Program) -> Iterator[Edit]:
             above = program.parent[node]
             if is_callee(program, node) or plays(program, above, "binary") or plays(program, above, "comparison"):
                 continue
-            for value in near.templates.defaults:
+            for value in near.templates.defaults[1:]:
                 yield put(program, node, program.text(node) + b" " + word + b" " + value, strength)
+
+
+def choice(program: Program) -> Iterator[Edit]:
+    """A default where what a value is made of is empty or missing (`max(x) if x else 0`); the inverse is `operand`."""
+    near = program.language.near_miss
+    if not near.templates.choice:
+        return
+    for node in dict.fromkeys(results(program)):
+        if program.size(node) > 2 * SMALL or any(
+            plays(program, node, role) for role in ("choice", "literal", "assignment")
+        ):
+            continue
+        names = [
+            n for n in range(node, program.last[node])
+            if (plays(program, n, "name") and is_use(program, n) and not is_callee(program, n))
+            or (plays(program, n, "attribute") and not is_callee(program, n))
+        ]  # fmt: skip
+        for name in [*dict.fromkeys(program.text(n) for n in names)][:GUARDED]:
+            for ask in (name, name + near.templates.presence[1]):
+                for value in near.templates.defaults[:4]:
+                    text = near.templates.choice.replace(b"VALUE", program.text(node)).replace(b"ASK", ask)
+                    yield put(program, node, text.replace(b"ELSE", value), near.templates.choice_strength)
 
 
 def is_condition(program: Program, node: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 from kelp.diffusion.mutations import KINDS, candidates, log_priors
 from kelp.encoding.condition import Condition
 from kelp.search.policy import NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
-from kelp.search.suspicion import line_weights
+from kelp.search.suspicion import line_weights, may_matter
 from kelp.search.swaps import swaps
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -29,11 +29,11 @@ class NoModel(Policy):
         self.rng, self.order = random.Random(seed), order
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
-        kinds = candidates(program)
+        kinds = candidates(program, may_matter(program, condition.suspicion))
         edits = [edit for edit, kind in kinds.items() if KINDS[kind].breaks or self.order == "frequency"]
         self.rng.shuffle(edits)
         if self.order == "frequency":
-            weight, prior = line_weights(program, condition.suspicion), log_priors(kinds)
+            weight, prior = line_weights(program, condition.suspicion), log_priors(program, kinds, condition.exception)
             edits.sort(key=lambda e: -prior[e] - weight(e.start, e.end))
         elif self.order in ("spectrum", "swaps"):
             weight = line_weights(program, condition.suspicion)

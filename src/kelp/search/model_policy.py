@@ -18,12 +18,12 @@ from kelp.encoding.condition import Condition
 from kelp.encoding.encoder import Encoder, State, pad
 from kelp.model.suffix_tree import NODES, SuffixTree
 from kelp.search.policy import MODEL, NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
-from kelp.search.suspicion import line_weights
+from kelp.search.suspicion import line_weights, may_matter
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid, key, site_index
 
-BLIND_SHARE = 0.1  # of the probability, spread over all near misses, whatever the model says
+BLIND_SHARE = 0.3  # of the probability, spread over all near misses, whatever the model says
 UNDEFINED_PENALTY_NATS = math.log(100)  # for reading a name that is defined nowhere: a step on the way, at best
 LINT_PENALTY_NATS = 2.0  # for each lint finding that was not there before; each one that is gone gains as much
 LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that prefixes are padded to: each is compiled for
@@ -174,9 +174,11 @@ class ModelPolicy(Policy):
         score, most = evidence(program, condition.names)
         yield Bound(0.0)
         state, where, weight, cache = self._look(program, condition)
+        kinds = candidates(program, may_matter(program, condition.suspicion))
+        priors = log_priors(program, kinds, condition.exception)
         parts = [
             *self._to_write(state, where, cache),
-            *self._to_score(state, log_priors(candidates(program)), where, weight, cache),
+            *self._to_score(state, priors, where, weight, cache),
         ]
         ready: list[tuple[float, int, Proposal, bool]] = []
         number = itertools.count()

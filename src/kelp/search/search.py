@@ -171,8 +171,13 @@ class Search:
         return [node for _, node in sorted(found, key=lambda pair: (not pair[0], -pair[1].log_prob))]
 
     def _condition(self, node: Node, target: Target, window: Function) -> Condition:
-        observation = node.observation.render(window.first_line) if node.observation else ""
-        return replace(self.task.condition(target, observation), suspicion=self._suspicion(node, window))
+        seen = node.observation
+        failure = seen.first_failure if seen else None
+        return replace(
+            self.task.condition(target, seen.render(window.first_line) if seen else ""),
+            suspicion=self._suspicion(node, window),
+            exception=failure.exception if failure else None,
+        )
 
     def _child(self, node: Node, target: Target, window: Function, proposal: Proposal) -> Node:
         edit = window.to_file(proposal.edit)

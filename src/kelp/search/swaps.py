@@ -1,9 +1,7 @@
 """Swaps: near misses of one operator or constant, the first thing that a person tries."""
 
-import math
-
 from kelp.diffusion.mutations import KINDS
-from kelp.search.suspicion import SUSPICION_FLOOR, line_weights
+from kelp.search.suspicion import line_weights, may_matter
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
@@ -12,10 +10,11 @@ SWAPS = ("comparison", "constant", "offset", "binary operator", "boolean operato
 
 def swaps(program: Program, suspicion: tuple[float, ...]) -> list[Edit]:
     """Return the swaps on lines that failing tests execute: comparisons off by one, then the most suspicious lines."""
-    weight = line_weights(program, suspicion)
+    weight, relevant = line_weights(program, suspicion), may_matter(program, suspicion)
     found = dict.fromkeys(edit for kind in SWAPS for edit in KINDS[kind].edits(program))
-    ran = [edit for edit in found if weight(edit.start, edit.end) > math.log(SUSPICION_FLOOR)]
-    return sorted(ran, key=lambda edit: (not is_off_by_one(program, edit), -weight(edit.start, edit.end)))
+    return sorted(
+        filter(relevant, found), key=lambda edit: (not is_off_by_one(program, edit), -weight(edit.start, edit.end))
+    )
 
 
 def is_off_by_one(program: Program, edit: Edit) -> bool:

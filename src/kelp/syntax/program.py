@@ -47,7 +47,10 @@ class Templates:
     keywords: Mapping[bytes, tuple[bytes, ...]] = field(default_factory=dict)  # by callee
     presence: tuple[bytes, ...] = ()  # text behind a name: it is missing, it is there
     contains: tuple[bytes, ...] = ()  # between key and collection: it is in it, it is not
+    ends: tuple[bytes, ...] = ()  # between an index and a sequence: it is past the end (the parenthesis is closed)
     comparison: int = 0  # strength of a comparison
+    choice: bytes = b""  # a conditional expression, with VALUE, ASK and ELSE for its parts
+    choice_strength: int = 0
     guard: bytes = b""  # an if statement, with ASK, JUMP and INDENT for its parts
     skips: tuple[bytes, ...] = ()  # statements that leave a loop or its round
     defaults: tuple[bytes, ...] = ()  # values that stand for "none"
@@ -57,6 +60,7 @@ class Templates:
     produces: Families = ()  # beginnings of statements that give a value
     catches: tuple[bytes, ...] = ()  # exceptions that are caught too narrowly or too broadly
     embedded: re.Pattern[bytes] = NEVER  # group 1 is a name within a string
+    after: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # exception -> kind -> factor of its share
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import re
 from decimal import Decimal, InvalidOperation
 
-from kelp.languages.python.precedence import AWAIT, BINARY, COMPARISON, NOT, PRIMARY, SIGN, demand, strength
+from kelp.languages.python.precedence import AWAIT, BINARY, CHOICE, COMPARISON, NOT, PRIMARY, SIGN, demand, strength
 from kelp.syntax.program import Binding, Families, NearMiss, Program, Templates
 
 
@@ -202,8 +202,8 @@ def scope_end(program: Program, node: int) -> int:
 
 
 TEMPLATES = Templates(
-    wrappers=(b"int", b"str", b"list", b"sorted", b"set", b"len", b"float", b"abs", b"tuple", b"bool", b"repr"),
-    methods=(b"copy", b"strip", b"lower", b"items", b"values", b"keys", b"upper"),
+    wrappers=(b"int", b"str", b"list", b"sorted", b"set", b"len", b"float", b"abs"),
+    methods=(b"copy", b"strip", b"lower", b"items", b"values", b"keys"),
     iterated=(b"items", b"values", b"copy", b"keys"),
     lookups=((b".get(", b")"), (b".pop(", b")")),
     items=(b"[0]", b"[-1]", b"[1:]", b"[:-1]"),
@@ -228,15 +228,57 @@ TEMPLATES = Templates(
     },
     presence=(b" is None", b" is not None"),
     contains=(b" in ", b" not in "),
+    ends=(b" >= len(",),
+    choice=b"VALUE if ASK else ELSE",
+    choice_strength=CHOICE,
     comparison=COMPARISON,
     guard=b"if ASK:\nINDENT    JUMP",
     skips=(b"continue", b"break"),
-    defaults=(b"None", b"[]", b"0", b"False", b"True", b"{}", b'""'),
+    defaults=(b"None", b"[]", b"0", b'""', b"{}"),
     otherwise=(b"or", BINARY[b"or"]),
     choosers=(b"max", b"min"),
     collects=(b"append", b"add"),
     produces=families("yield |yield from |return "),
     catches=(b"Exception", b"ValueError", b"TypeError", b"AttributeError", b"OSError"),
+    after={
+        "IndexError": {
+            "extra guard": 3,
+            "membership": 2,
+            "offset": 3,
+            "choice": 3,
+            "slice": 2,
+            "accumulate": 4,
+            "comparison": 2,
+        },
+        "KeyError": {"method": 5, "membership": 4, "extra guard": 2, "constant": 2},
+        "TypeError": {
+            "wrapped": 4,
+            "default": 4,
+            "absence": 3,
+            "await": 3,
+            "keyword": 4,
+            "extra argument": 3,
+            "missing argument": 3,
+            "extra guard": 2,
+            "choice": 2,
+            "call": 2,
+            "method": 2,
+        },
+        "AttributeError": {
+            "attribute": 4,
+            "receiver": 3,
+            "extra guard": 3,
+            "default": 3,
+            "absence": 3,
+            "await": 3,
+            "method": 2,
+        },
+        "ValueError": {"extra guard": 3, "choice": 4, "wrapped": 2, "method": 2},
+        "ZeroDivisionError": {"extra guard": 5, "choice": 6, "membership": 2},
+        "NameError": {"receiver": 8, "variable": 4},
+        "UnboundLocalError": {"reset": 4, "moved statement": 3, "initial value": 2, "indent": 3},
+        "RecursionError": {"extra guard": 5, "comparison": 2, "offset": 2},
+    },
     embedded=re.compile(rb"\{([A-Za-z_]\w*)(?=[!:}.\[(])"),
 )
 NEAR_MISS = NearMiss(
