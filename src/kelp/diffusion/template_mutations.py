@@ -65,9 +65,16 @@ def is_value(program: Program, node: int) -> bool:
     """Is the node a name, an attribute, a subscript, a call or an operation, and not what an assignment writes?"""
     if plays(program, node, "name"):
         return is_use(program, node) or plays(program, program.parent[node], "keyword argument")
-    return program.field[node] != "left" and any(
+    return not is_target(program, node) and any(
         plays(program, node, role) for role in ("attribute", "subscript", "call", "binary")
     )
+
+
+def is_target(program: Program, node: int) -> bool:
+    """Whether an assignment or a loop writes to the node."""
+    above = program.parent[node]
+    writes = any(plays(program, above, role) for role in ("assignment", "update", "loop", "clause"))
+    return writes and program.field[node] == "left"
 
 
 def wrap(program: Program) -> Iterator[Edit]:
@@ -99,7 +106,7 @@ def method(program: Program) -> Iterator[Edit]:
     for before, after in near.templates.lookups:
         for node in nodes(program, "subscript"):
             parts = operands(program, node)
-            if len(parts) == 2 and program.field[node] != "left" and not plays(program, parts[1], "slice"):
+            if len(parts) == 2 and not is_target(program, node) and not plays(program, parts[1], "slice"):
                 yield replace(program, node, program.text(parts[0]) + before + program.text(parts[1]) + after)
         for node in nodes(program, "call"):
             callee, arguments = operands(program, node)[:2]
@@ -197,7 +204,7 @@ def copied(program: Program) -> Iterator[Edit]:
         node
         for role in ("attribute", "call", "subscript")
         for node in nodes(program, role)
-        if program.size(node) <= SMALL // 2 + 2 and not is_callee(program, node) and program.field[node] != "left"
+        if program.size(node) <= SMALL // 2 + 2 and not is_callee(program, node) and not is_target(program, node)
         and not plays(program, program.parent[node], "expression statement")
     ]  # fmt: skip
     for node in values(program):
@@ -217,9 +224,9 @@ def copied(program: Program) -> Iterator[Edit]:
 def absence(program: Program) -> Iterator[Edit]:
     """`x is not None` for `x` as a condition and `x is None` for `not x`, and back."""
     near = program.language.near_miss
-    missing, present = near.templates.presence
-    if not missing:
+    if not near.templates.presence:
         return
+    missing, present = near.templates.presence
     for node in nodes(program, "comparison"):
         parts = operands(program, node)
         if len(parts) == 2:
@@ -267,10 +274,10 @@ def membership(program: Program) -> Iterator[Edit]:
         extra = [part for name in names_at(program, node)[:GUARDED] for part in asked(program, name)]
         extra += [key + joint + of for key, of in pairs for joint in near.templates.contains]
         for other in dict.fromkeys(extra):
-            if other in text:
+            if other == text:
                 continue
             for joint in sorted(near.operators["boolean operator"][0]):
-                if joint == b"and" or len(text) < 40:
+                if joint == b"and" or len(text) < 40:  # `or` seldom follows a long condition
                     yield Edit(program.end[node], program.end[node], b" " + joint + b" " + other)
                     yield Edit(program.start[node], program.start[node], other + b" " + joint + b" ")
 

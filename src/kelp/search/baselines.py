@@ -5,6 +5,8 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
+
 from kelp.diffusion.mutations import KINDS, candidates, log_priors
 from kelp.encoding.condition import Condition
 from kelp.search.policy import NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
@@ -35,6 +37,9 @@ class NoModel(Policy):
         if self.order == "frequency":
             weight, prior = line_weights(program, condition.suspicion), log_priors(program, kinds, condition.exception)
             edits.sort(key=lambda e: -prior[e] - weight(e.start, e.end))
+            log_probs = np.asarray([prior[edit] + weight(edit.start, edit.end) for edit in edits])
+            log_probs -= np.logaddexp.reduce(log_probs)
+            return legal(program, (Proposal(e, p, NEAR_MISS) for e, p in zip(edits, log_probs.tolist())))
         elif self.order in ("spectrum", "swaps"):
             weight = line_weights(program, condition.suspicion)
             edits.sort(key=lambda e: -weight(e.start, e.end))

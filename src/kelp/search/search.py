@@ -33,6 +33,7 @@ from kelp.syntax.program import parses
 
 PASSED_WEIGHT = 8.0  # nats for passing all tests instead of none
 EDIT_PENALTY_NATS = 1.5  # for each edit after the first: most bugs are one mistake
+UNHELPFUL_PENALTY_NATS = 3.0  # for a further edit where those before it made no more tests pass
 INTERRUPTED = "interrupted"  # reason for the end of a search that was stopped from outside
 
 
@@ -292,6 +293,7 @@ class Search:
         if latest.observation is None or not self.tried or self.tried[0].observation is None:
             return likely
         now, first = latest.observation, self.tried[0].observation
+        likely -= UNHELPFUL_PENALTY_NATS * (latest.depth > 0 and now.passed <= first.passed)
         return likely + PASSED_WEIGHT * (now.passed - first.passed) / max(first.total, now.total, 1)
 
     def _answers(self) -> dict[int, Answers]:
