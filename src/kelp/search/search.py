@@ -33,6 +33,7 @@ from kelp.syntax.program import parses
 
 PASSED_WEIGHT = 8.0  # nats for passing all tests instead of none
 EDIT_PENALTY_NATS = 1.5  # for each edit after the first: most bugs are one mistake
+MAX_SWAPS = 32  # tried before the first guard
 UNHELPFUL_PENALTY_NATS = 3.0  # for a further edit where those before it made no more tests pass
 INTERRUPTED = "interrupted"  # reason for the end of a search that was stopped from outside
 
@@ -169,7 +170,7 @@ class Search:
             for proposal in self.policy.judge(program, condition, swaps(program, condition.suspicion)):
                 child = self._child(start, target, window, replace(proposal, origin=NEAR_MISS))
                 found.append((is_off_by_one(program, proposal.edit), child))
-        return [node for _, node in sorted(found, key=lambda pair: (not pair[0], -pair[1].log_prob))]
+        return [node for _, node in sorted(found, key=lambda pair: (not pair[0], -pair[1].log_prob))][:MAX_SWAPS]
 
     def _condition(self, node: Node, target: Target, window: Function) -> Condition:
         seen = node.observation
