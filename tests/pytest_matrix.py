@@ -12,7 +12,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-RELEASES = ["8.3.*", "8.4.*", "9.0.*", ""]  # the first is the lower bound in pyproject.toml, the last the newest
+RELEASES = ["8.3.*", "8.4.*", "9.0.*", "9.1.*", ""]  # from the lower bound in pyproject.toml to the newest
 TESTS = [
     "tests/execution/test_pytest_run.py", "tests/execution/test_setups.py", "tests/execution/test_needs.py",
     "tests/execution/test_command.py", "tests/execution/test_honest.py", "tests/cli/test_test.py",

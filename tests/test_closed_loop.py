@@ -23,11 +23,27 @@ from tests.encoding.hugging_face import lexical
 from tests.programs import HARD, PYTHON, parse
 
 from kelp.diffusion.bank import Bank
+from kelp.diffusion.mutations import KINDS, candidates
 from kelp.encoding.encoder import Encoder
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, Tokenizer
+from kelp.syntax.edits import Edit
+from kelp.syntax.sites import is_valid
 
 FILES = [p for p in library_files() if "test" not in p.parts and p.stat().st_size < 20_000][::12]
 SOURCES = list(library_functions(FILES))
+ASYNC = b"""async def fetch(self, client, keys):
+    found = []
+    for key in keys:
+        if key:
+            value = client.load(key)
+            found[0] = f"{key}: {value}"
+            break
+    try:
+        self.count += 1
+    except KeyError:
+        return self.count + found[1:-1] << 2
+    return found
+"""
 
 
 @pytest.fixture(scope="module", params=["ours", "lexical"])
@@ -66,6 +82,25 @@ def test_broken_functions_of_unusual_code_are_restored_byte_for_byte(which: int,
     for seed in range(4):
         total.add(broken(HARD[which], loop, bank, random.Random(seed)))
     assert not always(total), always(total)
+
+
+@pytest.mark.slow
+def test_an_edit_of_every_kind_is_made_and_undone(loop: Loop) -> None:
+    rng, total, kinds = random.Random(0), Score(), set[str]()
+    programs = [parse(source) for source in [*rng.sample(SOURCES, 30), *HARD, ASYNC]]
+    for program in programs:
+        by_kind: dict[str, list[Edit]] = {}
+        for edit, kind in candidates(program).items():
+            by_kind.setdefault(kind, []).append(edit)
+        for kind in set(by_kind) - (kinds if program in programs[4:-1] else set()):
+            edits = rng.sample(by_kind[kind], min(4, len(by_kind[kind])))
+            for edit in [edit for edit in edits if is_valid(program, edit)][:1]:
+                pair = program.source, edit.apply(program.source)
+                total.add(unrelated(pair, loop, rng))
+                total.add(unrelated(pair[::-1], loop, rng))
+                kinds.add(kind)
+    assert not always(total), always(total)
+    assert kinds == set(KINDS)
 
 
 def test_a_function_is_turned_into_one_that_has_nothing_to_do_with_it(loop: Loop) -> None:

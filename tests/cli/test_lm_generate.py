@@ -9,8 +9,9 @@ from tests.cli.conftest import Kelp
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from kelp.lm.config import DiffusionConfig
+from kelp.lm.folder import save_lm
 from kelp.model.config import TransformerConfig
-from kelp.model.pretrained import write_llama
+from kelp.model.leaves import named_leaves
 from kelp.model.transformer import Transformer
 
 pytestmark = pytest.mark.slow
@@ -22,15 +23,15 @@ CONFIG = TransformerConfig(vocab_size=260, dim=16, layers=1, heads=2, kv_heads=1
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     out = tmp_path / "my-lm"
-    diffusion = DiffusionConfig(mask=258, end=256, pad=257, block=8).to_dict()
-    model = Transformer.init(CONFIG, key=jax.random.key(0))
-    write_llama(out, model, keys={"diffusion": diffusion, "max_position_embeddings": 64})
+    diffusion = DiffusionConfig(mask=258, end=256, pad=257, block=8)
+    leaves = named_leaves(Transformer.init(CONFIG, key=jax.random.key(0)))
     alphabet = {char: i for i, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
     tokenizer = Tokenizer(models.BPE(alphabet, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(text, special=True) for text in SPECIAL])
-    tokenizer.save(str(out / "tokenizer.json"))
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    save_lm(out, leaves, CONFIG, diffusion, files=[tmp_path / "tokenizer.json"], length=64)
     return out
 
 
@@ -108,9 +109,9 @@ def test_bad_input_ends_in_one_sentence(kelp_here: Kelp, folder: Path, arguments
     ("change", "sentence"),
     [
         ({"mask": 256}, "the mask token must not be the end-of-text or the padding token, got 256"),
-        ({"pad": 300}, "has no token 300, the model's pad token: it is not the model's."),
+        ({"pad": 300}, "a special token is past the 260 tokens of the vocabulary"),
         ({"clean": "all"}, "clean must be 'causal' or 'block', got 'all'"),
-        (None, "has no diffusion section: it is no masked-diffusion language model."),
+        (None, "holds an autoregressive model"),
     ],
 )
 def test_a_folder_of_another_model_is_refused(
@@ -124,6 +125,14 @@ def test_a_folder_of_another_model_is_refused(
     (folder / "config.json").write_text(json.dumps(keys))
     ran = kelp_here("lm", "generate", folder, "--prompt", "a")
     assert ran.code == 2 and sentence in ran.sentence
+
+
+def test_a_llama_of_another_origin_decodes_one_token_after_the_other(kelp_here: Kelp, folder: Path) -> None:
+    keys = json.loads((folder / "config.json").read_text())
+    del keys["diffusion"]
+    (folder / "config.json").write_text(json.dumps(keys))
+    ran = kelp_here("lm", "generate", folder, "--prompt", "a", "--mode", "ar", "--length", 4, "--json")
+    assert ran.code == 0 and ran.json["tokens"] <= 4, ran.err
 
 
 def test_the_tokenizer_of_a_larger_model_is_refused(kelp_here: Kelp, folder: Path) -> None:

@@ -23,6 +23,7 @@ from kelp.cli.corpus import build
 from kelp.data.corpus import sources
 from kelp.data.corpus.sources import READERS, Columns, expand, read
 from kelp.data.record import DataError, Record
+from kelp.errors import KelpError
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +44,7 @@ def packages(tmp_path, monkeypatch):
 def test_the_message_the_help_and_the_documentation_name_every_kind_of_source():
     with pytest.raises(DataError) as error:
         expand("nothing")
-    forms = re.split(", | and ", str(error.value).rstrip(".").partition("those are ")[2])
+    forms = re.split(", | and ", str(error.value).rstrip(".").partition("sources are ")[2])
     assert {re.split(r"\W", form)[0] for form in forms} == {*READERS, "list"}
     offered = get_type_hints(build, include_extras=True)["source"].__metadata__[0].help
     assert set(re.split(", | or ", offered.removesuffix("; repeatable."))) == set(forms)
@@ -279,6 +280,6 @@ def test_a_data_set_of_the_hub_is_streamed_shard_by_shard(tmp_path):
     ],
 )
 def test_a_source_that_is_not_there_has_its_sentence(source, sentence):
-    with pytest.raises(DataError, match=sentence):
+    with pytest.raises(KelpError, match=sentence):
         for unit in expand(source):
             records(unit)

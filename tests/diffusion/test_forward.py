@@ -9,7 +9,7 @@ from tests.programs import parse, parses
 
 from kelp.diffusion.bank import Bank, Fragment, Variant
 from kelp.diffusion.forward import FROM_BANK, IN_CONTEXT, WEIGHTS, ForwardConfig, corrupt, mutate
-from kelp.diffusion.mutations import CANDIDATES
+from kelp.diffusion.mutations import KINDS
 from kelp.syntax.sites import sites
 
 SOURCES = [
@@ -64,7 +64,7 @@ def test_a_kind_that_finds_no_place_gives_nothing_when_it_is_alone() -> None:
 def test_a_kind_that_finds_no_place_makes_way_for_another() -> None:
     config = ForwardConfig(weights={"slice": 1e6})
     mutation = mutate(PROGRAMS[1], random.Random(0), config, BANK)
-    assert mutation is not None and mutation.kind in CANDIDATES and mutation.kind != "slice"
+    assert mutation is not None and mutation.kind in KINDS and mutation.kind != "slice"
 
 
 def test_no_kind_takes_over() -> None:

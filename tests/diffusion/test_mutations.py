@@ -1,6 +1,7 @@
 import bisect
 import heapq
 import inspect
+import math
 import shlex
 import statistics
 import textwrap
@@ -10,7 +11,7 @@ from types import FunctionType
 import pytest
 from tests.programs import HARD, parse, parses
 
-from kelp.diffusion.mutations import CANDIDATES, near_misses
+from kelp.diffusion.mutations import KINDS, candidates, log_priors, near_misses
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid, sites
@@ -48,7 +49,7 @@ LIBRARY = library_functions()
 
 
 def checked(kind: str, program: Program) -> list[Edit]:
-    return [edit for edit in dict.fromkeys(CANDIDATES[kind](program)) if is_valid(program, edit)]
+    return [edit for edit in dict.fromkeys(KINDS[kind].edits(program)) if is_valid(program, edit)]
 
 
 def results(kind: str, source: bytes) -> set[bytes]:
@@ -142,8 +143,121 @@ def test_a_kind_makes_its_mistake_with_statements(kind: str, before: list[str], 
     assert body(*after) in results(kind, body(*before))
 
 
+# Each: what a person forgot or did wrong, the mended function, and whether some kind takes the second to the first.
+TEMPLATES = [
+    ("wrapped", ["return a + b"], ["return int(a) + b"], True),
+    ("wrapped", ["return f(a, b)"], ["return f(int(a), int(b))"], False),
+    ("method", ["self.a = a"], ["self.a = a.copy()"], True),
+    ("method", ["for x, y in a:", "    b()"], ["for x, y in a.items():", "    b()"], True),
+    ("method", ["return a[b]"], ["return a.get(b)"], True),
+    ("method", ["return a.get(b, 0)"], ["return a[b]"], False),
+    ("item", ["return a"], ["return a[0]"], True),
+    ("item", ["for x in a:", "    b()"], ["for x in a[1:]:", "    b()"], True),
+    ("keyword", ["return re.sub(a, b, items, re.I)"], ["return re.sub(a, b, items, flags=re.I)"], True),
+    ("keyword", ["return f(a)"], ["return f(a=a)"], True),
+    ("copied", ["return a.b + b"], ["return a.b + a.b"], True),
+    ("copied", ["c = len(items)", "return a + b"], ["c = len(items)", "return len(items) + b"], True),
+    ("absence", ["if a: return b"], ["if a is not None: return b"], True),
+    ("absence", ["if not a: return b"], ["if a is None: return b"], True),
+    ("membership", ["if a: items[b] = 1"], ["if a and b not in items: items[b] = 1"], True),
+    ("membership", ["if a.b: return b"], ["if b and a.b: return b"], True),
+    ("extra guard", ["return a[0]"], ["if not a:", "    return None", "return a[0]"], True),
+    ("extra guard", ["c = 1", "return b[a]"], ["c = 1", "if a not in b:", "    return None", "return b[a]"], True),
+    ("extra guard", ["return b[a]"], ["if a >= len(b):", "    return None", "return b[a]"], True),
+    (
+        "extra guard",
+        ["for x in a:", "    b(x[0])"],
+        ["for x in a:", "    if not x:", "        continue", "    b(x[0])"],
+        True,
+    ),
+    ("accumulate", ["a.b = items"], ["a.b = max(a.b, items)"], True),
+    ("accumulate", ["a[0] = b"], ["a.append(b)"], True),
+    ("accumulate", ["a.append(b)"], ["a += b"], False),
+    ("default", ["return f(a)"], ["return f(a or [])"], True),
+    ("choice", ["return max(a)"], ["return max(a) if a else 0"], True),
+    ("choice", ["return a.b"], ["return a.b if a is not None else None"], True),
+    ("produce", ["return a"], ["yield a"], True),
+    ("produce", ["yield a"], ["yield from a"], True),
+    (
+        "exception",
+        ["try:", "    a()", "except KeyError:", "    b()"],
+        ["try:", "    a()", "except (KeyError, IndexError):", "    b()"],
+        True,
+    ),
+    (
+        "exception",
+        ["try:", "    a()", "except KeyError:", "    b()"],
+        ["try:", "    a()", "except Exception:", "    b()"],
+        False,
+    ),
+    ("embedded name", ["return f'{a}: {b.c}'"], ["return f'{b}: {b.c}'"], True),
+    (
+        "reset",
+        ["c = []", "for x in a:", "    c.append(x)"],
+        ["for x in a:", "    c = []", "    c.append(x)"],
+        True,
+    ),
+    (
+        "reset",
+        ["c = 0", "for x in a:", "    c += x", "    b(c)"],
+        ["c = 0", "for x in a:", "    c = 0", "    c += x", "    b(c)"],
+        True,
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "before", "after", "undone"), TEMPLATES)
+def test_a_template_mends_and_most_are_undone_by_some_kind(
+    kind: str, before: list[str], after: list[str], undone: bool
+) -> None:
+    assert body(*after) in results(kind, body(*before))
+    back = (edit.apply(body(*after)) for edit in candidates(parse(body(*after))))
+    assert (body(*before) in back) == undone
+
+
+METHODS = [
+    ("await", b"async def f(a):\n    return g(a)\n", b"async def f(a):\n    return await g(a)\n"),
+    ("receiver", b"def f(self, a):\n    return a\n", b"def f(self, a):\n    return self.a\n"),
+    ("receiver", b"def f(self, a):\n    return a.b < a.b\n", b"def f(self, a):\n    return self.b < a.b\n"),
+]
+
+
+@pytest.mark.parametrize(("kind", "before", "after"), METHODS)
+def test_a_template_of_async_functions_and_methods_goes_both_ways(kind: str, before: bytes, after: bytes) -> None:
+    assert after in results(kind, before)
+    assert before in results(kind, after)
+
+
+def test_nothing_is_awaited_outside_of_async_functions() -> None:
+    assert results("await", b"def f(a):\n    return g(a)\n") == set()
+
+
 def test_every_kind_is_shown_by_an_example() -> None:
-    assert {kind for kind, *_ in [*EXAMPLES, *BLOCKS]} == set(CANDIDATES)
+    assert {kind for kind, *_ in [*EXAMPLES, *BLOCKS, *TEMPLATES, *METHODS]} == set(KINDS)
+
+
+def test_all_candidates_stand_on_sites_whatever_their_kind() -> None:
+    for program in [*LIBRARY, *map(parse, HARD)]:
+        legal = {(site.start, site.end, site.op) for site in sites(program)}
+        for edit, kind in candidates(program).items():
+            assert (edit.start, edit.end, operation(edit)) in legal, (kind, edit)
+
+
+def test_priors_are_a_distribution_and_an_exception_shifts_it() -> None:
+    program = parse(body("return a[b]"))
+    kinds = candidates(program)
+    plain, after = log_priors(program, kinds), log_priors(program, kinds, "KeyError")
+    for priors in (plain, after):
+        assert sum(map(math.exp, priors.values())) == pytest.approx(1)
+    lookups = [edit for edit in kinds if edit.text == b"a.get(b)"]
+    assert lookups and all(after[edit] > plain[edit] for edit in lookups)
+
+
+def test_irrelevant_edits_of_kinds_that_only_mend_are_left_out() -> None:
+    program = parse(body("c = a[b]", "return c"))
+    kinds = candidates(program, lambda edit: edit.start > program.source.index(b"return"))
+    early = {kind for edit, kind in kinds.items() if edit.end < program.source.index(b"return")}
+    assert early and all(KINDS[kind].breaks for kind in early)
 
 
 def operation(edit: Edit) -> str:
@@ -182,7 +296,7 @@ def test_near_misses_undo_near_misses() -> None:
         for kind in EASILY_UNDONE:
             for edit in checked(kind, program)[:1]:
                 broken = parse(edit.apply(program.source))
-                repairs = (repair for candidates in CANDIDATES.values() for repair in candidates(broken))
+                repairs = candidates(broken)
                 done[kind] += 1
                 undone[kind] += any(repair.apply(broken.source) == program.source for repair in repairs)
     assert len(done) == len(EASILY_UNDONE)

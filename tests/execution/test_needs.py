@@ -11,7 +11,7 @@ from kelp.execution import Limits, Observation, Sandbox, Suite
 from kelp.execution.observation import TestOutcome
 
 PATIENT = Limits(seconds=60)
-NETWORK, PROCESS = "a network connection", "to start a process"
+NETWORK, PROCESS, ASYNC = "a network connection", "to start a process", "a pytest plugin for async tests"
 PYTEST = ("env", "PYTEST_DISABLE_PLUGIN_AUTOLOAD=1", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider")
 
 REFUSED = {  # the body of a function f, by what it needs
@@ -150,7 +150,8 @@ class TestOld(unittest.TestCase):
 """
 NEEDS = {
     "test_f": None, "test_fetch": NETWORK, "test_connection": NETWORK, "test_mock": "the fixture 'mocker'",
-    "test_async": "a pytest plugin for async tests", "test_later": "a pytest plugin for async tests",
+    "test_async": ASYNC if pytest.version_tuple >= (8, 4) else None,  # before, pytest skips it
+    "test_later": ASYNC if pytest.version_tuple >= (9,) else None,  # before, pytest passes the coroutine and warns
     "test_refuses": NETWORK, "test_old": NETWORK,
 }  # fmt: skip
 
@@ -177,6 +178,17 @@ def test_tests_of_files_tell_what_they_need(project: Path) -> None:
     assert found == NEEDS | {"test_numbers": root, "test_import": None, "prog.f": None}
 
 
+@pytest.mark.slow
+def test_async_tests_need_a_plugin_in_every_release_of_pytest_that_makes_warnings_errors(project: Path) -> None:
+    with (project / "pytest.ini").open("a") as settings:
+        settings.write("filterwarnings = error\n")
+    suite = Suite(pytest_files=(project / "tests/test_prog.py",))
+    with Sandbox(suite, module=project / "src/prog.py", limits=PATIENT) as sandbox:
+        found = needs(sandbox.run(PROGRAM.encode()))
+    later = ASYNC if pytest.version_tuple >= (8, 4) else None  # before, pytest does not notice
+    assert (found["test_async"], found["test_later"]) == (ASYNC, later)
+
+
 def test_a_doctest_tells_what_it_needs(project: Path) -> None:
     source = PROGRAM.replace("f(0)", "fetch()")
     with Sandbox(Suite(doctest=True), module=project / "src/prog.py", limits=PATIENT) as sandbox:
@@ -196,6 +208,18 @@ def test_tests_of_a_command_tell_what_they_need(project: Path) -> None:
     assert found == NEEDS | {"test_numbers": local, "test_import": None}
 
 
+@pytest.mark.slow
+def test_a_strict_marker_in_tests_of_a_command_tells_what_it_needs(project: Path) -> None:
+    (project / "tests/test_prog.py").write_text("import pytest\n@pytest.mark.asyncio\ndef test_x(): pass\n")
+    suite = Suite(command=(*PYTEST, "--strict-markers", "tests"))
+    try:
+        sandbox = Sandbox(suite, module=project / "src/prog.py", limits=PATIENT)
+    except RuntimeError as error:
+        pytest.skip(str(error))
+    with sandbox:
+        assert sandbox.run(PROGRAM.encode()).needs == "the pytest plugin of the marker 'asyncio'"
+
+
 def test_a_command_that_is_no_pytest_tells_what_it_needs(project: Path) -> None:
     (project / "check.py").write_text("import sys\nsys.path.insert(0, 'src')\nimport prog\nprog.fetch()\n")
     try:
@@ -213,8 +237,12 @@ def test_a_command_that_is_no_pytest_tells_what_it_needs(project: Path) -> None:
     [
         ("", "from prog import fetch\nfetch()", NETWORK),
         ("", "import data.loader", None),
-        ("strict = true", "import pytest\n@pytest.mark.asyncio\ndef test_x(): pass",
-         "the pytest plugin of the marker 'asyncio'"),
+        pytest.param(
+            "strict = true", "import pytest\n@pytest.mark.asyncio\ndef test_x(): pass",
+            "the pytest plugin of the marker 'asyncio'",
+            # Before 9 an option alone makes markers strict, and Kelp runs files without a project's options.
+            marks=pytest.mark.skipif(pytest.version_tuple < (9,), reason="`strict` is a setting since pytest 9"),
+        ),
         ("", "raise PermissionError('no')", None),
     ],
 )  # fmt: skip

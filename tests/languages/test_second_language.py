@@ -14,7 +14,7 @@ from tests.programs import PYTHON
 
 import kelp
 from kelp.diffusion.bank import Bank
-from kelp.diffusion.mutations import CANDIDATES, near_misses
+from kelp.diffusion.mutations import KINDS, near_misses
 from kelp.diffusion.rewriting.apply import rewrites
 from kelp.encoding.encoder import Encoder
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, LexicalTokenizer, Tokenizer
@@ -77,8 +77,8 @@ def test_no_mutation_kind_assumes_a_role_that_the_language_lacks() -> None:
     bare = replace(JSON, near_miss=NearMiss())
     for language in (JSON, bare):
         for document in DOCUMENTS:
-            for edits in CANDIDATES.values():
-                list(edits(parse(document, language)))
+            for kind in KINDS.values():
+                list(kind.edits(parse(document, language)))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -11,8 +11,7 @@ import pytest
 from tests.programs import PYTHON, parse
 
 from kelp.data import toy
-from kelp.diffusion.forward import WEIGHTS
-from kelp.diffusion.mutations import CANDIDATES, candidates, near_misses
+from kelp.diffusion.mutations import candidates, log_priors, near_misses
 from kelp.encoding.condition import Condition
 from kelp.encoding.encoder import Encoder, pad
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
@@ -32,7 +31,7 @@ from kelp.search.model_policy import (
 )
 from kelp.search.policy import MODEL, NEAR_MISS, Bound, Proposal
 from kelp.search.policy import proposals as proposed
-from kelp.search.suspicion import SUSPICION_FLOOR
+from kelp.search.suspicion import SUSPICION_FLOOR, may_matter
 from kelp.search.swaps import swaps
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -135,9 +134,10 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     wrong = wrong + weights
     wrong = wrong - np.logaddexp.reduce(wrong[0, 1:]) + np.log(1 - BLIND_SHARE)
     plain = wrong[range(len(rows)), rows] + np.where(targets >= 0, each[..., 0], 0).sum(axis=1)
-    near = [state.row_of(edit) for edit in candidates(PROGRAM)]
-    share = np.log(BLIND_SHARE) + weights - np.logaddexp.reduce(weights[near])
-    plain = np.logaddexp(plain, share[rows])
+    priors = log_priors(PROGRAM, candidates(PROGRAM, may_matter(PROGRAM, suspicion)))
+    shares = {edit: prior + weights[state.row_of(edit)] for edit, prior in priors.items()}
+    rest = np.log(BLIND_SHARE) - np.logaddexp.reduce([*shares.values()])
+    plain = np.logaddexp(plain, [shares[proposal.edit] + rest for proposal in scored])
     odd = {p.edit: -LINT_PENALTY_NATS * (lint(p.edit.apply(PROGRAM.source)) - lint(PROGRAM.source)) for p in proposals}
     plain += [odd[proposal.edit] for proposal in scored]
     assert len(scored) > 20 and len(set(odd.values())) > 1
@@ -145,7 +145,7 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
 
     for proposal in proposals:
         site = float(wrong[0, state.row_of(proposal.edit)])
-        most = np.logaddexp(site, share[state.row_of(proposal.edit)]) if proposal.origin == NEAR_MISS else site
+        most = np.logaddexp(site, shares[proposal.edit] + rest) if proposal.origin == NEAR_MISS else site
         log_prob = proposal.log_prob - odd[proposal.edit]
         assert log_prob <= most + 1e-4
         assert proposal.edit.text or log_prob == pytest.approx(most, abs=1e-4)  # a deletion writes nothing
@@ -254,9 +254,11 @@ def test_without_a_model_operators_and_constants_can_come_first() -> None:
 
 def test_without_a_model_frequent_mistakes_can_come_first() -> None:
     found = list(proposed(NoModel(3, "frequency"), PROGRAM, CONDITION))
-    assert set(results(PROGRAM, found)) == set(results(PROGRAM, proposed(NoModel(), PROGRAM, CONDITION)))
-    often = [max(WEIGHTS[kind] for kind, edits in CANDIDATES.items() if p.edit in edits(PROGRAM)) for p in found]
+    assert set(results(PROGRAM, found)) > set(results(PROGRAM, proposed(NoModel(), PROGRAM, CONDITION)))
+    priors = log_priors(PROGRAM, candidates(PROGRAM))
+    often = [priors[proposal.edit] for proposal in found]
     assert often == sorted(often, reverse=True) and often[0] > often[-1]
+    assert [proposal.log_prob for proposal in found] == pytest.approx(often)
     assert found != list(proposed(NoModel(4, "frequency"), PROGRAM, CONDITION))
 
 

@@ -126,7 +126,8 @@ def test_the_policy_sees_the_intent_the_tests_and_what_they_said(sandbox: Sandbo
     run(Search(TASK, policy, Recorder(sandbox)))
     blame = (2 / 3,) * 3  # both lines of the body are executed by two tests that fail and one that passes
     said = "1/3 doubled(2, 0) got 6 want 4"
-    assert policy.shown[0] == Condition("Twice the sum.", ASSERTS, said, blame, frozenset({"doubled"}))
+    seen = Condition("Twice the sum.", ASSERTS, said, blame, frozenset({"doubled"}), "AssertionError")
+    assert policy.shown[0] == seen
     assert [shown.observation[:4] for shown in policy.shown] == ["1/3 ", "1/3 ", "2/3 "]
 
 

@@ -28,7 +28,7 @@ class ByteRecipe(RunConfig):
 
 class ByteModel:
     no_decay = ("norm", "embed")
-    files = ()
+    files, unit = (), "examples"
 
     def __init__(self, recipe: ByteRecipe, *, die_at: int | None = None) -> None:
         self.metrics, self.description = {"loss": False, "accuracy": True}, {}

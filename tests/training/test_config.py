@@ -16,7 +16,9 @@ examples = 9
 [training]
 steps = 100
 """
-RECIPES = sorted({*Path("configs").glob("**/*.toml")} - {*Path("configs").glob("corpus-*.toml")})
+RECIPES = sorted(
+    {*Path("configs").glob("**/*.toml")} - {*Path("configs").glob("corpus-*.toml"), *Path("configs").glob("lm-*.toml")}
+)
 
 
 def parse(text: str, name: str = "config") -> Recipe:

@@ -450,7 +450,6 @@ def _arms(request: Request, folder: Path | None, budget: "Budget") -> "Arms":
     """Return the arms of the comparison: the model in each way of searching and masking, then the baselines."""
     from kelp.evaluation.arms import BASELINES, ConditionMask, no_model
     from kelp.evaluation.run_cases import Settings
-    from kelp.repair.models import mutation_weights
 
     first, *others = [
         Settings(strategy=way, budget=budget, seed=request.seed, samples=request.samples)
@@ -462,10 +461,7 @@ def _arms(request: Request, folder: Path | None, budget: "Budget") -> "Arms":
         arms |= {f"{request.model} ({way.strategy})": (partial(load_model, folder), way) for way in others}
         for mask in list(ConditionMask)[1:] if request.ablate else ():
             arms[f"{request.model} ({mask})"] = partial(load_model, folder, mask), first
-    weights = {} if folder is None else mutation_weights(folder)  # as in this model's training
-    return arms | {
-        name: (partial(no_model, request.seed, BASELINES[name], weights), first) for name in request.baselines
-    }
+    return arms | {name: (partial(no_model, request.seed, BASELINES[name]), first) for name in request.baselines}
 
 
 def load_model(folder: Path, mask: str = "all") -> "PolicyFor":

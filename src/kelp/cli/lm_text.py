@@ -1,4 +1,4 @@
-"""`kelp lm`: text from a masked-diffusion language model, and its likelihood of texts."""
+"""`kelp lm generate` and `kelp lm eval`: text from a language model, and its likelihood of texts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +15,6 @@ if TYPE_CHECKING:  # imported when a command runs, so that --help is fast
 
     from kelp.lm.config import DiffusionConfig
     from kelp.model.transformer import Transformer
-
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 MASKS = r"<mask:(\d+)>"  # a hole of so many tokens in --infill
 
@@ -53,18 +51,6 @@ Block = Annotated[
 ]
 
 
-@app.callback()
-def lm() -> None:
-    """Write text with a masked-diffusion language model, and measure its likelihood.
-
-    \b
-    Examples:
-      kelp lm generate my-lm --prompt "def add(a, b):"
-      kelp lm eval my-lm --data "held-out/*.py"
-    """
-
-
-@app.command()
 def generate(
     model: Model,
     prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Text to continue.")] = None,
@@ -137,7 +123,7 @@ def generate(
         )  # fmt: skip
     except ValueError as error:
         raise KelpError(f"--{error}".replace("_", "-")) from None
-    transformer, cfg, tokenizer, context = _load(model)
+    transformer, cfg, tokenizer, context = _load(model, autoregressive=mode is Mode.ar)
     row = [cfg.end]
     for number, piece in enumerate(pieces):
         row += [cfg.mask] * int(piece) if number % 2 else _encode(tokenizer, piece)
@@ -171,7 +157,6 @@ def generate(
     print(json.dumps(figures))
 
 
-@app.command("eval")
 def evaluate(
     model: Model,
     data: Annotated[str, typer.Option(metavar="GLOB", help="Text files, each a document.")],
@@ -233,24 +218,18 @@ def evaluate(
     print(json.dumps(figures))
 
 
-def _load(folder: Path) -> "tuple[Transformer, DiffusionConfig, Tokenizer, int]":
-    """A model, how it diffuses, its tokenizer and its context in tokens. Raises KelpError."""
+def _load(folder: Path, *, autoregressive: bool = False) -> "tuple[Transformer, DiffusionConfig, Tokenizer, int]":
+    """A model, how it predicts, its tokenizer and its context in tokens. Raises KelpError."""
     from tokenizers import Tokenizer
 
-    from kelp.lm.config import DiffusionConfig
-    from kelp.model.pretrained import read_llama
+    from kelp.lm.folder import load_lm
     from kelp.model.tensors import ModelError, read_json
 
     try:
-        keys = read_json(folder / "config.json")
-        if "diffusion" not in keys:
-            raise KelpError(f"{folder}/config.json has no diffusion section: it is no masked-diffusion language model")
-        cfg = DiffusionConfig(**keys["diffusion"])
-        model = read_llama(folder)
+        model, cfg = load_lm(folder, autoregressive=autoregressive)
+        context = read_json(folder / "config.json").get("max_position_embeddings", 2048)
     except ModelError as error:
         raise KelpError(str(error)) from None
-    except (TypeError, ValueError) as error:
-        raise KelpError(f"The diffusion section of {folder}/config.json is wrong: {error}") from None
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise KelpError(f"{folder} is no language model: tokenizer.json is missing")
@@ -261,11 +240,11 @@ def _load(folder: Path) -> "tuple[Transformer, DiffusionConfig, Tokenizer, int]"
     words = tokenizer.get_vocab_size(with_added_tokens=True)
     if words > model.cfg.vocab_size:
         raise KelpError(f"{path} has {words} tokens and the model {model.cfg.vocab_size}: it is not the model's")
-    for name in ("mask", "end", "pad"):
+    for name in ("end", "pad") if autoregressive else ("mask", "end", "pad"):
         number = getattr(cfg, name)
         if tokenizer.id_to_token(number) is None:
             raise KelpError(f"{path} has no token {number}, the model's {name} token: it is not the model's")
-    return model, cfg, tokenizer, keys.get("max_position_embeddings", 2048)
+    return model, cfg, tokenizer, context
 
 
 def _encode(tokenizer: "Tokenizer", text: str) -> list[int]:

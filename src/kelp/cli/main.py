@@ -64,6 +64,7 @@ def kelp_command(
       kelp eval toy --model my-model
       kelp runs
       kelp bank build corpus --out bank.json.gz
+      kelp lm data configs/lm-small.toml
       kelp lm generate my-lm --prompt "def add(a, b):"
       kelp doctor
     """

@@ -94,7 +94,7 @@ def last_step(run: Path, rows: Rows) -> int:
 
 def _metrics(row: dict[str, Any]) -> dict[str, float]:
     """Losses and shares, of training and of held-out batches, without speeds and rates."""
-    other = ("step", "seconds", "examples", "examples_per_second", "learning_rate", "gradient_norm")
+    other = "step seconds examples examples_per_second tokens tokens_per_second learning_rate gradient_norm".split()
     return {name: value for name, value in row.items() if name not in other and isinstance(value, int | float)}
 
 

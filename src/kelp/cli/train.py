@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,8 +12,9 @@ from kelp.extras import require
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.data.examples.recipe import Recipe
+    from kelp.lm.recipe import LMRecipe
     from kelp.training.loop import Outcome
-    from kelp.training.objective import Evaluation
+    from kelp.training.objective import Evaluation, Objective
 
 MODEL = "model"  # the folder within a run's, where a chain puts the exported weights
 
@@ -35,7 +36,7 @@ def train(
         Path | None, typer.Option(metavar="DIR", help="Folder of the run, in place of the one in the recipe.")
     ] = None,
 ) -> None:
-    """Train a model, making its data first where that is missing.
+    """Train a model, making its data first where that is missing: a language model where the recipe has a section [lm].
 
     Checkpoints and metrics.jsonl go to the run's folder. Ctrl-C saves a checkpoint and stops. Where the recipe has
     best_by = "toy_repaired" (or toy_exact_match, toy_area ...), every evaluation repairs some toy tasks too, and with
@@ -52,7 +53,7 @@ def train(
       kelp train configs/default
     """
     require("train", "kelp train")
-    from kelp.data.examples.recipe import find_recipe, load_recipe
+    from kelp.data.examples.recipe import find_recipe
     from kelp.training.config import render_config
 
     path = find_recipe(recipe)
@@ -61,7 +62,7 @@ def train(
             raise KelpError(f"{path} is a folder of recipes: --out and --print-config take one recipe.")
         _chain(path, again=f"kelp train {recipe}")
         return
-    settings = load_recipe(path)
+    settings = _load(path)
     if out is not None:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"out": out})})
     if print_config:
@@ -119,24 +120,27 @@ def export(
     print(f"{out}: step {step} of {run}, as {dtype.value}")
 
 
-def _run(settings: "Recipe", *, resume: bool) -> "Outcome":
+def _load(path: Path) -> "Recipe | LMRecipe":
+    """Read the recipe of an edit model or, where it has a section [lm], of a language model. Raises ConfigError."""
+    from kelp.data.examples.recipe import load_recipe
+    from kelp.lm.recipe import LMRecipe
+    from kelp.training.config import load_config, sections
+
+    return load_config(path, LMRecipe) if "lm" in sections(path) else load_recipe(path)
+
+
+def _run(settings: "Recipe | LMRecipe", *, resume: bool) -> "Outcome":
     """Make the data where it is missing, and train. Raises KelpError."""
-    from kelp.data.examples.build import build
-    from kelp.data.examples.shards import Shards
+    from kelp.lm.recipe import LMRecipe
+    from kelp.model.tensors import ModelError
 
-    _check_metric(settings.training.best_by)
-    with progress_bar() as progress:
-        build(settings.data, progress=progress)
-    source = Shards(settings.data.folder)
-
-    from kelp.data.examples.objective import EditObjective
-    from kelp.model.folder import ModelError
-    from kelp.repair.models import use_compilation_cache
-    from kelp.training.loop import train as run
-
-    use_compilation_cache()
     try:
-        outcome = run(settings, EditObjective(settings, source), resume=resume, evaluation=_evaluation(settings))
+        objective, evaluation = _lm(settings) if isinstance(settings, LMRecipe) else _edits(settings)
+        from kelp.repair.models import use_compilation_cache
+        from kelp.training.loop import train as run
+
+        use_compilation_cache()
+        outcome = run(settings, objective, resume=resume, evaluation=evaluation)
     except ModelError as error:
         raise KelpError(str(error)) from None
     figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
@@ -147,9 +151,9 @@ def _run(settings: "Recipe", *, resume: bool) -> "Outcome":
 
 def _chain(folder: Path, *, again: str) -> None:
     """Train the recipes of a folder one after the other, and export each. Raises KelpError, ConfigError."""
-    from kelp.data.examples.recipe import load_recipe
+    from kelp.lm.recipe import LMRecipe
 
-    recipes = {path: load_recipe(path) for path in sorted(folder.glob("*.toml"))}  # all, before hours of work
+    recipes = {path: _load(path) for path in sorted(folder.glob("*.toml"))}  # all, before hours of work
     if not recipes:
         raise KelpError(f"{folder} holds no recipe.")
     for path, settings in recipes.items():
@@ -165,17 +169,49 @@ def _chain(folder: Path, *, again: str) -> None:
         merge, share = settings.export.merge, settings.export.share
         step = _export(out, model, step=None, dtype=Dtype.bfloat16, merge=merge, share=share)
         print(f"{model}: step {step} of {out}")
-    print(f"Next: kelp repair slugs.py --model {model}")
+    language = isinstance(settings, LMRecipe)
+    print(f"Next: kelp lm generate {model}" if language else f"Next: kelp repair slugs.py --model {model}")
+
+
+def _edits(settings: "Recipe") -> "tuple[Objective, Evaluation | None]":
+    """The objective of an edit model, its data made where that is missing. Raises KelpError."""
+    from kelp.data.examples.build import build
+    from kelp.data.examples.shards import Shards
+
+    _check_metric(settings.training.best_by)
+    with progress_bar() as progress:
+        build(settings.data, progress=progress)
+    source = Shards(settings.data.folder)
+
+    from kelp.data.examples.objective import EditObjective
+
+    return EditObjective(settings, source), _evaluation(settings)
+
+
+def _lm(settings: "LMRecipe") -> "tuple[Objective, Evaluation | None]":
+    """The objective of a language model, its tokens made where they are missing. Raises KelpError, ModelError."""
+    from kelp.lm.objective import LMObjective
+    from kelp.lm.stream import Stream
+
+    section, training = settings.data, settings.training
+    rows = training.tokens_per_batch // section.length
+    with progress_bar() as progress:
+        source = Stream.open(section, section.load_tokenizer(), rows=rows, seed=training.seed, progress=progress)
+    return LMObjective.of(settings, source), None
 
 
 def _export(run: Path, out: Path, *, step: int | None, dtype: Dtype, merge: Path | None, share: float) -> int:
     """Export a run, and return the step. Raises KelpError."""
     from kelp.data.examples.objective import EditObjective
-    from kelp.model.folder import ModelError
+    from kelp.lm.objective import LMObjective
+    from kelp.model.tensors import ModelError
     from kelp.training.export import export_run
 
+    def revive(run: Path, progress: dict[str, Any]) -> "Objective":
+        return (LMObjective if "lm" in progress["config"] else EditObjective).revive(run, progress)
+
     try:
-        return export_run(run, out, EditObjective.revive, step=step, dtype=dtype.value, merge=merge, share=share)
+        return export_run(run, out, revive, step=step, dtype=dtype.value, merge=merge, share=share)
     except ModelError as error:
         raise KelpError(str(error)) from None
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from kelp.diffusion.bank import Bank, Fragment, adapted, fragment, slots
-from kelp.diffusion.mutations import CANDIDATES, KINDS, Mutation
+from kelp.diffusion.mutations import KINDS, Mutation
 from kelp.diffusion.tree_queries import indentation, names_at, put, replace
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
@@ -16,7 +16,7 @@ from kelp.syntax.sites import is_valid
 SWAPS = IN_CONTEXT, FROM_BANK = "in-context swap", "bank swap"
 DRAWS = 8  # edits of one kind, and mutations of one step, drawn before giving up
 
-WEIGHTS = {kind: weight for kind, (weight, _) in KINDS.items()} | {IN_CONTEXT: 8.0, FROM_BANK: 8.0}
+WEIGHTS = {name: kind.breaks for name, kind in KINDS.items()} | {IN_CONTEXT: 8.0, FROM_BANK: 8.0}
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def draws(program: Program, kind: str, rng: random.Random, config: ForwardConfig
     elif kind == FROM_BANK:
         yield from (swap_from_bank(program, rng, config, bank) for _ in range(DRAWS))
     else:
-        edits = list(CANDIDATES[kind](program))
+        edits = list(KINDS[kind].edits(program))
         yield from rng.sample(edits, min(DRAWS, len(edits)))
 
 

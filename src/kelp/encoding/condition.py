@@ -14,6 +14,7 @@ class Condition:
     # Read by the search alone, never encoded:
     suspicion: tuple[float, ...] = ()  # of each line of the program, from 0 to 1
     names: frozenset[str] | None = None  # defined by the file around the program; None where unknown
+    exception: str | None = None  # name of the exception that the first failing test ends with
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,10 @@
 """Arms of a comparison: baselines without a model, and the model with a part of the condition masked."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from types import MappingProxyType
 from typing import get_args
 
-from kelp.diffusion.forward import WEIGHTS
 from kelp.encoding.condition import Condition
 from kelp.evaluation.run_cases import PolicyFor
 from kelp.search.baselines import NoModel, Order
@@ -58,7 +56,6 @@ class MaskedCondition(Policy):
         return condition
 
 
-def no_model(seed: int = 0, order: Order = "random", weights: Mapping[str, float] = MappingProxyType({})) -> PolicyFor:
-    """Return a baseline with an order of its own for every case. `weights` of mutation kinds override the defaults."""
-    weights = {**WEIGHTS, **weights}
-    return lambda case: NoModel(f"{seed} {case.id}", order, weights)
+def no_model(seed: int = 0, order: Order = "random") -> PolicyFor:
+    """Return a baseline with an order of its own for every case."""
+    return lambda case: NoModel(f"{seed} {case.id}", order)

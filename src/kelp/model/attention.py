@@ -91,7 +91,7 @@ def attend(
         return _dense(q, own, past, mask, dtype)
     # Scores of all queries at once would take S x T floats a head; the backward pass recomputes those of a chunk.
     chunk = jax.checkpoint(lambda part: _dense(part[0], own, past, part[1], dtype))
-    y = jax.lax.map(chunk, (_chunks(q), _chunks(mask)))
+    y = jax.lax.map(chunk, (chunks(q), chunks(mask)))
     return jnp.moveaxis(y, 0, 1).reshape(q.shape[0], -1, *q.shape[2:])[:, :length]
 
 
@@ -113,7 +113,7 @@ def _dense(
     return y.reshape(q.shape) + einsum("bkgst,btkh->bskgh", after, own.values, dtype)
 
 
-def _chunks(x: Array) -> Array:
+def chunks(x: Array) -> Array:
     """Chunks of CHUNK queries, the last one padded: [B, S, ...] to [chunks, B, CHUNK, ...]."""
     padded = jnp.pad(x, ((0, 0), (0, -x.shape[1] % CHUNK), *((0, 0),) * (x.ndim - 2)))
     return jnp.moveaxis(padded.reshape(len(x), -1, CHUNK, *x.shape[2:]), 1, 0)

@@ -9,7 +9,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,18 +42,9 @@ def save_model(
     `weights` are a denoiser or its leaves by name, stored as `dtype`. `files`, such as tokenizer.json, are copied into
     the folder; `origin` joins the section `kelp`. All other files of an older model in that place are kept.
     """
-    for file in files:
-        if not file.is_file():
-            raise ModelError(f"{file} is missing: a model folder needs the encoding that its data was made with.")
-    if out.exists() and not (out / "config.json").is_file() and any(out.iterdir()):
-        raise ModelError(f"{out} is not empty and holds no model: choose another folder.")
     leaves = named_leaves(weights) if isinstance(weights, Denoiser) else weights
     sizes = config.to_dict()
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        new, old = Path(scratch) / "new", Path(scratch) / "old"
-        new.mkdir()
+    with replacing(out, files) as new:
         sha256 = write_tensors(new / WEIGHTS, to_tensors(leaves, dtype))
         section = {
             "format": FORMAT,
@@ -63,8 +55,26 @@ def save_model(
         }
         keys = llama_keys(config.transformer) | {"torch_dtype": dtype, "kelp": section}
         (new / "config.json").write_text(json.dumps(keys, indent=2) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def replacing(out: Path, files: Sequence[Path]) -> Iterator[Path]:
+    """Give a folder with copies of `files` to write a model into, then move it to `out` whole. Raises ModelError.
+
+    All other files of an older model in that place are kept.
+    """
+    for file in files:
+        if not file.is_file():
+            raise ModelError(f"{file} is missing: a model folder needs the encoding that its data was made with.")
+    if out.exists() and not (out / "config.json").is_file() and any(out.iterdir()):
+        raise ModelError(f"{out} is not empty and holds no model: choose another folder.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
+        new, old = Path(scratch) / "new", Path(scratch) / "old"
+        new.mkdir()
         for file in files:
             shutil.copyfile(file, new / file.name)
+        yield new
         if out.exists():
             for kept in out.iterdir():
                 if not (new / kept.name).exists():

@@ -2,14 +2,15 @@
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from kelp.diffusion.forward import WEIGHTS
-from kelp.diffusion.mutations import CANDIDATES, candidates
+import numpy as np
+
+from kelp.diffusion.mutations import KINDS, candidates, log_priors
 from kelp.encoding.condition import Condition
 from kelp.search.policy import NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
-from kelp.search.suspicion import line_weights
+from kelp.search.suspicion import line_weights, may_matter
 from kelp.search.swaps import swaps
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -19,25 +20,26 @@ Order = Literal["random", "frequency", "spectrum", "swaps", "values"]
 
 
 class NoModel(Policy):
-    """Every single near miss, each as likely as the next, in one of these orders.
+    """Every single edit of the kinds that break programs, each as likely as the next, in one of five orders.
 
-    random: shuffled. frequency: near misses of the mutation kinds with the greatest weight in training first. spectrum:
-    near misses on the most suspicious lines first. swaps: the same, but the near misses of one operator or constant
-    before all others. values: value-guided synthesis first, then shuffled.
+    random: shuffled. spectrum: edits on the most suspicious lines first. swaps: the same, but edits of one operator or
+    constant before all others. values: value-guided synthesis first, then shuffled. frequency: edits of all kinds, by
+    how often people mend programs in that way (`log_priors`) and how suspicious the line is.
     """
 
-    def __init__(self, seed: int | str = 0, order: Order = "random", weights: Mapping[str, float] = WEIGHTS) -> None:
-        self.rng, self.order, self.weights = random.Random(seed), order, weights
+    def __init__(self, seed: int | str = 0, order: Order = "random") -> None:
+        self.rng, self.order = random.Random(seed), order
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
-        edits = candidates(program)
+        kinds = candidates(program, may_matter(program, condition.suspicion))
+        edits = [edit for edit, kind in kinds.items() if KINDS[kind].breaks or self.order == "frequency"]
         self.rng.shuffle(edits)
         if self.order == "frequency":
-            often: dict[Edit, float] = {}
-            for kind, of_kind in CANDIDATES.items():
-                for edit in of_kind(program):
-                    often[edit] = max(often.get(edit, 0.0), self.weights[kind])
-            edits.sort(key=lambda e: -often[e])
+            weight, prior = line_weights(program, condition.suspicion), log_priors(program, kinds, condition.exception)
+            edits.sort(key=lambda e: -prior[e] - weight(e.start, e.end))
+            log_probs = np.asarray([prior[edit] + weight(edit.start, edit.end) for edit in edits])
+            log_probs -= np.logaddexp.reduce(log_probs)
+            return legal(program, (Proposal(e, p, NEAR_MISS) for e, p in zip(edits, log_probs.tolist())))
         elif self.order in ("spectrum", "swaps"):
             weight = line_weights(program, condition.suspicion)
             edits.sort(key=lambda e: -weight(e.start, e.end))

@@ -6,24 +6,24 @@
 import heapq
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kelp.diffusion.mutations import candidates
+from kelp.diffusion.mutations import candidates, log_priors
 from kelp.encoding.condition import Condition
 from kelp.encoding.encoder import Encoder, State, pad
 from kelp.model.suffix_tree import NODES, SuffixTree
 from kelp.search.policy import MODEL, NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
-from kelp.search.suspicion import line_weights
+from kelp.search.suspicion import line_weights, may_matter
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid, key, site_index
 
-BLIND_SHARE = 0.1  # of the probability, spread over all near misses, whatever the model says
+BLIND_SHARE = 0.3  # of the probability, spread over all near misses, whatever the model says
 UNDEFINED_PENALTY_NATS = math.log(100)  # for reading a name that is defined nowhere: a step on the way, at best
 LINT_PENALTY_NATS = 2.0  # for each lint finding that was not there before; each one that is gone gains as much
 LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that prefixes are padded to: each is compiled for
@@ -174,9 +174,11 @@ class ModelPolicy(Policy):
         score, most = evidence(program, condition.names)
         yield Bound(0.0)
         state, where, weight, cache = self._look(program, condition)
+        kinds = candidates(program, may_matter(program, condition.suspicion))
+        priors = log_priors(program, kinds, condition.exception)
         parts = [
             *self._to_write(state, where, cache),
-            *self._to_score(state, candidates(program), where, weight, cache),
+            *self._to_score(state, priors, where, weight, cache),
         ]
         ready: list[tuple[float, int, Proposal, bool]] = []
         number = itertools.count()
@@ -203,7 +205,8 @@ class ModelPolicy(Policy):
         score, _ = evidence(program, condition.names)
         state, where, weight, cache = self._look(program, condition)
         edits = [edit for edit in edits if key(edit) in site_index(program) and is_valid(program, edit)]
-        made = [each for _, make in self._to_score(state, edits, where, weight, cache) for each in make()]
+        even = dict.fromkeys(edits, 0.0)
+        made = [each for _, make in self._to_score(state, even, where, weight, cache) for each in make()]
         weighed = [replace(p, log_prob=min(0.0, p.log_prob + score(p.edit)), origin=VALUES) for p in made]
         return sorted(weighed, key=lambda proposal: -proposal.log_prob)
 
@@ -260,26 +263,27 @@ class ModelPolicy(Policy):
                         yield Proposal(edit, float(where[row] + log_probs[i, beam]), MODEL)
 
     def _to_score(
-        self, state: State, edits: Sequence[Edit], where: np.ndarray, weight: np.ndarray, cache: Any
+        self, state: State, priors: Mapping[Edit, float], where: np.ndarray, weight: np.ndarray, cache: Any
     ) -> Iterator[Part]:
-        """Yield the parts that score given edits, edits at the likeliest sites first."""
-        by_site = sorted(((state.row_of(edit), edit) for edit in edits), key=lambda pair: -where[pair[0]])
+        """Yield the parts that score given edits, with their log-priors: edits at the likeliest sites first."""
+        by_site = sorted(((state.row_of(edit), edit) for edit in priors), key=lambda pair: -where[pair[0]])
         if not by_site:
             return
-        shares = weight + math.log(BLIND_SHARE) - np.logaddexp.reduce(weight[[row for row, _ in by_site]])
+        shares = np.asarray([weight[row] + priors[edit] for row, edit in by_site])
+        shares += math.log(BLIND_SHARE) - np.logaddexp.reduce(shares)
         most = shares.max()
         tree, ends = SuffixTree(), list[Scored]()
-        for row, edit in by_site:
+        for (row, edit), share in zip(by_site, shares.tolist()):
             suffix = self.encoder.suffix(state, row, self.encoder.text_tokens(state, row, edit.text))
             length = len(suffix[0])
             if not edit.text or length > NODES:  # a deletion writes nothing; nothing this long was in training
-                log_prob = float(np.logaddexp(shares[row], where[row]) if not edit.text else shares[row])
+                log_prob = float(np.logaddexp(share, where[row])) if not edit.text else share
                 yield log_prob, partial(list, [Proposal(edit, log_prob, NEAR_MISS)])
                 continue
             if not tree.fits(length):
                 yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
                 tree, ends = SuffixTree(), list[Scored]()
-            ends.append(Scored(edit, where[row], shares[row], tree.add(*suffix)))
+            ends.append(Scored(edit, where[row], share, tree.add(*suffix)))
         if ends:
             yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
 

@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from threading import Event
 from typing import Protocol
 
-from kelp.diffusion.mutations import candidates
+from kelp.diffusion.mutations import KINDS, candidates
 from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.search.node import Guards, Node, SearchResult
@@ -33,6 +33,8 @@ from kelp.syntax.program import parses
 
 PASSED_WEIGHT = 8.0  # nats for passing all tests instead of none
 EDIT_PENALTY_NATS = 1.5  # for each edit after the first: most bugs are one mistake
+MAX_SWAPS = 32  # tried before the first guard
+UNHELPFUL_PENALTY_NATS = 3.0  # for a further edit where those before it made no more tests pass
 INTERRUPTED = "interrupted"  # reason for the end of a search that was stopped from outside
 
 
@@ -168,11 +170,16 @@ class Search:
             for proposal in self.policy.judge(program, condition, swaps(program, condition.suspicion)):
                 child = self._child(start, target, window, replace(proposal, origin=NEAR_MISS))
                 found.append((is_off_by_one(program, proposal.edit), child))
-        return [node for _, node in sorted(found, key=lambda pair: (not pair[0], -pair[1].log_prob))]
+        return [node for _, node in sorted(found, key=lambda pair: (not pair[0], -pair[1].log_prob))][:MAX_SWAPS]
 
     def _condition(self, node: Node, target: Target, window: Function) -> Condition:
-        observation = node.observation.render(window.first_line) if node.observation else ""
-        return replace(self.task.condition(target, observation), suspicion=self._suspicion(node, window))
+        seen = node.observation
+        failure = seen.first_failure if seen else None
+        return replace(
+            self.task.condition(target, seen.render(window.first_line) if seen else ""),
+            suspicion=self._suspicion(node, window),
+            exception=failure.exception if failure else None,
+        )
 
     def _child(self, node: Node, target: Target, window: Function, proposal: Proposal) -> Node:
         edit = window.to_file(proposal.edit)
@@ -287,6 +294,7 @@ class Search:
         if latest.observation is None or not self.tried or self.tried[0].observation is None:
             return likely
         now, first = latest.observation, self.tried[0].observation
+        likely -= UNHELPFUL_PENALTY_NATS * (latest.depth > 0 and now.passed <= first.passed)
         return likely + PASSED_WEIGHT * (now.passed - first.passed) / max(first.total, now.total, 1)
 
     def _answers(self) -> dict[int, Answers]:
@@ -308,7 +316,12 @@ class Search:
         if not guarded:
             return guarded
         windows = list(self.task.windows(self.first.source))
-        near = ((window, edit) for _, window in windows for edit in candidates(window.program))
+        near = (
+            (window, edit)
+            for _, window in windows
+            for edit, kind in candidates(window.program).items()
+            if KINDS[kind].breaks
+        )
         sources = {window.to_file(edit).apply(self.first.source) for window, edit in near}
         return guarded if any(patch.source in sources for patch in self.patches) else set()
 

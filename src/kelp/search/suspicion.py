@@ -8,6 +8,7 @@ from kelp.execution.observation import Observation
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
+CRASH_FACTOR = 4.0  # by which the line on which a failing test raises is more suspicious than others that it executes
 SUSPICION_FLOOR = 0.02  # suspicion of a line that no failing test executes
 
 
@@ -29,7 +30,11 @@ def suspicion(observation: Observation) -> dict[int, float]:
         failed, passed = (sum(line in lines for lines in tests) for tests in (failing, passing))
         return failed**2 / (len(failing) * (failed + passed))
 
-    return {line: squared(line) for line in frozenset[int]().union(*failing)}
+    found = {line: squared(line) for line in frozenset[int]().union(*failing)}
+    crashes = {o.line for o in ran if o.status == "error" and o.line in found}
+    worst = max((found[line] * (CRASH_FACTOR if line in crashes else 1.0) for line in found), default=1.0)
+    scale = max(worst, 1.0)
+    return {line: value * (CRASH_FACTOR if line in crashes else 1.0) / scale for line, value in found.items()}
 
 
 def moved(lines: list[int], source: bytes, edit: Edit) -> list[int]:
@@ -37,6 +42,12 @@ def moved(lines: list[int], source: bytes, edit: Edit) -> list[int]:
     first = source.count(b"\n", 0, edit.start)
     removed = source.count(b"\n", edit.start, edit.end)
     return [*lines[: first + 1], *[lines[first]] * edit.text.count(b"\n"), *lines[first + 1 + removed :]]
+
+
+def may_matter(program: Program, suspicion: tuple[float, ...]) -> Callable[[Edit], bool]:
+    """Return a function of an edit: whether a failing test executes a line of it, as far as that is known."""
+    weight = line_weights(program, suspicion)
+    return lambda edit: weight(edit.start, edit.end) > math.log(SUSPICION_FLOOR)
 
 
 def line_weights(program: Program, suspicion: tuple[float, ...]) -> Callable[[int, int], float]:

@@ -35,6 +35,35 @@ class Binding:
 
 
 @dataclass(frozen=True)
+class Templates:
+    """The pieces that people forget around an expression or a statement, for `diffusion.template_mutations`."""
+
+    wrappers: tuple[bytes, ...] = ()  # callees that convert a value
+    methods: tuple[bytes, ...] = ()  # methods without arguments that give another value
+    iterated: tuple[bytes, ...] = ()  # the same, of what a loop goes over
+    lookups: tuple[tuple[bytes, bytes], ...] = ()  # text before and after the key, in place of the brackets
+    items: tuple[bytes, ...] = ()  # subscripts
+    suspends: tuple[bytes, re.Pattern[bytes], int] = (b"", NEVER, 0)  # prefix, programs that may have it, its strength
+    keywords: Mapping[bytes, tuple[bytes, ...]] = field(default_factory=dict)  # by callee
+    presence: tuple[bytes, ...] = ()  # text behind a name: it is missing, it is there
+    contains: tuple[bytes, ...] = ()  # between key and collection: it is in it, it is not
+    ends: tuple[bytes, ...] = ()  # between an index and a sequence: it is past the end (the parenthesis is closed)
+    comparison: int = 0  # strength of a comparison
+    choice: bytes = b""  # a conditional expression, with VALUE, ASK and ELSE for its parts
+    choice_strength: int = 0
+    guard: bytes = b""  # an if statement, with ASK, JUMP and INDENT for its parts
+    skips: tuple[bytes, ...] = ()  # statements that leave a loop or its round
+    defaults: tuple[bytes, ...] = ()  # values that stand for "none"
+    otherwise: tuple[bytes, int] = (b"", 0)  # operator between a value and its default, and its strength
+    choosers: tuple[bytes, ...] = ()  # callees that choose one of two values
+    collects: tuple[bytes, ...] = ()  # methods that add one value
+    produces: Families = ()  # beginnings of statements that give a value
+    catches: tuple[bytes, ...] = ()  # exceptions that are caught too narrowly or too broadly
+    embedded: re.Pattern[bytes] = NEVER  # group 1 is a name within a string
+    after: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # exception -> kind -> factor of its share
+
+
+@dataclass(frozen=True)
 class NearMiss:
     """The mistakes that programmers of a language make, as tables for `diffusion.mutations`.
 
@@ -69,6 +98,7 @@ class NearMiss:
     leave: bytes = b""  # statement that leaves a loop
     otherwise: bytes = b""  # beginning of an else clause
     chained: tuple[bytes, bytes] = (b"", b"")  # beginning of a further branch (elif), and of a first one (if)
+    templates: Templates = Templates()
     fixed: re.Pattern[bytes] = NEVER  # text that forbids a new indentation of its lines (multi-line strings)
 
 

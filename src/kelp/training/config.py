@@ -101,6 +101,14 @@ def load_config(path: str | os.PathLike[str], kind: type[C]) -> C:
     return parse_config(text, kind, name=str(path))
 
 
+def sections(path: Path) -> set[str]:
+    """Names of a TOML file's sections; none where it cannot be read, which `load_config` says better."""
+    try:
+        return set(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return set()
+
+
 def parse_config(text: str, kind: type[C], *, name: str = "config") -> C:
     """Read the text of a TOML file; `name` begins the sentence of a ConfigError."""
     try:

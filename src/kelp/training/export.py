@@ -41,7 +41,7 @@ def export_run(
     objective, weights = revive(run, progress), checkpoints.restore_weights(chosen)
     origin = {
         "step": chosen,
-        "examples": progress["examples"],
+        objective.unit: progress["examples"],
         "metrics": progress["metrics"],
         "run": progress["config"],
     }

@@ -94,7 +94,7 @@ def train(
 
     start = step = newest or 0
     reason: Literal["done", "interrupted", "time is up"] = "done"
-    tracker = Tracker(config, out, start=start, metrics=objective.metrics)
+    tracker = Tracker(config, out, start=start, metrics=objective.metrics, unit=objective.unit)
     with closing(checkpoints), tracker, _interrupts() as interrupted:
         clock, counted = time.monotonic(), examples
         for step, batch in batches(objective, start=start, steps=settings.steps):
@@ -109,8 +109,8 @@ def train(
             done = step == settings.steps
             if done or step % settings.log_every == 0:
                 window, now = to_floats(window), time.monotonic()
-                speed = {"seconds": now - began, "examples_per_second": (examples - counted) / (now - clock)}
-                tracker.row(step, "train", mean(window) | {"examples": examples} | speed)
+                speed = {"seconds": now - began, f"{objective.unit}_per_second": (examples - counted) / (now - clock)}
+                tracker.row(step, "train", mean(window) | {objective.unit: examples} | speed)
                 window, clock, counted = [], now, examples
             evaluated = done or timed_out or step % settings.eval_every == 0
             if evaluated:

@@ -33,6 +33,10 @@ class Objective(Protocol):
         """Names of the loss's metrics: whether more is better."""
 
     @property
+    def unit(self) -> str:
+        """Plural of the word for what `weight` counts, in the log."""
+
+    @property
     def no_decay(self) -> tuple[str, ...]:
         """Parts of the names of weights that weight decay leaves alone."""
 
@@ -66,7 +70,7 @@ class Objective(Protocol):
         """`rows` examples of a batch's shape that add nothing to the loss."""
 
     def weight(self, batch: Batch) -> int:
-        """Number of examples that are not empty."""
+        """Number of examples that are not empty, or of other units: a batch's weight in means over batches."""
 
 
 @dataclass(frozen=True)

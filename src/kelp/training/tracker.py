@@ -15,13 +15,16 @@ from kelp.training.config import ConfigError, RunConfig
 class Tracker:
     """Context manager around a run.
 
-    `start` is the step resumed from: rows of later steps are dropped. `metrics` are the objective's.
+    `start` is the step resumed from: rows of later steps are dropped. `metrics` and `unit` are the objective's.
     """
 
-    def __init__(self, config: RunConfig, out: Path, *, start: int, metrics: Mapping[str, bool]) -> None:
+    def __init__(
+        self, config: RunConfig, out: Path, *, start: int, metrics: Mapping[str, bool], unit: str = "examples"
+    ) -> None:
         path = out / "metrics.jsonl"
         truncate(path, start)
         self._file = path.open("a", encoding="utf-8")
+        self._unit = unit
         self._shown = ["loss", *(name for name, more in metrics.items() if more)][:3]
         self._bar = _progress_bar(config.training.steps, start) if sys.stderr.isatty() else None
         self._wandb = _wandb_run(config, out) if config.log.wandb else None
@@ -36,7 +39,7 @@ class Tracker:
             self._wandb.log(prefixed, step=step)
         if self._bar and kind == "train":
             shown = [f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in self._shown if name in metrics]
-            speed = f"{metrics.get('examples_per_second', 0.0):.0f} examples/s"
+            speed = f"{metrics.get(f'{self._unit}_per_second', 0.0):.0f} {self._unit}/s"
             self._bar.update(self._bar.task_ids[0], figures="  ".join([*shown, speed]))
 
     def advance(self, step: int) -> None:

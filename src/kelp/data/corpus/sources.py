@@ -8,7 +8,6 @@ import email
 import email.message
 import hashlib
 import importlib.metadata
-import io
 import json
 import re
 import subprocess
@@ -33,8 +32,8 @@ from kelp.data.corpus import decontaminate
 from kelp.data.corpus.context import Module, read_module
 from kelp.data.corpus.extract import Dropped, functions_of
 from kelp.data.corpus.history import changes
-from kelp.data.record import DataError, Record, arrow, json_lines
-from kelp.extras import load_dataset
+from kelp.data.record import DataError, Record, json_lines
+from kelp.extras import PROJECT, TEXT, matching, open_dataset, read_rows
 from kelp.files import atomic
 
 PACKAGES = Path.home() / ".cache/kelp/packages"  # download cache
@@ -57,8 +56,6 @@ class Columns:
     contents: str = "s3://softwareheritage/content"  # location of files named by blob_id alone (Stack-Edu)
 
 
-TEXT = ("text", "content", "code", "source")
-PROJECT = ("repo_name", "repo", "repository", "repository_name", "max_stars_repo_name", "project")
 PATH = ("path", "max_stars_repo_path", "file_path", "filename")
 LICENSE = ("detected_licenses", "license", "licenses", "licence", "max_stars_repo_licenses")
 
@@ -72,13 +69,13 @@ READERS: dict[str, Callable[[str, Columns], Iterable[Record | Dropped]]] = {
     "package": lambda rest, columns: package(rest),
     "history": lambda rest, columns: history(rest),
     "mbpp": lambda rest, columns: mbpp_train(Path(rest)),
-    "files": lambda rest, columns: _functions_of_rows(_rows_of_file(rest), columns),
+    "files": lambda rest, columns: _functions_of_rows(read_rows(rest), columns),
     "hf": lambda rest, columns: _functions_of_rows(_rows_of_dataset(rest), columns),
 }
 
 
 def expand(source: str, columns: Columns = Columns()) -> list[str]:
-    """Units of a source, themselves sources. Raises DataError if there is no such source."""
+    """Units of a source, themselves sources. Raises KelpError if there is no such source."""
     kind, _, rest = source.partition(":")
     match kind:
         case "list":
@@ -87,9 +84,9 @@ def expand(source: str, columns: Columns = Columns()) -> list[str]:
             listed = (unit.partition(":") for unit in expand(f"list:{rest}"))
             return [f"history:{requirement}" for kind, _, requirement in listed if kind == "package"]
         case "files" if "#" not in rest:
-            return [f"files:{path}" for path in _glob(rest)]
+            return [f"files:{path}" for path in matching(rest)]
         case "hf" if "#" not in rest:
-            count = _dataset(rest).num_shards
+            count = open_dataset(rest, streaming=True).num_shards
             return [f"hf:{rest}#{index}/{count}" for index in range(count)]
         case "quine":
             return [f"quine:{rest or '.'}"]
@@ -102,7 +99,7 @@ def expand(source: str, columns: Columns = Columns()) -> list[str]:
 
 
 def read(unit: str, columns: Columns = Columns()) -> Found:
-    """Functions of one unit. Raises DataError if it cannot be read."""
+    """Functions of one unit. Raises KelpError if it cannot be read."""
     kind, _, rest = unit.partition(":")
     try:
         yield from READERS[kind](rest, columns)
@@ -391,49 +388,7 @@ def _first(row: dict[str, Any], names: Sequence[str]) -> Any:
     return next((row[name] for name in names if row.get(name)), None)
 
 
-def _glob(pattern: str) -> list[str]:
-    """Files that match a local path or a URL with wildcards."""
-    try:
-        import fsspec
-
-        system, path = fsspec.core.url_to_fs(pattern)
-        found = sorted(system.glob(path))
-    except ImportError as error:  # fsspec itself, or the library that its message names for this kind of URL
-        raise DataError(f"files:{pattern} cannot be read: {error}") from None
-    if not found:
-        raise DataError(f"files:{pattern} matches no file")
-    remote = "://" in pattern and not pattern.startswith("file://")
-    return [system.unstrip_protocol(name) if remote else name for name in found]
-
-
-def _rows_of_file(path: str) -> Iterator[dict[str, Any]]:
-    """Rows of a Parquet or JSON-lines file, gzipped or not, one batch in memory at a time."""
-    import fsspec
-
-    with fsspec.open(path, "rb", compression=None if ".parquet" in path else "infer") as file:
-        if ".parquet" in path:
-            arrow()
-            import pyarrow.parquet as pq
-
-            for batch in pq.ParquetFile(file).iter_batches(batch_size=256):
-                yield from batch.to_pylist()
-            return
-        for number, line in enumerate(io.TextIOWrapper(file, encoding="utf-8"), start=1):
-            try:
-                if line.strip():
-                    yield json.loads(line)
-            except ValueError as error:
-                raise DataError(f"{path}, line {number} is no JSON: {error}") from None
-
-
-def _dataset(name: str) -> Any:
-    """Rows of a Hugging Face data set or its local copy, streamed: "NAME", "OWNER/NAME" or "OWNER/NAME/CONFIG"."""
-    parts = name.split("/")
-    path, config = (name, "") if Path(name).is_dir() else ("/".join(parts[:2]), "/".join(parts[2:]))
-    return load_dataset(path, config or None, split="train", streaming=True)
-
-
 def _rows_of_dataset(name: str) -> Iterator[dict[str, Any]]:
     name, _, part = name.partition("#")
     index, count = map(int, part.split("/"))
-    yield from _dataset(name).shard(num_shards=count, index=index)
+    yield from open_dataset(name, streaming=True).shard(num_shards=count, index=index)

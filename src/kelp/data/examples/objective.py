@@ -53,6 +53,7 @@ class EditObjective:
     """The objective of a recipe over a source of examples."""
 
     metrics: Mapping[str, bool] = METRICS
+    unit = "examples"
     no_decay = ("norm", "embed", "bias", "pointer.kind")
 
     def __init__(self, recipe: Recipe, source: Source) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pluggy
 import pytest
-from _pytest import fixtures
+from _pytest import fixtures, python
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
@@ -55,6 +55,7 @@ def prepare(files: list[str]) -> None:
     function.repr_failure = lambda item, excinfo, style=None: safe_message(excinfo.value)  # no more is shown
     _skim_plugins()
     _watch_unittest()
+    _watch_async()
 
 
 def add(files: Iterable[str]) -> None:
@@ -229,6 +230,21 @@ def _watch_unittest() -> None:
     function.addSkip = add_skip_and_report
 
 
+def _watch_async() -> None:
+    """Have pytest, which before 8.4 skips an async test that no plugin runs, tell the judge."""
+    warn_and_skip: Any = getattr(python, "async_warn_and_skip", None)
+
+    def skip_and_say(nodeid: str) -> None:
+        try:
+            warn_and_skip(nodeid)
+        except SKIPS:
+            _current[-1].skipped(nodeid)
+            raise
+
+    if warn_and_skip is not None:
+        vars(python)["async_warn_and_skip"] = skip_and_say
+
+
 def run_pytest(
     files: list[str],
     candidate: Candidate,
@@ -359,7 +375,7 @@ class _Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         if inspect.iscoroutinefunction(pyfuncitem.obj) or inspect.isasyncgenfunction(pyfuncitem.obj):
-            return None  # pytest itself reports that it needs a plugin
+            return None  # pytest itself reports that it needs a plugin, or skips it
         names = pyfuncitem._fixtureinfo.argnames
         self.call(pyfuncitem.obj, None, {name: pyfuncitem.funcargs[name] for name in names})
         return True

@@ -3,8 +3,8 @@
 import re
 from decimal import Decimal, InvalidOperation
 
-from kelp.languages.python.precedence import BINARY, NOT, PRIMARY, SIGN, demand, strength
-from kelp.syntax.program import Binding, Families, NearMiss, Program
+from kelp.languages.python.precedence import AWAIT, BINARY, CHOICE, COMPARISON, NOT, PRIMARY, SIGN, demand, strength
+from kelp.syntax.program import Binding, Families, NearMiss, Program, Templates
 
 
 def families(*lines: str) -> Families:
@@ -18,6 +18,7 @@ ROLES = {
     "parentheses": ["parenthesized_expression"],
     "call": ["call"],
     "arguments": ["argument_list"],
+    "keyword argument": ["keyword_argument"],
     "special argument": ["keyword_argument", "list_splat", "dictionary_splat", "generator_expression"],
     "attribute": ["attribute"],
     "subscript": ["subscript"],
@@ -41,6 +42,9 @@ ROLES = {
     "return": ["return_statement"],
     "if": ["if_statement"],
     "loop": ["for_statement", "while_statement"],
+    "await": ["await"],
+    "clause": ["for_in_clause"],
+    "handler": ["except_clause"],
     "else": ["else_clause", "elif_clause"],
     "tested": ["if_statement", "elif_clause", "while_statement", "assert_statement", "if_clause"],
     "jump": ["return_statement", "raise_statement", "break_statement", "continue_statement"],
@@ -197,6 +201,86 @@ def scope_end(program: Program, node: int) -> int:
     return program.last[node]
 
 
+TEMPLATES = Templates(
+    wrappers=(b"int", b"str", b"list", b"sorted", b"set", b"len", b"float", b"abs"),
+    methods=(b"copy", b"strip", b"lower", b"items", b"values", b"keys"),
+    iterated=(b"items", b"values", b"copy", b"keys"),
+    lookups=((b".get(", b")"), (b".pop(", b")")),
+    items=(b"[0]", b"[-1]", b"[1:]", b"[:-1]"),
+    suspends=(b"await ", re.compile(rb"\s*(?:@[^\n]*\n\s*)*async\b"), AWAIT),
+    keywords={
+        b"sub": (b"flags", b"count"),
+        b"subn": (b"flags", b"count"),
+        b"split": (b"maxsplit", b"flags", b"sep"),
+        b"sorted": (b"key", b"reverse"),
+        b"sort": (b"key", b"reverse"),
+        b"min": (b"key", b"default"),
+        b"max": (b"key", b"default"),
+        b"sum": (b"start",),
+        b"enumerate": (b"start",),
+        b"int": (b"base",),
+        b"open": (b"mode", b"encoding"),
+        b"print": (b"sep", b"end", b"file"),
+        b"round": (b"ndigits",),
+        b"dumps": (b"indent", b"default"),
+        b"namedtuple": (b"defaults",),
+        b"deque": (b"maxlen",),
+    },
+    presence=(b" is None", b" is not None"),
+    contains=(b" in ", b" not in "),
+    ends=(b" >= len(",),
+    choice=b"VALUE if ASK else ELSE",
+    choice_strength=CHOICE,
+    comparison=COMPARISON,
+    guard=b"if ASK:\nINDENT    JUMP",
+    skips=(b"continue", b"break"),
+    defaults=(b"None", b"[]", b"0", b'""', b"{}"),
+    otherwise=(b"or", BINARY[b"or"]),
+    choosers=(b"max", b"min"),
+    collects=(b"append", b"add"),
+    produces=families("yield |yield from |return "),
+    catches=(b"Exception", b"ValueError", b"TypeError", b"AttributeError", b"OSError"),
+    after={
+        "IndexError": {
+            "extra guard": 3,
+            "membership": 2,
+            "offset": 3,
+            "choice": 3,
+            "slice": 2,
+            "accumulate": 4,
+            "comparison": 2,
+        },
+        "KeyError": {"method": 5, "membership": 4, "extra guard": 2, "constant": 2},
+        "TypeError": {
+            "wrapped": 4,
+            "default": 4,
+            "absence": 3,
+            "await": 3,
+            "keyword": 4,
+            "extra argument": 3,
+            "missing argument": 3,
+            "extra guard": 2,
+            "choice": 2,
+            "call": 2,
+            "method": 2,
+        },
+        "AttributeError": {
+            "attribute": 4,
+            "receiver": 3,
+            "extra guard": 3,
+            "default": 3,
+            "absence": 3,
+            "await": 3,
+            "method": 2,
+        },
+        "ValueError": {"extra guard": 3, "choice": 4, "wrapped": 2, "method": 2},
+        "ZeroDivisionError": {"extra guard": 5, "choice": 6, "membership": 2},
+        "NameError": {"receiver": 8, "variable": 4},
+        "UnboundLocalError": {"reset": 4, "moved statement": 3, "initial value": 2, "indent": 3},
+        "RecursionError": {"extra guard": 5, "comparison": 2, "offset": 2},
+    },
+    embedded=re.compile(rb"\{([A-Za-z_]\w*)(?=[!:}.\[(])"),
+)
 NEAR_MISS = NearMiss(
     roles={role: frozenset(kinds) for role, kinds in ROLES.items()},
     inert=inert,
@@ -223,5 +307,6 @@ NEAR_MISS = NearMiss(
     leave=b"break",
     otherwise=b"else:",
     chained=(b"elif", b"if"),
+    templates=TEMPLATES,
     fixed=re.compile(rb"\"\"\"|'''|\\\n"),
 )

@@ -19,6 +19,9 @@ _INTERNET = (2, 10)  # AF_INET, AF_INET6: a pair of AF_UNIX, as asyncio makes on
 _REFUSALS = (errno.EPERM, errno.EACCES, errno.EROFS)
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 _BY_HOOK = " is not allowed in the sandbox"  # how the messages of Kelp's own audit hooks end
+# Exceptions of pytest for an async test or a marker without a plugin; the warnings are errors in pytest 9.0, and in 8
+# under `filterwarnings = error`.
+_MISSING_PLUGIN = ("Failed", "PytestRemovedIn9Warning", "PytestUnhandledCoroutineWarning")
 _MARKER = re.compile("('[^']+') not found in `markers` configuration option")
 
 
@@ -67,7 +70,7 @@ class Needs:
         kind = type(raised).__name__
         if kind == "FixtureLookupError" and raised.msg is None:
             return f"the fixture {raised.argname!r}"
-        if kind == "Failed":
+        if kind in _MISSING_PLUGIN:
             message = str(raised)
             if message.startswith("async def functions are not") or " requested an async fixture " in message:
                 return ASYNC

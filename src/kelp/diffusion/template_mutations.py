@@ -1,0 +1,493 @@
+"""Near misses that add or take off a piece around what is there: calls, receivers, keywords, guards, conditions.
+
+Each kind has both directions, since what one person forgot another adds for no reason. The pieces come from the tables
+of the language and from the names, attributes, subscripts and conditions of the program itself.
+"""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from kelp.diffusion.tree_queries import (
+    bindings,
+    bodies,
+    child,
+    editable,
+    indentation,
+    is_callee,
+    is_use,
+    lift,
+    names_at,
+    nodes,
+    operands,
+    operator,
+    others,
+    plays,
+    put,
+    replace,
+    results,
+    simple,
+    statements,
+)
+from kelp.syntax.edits import Edit
+from kelp.syntax.program import Program
+from kelp.syntax.sites import elements, tail
+
+SMALL = 10  # most leaves of an expression that is wrapped, replaced or copied
+COPIES = 4  # expressions of the program tried in one place, nearest first
+GUARDED = 3  # names that guards ask about at one statement, nearest first
+
+
+def values(program: Program) -> Iterator[int]:
+    """Expressions that a program reads and that may be wrapped: arguments, results, operands, what a loop goes over."""
+    places: list[int] = []
+    for role in ("arguments", "sequence"):
+        for node in nodes(program, role):
+            places += elements(program, node)
+    for role in ("binary", "comparison", "boolean"):
+        for node in nodes(program, role):
+            places += operands(program, node)
+    places += results(program)
+    for role in ("loop", "clause"):
+        for node in nodes(program, role):
+            over = child(program, node, "right")
+            places += [] if over is None else [over]
+    for node in nodes(program, "subscript"):
+        places += [c for c in program.children(node) if program.field[c] == "subscript"]
+    for node in nodes(program, "keyword argument"):
+        value = child(program, node, "value")
+        places += [] if value is None else [value]
+    for node in sorted(set(places)):
+        if program.named[node] and program.size(node) <= SMALL and is_value(program, node):
+            yield node
+
+
+def is_value(program: Program, node: int) -> bool:
+    """Is the node a name, an attribute, a subscript, a call or an operation, and not what an assignment writes?"""
+    if plays(program, node, "name"):
+        return is_use(program, node) or plays(program, program.parent[node], "keyword argument")
+    return not is_target(program, node) and any(
+        plays(program, node, role) for role in ("attribute", "subscript", "call", "binary")
+    )
+
+
+def is_target(program: Program, node: int) -> bool:
+    """Whether an assignment or a loop writes to the node."""
+    above = program.parent[node]
+    writes = any(plays(program, above, role) for role in ("assignment", "update", "loop", "clause"))
+    return writes and program.field[node] == "left"
+
+
+def wrap(program: Program) -> Iterator[Edit]:
+    """A value, or every argument of a call, converted (`int(x)` for `x`); the inverse belongs to `call`."""
+    near = program.language.near_miss
+    for node in values(program):
+        text, above = program.text(node), program.parent[node]
+        outer = program.text(program.parent[above] + 1) if plays(program, above, "arguments") else b""
+        for callee in near.templates.wrappers:
+            if callee != outer and not text.startswith(callee + b"("):
+                yield replace(program, node, callee + b"(" + text + b")")
+    for node in nodes(program, "arguments"):
+        parts = elements(program, node)
+        if 2 <= len(parts) <= 4 and all(is_value(program, part) and program.size(part) <= SMALL for part in parts):
+            for callee in near.templates.wrappers:
+                whole = b", ".join(callee + b"(" + program.text(part) + b")" for part in parts)
+                yield replace(program, node, b"(" + whole + b")")
+
+
+def method(program: Program) -> Iterator[Edit]:
+    """A method called on a value (`x.strip()` for `x`); another way to look up an item (`x.get(k)` for `x[k]`)."""
+    near = program.language.near_miss
+    for node in values(program):
+        if plays(program, node, "binary") or is_callee(program, node):
+            continue
+        looped = program.field[node] == "right" and not plays(program, program.parent[node], "assignment")
+        for name in near.templates.iterated if looped else near.templates.methods:
+            yield replace(program, node, program.text(node) + b"." + name + b"()")
+    for before, after in near.templates.lookups:
+        for node in nodes(program, "subscript"):
+            parts = operands(program, node)
+            if len(parts) == 2 and not is_target(program, node) and not plays(program, parts[1], "slice"):
+                yield replace(program, node, program.text(parts[0]) + before + program.text(parts[1]) + after)
+        for node in nodes(program, "call"):
+            callee, arguments = operands(program, node)[:2]
+            passed = elements(program, arguments) if plays(program, arguments, "arguments") else []
+            dot = program.source.rfind(b".", 0, program.start[arguments])
+            named = program.source[max(dot, 0) : program.start[arguments]] + b"("
+            if plays(program, callee, "attribute") and named == before and passed:
+                owner, index = program.text(callee + 1), program.text(passed[0])
+                yield replace(program, node, owner + b"[" + index + b"]")
+                if len(passed) == 2:
+                    yield replace(program, node, owner + before + index + after)
+
+
+def item(program: Program) -> Iterator[Edit]:
+    """The first or last item, or a slice, of a value; the inverse belongs to `operand`."""
+    near = program.language.near_miss
+    for node in values(program):
+        if not plays(program, node, "binary") and not is_callee(program, node):
+            for index in near.templates.items:
+                yield replace(program, node, program.text(node) + index)
+
+
+def awaited(program: Program) -> Iterator[Edit]:
+    """`await` put before a call of an async function, and taken away."""
+    near = program.language.near_miss
+    for node in nodes(program, "await"):
+        if program.named[node]:  # and not the keyword
+            yield lift(program, node, operands(program, node)[-1])
+    if near.templates.suspends[0] and near.templates.suspends[1].match(program.source):
+        for node in nodes(program, "call"):
+            if not plays(program, program.parent[node], "await"):
+                yield put(program, node, near.templates.suspends[0] + program.text(node), near.templates.suspends[2])
+
+
+def keyword(program: Program) -> Iterator[Edit]:
+    """An argument given by keyword, by position, or under another keyword."""
+    near = program.language.near_miss
+    for node in nodes(program, "call"):
+        callee, arguments = operands(program, node)[:2]
+        if not plays(program, arguments, "arguments"):
+            continue
+        known = near.templates.keywords.get(program.text(program.last[callee] - 1), ())
+        for part in elements(program, arguments):
+            text = program.text(part)
+            if plays(program, part, "keyword argument"):
+                label, value = child(program, part, "name"), child(program, part, "value")
+                if label is not None and value is not None:
+                    yield replace(program, part, program.text(value))
+                    for other in known:
+                        if other != program.text(label):
+                            yield replace(program, label, other)
+            elif not plays(program, part, "special argument"):
+                names = [text] if plays(program, part, "name") else []
+                for name in dict.fromkeys([*known, *names]):
+                    yield replace(program, part, name + b"=" + text)
+
+
+def receiver(program: Program) -> Iterator[Edit]:
+    """An attribute of the object for a bare name, the bare name for the attribute, and another object before it."""
+    near = program.language.near_miss
+    own = {b.name for b in bindings(program)} & near.receivers
+    bound = {b.name for b in bindings(program)}
+    members = dict.fromkeys(
+        program.text(node + 2)
+        for node in nodes(program, "attribute")
+        if program.text(node + 1) in own and program.last[node] > node + 2
+    )
+    objects = dict.fromkeys(
+        program.text(node + 1) for node in nodes(program, "attribute") if plays(program, node + 1, "name")
+    )
+    for node in nodes(program, "name"):
+        name = program.text(node)
+        if not is_use(program, node) or name in near.receivers:
+            continue
+        for owner in sorted(own):
+            if name not in bound or name in members or not is_callee(program, node):
+                yield replace(program, node, owner + b"." + name)
+    for node in nodes(program, "attribute"):
+        member = child(program, node, "attribute")
+        if member is None or not plays(program, node + 1, "name"):
+            continue
+        owner = program.text(node + 1)
+        if owner in own and program.text(member) in bound and not is_callee(program, node):
+            yield replace(program, node, program.text(member))
+        for other in [o for o in [*sorted(own), *objects] if o != owner and o in bound][:COPIES]:
+            yield replace(program, node + 1, other)
+        if owner not in own:
+            for each in sorted(own):
+                yield replace(program, node + 1, each + b"." + owner)
+
+
+def copied(program: Program) -> Iterator[Edit]:
+    """A small expression of the function where another stands, or a name in scope for an expression."""
+    known = [
+        node
+        for role in ("attribute", "call", "subscript")
+        for node in nodes(program, role)
+        if program.size(node) <= SMALL // 2 + 2 and not is_callee(program, node) and not is_target(program, node)
+        and not plays(program, program.parent[node], "expression statement")
+    ]  # fmt: skip
+    for node in values(program):
+        if is_callee(program, node):
+            continue
+        inside = range(node, program.last[node])
+        near = sorted((k for k in known if k not in inside), key=lambda k: abs(k - node))
+        texts = dict.fromkeys(program.text(k) for k in near)
+        texts.pop(program.text(node), None)
+        for text in [*texts][:COPIES]:
+            yield replace(program, node, text)
+        if not plays(program, node, "name"):
+            for name in names_at(program, node)[:COPIES]:
+                yield replace(program, node, name)
+
+
+def absence(program: Program) -> Iterator[Edit]:
+    """`x is not None` for `x` as a condition and `x is None` for `not x`, and back."""
+    near = program.language.near_miss
+    if not near.templates.presence:
+        return
+    missing, present = near.templates.presence
+    for node in nodes(program, "comparison"):
+        parts = operands(program, node)
+        if len(parts) == 2:
+            glue = program.source[program.end[parts[0]] : program.end[parts[1]]]
+            if glue == present:
+                yield lift(program, node, parts[0])
+            elif glue == missing:
+                yield put(program, node, near.negation[0] + program.text(parts[0]), near.negation[1])
+    for node in conditions(program):
+        if plays(program, node, "not"):
+            inside = operands(program, node)[-1]
+            if plays(program, inside, "name") or plays(program, inside, "attribute") or plays(program, inside, "call"):
+                yield put(program, node, program.text(inside) + missing, near.templates.comparison)
+        elif any(plays(program, node, role) for role in ("name", "attribute", "call", "subscript")):
+            yield put(program, node, program.text(node) + present, near.templates.comparison)
+            yield put(program, node, program.text(node) + missing, near.templates.comparison)
+
+
+def conditions(program: Program) -> Iterator[int]:
+    """Conditions of statements and choices, and the operands of `and` and `or` and `not`."""
+    for node in nodes(program, "tested"):
+        condition = child(program, node, "condition")
+        yield from [condition] if condition is not None else operands(program, node)[:1]
+    for node in nodes(program, "choice"):
+        yield operands(program, node)[1]
+    for node in nodes(program, "boolean"):
+        yield from operands(program, node)
+
+
+def membership(program: Program) -> Iterator[Edit]:
+    """A further condition about a name, or about a key and what is looked up by it (`k in x`)."""
+    language, near = program.language, program.language.near_miss
+    places = [
+        node
+        for kind, field in sorted(language.conditions)
+        for above in editable(program).get(kind, ())
+        for node in program.children(above)
+        if program.field[node] == field
+    ]
+    pairs = dict.fromkeys(lookups(program))
+    for node in sorted(set(places)):
+        if program.size(node) > 4 * SMALL:
+            continue
+        text = program.text(node)
+        extra = [part for name in names_at(program, node)[:GUARDED] for part in asked(program, name)]
+        extra += [key + joint + of for key, of in pairs for joint in near.templates.contains]
+        for other in dict.fromkeys(extra):
+            if other == text:
+                continue
+            for joint in sorted(near.operators["boolean operator"][0]):
+                if joint == b"and" or len(text) < 40:  # `or` seldom follows a long condition
+                    yield Edit(program.end[node], program.end[node], b" " + joint + b" " + other)
+                    yield Edit(program.start[node], program.start[node], other + b" " + joint + b" ")
+
+
+def lookups(program: Program) -> Iterator[tuple[bytes, bytes]]:
+    """(key, collection) of each item that the program looks up by a name or an attribute."""
+    for node in nodes(program, "subscript"):
+        parts = operands(program, node)
+        if len(parts) == 2 and (plays(program, parts[1], "name") or plays(program, parts[1], "attribute")):
+            yield program.text(parts[1]), program.text(parts[0])
+
+
+def asked(program: Program, name: bytes) -> list[bytes]:
+    """Conditions about a name alone: it is true, not true, there."""
+    near = program.language.near_miss
+    return [name, near.negation[0] + name, *(name + part for part in near.templates.presence if part)]
+
+
+def guard(program: Program) -> Iterator[Edit]:
+    """An `if` with a jump put before a statement: for a name that is empty or missing, or a key that is not there."""
+    near = program.language.near_miss
+    if not near.templates.guard:
+        return
+    pairs = dict.fromkeys(lookups(program))
+    loops = {block[0]: loop for loop in nodes(program, "loop") for block in statements(program)
+             if block and program.parent[program.parent[block[0]]] == loop}  # fmt: skip
+    within = [(program.start[loop], program.end[loop]) for loop in nodes(program, "loop")]
+    returned = dict.fromkeys(
+        program.text(value) for node in nodes(program, "return") for value in operands(program, node)[:1]
+        if program.size(value) <= 3
+    )  # fmt: skip
+    for block in statements(program):
+        for at, statement in enumerate(block):
+            if program.language.near_miss.inert(program, statement):
+                continue
+            whole, indent = program.text(statement), indentation(program, statement)
+            if indent is None or (at and not names_read(program, statement)):
+                continue
+            looped = any(start < program.start[statement] < end for start, end in within)
+            first = statement in loops or at == 0
+            read = names_read(program, statement)
+            names = [n for n in names_at(program, statement) if n in read][:GUARDED]
+            asks = [near.negation[0] + name for name in names]
+            asks += [name + near.templates.presence[0] for name in names]
+            asks += [key + near.templates.contains[1] + of for key, of in pairs if key in read and of in whole]
+            asks += [key + end + of + b")" for key, of in pairs if key in read for end in near.templates.ends]
+            jumps = [*near.templates.skips] if looped else []
+            if first or not looped:
+                jumps += [near.give + value for value in [*near.templates.defaults[:4], *returned]]
+            place = program.start[statement] if at == 0 else tail(program, block[at - 1])
+            for ask in dict.fromkeys(asks):
+                for jump in dict.fromkeys(jumps):
+                    text = near.templates.guard.replace(b"ASK", ask).replace(b"INDENT", indent).replace(b"JUMP", jump)
+                    break_before, break_after = (b"", b"\n" + indent) if at == 0 else (b"\n" + indent, b"")
+                    yield Edit(place, place, break_before + text + break_after)
+
+
+def names_read(program: Program, node: int) -> set[bytes]:
+    """Names that a statement reads, its blocks left out where it is long."""
+    stop = min(program.last[node], node + 6 * SMALL)
+    return {program.text(n) for n in range(node, stop) if plays(program, n, "name") and is_use(program, n)}
+
+
+def accumulate(program: Program) -> Iterator[Edit]:
+    """`x = max(x, y)` for `x = y`, `x.append(y)` for `x[i] = y` or `x = y`, and back."""
+    near = program.language.near_miss
+    for node in nodes(program, "assignment"):
+        left, right = child(program, node, "left"), child(program, node, "right")
+        if left is None or right is None or not plays(program, program.parent[node], "expression statement"):
+            continue
+        if plays(program, right, "assignment"):
+            continue
+        target, text = program.text(left), program.text(right)
+        if plays(program, left, "sequence") or program.size(right) > 2 * SMALL:
+            continue
+        for chooser in near.templates.choosers:
+            head = chooser + b"(" + target + b", "
+            if text.startswith(head) and text.endswith(b")"):
+                yield replace(program, right, text[len(head) : -1])
+            elif not text.startswith(chooser):
+                yield replace(program, right, head + text + b")")
+        if plays(program, left, "subscript"):
+            for name in near.templates.collects:
+                yield replace(program, node, program.text(left + 1) + b"." + name + b"(" + text + b")")
+    for node in nodes(program, "expression statement"):
+        inner = node + 1
+        if not plays(program, inner, "call"):
+            continue
+        callee, arguments = operands(program, inner)[:2]
+        if plays(program, callee, "attribute") and plays(program, arguments, "arguments"):
+            passed = elements(program, arguments)
+            if len(passed) == 1 and program.text(program.last[callee] - 1) in near.templates.collects:
+                of, value = program.text(callee + 1), program.text(passed[0])
+                for index in (b"[0]", b"[-1]"):
+                    yield replace(program, inner, of + index + b" = " + value)
+                yield replace(program, inner, of + b" = " + value)
+                yield replace(program, inner, of + b" += " + value)
+
+
+def default(program: Program) -> Iterator[Edit]:
+    """`x or []` for a value `x`, and back; a default for a name or attribute that is given."""
+    near = program.language.near_miss
+    for node in nodes(program, "boolean"):
+        if operator(program, node) == near.templates.otherwise[0] and not is_condition(program, node):
+            yield lift(program, node, operands(program, node)[0])
+    if not near.templates.otherwise[0]:
+        return
+    word, strength = near.templates.otherwise
+    for node in values(program):
+        if plays(program, node, "name") or plays(program, node, "attribute") or plays(program, node, "call"):
+            above = program.parent[node]
+            if is_callee(program, node) or plays(program, above, "binary") or plays(program, above, "comparison"):
+                continue
+            for value in near.templates.defaults[1:]:
+                yield put(program, node, program.text(node) + b" " + word + b" " + value, strength)
+
+
+def choice(program: Program) -> Iterator[Edit]:
+    """A default where what a value is made of is empty or missing (`max(x) if x else 0`); the inverse is `operand`."""
+    near = program.language.near_miss
+    if not near.templates.choice:
+        return
+    for node in dict.fromkeys(results(program)):
+        if program.size(node) > 2 * SMALL or any(
+            plays(program, node, role) for role in ("choice", "literal", "assignment")
+        ):
+            continue
+        names = [
+            n for n in range(node, program.last[node])
+            if (plays(program, n, "name") and is_use(program, n) and not is_callee(program, n))
+            or (plays(program, n, "attribute") and not is_callee(program, n))
+        ]  # fmt: skip
+        for name in [*dict.fromkeys(program.text(n) for n in names)][:GUARDED]:
+            for ask in (name, name + near.templates.presence[1]):
+                for value in near.templates.defaults[:4]:
+                    text = near.templates.choice.replace(b"VALUE", program.text(node)).replace(b"ASK", ask)
+                    yield put(program, node, text.replace(b"ELSE", value), near.templates.choice_strength)
+
+
+def is_condition(program: Program, node: int) -> bool:
+    return any(node == other for other in conditions(program))
+
+
+def produce(program: Program) -> Iterator[Edit]:
+    """`return x` for `yield x`, `yield from x` for `yield x`, and back."""
+    near = program.language.near_miss
+    for block in statements(program):
+        for node in block:
+            text = program.text(node)
+            for family in near.templates.produces:
+                for one in family:
+                    if text.startswith(one) and not any(text.startswith(o) for o in family if len(o) > len(one)):
+                        for other in family:
+                            if other != one:
+                                yield replace(program, node, other + text[len(one) :])
+
+
+def exception(program: Program) -> Iterator[Edit]:
+    """A broader exception caught, or one more; one of several, alone."""
+    near = program.language.near_miss
+    for node in nodes(program, "handler"):
+        for caught in operands(program, node)[:1]:
+            parts = [caught] if plays(program, caught, "name") else []
+            if plays(program, caught, "sequence"):
+                for part in elements(program, caught):
+                    yield replace(program, caught, program.text(part))
+            for part in parts:
+                for other in [*others(near.names, program.text(part)), *near.templates.catches]:
+                    if other != program.text(part):
+                        yield replace(program, part, b"(" + program.text(part) + b", " + other + b")")
+                        yield replace(program, part, other)
+
+
+def embedded(program: Program) -> Iterator[Edit]:
+    """Another name in scope, or another attribute, within the braces of a string."""
+    near = program.language.near_miss
+    for node in nodes(program, "string"):
+        text = program.text(node)
+        if len(text) > 200:
+            continue
+        for match in near.templates.embedded.finditer(text):
+            for name in names_at(program, node):
+                if name != match[1]:
+                    yield replace(program, node, text[: match.start(1)] + name + text[match.end(1) :])
+
+
+def reset(program: Program) -> Iterator[Edit]:
+    """An assignment before a loop moved to the loop's first line, and back."""
+    for within in statements(program):
+        for first, second in pairwise(within):
+            if plays(program, second, "loop") and simple(program, first) and plays(program, first + 1, "assignment"):
+                inside = bodies(program, second)[:1]
+                parts = elements(program, inside[0]) if inside else []
+                indent = indentation(program, parts[0]) if parts else None
+                outer = indentation(program, first)
+                if indent is None or outer is None or program.size(second) > 60:
+                    continue
+                at, start, end = program.start[parts[0]], program.start[second], program.end[second]
+                line = program.text(first) + b"\n" + indent
+                moved = program.source[start:at] + line + program.source[at:end]
+                yield Edit(program.start[first], end, moved)
+                yield Edit(at, at, line)
+    for loop in nodes(program, "loop"):
+        outer = indentation(program, loop)
+        for block in bodies(program, loop)[:1]:
+            parts = elements(program, block)
+            if outer is None or len(parts) < 2 or not simple(program, parts[0]) or program.size(loop) > 60:
+                continue
+            if plays(program, parts[0] + 1, "assignment"):
+                text = program.text(parts[0]) + b"\n" + outer
+                rest = program.source[program.start[loop] : program.start[parts[0]]]
+                rest += program.source[program.start[parts[1]] : program.end[loop]]
+                yield Edit(program.start[loop], program.end[loop], text + rest)

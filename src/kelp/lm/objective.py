@@ -1,0 +1,160 @@
+"""Objective of a language model: its loss over a stream of rows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, Self
+
+import jax
+import numpy as np
+from tokenizers import Tokenizer
+
+from kelp.lm.batch import LMBatch
+from kelp.lm.config import DiffusionConfig
+from kelp.lm.folder import load_lm, save_lm
+from kelp.lm.loss import METRICS, loss, targets
+from kelp.lm.recipe import LMRecipe, make_model_config
+from kelp.model.config import TransformerConfig
+from kelp.model.transformer import Transformer
+from kelp.training.config import ConfigError
+from kelp.training.objective import Dtype, Metrics, TrainingError
+
+Batch = tuple[LMBatch, Any]  # and each row's weight of the autoregressive loss, float32 [B], or None
+
+
+class Source(Protocol):
+    """Rows of text in batches, such as `kelp.lm.stream.Stream`. `batch` is a pure function of the step."""
+
+    @property
+    def tokenizer_files(self) -> tuple[Path, ...]: ...  # tokenizer.json first
+
+    def batch(self, step: int) -> LMBatch: ...
+
+    def valid_batches(self) -> Iterable[LMBatch]: ...
+
+
+@dataclass(frozen=True)
+class _NoText:
+    """The tokenizer of a source that is not there."""
+
+    tokenizer_files: tuple[Path, ...]
+
+    def batch(self, step: int) -> LMBatch:
+        raise NotImplementedError
+
+    def valid_batches(self) -> Iterable[LMBatch]:
+        return ()
+
+
+@dataclass(frozen=True)
+class LMObjective:
+    """The objective of a recipe over a source of rows."""
+
+    recipe: LMRecipe
+    source: Source
+    cfg: DiffusionConfig
+    sizes: TransformerConfig
+
+    metrics = METRICS
+    no_decay = ("norm", "embed")
+    unit = "tokens"
+
+    @classmethod
+    def of(cls, recipe: LMRecipe, source: Source) -> Self:
+        """The objective of a run with its data. Raises ConfigError, ModelError."""
+        path, ids = source.tokenizer_files[0], dict[str, int]()
+        tokenizer = _read_tokenizer(path)
+        for key in ("mask", "end", "pad"):
+            name = getattr(recipe.data, key)
+            token = tokenizer.token_to_id(name)
+            if token is None:
+                raise ConfigError(f"{key} = {name!r} in [data] is no token of {path}.")
+            ids[key] = token
+        return cls(
+            recipe,
+            source,
+            recipe.lm.with_ids(**ids),
+            make_model_config(recipe, max(tokenizer.get_vocab().values()) + 1),
+        )
+
+    @classmethod
+    def revive(cls, run: Path, progress: dict[str, Any]) -> Self:
+        """The objective of a run without its data, to load and save weights with."""
+        about = progress["description"]
+        return cls(
+            LMRecipe.model_validate(progress["config"]),
+            _NoText(tuple(run / name for name in about["files"])),
+            DiffusionConfig(**about["diffusion"]),
+            TransformerConfig.from_dict(about["sizes"]),
+        )
+
+    @property
+    def description(self) -> dict[str, Any]:
+        files = [path.name for path in self.files]
+        return {"files": files, "diffusion": self.cfg.to_dict(), "sizes": self.sizes.to_dict()}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        return tuple(self.source.tokenizer_files)
+
+    def init(self, key: jax.Array) -> Transformer:
+        return Transformer.init(self.sizes, key=key)
+
+    def load(self, folder: Path) -> Transformer:
+        """The model of a folder, where its sizes and its tokenizer are this run's. Raises ModelError, TrainingError."""
+        model, _ = load_lm(folder, autoregressive=True, dtype="float32")
+        ours, theirs = (replace(s, compute_dtype="float32", remat=False).to_dict() for s in (self.sizes, model.cfg))
+        if ours != theirs:
+            key = next(key for key in ours if ours[key] != theirs[key])
+            raise TrainingError(
+                f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
+            )
+        if (folder / "tokenizer.json").is_file():
+            there, here = (_read_tokenizer(path) for path in (folder / "tokenizer.json", self.files[0]))
+            if there.get_vocab(with_added_tokens=False) != here.get_vocab(with_added_tokens=False):
+                raise TrainingError(
+                    f"{self.files[0]} is another tokenizer than that of {folder}: give that one in [data]."
+                )
+        return model
+
+    def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: Dtype, origin: dict[str, Any]) -> None:
+        length = self.recipe.data.length
+        save_lm(out, weights, self.sizes, self.cfg, files=self.files, length=length, dtype=dtype, origin=origin)
+
+    def loss(self, model: Transformer, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        rows, share = batch
+        tokens = self.recipe.training.tokens_per_batch
+        return loss(model, rows, key, self.cfg, self.recipe.lm, tokens=tokens, ar_share=share)
+
+    def batch(self, step: int) -> Batch:
+        return self._with_share(self.source.batch(step), step)
+
+    def valid_batches(self) -> Iterable[Batch]:
+        last = self.recipe.training.steps - 1
+        return (self._with_share(batch, last) for batch in self.source.valid_batches())
+
+    def empty(self, batch: Batch, rows: int) -> Batch:
+        """Rows of padding."""
+        empty: Batch = jax.tree.map(lambda array: np.zeros((rows, *array.shape[1:]), array.dtype), batch)
+        return empty
+
+    def weight(self, batch: Batch) -> int:
+        """Number of tokens to predict."""
+        return int(targets(batch[0], self.cfg, self.recipe.lm).sum())
+
+    def _with_share(self, batch: LMBatch, step: int) -> Batch:
+        """The batch with the weight of the autoregressive loss at a step."""
+        lm = self.recipe.lm
+        if lm.objective != "joint":
+            return batch, None
+        end = lm.ar_share if lm.ar_share_end is None else lm.ar_share_end
+        share = lm.ar_share + (end - lm.ar_share) * step / max(1, self.recipe.training.steps - 1)
+        return batch, np.full(len(batch.tokens), share, np.float32)
+
+
+def _read_tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer. Raises ConfigError."""
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare ones
+        raise ConfigError(f"{path} is no tokenizer.json: {error}.") from None

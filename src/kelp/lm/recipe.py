@@ -1,0 +1,141 @@
+"""Recipe of a language model: the sections of its TOML file, and the model presets."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from kelp.lm.config import DiffusionConfig
+from kelp.lm.text import DataSection
+from kelp.model.config import TransformerConfig
+from kelp.model.pretrained import llama_config
+from kelp.model.tensors import read_json
+from kelp.training.config import ConfigError, RunConfig, Section
+
+# Llama's proportions. Parameters without the embeddings: 0.1 M, 4.4 M, 24 M and 75 M.
+PRESETS: dict[str, dict[str, int]] = {
+    "toy": {"dim": 64, "layers": 2, "heads": 4, "kv_heads": 2, "mlp_dim": 192},
+    "small": {"dim": 256, "layers": 6, "heads": 4, "kv_heads": 2, "mlp_dim": 704},
+    "medium": {"dim": 512, "layers": 8, "heads": 8, "kv_heads": 4, "mlp_dim": 1408},
+    "base": {"dim": 768, "layers": 12, "heads": 12, "kv_heads": 4, "mlp_dim": 2048},
+}
+SIZES = ("dim", "layers", "heads", "kv_heads", "mlp_dim")
+
+
+class ModelSection(Section):
+    """`[model]`: sizes. A preset fills in what the file leaves out, and else the model of init_from does."""
+
+    preset: Literal["toy", "small", "medium", "base"] | None = None
+    dim: int | None = Field(default=None, gt=0)
+    layers: int | None = Field(default=None, gt=0)
+    heads: int | None = Field(default=None, gt=0)
+    kv_heads: int | None = Field(default=None, gt=0)
+    mlp_dim: int | None = Field(default=None, gt=0)
+    head_dim: int | None = Field(default=None, gt=0)  # dim / heads
+    vocab_size: int | None = Field(default=None, gt=0)  # the tokenizer's
+    rope_theta: float | None = Field(default=None, gt=0)
+    norm_eps: float | None = Field(default=None, gt=0)
+    tie_embeddings: bool | None = None
+    remat: bool = False  # less memory for a third more work
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill_in(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return PRESETS.get(str(values.get("preset")), {}) | values
+        return values
+
+
+class LMSection(Section):
+    """`[lm]`: order of prediction, noise and loss. See `DiffusionConfig` for the first three keys."""
+
+    block: int = Field(default=32, ge=0)
+    shift: bool = True
+    clean: Literal["causal", "block"] = "causal"
+    objective: Literal["diffusion", "autoregressive", "joint"] = "diffusion"  # follows from block and ar_share
+    weight: Literal["inverse", "flat"] = "inverse"  # of a masked token: 1 / mask ratio, or 1
+    eps: float = Field(default=1e-3, gt=0, lt=1)  # mask ratios are uniform in (eps, 1),
+    clip: tuple[float, float] | None = None  # and clipped to this; left out: to [1 / block, 1]
+    complementary: bool = True  # read every row twice: with some tokens masked, and with exactly the others
+    end_in_loss: bool = True  # predict the end-of-text token after a document too
+    ar_share: float = Field(default=0.0, ge=0)  # weight of an autoregressive loss beside the diffusion loss,
+    ar_share_end: float | None = Field(default=None, ge=0)  # which goes in a straight line to this at the last step
+    random_length_share: float = Field(default=0.0, ge=0, le=1)  # rows cut at a random length
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill_in(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        match values.get("objective"):
+            case None:
+                ar = "joint" if values.get("ar_share") or values.get("ar_share_end") else "diffusion"
+                return {"objective": "autoregressive" if values.get("block") == 1 else ar} | values
+            case "autoregressive":
+                return {"block": 1} | values
+            case "joint":
+                return {"ar_share": 0.5} | values
+        return values
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        joint = self.ar_share > 0 or bool(self.ar_share_end)
+        if (self.objective == "autoregressive") != (self.block == 1):
+            raise ValueError(
+                f"objective = {self.objective!r} does not go with block = {self.block}: 1 is autoregressive"
+            )
+        if (self.objective == "joint") != joint:
+            raise ValueError(f"ar_share = {self.ar_share} does not go with objective = {self.objective!r}")
+        if self.clip and not 0 <= self.clip[0] < self.clip[1] <= 1:
+            raise ValueError(f"clip = {list(self.clip)} must be two rising numbers in [0, 1]")
+        self.with_ids(mask=0, end=1, pad=1)  # its own checks
+        return self
+
+    def with_ids(self, *, mask: int, end: int, pad: int) -> DiffusionConfig:
+        """This order of prediction, with the ids of the special tokens."""
+        return DiffusionConfig(mask, end, pad, self.block, self.shift, self.clean)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The least and the greatest mask ratio."""
+        low, high = self.clip or (1 / self.block if self.block else 0.0, 1.0)
+        return max(low, self.eps), high
+
+
+class LMRecipe(RunConfig):
+    """A run that trains a language model."""
+
+    free: ClassVar[Mapping[str, Any]] = {**RunConfig.free, "data": {"folder"}}
+
+    model: ModelSection = ModelSection()
+    lm: LMSection
+    data: DataSection
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        missing = next((name for name in SIZES if getattr(self.model, name) is None), None)
+        if missing and self.training.init_from is None:
+            raise ConfigError(f"[model] lacks {missing!r}: give it, a preset, or init_from in [training].")
+        if self.training.tokens_per_batch < self.data.length:
+            raise ConfigError(
+                f"tokens_per_batch = {self.training.tokens_per_batch} in [training] is less than a row of "
+                f"length = {self.data.length} in [data]."
+            )
+        return self
+
+
+def make_model_config(recipe: LMRecipe, tokens: int) -> TransformerConfig:
+    """Sizes of the model, for a tokenizer of so many tokens. Raises ConfigError, ModelError."""
+    folder, given = recipe.training.init_from, recipe.model.model_dump(exclude={"preset"}, exclude_none=True)
+    begin_with = {"vocab_size": tokens}
+    if folder is not None:
+        begin_with = llama_config(read_json(folder / "config.json"), folder).to_dict()
+    try:
+        config = TransformerConfig.from_dict(begin_with | {"compute_dtype": recipe.training.dtype} | given)
+    except ValueError as error:
+        raise ConfigError(f"[model] {error}.") from None
+    if config.vocab_size < tokens:
+        raise ConfigError(
+            f"{recipe.data.tokenizer} has {tokens} tokens and the model {config.vocab_size}: give another tokenizer."
+        )
+    return config
