@@ -115,13 +115,14 @@ def sample(
     """
     if not rows:
         raise ValueError("there are no rows to decode")
+    cfg = cfg if how.block is None else replace(cfg, block=how.block)
+    unread = {cfg.mask} if cfg.block == 1 else set()  # the mask of a model without one, which no pass reads
     for row in rows:
         if not len(row) or row[0] != cfg.end:
             raise ValueError(f"a row must begin with the end-of-text token {cfg.end}")
-        if not 0 <= min(row) <= max(row) < model.cfg.vocab_size:
+        if not all(0 <= token < model.cfg.vocab_size or token in unread for token in row):
             raise ValueError(f"a row has a token outside the vocabulary of {model.cfg.vocab_size}")
     lengths = np.array([len(row) for row in rows], np.int32)
-    cfg = cfg if how.block is None else replace(cfg, block=how.block)
     if cfg.block >= max(lengths.max() - 1, 2):
         cfg = replace(cfg, block=0)  # the same layout in fewer slots
     size = cfg.block or SLOTS
