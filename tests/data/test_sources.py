@@ -6,6 +6,7 @@ import io
 import json
 import re
 import subprocess
+import sysconfig
 import tarfile
 import zipfile
 from contextlib import contextmanager
@@ -157,7 +158,15 @@ def test_the_history_of_a_package_is_what_its_releases_changed(packages, monkeyp
         records("history:other")
 
 
-def test_the_standard_library_is_taken_without_its_tests():
+def test_the_standard_library_is_taken_without_its_tests(tmp_path, monkeypatch):
+    whole = Path(sysconfig.get_path("stdlib"))
+    for name in ("heapq.py", "json/decoder.py", "json/scanner.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((whole / name).read_bytes())
+    for name in ("test/test_heapq.py", "site-packages/pack/core.py"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text(INC)
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
     found = {r.origin.split("/", 1)[1]: r for r in sources.stdlib() if isinstance(r, Record)}
     assert "heapq.py" in found and "json/decoder.py" in found
     assert not any("/test/" in origin or "site-packages" in origin for origin in found)

@@ -4,7 +4,7 @@ import warnings
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kelp.search.synthesis.enumerate import Enumeration, conditions, expressions, information, partly
@@ -151,6 +151,7 @@ def test_the_order_of_a_set_of_text_is_never_relied_on() -> None:
 VALUES = st.one_of(st.integers(-9, 9), st.text("ab ", max_size=4), st.lists(st.integers(-3, 9), max_size=4))
 
 
+@settings(max_examples=30)  # each enumerates thousands of expressions
 @given(st.lists(st.fixed_dictionaries({"x": VALUES, "y": VALUES}), min_size=2, max_size=3), st.data())
 def test_whatever_the_values_what_is_found_has_them(environments: list[dict[str, Any]], data: st.DataObject) -> None:
     values = [data.draw(VALUES) for _ in environments]
