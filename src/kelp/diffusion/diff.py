@@ -16,6 +16,7 @@ So every program reaches every other byte for byte.
 
 from bisect import bisect_left
 from itertools import pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 from kelp.syntax.edits import Edit, apply_disjoint
@@ -30,6 +31,7 @@ INFINITE = float("inf")
 UNDO = {"replace": "replace", "insert": "delete", "delete": "insert"}
 Script = tuple[float, tuple[Edit, ...]]  # cost, edits in the source's offsets
 IMPOSSIBLE: Script = (INFINITE, ())
+_cost = itemgetter(0)
 
 
 def next_edits(a: Program, b: Program) -> list[Edit]:
@@ -144,10 +146,6 @@ def _leaves_apart(a: Program, b: Program) -> int:
 def edit_cost(old: int, new: int) -> int:
     """Cost of one edit that deletes `old` leaves and inserts `new` ones."""
     return EDIT_COST + old + new + LONG_COST * max(0, new - LONG)
-
-
-def _cost(script: Script) -> float:
-    return script[0]
 
 
 def _joined(one: Script, other: Script) -> Script:
@@ -355,10 +353,8 @@ class _Table:
     def begun(self, i: int, j: int) -> Script:
         """Keep the last parts as the first pair; delete the parts before it, and insert others, at the front."""
         a, b, xs, ys = self.diff.a, self.diff.b, self.xs.nodes, self.ys.nodes
-        if i > 1 and (a.start[xs[0]], a.start[xs[1]], "delete") not in self.diff.sites:
-            return IMPOSSIBLE
-        pair = self.pair(i, j)
-        if pair[0] == INFINITE:
+        blocked = i > 1 and (a.start[xs[0]], a.start[xs[1]], "delete") not in self.diff.sites
+        if blocked or (pair := self.pair(i, j))[0] == INFINITE:
             return IMPOSSIBLE
         at = a.start[xs[i - 1]]
         out = [Edit(a.start[c], a.start[after], b"") for c, after in pairwise(xs[:i])]

@@ -149,9 +149,8 @@ class _Guesser:
         plain = Parameter(name, how, required, kinds)
         words = re.findall(r"\w+", typed)
         container = bool(words) and words[0].lower() in ("list", "sequence", "iterable", "set", "tuple", "collection")
-        known = next((w for w in words if w in self.scope.known), "")
-        if not typed:
-            known = KNOWN_NAMES.get(name, name.rpartition("_")[2])
+        in_scope = next((w for w in words if w in self.scope.known), "")
+        known = in_scope if typed else KNOWN_NAMES.get(name, name.rpartition("_")[2])
         if known in self.scope.known and not container:
             made = self.scope.known[known]
             values = tuple(f"{made}({given})" for given in KNOWN[known])
@@ -252,11 +251,8 @@ class _Uses:
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     self.alias(name, self.path(value))
-                case (
-                    ast.For(target=ast.Name(id=name), iter=source)
-                    | ast.comprehension(target=ast.Name(id=name), iter=source)
-                ):
-                    self.alias(name, (self.path(source) or "") + "[]" if self.path(source) else None)
+                case ast.For() | ast.comprehension() if isinstance(node.target, ast.Name):
+                    self.alias(node.target.id, self.below(node.iter, "[]"))
         called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
         for node in nodes:
             self.visit(node, called)
@@ -274,24 +270,23 @@ class _Uses:
             case ast.Name(id=name):
                 return self.paths.get(name)
             case ast.Attribute(value=value, attr=attr):
-                above = self.path(value)
-                return f"{above}.{attr}" if above is not None else None
+                return self.below(value, f".{attr}")
             case ast.Subscript(value=value, slice=ast.Constant(value=str(key))):
-                above = self.path(value)
-                return f"{above}[{key!r}]" if above is not None else None
+                return self.below(value, f"[{key!r}]")
             case ast.Subscript(value=value, slice=index) if not isinstance(index, ast.Slice):
-                above = self.path(value)
-                return f"{above}[]" if above is not None else None
+                return self.below(value, "[]")
             case ast.Call(func=ast.Name() | ast.Attribute() as callee):
                 above = self.path(callee)
-                if above is None or (above.rpartition(".")[2] in BUILTIN_METHODS and above.count(".") != 1):
-                    return None
-                return f"{above}()"
+                if above is not None and (above.rpartition(".")[2] not in BUILTIN_METHODS or above.count(".") == 1):
+                    return f"{above}()"
         return None
 
+    def below(self, node: ast.AST, step: str) -> str | None:
+        above = self.path(node)
+        return None if above is None else above + step
+
     def has_uses(self, path: str) -> bool:
-        known = (self.scores, self.attributes, self.keys)
-        return any(path in found or path + "[]" in found for found in known)
+        return any(path in found or path + "[]" in found for found in (self.scores, self.attributes, self.keys))
 
     def note(self, node: ast.AST | None, **scores: float) -> None:
         path = self.path(node)

@@ -73,18 +73,9 @@ class Request(TypedDict):
 
 
 PROBE: Request = {
-    "kind": "probe",
-    "source": "",
-    "first": None,
-    "stop_on_failure": False,
-    "trace": False,
-    "asserts": None,
-    "setup": None,
-    "calls": [],
-    "repr_limit": 0,
-    "seconds": None,
-    "cpu_seconds": None,
-}
+    "kind": "probe", "source": "", "first": None, "stop_on_failure": False, "trace": False, "asserts": None,
+    "setup": None, "calls": [], "repr_limit": 0, "seconds": None, "cpu_seconds": None,
+}  # fmt: skip
 
 
 class Reply(TypedDict):

@@ -163,8 +163,7 @@ def _may_drop_parameter(program: Program, node: int, before: list[int], after: l
     if not before and after and kind[after[0]] == "positional_separator":
         return False
     if program.text(node)[:1] == b"*":  # parameters after it become positional: defaults must come last
-        plain = [c for c in before + after if program.text(c)[:1] not in (b"*", b"/")]
-        defaults = ["default" in kind[c] for c in plain]
+        defaults = ["default" in kind[c] for c in before + after if program.text(c)[:1] not in (b"*", b"/")]
         return defaults == sorted(defaults)
     return True
 
