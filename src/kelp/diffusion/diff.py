@@ -16,6 +16,8 @@ So every program reaches every other byte for byte.
 
 from bisect import bisect_left
 from itertools import pairwise
+from operator import itemgetter
+from typing import NamedTuple
 
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.program import Program, parse
@@ -29,6 +31,7 @@ INFINITE = float("inf")
 UNDO = {"replace": "replace", "insert": "delete", "delete": "insert"}
 Script = tuple[float, tuple[Edit, ...]]  # cost, edits in the source's offsets
 IMPOSSIBLE: Script = (INFINITE, ())
+_cost = itemgetter(0)
 
 
 def next_edits(a: Program, b: Program) -> list[Edit]:
@@ -145,8 +148,8 @@ def edit_cost(old: int, new: int) -> int:
     return EDIT_COST + old + new + LONG_COST * max(0, new - LONG)
 
 
-def _cost(script: Script) -> float:
-    return script[0]
+def _joined(one: Script, other: Script) -> Script:
+    return one[0] + other[0], (*one[1], *other[1])
 
 
 def _merged(a: Program, b: Program, script: list[Edit]) -> Edit:
@@ -171,12 +174,13 @@ class _Diff:
         self.a, self.b = a, b
         self.sites = site_index(a)
         self.memo: dict[tuple[int, int], Script] = {}
-        self.parts: dict[tuple[int, bool], list[int]] = {}
+        self.parts: dict[tuple[int, bool], _Parts] = {}
 
-    def elements(self, node: int, of_b: bool = False) -> list[int]:
-        if (node, of_b) not in self.parts:
-            self.parts[node, of_b] = _parts(self.b if of_b else self.a, node)
-        return self.parts[node, of_b]
+    def elements(self, node: int, of_b: bool = False) -> "_Parts":
+        found = self.parts.get((node, of_b))
+        if found is None:
+            found = self.parts[node, of_b] = _Parts.of(self.b if of_b else self.a, node)
+        return found
 
     def between(self, x: int, y: int) -> Script:
         """The cheapest script from node x of a to node y of b."""
@@ -205,7 +209,7 @@ class _Diff:
         a, best = self.a, IMPOSSIBLE
         if (a.kind[x], "left") not in a.language.conditions:
             return best
-        left, *_, right = self.elements(x)
+        left, *_, right = self.elements(x).nodes
         for kept, span in ((left, (a.end[left], a.end[right])), (right, (a.start[left], a.start[right]))):
             if (*span, "delete") in self.sites:
                 rest = self.between(kept, y)
@@ -219,7 +223,7 @@ class _Diff:
         a, b, best = self.a, self.b, IMPOSSIBLE
         if (b.kind[y], "left") not in b.language.conditions:
             return best
-        left, *_, right = self.elements(y, of_b=True)
+        left, *_, right = self.elements(y, of_b=True).nodes
         after = Edit(a.end[x], a.end[x], b.source[b.end[left] : b.end[y]])
         before = Edit(a.start[x], a.start[x], b.source[b.start[y] : b.start[right]])
         for kept, added in ((left, after), (right, before)):
@@ -232,98 +236,24 @@ class _Diff:
 
     def aligned(self, x: int, y: int) -> Script:
         """Match the parts of two nodes of one kind in order; delete, insert and exchange parts at sites."""
-        a, b = self.a, self.b
         xs, ys = self.elements(x), self.elements(y, of_b=True)
-        is_list = a.kind[x] in a.language.lists
-        if not xs or not ys:
-            return self.emptied(x, y, xs, ys)
-        x_ends, y_ends = [tail(a, c) for c in xs], [tail(b, c) for c in ys]
-        if a.source[x_ends[-1] : a.end[x]] != b.source[y_ends[-1] : b.end[y]]:
+        if not xs.nodes or not ys.nodes:
+            return self.emptied(x, y, xs.nodes, ys.nodes)
+        if xs.opening != ys.opening or xs.closing != ys.closing:
             return IMPOSSIBLE
-        if a.source[a.start[x] : a.start[xs[0]]] != b.source[b.start[y] : b.start[ys[0]]]:
+        is_list = self.a.kind[x] in self.a.language.lists
+        if not is_list and (matched := self.matched(xs, ys))[0] < INFINITE:  # the usual case: same shape
+            return matched
+        return _Table(self, xs, ys, is_list).filled()
+
+    def matched(self, xs: "_Parts", ys: "_Parts") -> Script:
+        """The script that changes each part into the one at its place."""
+        if xs.glue != ys.glue or xs.tails != ys.tails:
             return IMPOSSIBLE
-        x_glue = [b""] + [a.source[x_ends[i - 1] : a.start[xs[i]]] for i in range(1, len(xs))]
-        y_glue = [b""] + [b.source[y_ends[j - 1] : b.start[ys[j]]] for j in range(1, len(ys))]
-        x_rest = [a.source[a.end[c] : end] for c, end in zip(xs, x_ends, strict=True)]
-        y_rest = [b.source[b.end[c] : end] for c, end in zip(ys, y_ends, strict=True)]
-
-        def pair(i: int, j: int) -> Script:
-            return self.between(xs[i], ys[j]) if x_rest[i] == y_rest[j] else IMPOSSIBLE
-
-        def same(i: int, j: int) -> bool:
-            return x_rest[i] == y_rest[j] and a.text(xs[i]) == b.text(ys[j])
-
-        if not is_list and len(xs) == len(ys):  # the usual case: same shape
-            total = 0.0
-            script: tuple[Edit, ...] = ()
-            for i in range(len(xs)):
-                if x_glue[i] != y_glue[i]:
-                    break
-                cost, edits = pair(i, i)
-                total, script = total + cost, (*script, *edits)
-            else:
-                if total < INFINITE:
-                    return total, script
-
-        # Equal parts at both ends are kept: no script is cheaper without.
-        head = 0
-        while head < min(len(xs), len(ys)) and same(head, head) and x_glue[head] == y_glue[head]:
-            head += 1
-        rear = 0
-        while (rear < min(len(xs), len(ys)) - head and same(len(xs) - 1 - rear, len(ys) - 1 - rear)
-               and x_glue[len(xs) - 1 - rear] == y_glue[len(ys) - 1 - rear]):  # fmt: skip
-            rear += 1
-        # One kept part at each end stays in the table, so that the parts between have neighbors.
-        head, rear = max(0, head - 1), max(0, rear - 1)
-        n, m = len(xs) - rear, len(ys) - rear
-
-        def droppable(i: int) -> tuple[int, int] | None:
-            """Span that deletes part i > 0; None where that is no site."""
-            span = (x_ends[i - 1], x_ends[i])
-            return span if (*span, "delete") in self.sites else None
-
-        # best[i][j]: parts head..i-1 have become head..j-1, with at least one pair kept (or i == j == head).
-        best: list[list[Script]] = [[IMPOSSIBLE] * (m + 1) for _ in range(n + 1)]
-        # Before the first kept pair (i, j): parts deleted or inserted at the front.
-        for i in range(head, n):
-            for j in range(head, m):
-                front = self.front(xs, ys, i, j) if head == 0 else ((0.0, ()) if i == j == head else IMPOSSIBLE)
-                if front[0] == INFINITE:
-                    continue
-                kept = pair(i, j)
-                if front[0] + kept[0] < best[i + 1][j + 1][0]:
-                    best[i + 1][j + 1] = front[0] + kept[0], (*front[1], *kept[1])
-                if not is_list:
-                    break
-            if not is_list:
-                break
-        for i in range(head + 1, n + 1):
-            for j in range(head + 1, m + 1):
-                options = [best[i][j]]
-                if i - 1 > head and j - 1 > head and x_glue[i - 1] == y_glue[j - 1]:
-                    before = best[i - 1][j - 1]
-                    if before[0] < INFINITE:
-                        kept = pair(i - 1, j - 1)
-                        options.append((before[0] + kept[0], (*before[1], *kept[1])))
-                if i - 1 > head and (span := droppable(i - 1)):
-                    before = best[i - 1][j]
-                    cost = edit_cost(a.size(xs[i - 1]), 0)
-                    options.append((before[0] + cost, (*before[1], Edit(*span, b""))))
-                if j - 1 > head:
-                    at = x_ends[i - 1]
-                    before = best[i][j - 1]
-                    optional = is_list or b.kind[ys[j - 1]] in b.language.optional
-                    if optional and before[0] < INFINITE and (at, at, "insert") in self.sites:
-                        text = b.source[y_ends[j - 2] : y_ends[j - 1]]
-                        cost = edit_cost(0, b.size(ys[j - 1]))
-                        options.append((before[0] + cost, (*before[1], Edit(at, at, text))))
-                swap = self.swapped(xs, ys, x_glue, y_glue, x_rest, y_rest, i, j, head)
-                if swap is not None:
-                    before = best[i - 2][j - 2] if i - 2 > head or j - 2 > head else (
-                        (0.0, ()) if i - 2 == j - 2 == head == 0 else IMPOSSIBLE)  # fmt: skip
-                    options.append((before[0] + EDIT_COST + 1, (*before[1], swap)))
-                best[i][j] = min(options, key=_cost)
-        return best[n][m]
+        script: Script = 0.0, ()
+        for x, y in zip(xs.nodes, ys.nodes, strict=True):
+            script = _joined(script, self.between(x, y))
+        return script
 
     def emptied(self, x: int, y: int, xs: list[int], ys: list[int]) -> Script:
         """The script between a node without parts and one with a single part: `f()` and `f(x)`."""
@@ -341,52 +271,126 @@ class _Diff:
         result = edit.apply(a.source)[a.start[x] : a.end[x] + len(edit.text) - (edit.end - edit.start)]
         return (cost, (edit,)) if result == b.text(y) else IMPOSSIBLE
 
-    def front(self, xs: list[int], ys: list[int], i: int, j: int) -> Script:
-        """Edits before the first kept pair (i, j): delete xs[:i], insert ys[:j]."""
-        a, b = self.a, self.b
-        cost, script = 0.0, []
-        for k in range(i):
-            span = (a.start[xs[k]], a.start[xs[k + 1]])
-            cost += edit_cost(a.size(xs[k]), 0)
-            script.append(Edit(*span, b""))
-            if k == 0 and (*span, "delete") not in self.sites:
-                return IMPOSSIBLE
-        at = a.start[xs[i]]
-        for k in range(j):
-            cost += edit_cost(0, b.size(ys[k]))
-            script.append(Edit(at, at, b.source[b.start[ys[k]] : b.start[ys[k + 1]]]))
-        return cost, tuple(script)
 
-    def swapped(
-        self, xs: list[int], ys: list[int], x_glue: list[bytes], y_glue: list[bytes],
-        x_rest: list[bytes], y_rest: list[bytes], i: int, j: int, head: int,
-    ) -> Edit | None:  # fmt: skip
-        """The edit that exchanges parts i-2 and i-1, where the result is parts j-2 and j-1 of b."""
-        a, b = self.a, self.b
-        if i - 2 < head or j - 2 < head:
-            return None
-        span = (a.start[xs[i - 2]], a.end[xs[i - 1]])
-        if (*span, "replace") not in self.sites or a.text(xs[i - 2]) != b.text(ys[j - 1]):
-            return None
-        if a.text(xs[i - 1]) != b.text(ys[j - 2]) or x_glue[i - 2] != y_glue[j - 2] or x_glue[i - 1] != y_glue[j - 1]:
-            return None
-        if x_rest[i - 2] != y_rest[j - 2] or x_rest[i - 1] != y_rest[j - 1]:
-            return None
-        return Edit(*span, b.source[b.start[ys[j - 2]] : b.end[ys[j - 1]]])
+class _Parts(NamedTuple):
+    """Parts of a node, the comment after each on its line (its tail, see `sites.tail`), and the text around them."""
+
+    nodes: list[int]  # children that an edit may replace or change inside
+    ends: list[int]  # of the parts with their tails
+    glue: list[bytes]  # text before each part, from the end of the part before; of the first: b""
+    tails: list[bytes]
+    opening: bytes = b""  # text before the first part
+    closing: bytes = b""  # text after the last part
+
+    @staticmethod
+    def of(program: Program, node: int) -> "_Parts":
+        source, start, end = program.source, program.start, program.end
+        language, kind, named = program.language, program.kind, program.named
+        nodes = [
+            child
+            for child in program.children(node)
+            if kind[child] not in language.comments
+            and (
+                language.category(kind[child], program.field[child], kind[node], named[child]) is not None
+                or (named[child] and not program.is_leaf(child))
+            )
+        ]
+        if not nodes:
+            return _Parts([], [], [], [])
+        ends = [tail(program, part) for part in nodes]
+        glue = [b"", *[source[at : start[part]] for at, part in zip(ends, nodes[1:])]]
+        tails = [source[end[part] : at] for part, at in zip(nodes, ends)]
+        return _Parts(nodes, ends, glue, tails, source[start[node] : start[nodes[0]]], source[ends[-1] : end[node]])
 
 
-def _parts(program: Program, node: int) -> list[int]:
-    """Children that an edit may replace or change inside; the text between them is glue."""
-    language, kind, named = program.language, program.kind, program.named
-    return [
-        child
-        for child in program.children(node)
-        if kind[child] not in language.comments
-        and (
-            language.category(kind[child], program.field[child], kind[node], named[child]) is not None
-            or (named[child] and not program.is_leaf(child))
-        )
-    ]
+class _Table:
+    """Alignment of the parts of two nodes of one kind, by dynamic programming.
+
+    best[i][j] is the cheapest script that makes the first i parts the first j. Equal parts at both ends are kept, since
+    no script is cheaper without; one at each end stays in the table, so that the parts between have neighbors.
+    """
+
+    def __init__(self, diff: _Diff, xs: _Parts, ys: _Parts, is_list: bool) -> None:
+        self.diff, self.xs, self.ys, self.is_list = diff, xs, ys, is_list
+        shortest = min(len(xs.nodes), len(ys.nodes))
+        head = rear = 0
+        while head < shortest and self.same(head):
+            head += 1
+        while rear < shortest - head and self.same(-1 - rear):
+            rear += 1
+        self.head = max(0, head - 1)
+        self.rows, self.columns = len(xs.nodes) - max(0, rear - 1), len(ys.nodes) - max(0, rear - 1)
+        self.best = [[IMPOSSIBLE] * (self.columns + 1) for _ in range(self.rows + 1)]
+        self.best[self.head][self.head] = 0.0, ()
+
+    def same(self, k: int) -> bool:
+        """Whether the parts at index k are equal, with the text before and after."""
+        xs, ys = self.xs, self.ys
+        around = xs.tails[k] == ys.tails[k] and xs.glue[k] == ys.glue[k]
+        return around and self.diff.a.text(xs.nodes[k]) == self.diff.b.text(ys.nodes[k])
+
+    def filled(self) -> Script:
+        """Fill the table and return the script for all parts."""
+        for i in range(self.head + 1, self.rows + 1):
+            for j in range(self.head + 1, self.columns + 1):
+                self.best[i][j] = self.entry(i, j)
+        return self.best[self.rows][self.columns]
+
+    def entry(self, i: int, j: int) -> Script:
+        """The cheapest of up to five scripts, which differ in their last step."""
+        best, head = self.best, self.head
+        found = [self.begun(i, j)] if self.is_list and not head else [IMPOSSIBLE]
+        if best[i - 1][j - 1][0] < INFINITE and self.xs.glue[i - 1] == self.ys.glue[j - 1]:
+            found.append(_joined(best[i - 1][j - 1], self.pair(i, j)))
+        if best[i - 1][j][0] < INFINITE:
+            found.append(_joined(best[i - 1][j], self.dropped(i)))
+        if best[i][j - 1][0] < INFINITE:
+            found.append(_joined(best[i][j - 1], self.inserted(i, j)))
+        if i > head + 1 and j > head + 1 and best[i - 2][j - 2][0] < INFINITE:
+            found.append(_joined(best[i - 2][j - 2], self.swapped(i, j)))
+        return min(found, key=_cost)
+
+    def begun(self, i: int, j: int) -> Script:
+        """Keep the last parts as the first pair; delete the parts before it, and insert others, at the front."""
+        a, b, xs, ys = self.diff.a, self.diff.b, self.xs.nodes, self.ys.nodes
+        blocked = i > 1 and (a.start[xs[0]], a.start[xs[1]], "delete") not in self.diff.sites
+        if blocked or (pair := self.pair(i, j))[0] == INFINITE:
+            return IMPOSSIBLE
+        at = a.start[xs[i - 1]]
+        out = [Edit(a.start[c], a.start[after], b"") for c, after in pairwise(xs[:i])]
+        into = [Edit(at, at, b.source[b.start[c] : b.start[after]]) for c, after in pairwise(ys[:j])]
+        cost = sum(edit_cost(a.size(c), 0) for c in xs[: i - 1]) + sum(edit_cost(0, b.size(c)) for c in ys[: j - 1])
+        return _joined((float(cost), (*out, *into)), pair)
+
+    def pair(self, i: int, j: int) -> Script:
+        """The script that makes the last of the first i parts the last of the first j."""
+        xs, ys = self.xs, self.ys
+        return self.diff.between(xs.nodes[i - 1], ys.nodes[j - 1]) if xs.tails[i - 1] == ys.tails[j - 1] else IMPOSSIBLE
+
+    def dropped(self, i: int) -> Script:
+        """The script that deletes the last of the first i parts."""
+        span = self.xs.ends[i - 2], self.xs.ends[i - 1]
+        if (*span, "delete") not in self.diff.sites:
+            return IMPOSSIBLE
+        return edit_cost(self.diff.a.size(self.xs.nodes[i - 1]), 0), (Edit(*span, b""),)
+
+    def inserted(self, i: int, j: int) -> Script:
+        """The script that inserts the last of the first j parts after the first i."""
+        at, b, part = self.xs.ends[i - 1], self.diff.b, self.ys.nodes[j - 1]
+        if not (self.is_list or b.kind[part] in b.language.optional) or (at, at, "insert") not in self.diff.sites:
+            return IMPOSSIBLE
+        return edit_cost(0, b.size(part)), (Edit(at, at, b.source[self.ys.ends[j - 2] : self.ys.ends[j - 1]]),)
+
+    def swapped(self, i: int, j: int) -> Script:
+        """The script that exchanges the last two parts of the first i, where that makes the last two of the first j."""
+        a, b, xs, ys = self.diff.a, self.diff.b, self.xs, self.ys
+        (one, other), (left, right) = xs.nodes[i - 2 : i], ys.nodes[j - 2 : j]
+        span = a.start[one], a.end[other]
+        if (*span, "replace") not in self.diff.sites or a.text(one) != b.text(right) or a.text(other) != b.text(left):
+            return IMPOSSIBLE
+        if xs.glue[i - 2 : i] != ys.glue[j - 2 : j] or xs.tails[i - 2 : i] != ys.tails[j - 2 : j]:
+            return IMPOSSIBLE
+        return EDIT_COST + 1, (Edit(*span, b.source[b.start[left] : b.end[right]]),)
 
 
 def _common_prefix(a: bytes, b: bytes, longest: int) -> int:

@@ -39,7 +39,7 @@ class Tokenizer(Protocol):
 
     def encode(self, text: bytes) -> list[int]:
         """Token ids, none of them special."""
-        ...
+        return self.encode_with_spans(text)[0]
 
     def encode_with_spans(self, text: bytes) -> Spans:
         """Token ids; byte offset where a piece starts -> its first token; where one ends -> its last token."""
@@ -128,9 +128,6 @@ class ImpliedSpaceTokenizer(Tokenizer):
 
     def save(self, path: Path) -> None:
         self.bpe.save(str(path))
-
-    def encode(self, text: bytes) -> list[int]:
-        return self.encode_with_spans(text)[0]
 
     def encode_with_spans(self, text: bytes) -> Spans:
         ids: list[int] = []
@@ -290,9 +287,6 @@ class LexicalTokenizer(Tokenizer):
 
     def save(self, path: Path) -> None:
         path.write_text(self.source, encoding="utf-8")
-
-    def encode(self, text: bytes) -> list[int]:
-        return self.encode_with_spans(text)[0]
 
     def encode_with_spans(self, text: bytes) -> Spans:
         ids: list[int] = []

@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
 from glob import glob
 from pathlib import Path
@@ -20,7 +20,7 @@ from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome, 
 from kelp.execution.worker.candidate import holds_home, project_root
 from kelp.execution.worker.command_run import PLUGIN
 from kelp.execution.worker.plugin.kelp_needs import NETWORK
-from kelp.execution.worker.protocol import Outcome, Plan, Reply, function_of, timed_out
+from kelp.execution.worker.protocol import Event, Outcome, Plan, Reply, function_of, timed_out
 
 _ASK_PATHS = (  # prints an interpreter's import path, the folder of the user's own packages, and its own path
     "import site, sys\n"
@@ -64,10 +64,8 @@ def plan(command: tuple[str, ...], module: Path) -> Plan:
     readable = ["/bin", "/sbin", *glob("/etc/python3*")]
     script_python = _interpreter(program)
     interpreter = script_python or shutil.which("python3", path=_search_path())
-    if interpreter is not None and _is_below(
-        interpreter, root
-    ):  # no program of the project runs outside of the sandbox
-        interpreter = os.path.realpath(interpreter)
+    if interpreter is not None and _is_below(interpreter, root):
+        interpreter = os.path.realpath(interpreter)  # no program of the project runs outside of the sandbox
     if interpreter is not None and not _is_below(interpreter, root) and (answer := _ask(interpreter)) is not None:
         *paths, base, itself = answer
         folder = os.path.dirname(itself)
@@ -117,14 +115,12 @@ def _search_path() -> str:
 
 
 def baseline(reply: Reply) -> dict[str, Any]:
-    """Facts of the run of the unchanged file, to compare later runs with: tests, skipped ones, changed files."""
+    """Facts of the run of the unchanged file, to compare later runs with: tests, those not skipped, changed files."""
     events = reply["events"]
-    names = [name for event in events if event["event"] == "collected" for name in event["names"]]
     outcomes = [event for event in events if event["event"] == "outcome"]
     return {
-        "reported": any(event["event"] == "hello" for event in events),
-        "tests": list(dict.fromkeys(names + [event["name"] for event in outcomes])),
-        "skipped": [event["name"] for event in outcomes if event["status"] == "skip"],
+        "reported": _has(events, "hello"),
+        "tests": list(dict.fromkeys(_collected(events) + [event["name"] for event in outcomes])),
         "ran": [event["name"] for event in outcomes if event["status"] != "skip"],
         "changed": reply["changed"],
     }
@@ -133,60 +129,73 @@ def baseline(reply: Reply) -> dict[str, Any]:
 def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], module: str, how: str) -> Observation:
     """Observation of one run.  `before` is the `baseline`; `how` says in words how the run ended."""
     events = reply["events"]
-    reported = any(event["event"] == "hello" for event in events)
     facts: dict[str, Any] = {"seconds": reply["seconds"], "output": reply["output"]}
     tampered = [name for name in reply["changed"] if name not in before["changed"]]
     if tampered:
         message = f"the program changed files of its project: {', '.join(tampered[:3])}"
         return Observation((), error=message, not_run=max(1, len(before["tests"])), **facts)
-    if not reported and before["reported"]:
-        return Observation((), error=f"pytest did not report; the command {how}", not_run=len(before["tests"]), **facts)
-    if not reported:
+    if not _has(events, "hello"):
+        if before["reported"]:
+            error = f"pytest did not report; the command {how}"
+            return Observation((), error=error, not_run=len(before["tests"]), **facts)
         return Observation((_plain(reply, shlex.join(command), module, how),), **facts)
 
+    outcomes, died = _outcomes(events, before["ran"])
+    ended: dict[str, Any] = (
+        {"status": "timeout"} if timed_out(reply) else {"status": "error", "exception": "ProcessDied"}
+    )
+    for name, lines in died.items():
+        outcomes[name] = TestOutcome(name, **ended, message=f"the command {how}", lines=frozenset(lines))
+    expected = before["tests"] + _collected(events)
+    functions = {function_of(name) for name in outcomes}
+    # A test function that ran with other parameters is not missing: the parameters may come from the program.
+    missing = {name for name in expected if name not in outcomes}
+    missing -= {name for name in missing if name in before["tests"] and function_of(name) in functions}
+    first = next((event for event in events if event["event"] == "error"), None)
+    if first is not None:
+        facts |= {"error": first["sentence"], "error_line": first["line"], "needs": first["needs"]}
+    elif not died:
+        passed = not missing and all(outcome.status in ("pass", "skip") for outcome in outcomes.values())
+        facts |= _bad_end(reply, module, how, found=bool(expected or outcomes), passed=passed)
+    return Observation(tuple(outcomes.values()), not_run=len(missing), **facts)
+
+
+def _has(events: Iterable[Event], kind: str) -> bool:
+    return any(event["event"] == kind for event in events)
+
+
+def _collected(events: Iterable[Event]) -> list[str]:
+    return [name for event in events if event["event"] == "collected" for name in event["names"]]
+
+
+def _outcomes(events: Iterable[Event], ran: Container[str]) -> tuple[dict[str, TestOutcome], dict[str, set[int]]]:
+    """Return the outcomes by test, and the lines executed by each test that began and did not end.
+
+    `ran` are tests that the unchanged file does not skip.
+    """
     outcomes: dict[str, TestOutcome] = {}
     begun: dict[str, set[int]] = {}
     latest = ""
-    expected = list(before["tests"])
-    error: str | None = None
-    needs: str | None = None
-    line: int | None = None
     for event in events:
-        if event["event"] == "collected":
-            expected += event["names"]
-        elif event["event"] == "begin":
+        if event["event"] == "begin":
             latest = event["name"]
             begun[latest] = set()
         elif event["event"] == "line" and latest:
             begun.setdefault(latest, set()).add(event["line"])
         elif event["event"] == "outcome":
             name = event["name"]
-            outcomes[name] = _outcome(event, frozenset(begun.pop(name, ())), name in before["ran"])
-        elif event["event"] == "error" and error is None:
-            error, line, needs = event["sentence"], event["line"], event["needs"]
-    timeout = timed_out(reply)
-    for name, lines in begun.items():
-        if timeout:
-            outcomes[name] = TestOutcome(name, "timeout", message=f"the command {how}", lines=frozenset(lines))
-        else:
-            outcomes[name] = TestOutcome(
-                name, "error", exception="ProcessDied", message=f"the command {how}", lines=frozenset(lines)
-            )
-    functions = {function_of(name) for name in outcomes}
-    # A test function that ran with other parameters is not missing: the parameters may come from the program.
-    missing = {name for name in expected if name not in outcomes}
-    missing -= {name for name in missing if name in before["tests"] and function_of(name) in functions}
-    finished = any(event["event"] == "finished" for event in events)
-    if error is None and not begun:
-        if not finished or (reply["ended"] != "exit"):
-            error = f"the command {how}, and its tests were not over"
-            line = next(reversed(_lines_named(reply["output"], module)), None)
-        elif not expected and not outcomes:
-            error = "no tests were found"
-        elif reply["status"] != 0 and not missing and all(o.status in ("pass", "skip") for o in outcomes.values()):
-            error = f"every test passed, but the command {how}"
-    facts |= {"error": error, "error_line": line, "needs": needs}
-    return Observation(tuple(outcomes.values()), not_run=len(missing), **facts)
+            outcomes[name] = _outcome(event, frozenset(begun.pop(name, ())), name in ran)
+    return outcomes, begun
+
+
+def _bad_end(reply: Reply, module: str, how: str, *, found: bool, passed: bool) -> dict[str, Any]:
+    """Error in the end of a run that reports none; whether tests were `found`, and all of them `passed`."""
+    if reply["ended"] != "exit" or not _has(reply["events"], "finished"):
+        line = next(reversed(_lines_named(reply["output"], module)), None)
+        return {"error": f"the command {how}, and its tests were not over", "error_line": line}
+    if not found:
+        return {"error": "no tests were found"}
+    return {"error": f"every test passed, but the command {how}"} if reply["status"] != 0 and passed else {}
 
 
 def _outcome(event: Outcome, lines: frozenset[int], ran_before: bool) -> TestOutcome:

@@ -23,6 +23,7 @@ from kelp.execution.suite import Limits, Suite, absolute, as_tests
 from kelp.execution.worker.candidate import SITES, holds_home, project_root
 from kelp.execution.worker.protection import missing, weakness
 from kelp.execution.worker.protocol import (
+    PROBE,
     Config,
     Hello,
     Plan,
@@ -130,15 +131,9 @@ class Sandbox:
     def _request(self, source: bytes, seconds: float | None = None) -> Request:
         """A run of the whole suite against the source, within `limits`, which may change between runs."""
         limits = self.limits
-        return {
+        return PROBE | {
             "kind": "tests",
             "source": source.decode("latin-1"),
-            "first": None,
-            "stop_on_failure": False,
-            "trace": False,
-            "asserts": None,
-            "setup": None,
-            "calls": [],
             "repr_limit": _REPR_LIMIT,
             "seconds": limits.seconds if seconds is None else min(seconds, limits.seconds),
             "cpu_seconds": limits.cpu_seconds,

@@ -15,17 +15,13 @@ from dataclasses import dataclass, field
 from kelp.data.record import FunctionNode
 from kelp.data.specs.value_pools import (
     ANNOTATIONS,
+    ARGUMENT_KINDS,
     BUILTIN_METHODS,
-    DICT_METHODS,
     KNOWN,
     KNOWN_IN,
     KNOWN_NAMES,
-    LIST_METHODS,
-    NUMBER_LISTS,
-    NUMBER_USERS,
-    SEQUENCE_USERS,
-    SET_METHODS,
-    STR_METHODS,
+    LONE_ARGUMENT_KINDS,
+    METHOD_KINDS,
     VALUES,
     annotated_kinds,
     documented_types,
@@ -153,9 +149,8 @@ class _Guesser:
         plain = Parameter(name, how, required, kinds)
         words = re.findall(r"\w+", typed)
         container = bool(words) and words[0].lower() in ("list", "sequence", "iterable", "set", "tuple", "collection")
-        known = next((w for w in words if w in self.scope.known), "")
-        if not typed:
-            known = KNOWN_NAMES.get(name, name.rpartition("_")[2])
+        in_scope = next((w for w in words if w in self.scope.known), "")
+        known = in_scope if typed else KNOWN_NAMES.get(name, name.rpartition("_")[2])
         if known in self.scope.known and not container:
             made = self.scope.known[known]
             values = tuple(f"{made}({given})" for given in KNOWN[known])
@@ -256,11 +251,8 @@ class _Uses:
             match node:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
                     self.alias(name, self.path(value))
-                case (
-                    ast.For(target=ast.Name(id=name), iter=source)
-                    | ast.comprehension(target=ast.Name(id=name), iter=source)
-                ):
-                    self.alias(name, (self.path(source) or "") + "[]" if self.path(source) else None)
+                case ast.For() | ast.comprehension() if isinstance(node.target, ast.Name):
+                    self.alias(node.target.id, self.below(node.iter, "[]"))
         called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
         for node in nodes:
             self.visit(node, called)
@@ -278,24 +270,23 @@ class _Uses:
             case ast.Name(id=name):
                 return self.paths.get(name)
             case ast.Attribute(value=value, attr=attr):
-                above = self.path(value)
-                return f"{above}.{attr}" if above is not None else None
+                return self.below(value, f".{attr}")
             case ast.Subscript(value=value, slice=ast.Constant(value=str(key))):
-                above = self.path(value)
-                return f"{above}[{key!r}]" if above is not None else None
+                return self.below(value, f"[{key!r}]")
             case ast.Subscript(value=value, slice=index) if not isinstance(index, ast.Slice):
-                above = self.path(value)
-                return f"{above}[]" if above is not None else None
+                return self.below(value, "[]")
             case ast.Call(func=ast.Name() | ast.Attribute() as callee):
                 above = self.path(callee)
-                if above is None or (above.rpartition(".")[2] in BUILTIN_METHODS and above.count(".") != 1):
-                    return None
-                return f"{above}()"
+                if above is not None and (above.rpartition(".")[2] not in BUILTIN_METHODS or above.count(".") == 1):
+                    return f"{above}()"
         return None
 
+    def below(self, node: ast.AST, step: str) -> str | None:
+        above = self.path(node)
+        return None if above is None else above + step
+
     def has_uses(self, path: str) -> bool:
-        known = (self.scores, self.attributes, self.keys)
-        return any(path in found or path + "[]" in found for found in known)
+        return any(path in found or path + "[]" in found for found in (self.scores, self.attributes, self.keys))
 
     def note(self, node: ast.AST | None, **scores: float) -> None:
         path = self.path(node)
@@ -304,94 +295,90 @@ class _Uses:
                 self.scores[path][kind] = max(self.scores[path][kind], score)
 
     def visit(self, node: ast.AST, called: set[int]) -> None:
-        note = self.note
         match node:
-            case ast.Attribute(value=value, attr=attr, ctx=ast.Load()) if not attr.startswith("__"):
-                path = self.path(value)
-                if path is not None and (
-                    path == self.receiver or id(node) not in called or attr not in BUILTIN_METHODS
-                ):
-                    self.attributes[path].setdefault(attr)
-            case ast.Subscript(value=value, slice=ast.Constant(value=str(key)), ctx=ast.Load()):
-                path = self.path(value)
-                if path is not None and len(key) < 30:
-                    self.keys[path].setdefault(key)
-        match node:
-            case ast.Call(func=ast.Attribute(value=value, attr=method)) if self.path(value) != self.receiver:
-                if method in STR_METHODS:
-                    note(value, str=4, char=1)
-                if method in LIST_METHODS:
-                    note(value, ints=3, strs=1)
-                if method in DICT_METHODS:
-                    note(value, dict=4, graph=1.5)
-                if method in SET_METHODS:
-                    note(value, set=3)
-                if method == "join":
-                    for argument in node.args:
-                        note(argument, strs=4, str=1)
-        match node:
-            case ast.Call(func=ast.Name() | ast.Attribute() as callee, args=given):
-                if not (isinstance(callee, ast.Attribute) and callee.attr in BUILTIN_METHODS):
-                    plain = not node.keywords and not any(isinstance(g, ast.Starred) for g in given)
-                    note(callee, **{("func0", "func", "func2", "func3")[min(len(given), 3) if plain else 3]: 6})
-        match node:
-            case ast.Call(args=given):
-                by = called_name(node)
-                for argument in given:
-                    if by in SEQUENCE_USERS:
-                        note(argument, ints=2, str=1.5, strs=1)
-                    elif by in NUMBER_USERS:
-                        note(argument, int=3, float=0.5)
-                    elif by in NUMBER_LISTS:
-                        note(argument, ints=2.5 if len(given) == 1 else 0, int=0 if len(given) == 1 else 1.5)
-                    elif by in ("ord",):
-                        note(argument, char=4)
-                    elif by in ("int", "float"):
-                        note(argument, str=1.5, int=1)
-                if by == "isinstance" and len(given) == 2:
-                    for type_name in re.findall(r"\w+", ast.unparse(given[1])):
-                        if type_name in ANNOTATIONS:
-                            note(given[0], **{ANNOTATIONS[type_name]: 2.5})
-            case ast.For(iter=source) | ast.comprehension(iter=source):
-                note(source, ints=2, str=1.2, strs=1.2)
-                if isinstance(node.target, ast.Tuple):
-                    note(source, pairs=2.5, intervals=2)
-            case ast.Subscript(value=value, slice=index):
-                if isinstance(value, ast.Subscript):
-                    note(value.value, matrix=4, grid=2)
-                if isinstance(index, ast.Slice):
-                    note(value, ints=2, str=2)
-                else:
-                    note(value, ints=1.5, str=1, dict=1, strs=0.8, int_tuple=0.8)
-                    note(index, int=1.5)
-                    if isinstance(index, ast.Constant) and isinstance(index.value, str):
-                        note(value, dict=4)
+            case ast.Attribute(ctx=ast.Load()):
+                self.visit_read(node, id(node) in called)
+            case ast.Call():
+                self.visit_call(node)
+            case ast.For(target=target, iter=source) | ast.comprehension(target=target, iter=source):
+                self.note(source, ints=2, str=1.2, strs=1.2)
+                if isinstance(target, ast.Tuple):
+                    self.note(source, pairs=2.5, intervals=2)
+            case ast.Subscript():
+                self.visit_subscript(node)
             case ast.BinOp(left=left, op=op, right=right):
-                for side, other in ((left, right), (right, left)):
-                    if isinstance(other, ast.Constant) and isinstance(other.value, str):
-                        note(side, str=3 if isinstance(op, ast.Add) else 0.5)
-                    elif isinstance(op, ast.Add | ast.Mult):
-                        note(side, int=1.2, float=0.4)
-                    else:
-                        note(side, int=2.2, float=0.7)
+                self.visit_operand(left, op, right)
+                self.visit_operand(right, op, left)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                note(operand, int=2)
+                self.note(operand, int=2)
             case ast.AugAssign(target=target):
-                note(target, int=1.5)
+                self.note(target, int=1.5)
                 if isinstance(target, ast.Attribute) and (path := self.path(target.value)) is not None:
                     self.attributes[path].setdefault(target.attr)
             case ast.Compare(left=left, ops=ops, comparators=comparators):
                 for comparison, (one, other) in zip(ops, itertools.pairwise([left, *comparators])):
-                    for side, against in ((one, other), (other, one)):
-                        if isinstance(against, ast.Constant) and type(against.value).__name__ in VALUES:
-                            note(side, **{type(against.value).__name__: 2})
-                    if isinstance(comparison, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
-                        note(one, int=1.5, float=0.5)
-                        note(other, int=1.5, float=0.5)
-                    if isinstance(comparison, ast.In | ast.NotIn):
-                        note(other, ints=1.5, str=1.2, dict=1, set=0.5)
+                    self.visit_comparison(one, comparison, other)
             case ast.If(test=test) | ast.IfExp(test=test) | ast.While(test=test):
-                note(test, bool=0.8)
+                self.note(test, bool=0.8)
+
+    def visit_read(self, node: ast.Attribute, is_called: bool) -> None:
+        """Note an attribute that is read; a call of a method of builtins counts only on the receiver."""
+        path, name = self.path(node.value), node.attr
+        is_builtin = is_called and name in BUILTIN_METHODS and path != self.receiver
+        if path is not None and not (is_builtin or name.startswith("__")):
+            self.attributes[path].setdefault(name)
+
+    def visit_call(self, call: ast.Call) -> None:
+        callee, given = call.func, call.args
+        if isinstance(callee, ast.Attribute) and self.path(callee.value) != self.receiver:
+            self.note(callee.value, **METHOD_KINDS.get(callee.attr, {}))
+            if callee.attr == "join":
+                for argument in given:
+                    self.note(argument, strs=4, str=1)
+        if isinstance(callee, ast.Name) or (isinstance(callee, ast.Attribute) and callee.attr not in BUILTIN_METHODS):
+            plain = not call.keywords and not any(isinstance(g, ast.Starred) for g in given)
+            self.note(callee, **{("func0", "func", "func2", "func3")[min(len(given), 3) if plain else 3]: 6})
+        self.visit_arguments(called_name(call), given)
+
+    def visit_arguments(self, by: str, given: list[ast.expr]) -> None:
+        for argument in given:
+            self.note(argument, **(LONE_ARGUMENT_KINDS if len(given) == 1 else ARGUMENT_KINDS).get(by, {}))
+        if by == "isinstance" and len(given) == 2:
+            for type_name in re.findall(r"\w+", ast.unparse(given[1])):
+                if type_name in ANNOTATIONS:
+                    self.note(given[0], **{ANNOTATIONS[type_name]: 2.5})
+
+    def visit_subscript(self, node: ast.Subscript) -> None:
+        value, index = node.value, node.slice
+        if isinstance(value, ast.Subscript):
+            self.note(value.value, matrix=4, grid=2)
+        if isinstance(index, ast.Slice):
+            self.note(value, ints=2, str=2)
+            return
+        self.note(value, ints=1.5, str=1, dict=1, strs=0.8, int_tuple=0.8)
+        self.note(index, int=1.5)
+        if isinstance(index, ast.Constant) and isinstance(key := index.value, str):
+            self.note(value, dict=4)
+            if len(key) < 30 and isinstance(node.ctx, ast.Load) and (path := self.path(value)) is not None:
+                self.keys[path].setdefault(key)
+
+    def visit_operand(self, side: ast.expr, op: ast.operator, other: ast.expr) -> None:
+        if isinstance(other, ast.Constant) and isinstance(other.value, str):
+            self.note(side, str=3 if isinstance(op, ast.Add) else 0.5)
+        elif isinstance(op, ast.Add | ast.Mult):
+            self.note(side, int=1.2, float=0.4)
+        else:
+            self.note(side, int=2.2, float=0.7)
+
+    def visit_comparison(self, one: ast.expr, op: ast.cmpop, other: ast.expr) -> None:
+        for side, against in ((one, other), (other, one)):
+            if isinstance(against, ast.Constant) and (kind := type(against.value).__name__) in VALUES:
+                self.note(side, **{kind: 2})
+        if isinstance(op, ast.Lt | ast.LtE | ast.Gt | ast.GtE):
+            self.note(one, int=1.5, float=0.5)
+            self.note(other, int=1.5, float=0.5)
+        if isinstance(op, ast.In | ast.NotIn):
+            self.note(other, ints=1.5, str=1.2, dict=1, set=0.5)
 
 
 def is_method(function: FunctionNode) -> bool:

@@ -128,19 +128,28 @@ KNOWN_NAMES = {"dt": "datetime", "day": "date", "delta": "timedelta", "td": "tim
 BUILTIN_METHODS = frozenset(
     m for t in (str, list, dict, set, bytes, int, float, tuple) for m in dir(t) if not m.startswith("_")
 )
-STR_METHODS = frozenset(m for m in dir(str) if not m.startswith("_")) - {"count", "index", "format_map"}
-LIST_METHODS = frozenset({"append", "extend", "insert", "pop", "remove", "sort", "reverse"})
-DICT_METHODS = frozenset({"items", "keys", "values", "get", "setdefault", "update"})
-SET_METHODS = frozenset({"union", "intersection", "difference", "issubset", "add", "discard", "symmetric_difference"})
-SEQUENCE_USERS = frozenset(
-    {"len", "sorted", "list", "tuple", "set", "enumerate", "reversed", "iter", "zip", "map", "filter"}
-)
-NUMBER_USERS = frozenset(
-    {"range", "abs", "round", "chr", "bin", "hex", "sqrt", "floor", "ceil", "isqrt", "divmod", "pow"}
-)
-NUMBER_LISTS = frozenset({"sum", "min", "max", "heapify", "mean"})
 
 
+def _each(names: str, **scores: float) -> dict[str, dict[str, float]]:
+    return {name: scores for name in names.split()}
+
+
+# Scores of kinds, for a value by the method called on it, and for an argument by the function called with it.
+METHOD_KINDS = (
+    _each(" ".join({m for m in dir(str) if m[0] != "_"} - {"count", "index", "format_map"}), str=4, char=1)
+    | _each("append extend insert pop remove sort reverse", ints=3, strs=1)
+    | _each("items keys values get setdefault update", dict=4, graph=1.5)
+    | _each("union intersection difference issubset add discard symmetric_difference", set=3)
+)
+_NUMBER_LISTS = "sum min max heapify mean"
+ARGUMENT_KINDS = (
+    _each("len sorted list tuple set enumerate reversed iter zip map filter", ints=2, str=1.5, strs=1)
+    | _each("range abs round chr bin hex sqrt floor ceil isqrt divmod pow", int=3, float=0.5)
+    | _each(_NUMBER_LISTS, ints=0, int=1.5)
+    | _each("ord", char=4)
+    | _each("int float", str=1.5, int=1)
+)
+LONE_ARGUMENT_KINDS = ARGUMENT_KINDS | _each(_NUMBER_LISTS, ints=2.5, int=0)  # of the only argument
 LISTS = {"int": "ints", "str": "strs", "float": "floats", "ints": "matrix", "dict": "dicts", "char": "strs",
           "int_tuple": "pairs", "strs": "grid", "bool": "bools"}  # fmt: skip
 

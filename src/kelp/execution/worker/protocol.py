@@ -72,6 +72,12 @@ class Request(TypedDict):
     cpu_seconds: float | None
 
 
+PROBE: Request = {
+    "kind": "probe", "source": "", "first": None, "stop_on_failure": False, "trace": False, "asserts": None,
+    "setup": None, "calls": [], "repr_limit": 0, "seconds": None, "cpu_seconds": None,
+}  # fmt: skip
+
+
 class Reply(TypedDict):
     """End of a run. `ended`: "done", "exit", "deadline", "cpu", "flood", "tasks", "memory" or "lost".
 

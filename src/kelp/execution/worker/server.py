@@ -35,6 +35,7 @@ from kelp.execution.worker.command_run import Meter, run_command
 from kelp.execution.worker.overlay import ProjectCopy
 from kelp.execution.worker.protocol import (
     JUDGED,
+    PROBE,
     Config,
     Event,
     Hello,
@@ -59,19 +60,6 @@ _COMMON = (  # modules that functions often need: imported once here instead of 
 # Modules where a patch would change verdicts: at the end of a run they must be as they were at its beginning.
 _UNCHANGED = ("builtins", "cmath", "math", "operator", "_operator")
 _UNCHANGED_FOR_PYTEST = ("ast", "doctest", "inspect", "kelp", "pluggy", "pytest", "_pytest", "re", "unittest")
-_PROBE: Request = {
-    "kind": "probe",
-    "source": "",
-    "first": None,
-    "stop_on_failure": False,
-    "trace": False,
-    "asserts": None,
-    "setup": None,
-    "calls": [],
-    "repr_limit": 0,
-    "seconds": None,
-    "cpu_seconds": None,
-}
 
 
 class _Forked(BaseException):
@@ -130,7 +118,7 @@ class Server:
             active["mounts"] = "own namespace, read-only but for the scratch folder"
             active["mounts"] += ", which is a small disk in memory" * self.disk
         protection.seccomp_program(protection.SOME_PID, self.read_only)  # once, for all that are forked
-        probe = self.run(_PROBE | {"source": self.on_disk()})
+        probe = self.run(PROBE | {"source": self.on_disk()})
         for event in probe["events"]:
             if event["event"] == "protections":
                 active |= event["active"]
@@ -185,7 +173,7 @@ class Server:
         if module is not None and module.startswith(libraries):
             libraries = ()  # the program is a library itself: others may depend on it
         if config["pytest_files"] or module or config["setup"]:
-            reply = self.run(_PROBE | {"kind": "rehearsal", "source": self.on_disk(), "seconds": _REHEARSAL})
+            reply = self.run(PROBE | {"kind": "rehearsal", "source": self.on_disk(), "seconds": _REHEARSAL})
             self.clean_up()
             collected = [event for event in reply["events"] if event["event"] == "test"]
             self.expected = [event["name"] for event in collected]

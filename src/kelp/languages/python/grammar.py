@@ -31,9 +31,8 @@ EXPRESSIONS = frozenset(
 )
 COMMENTS = frozenset({"comment", "line_continuation"})
 STATEMENT_LISTS = frozenset({"block", "module"})
-CLAUSES = frozenset(
-    {"elif_clause", "else_clause", "except_clause", "except_group_clause", "finally_clause", "case_clause"}
-)
+EXCEPTS = frozenset({"except_clause", "except_group_clause"})
+CLAUSES = EXCEPTS | {"elif_clause", "else_clause", "finally_clause", "case_clause"}
 COMPREHENSION_CLAUSES = frozenset({"for_in_clause", "if_clause"})
 PATTERN_PARENTS = frozenset({"pattern_list", "tuple_pattern", "list_pattern", "as_pattern_target"})
 WHOLE = (
@@ -131,13 +130,7 @@ def may_drop(program: Program, node: int) -> bool:
     if b"nonlocal" in program.source and _holds_nonlocal(program, node):
         return False
     if kind[node] in CLAUSES:
-        excepts = sum(kind[c] in ("except_clause", "except_group_clause") for c in siblings)
-        if kind[node] in ("except_clause", "except_group_clause"):
-            has_else = any(kind[c] == "else_clause" for c in siblings)
-            return excepts > 1 or (not has_else and any(kind[c] == "finally_clause" for c in siblings))
-        if kind[node] == "case_clause":
-            return len(siblings) > 1
-        return kind[node] != "finally_clause" or excepts > 0
+        return _may_drop_clause(program, node, siblings)
     if kind[node] == "if_clause" and kind[parent] == "case_clause":
         clauses = [c for c in program.children(program.parent[parent]) if kind[c] == "case_clause"]
         pattern = b" ".join(program.text(c) for c in siblings[:at])
@@ -149,15 +142,29 @@ def may_drop(program: Program, node: int) -> bool:
     if kind[parent] in ("tuple", "expression_list", "pattern_list") and len(siblings) == 2:
         return program.text(siblings[1 - at])[:1] != b"*"  # a starred expression cannot stand alone
     if kind[parent] in ("parameters", "lambda_parameters"):
-        before, after = siblings[:at], siblings[at + 1 :]
-        if before and kind[before[-1]] == "keyword_separator":
-            return bool(after) and kind[after[0]] != "dictionary_splat_pattern"
-        if not before and after and kind[after[0]] == "positional_separator":
-            return False
-        if program.text(node)[:1] == b"*":  # parameters after it become positional: defaults must come last
-            plain = [c for c in before + after if program.text(c)[:1] not in (b"*", b"/")]
-            defaults = ["default" in kind[c] for c in plain]
-            return defaults == sorted(defaults)
+        return _may_drop_parameter(program, node, siblings[:at], siblings[at + 1 :])
+    return True
+
+
+def _may_drop_clause(program: Program, node: int, siblings: list[int]) -> bool:
+    kind, kinds = program.kind[node], [program.kind[c] for c in siblings]
+    excepts = sum(k in EXCEPTS for k in kinds)
+    if kind in EXCEPTS:
+        return excepts > 1 or ("else_clause" not in kinds and "finally_clause" in kinds)
+    if kind == "case_clause":
+        return len(siblings) > 1
+    return kind != "finally_clause" or excepts > 0
+
+
+def _may_drop_parameter(program: Program, node: int, before: list[int], after: list[int]) -> bool:
+    kind = program.kind
+    if before and kind[before[-1]] == "keyword_separator":
+        return bool(after) and kind[after[0]] != "dictionary_splat_pattern"
+    if not before and after and kind[after[0]] == "positional_separator":
+        return False
+    if program.text(node)[:1] == b"*":  # parameters after it become positional: defaults must come last
+        defaults = ["default" in kind[c] for c in before + after if program.text(c)[:1] not in (b"*", b"/")]
+        return defaults == sorted(defaults)
     return True
 
 
