@@ -15,19 +15,16 @@ from typing import Any
 
 import pytest
 from tests.cli.conftest import Kelp, environment
-from tests.programs import parse
 
-from kelp.cli.evaluate import Baseline, Broken, Request, _arms
+from kelp.cli.evaluate import Baseline, Broken, Request
 from kelp.cli.repair import Strategy
 from kelp.data.record import Record, save
 from kelp.encoding.condition import Condition
 from kelp.evaluation.arms import BASELINES, ConditionMask, MaskedCondition
-from kelp.evaluation.case import Case
 from kelp.evaluation.corrupt import Corruption
 from kelp.search.baselines import NoModel
 from kelp.search.policy import Policy, Proposal
 from kelp.search.search import STRATEGIES
-from kelp.search.task import Budget
 from kelp.syntax.program import Program
 
 pytestmark = pytest.mark.slow
@@ -215,20 +212,6 @@ def test_a_model_is_shown_less_and_searched_otherwise_beside_the_baselines(
     assert shown("spec only") == (spec, nothing)
     assert shown("observation only") == (nothing, told)
     assert shown("blind") == (nothing, nothing)
-
-
-def test_frequent_kinds_are_those_that_the_model_was_trained_with(tmp_path: Path) -> None:
-    program, case = parse(b"def f(x):\n    return x < 1"), Case("a", "def f(x):\n    return x < 1\n", ("f(1)",))
-
-    def first(**description: Any) -> bytes:
-        """What the first edit tried is made of."""
-        (tmp_path / "config.json").write_text(json.dumps(description))
-        make, _ = _arms(Request(baseline=[Baseline.frequency]), tmp_path, Budget())["none-frequency"]
-        edit = next(iter(make()(case).propose(program, Condition()))).edit
-        return program.source[edit.start : edit.end]
-
-    assert first() == b"<"
-    assert first(run={"data": {"kinds": {"constant": 99.0}}}) == b"1"
 
 
 def mbpp_task(number: int, **changes: Any) -> dict[str, Any]:

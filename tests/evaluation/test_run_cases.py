@@ -267,7 +267,8 @@ def test_no_policy_sees_the_answer(sandbox: Sandbox) -> None:
     class Curious(Answers):
         def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
             assert program.source.decode() == CHEATED.source.rstrip()
-            assert condition == Condition("Add one.", VISIBLE, "0/4 f(0) got -1 want 1", (1.0, 1.0), frozenset({"f"}))
+            seen = "Add one.", VISIBLE, "0/4 f(0) got -1 want 1", (1.0, 1.0), frozenset({"f"}), "AssertionError"
+            assert condition == Condition(*seen)
             yield from ()
 
     assert solve(CHEATED, Curious([]), sandbox).stopped == "nothing left to try"

@@ -1,6 +1,5 @@
 """Models by name or folder, loaded once and shared, in the background while the sandbox starts."""
 
-import json
 import os
 import threading
 import warnings
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import kelp
 from kelp.errors import KelpError
-from kelp.files import read
 from kelp.repair.timing import Timings
 from kelp.search.model_policy import Model
 
@@ -28,17 +26,6 @@ def find(name: str) -> Path | None:
         raise KelpError("This installation comes without a default model: use the model none, or name a model folder")
     known = sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir())
     raise KelpError(f"There is no model {name!r}: give {', '.join([*known, 'none'])}, or a model folder")
-
-
-def mutation_weights(folder: Path) -> dict[str, float]:
-    """Return the weights of mutation kinds in a model's training that differ from the usual ones."""
-    try:
-        keys = json.loads(read(folder / "config.json"))
-        origin = keys["kelp"] if isinstance(keys.get("kelp"), dict) else keys  # format 1 has no section of its own
-        weights: dict[str, float] = origin["run"]["data"]["kinds"]
-    except (ValueError, KeyError, TypeError):  # a model that Kelp did not train
-        return {}
-    return weights
 
 
 class Loading(threading.Thread):

@@ -251,7 +251,8 @@ ONE_OF = {
 BEGINS_WITH = {
     "condition": frozenset([b"and", b"or"]),
     "comprehension clause": frozenset([b"for", b"if", b"async"]),
-    "clause": frozenset([b"elif", b"else", b"except", b"finally", b"case"]),
+    # `and` and `or`: where `if x: return y` ends, a condition and an else clause are inserted at one site
+    "clause": frozenset([b"elif", b"else", b"except", b"finally", b"case", b"and", b"or"]),
 }
 
 PREFIXES = {
