@@ -47,14 +47,18 @@ BAD = replace(
 
 def report(*cases: Case, most: int = 600) -> str:
     cases = cases or (CASE,)
-    rows = {by: [replace(row, id=c.id) for c in cases] for by, row in (("model", GOOD), ("none-random", BAD))}
+    rows = {
+        by: [replace(row, id=c.id, group=c.group) for c in cases] for by, row in (("model", GOOD), ("none-random", BAD))
+    }
     summary: dict[str, Any] = {
         "benchmark": "toy",
         "settings": {"strategy": "best-first", "budget": {"runs": 16, "edits": 3}, "seed": 0},
         "skipped": [],
         "results": {by: by_group(some, 16) for by, some in rows.items()},
         "baseline": "none-random",
-        "compared": {"model": {group: compare(rows["model"], rows["none-random"], 16) for group in ("1", "all")}},
+        "compared": {
+            "model": {group: compare(rows["model"], rows["none-random"], 16) for group in (cases[0].group, "all")}
+        },
     }
     return render_report(summary, rows, {case.id: case for case in cases}, most)
 
@@ -118,6 +122,16 @@ def test_a_browser_shows_figures_plots_and_the_way_to_a_patch(tmp_path: Path) ->
     assert shown.count("<polyline") == 2
     assert "return x <del>-</del><ins>+</ins> 1</div>" in shown
     assert "right site proposed as number 2" in shown
+    assert shown.count('<button type="button" aria-pressed=') >= 2 and 'aria-label="Which cases" hidden' not in shown
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_cases_without_groups_are_not_offered_by_group(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text(report(replace(CASE, group="")), encoding="utf-8")
+    command = [str(CHROMIUM), *QUIET, f"--user-data-dir={tmp_path / 'profile'}", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, encoding="utf-8", check=True, timeout=300).stdout
+    assert 'aria-label="Which cases" hidden' in shown and "<polyline" in shown
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

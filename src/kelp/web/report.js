@@ -1,7 +1,9 @@
 "use strict";
 const report = JSON.parse(document.getElementById("report").textContent);
 const { summary, cases, rows } = report;
-const arms = Object.keys(summary.results), groups = Object.keys(summary.results[arms[0]]);
+const arms = Object.keys(summary.results);
+// Cases without a group are one of their own, unless no case has one.
+const groups = Object.keys(summary.results[arms[0]]).filter((name, _, names) => name || names.length > 2);
 const state = { group: "all", filter: "all", arm: arms[0], id: null, step: 0 };
 const $ = (id) => document.getElementById(id);
 const color = (arm) => `var(--arm-${arms.indexOf(arm) % 11})`;
@@ -222,8 +224,9 @@ function showProgram(c, path) {
 // ---- all of it -----------------------------------------------------------------------------------------------------
 
 function show() {
+  $("groups").hidden = groups.length < 2;
   clear("groups").append(...groups.map((group) => {
-    const button = make("button", { type: "button", onclick: () => { state.group = group; show(); } }, group);
+    const button = make("button", { type: "button", onclick: () => { state.group = group; show(); } }, group || "no group");
     button.setAttribute("aria-pressed", group === state.group);
     return button;
   }));
