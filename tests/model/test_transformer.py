@@ -132,7 +132,7 @@ for a, b in zip(jax.tree.leaves(here), jax.tree.leaves(there)):
 
 def test_a_step_split_over_eight_devices_gives_what_one_device_gives():
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8",
         "JAX_PLATFORMS": "cpu",
     }
     subprocess.run([sys.executable, "-c", SHARDED], check=True, env=environment)

@@ -50,7 +50,7 @@ def test_killed_at_random_steps_a_language_model_resumes_bit_for_bit(whole_run, 
 
 
 def test_eight_devices_give_a_language_model_the_losses_of_one(whole_run, tmp_path):
-    flags = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    flags = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
     options = ["--steps", "12", "--mesh", "2", "2", "2"]
     subprocess.run([*COMMAND, str(tmp_path / "8"), *options], env=flags, check=True)
     subprocess.run([*COMMAND, str(tmp_path / "1"), "--steps", "12"], check=True)

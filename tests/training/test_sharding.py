@@ -15,7 +15,7 @@ MESHES = [(1, 1, 1), (2, 2, 2)]
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_eight_devices_give_the_losses_of_one(tmp_path, optimizer):
-    flags = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    flags = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
     runs = []
     for mesh in MESHES:
         out = tmp_path / "x".join(map(str, mesh))
