@@ -4,7 +4,7 @@ Each kind has both directions, since what one person forgot another adds for no 
 of the language and from the names, attributes, subscripts and conditions of the program itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from kelp.diffusion.tree_queries import (
@@ -298,41 +298,46 @@ def asked(program: Program, name: bytes) -> list[bytes]:
 
 def guard(program: Program) -> Iterator[Edit]:
     """An `if` with a jump put before a statement: for a name that is empty or missing, or a key that is not there."""
-    near = program.language.near_miss
-    if not near.templates.guard:
+    templates = program.language.near_miss.templates
+    if not templates.guard:
         return
-    pairs = dict.fromkeys(lookups(program))
-    loops = {block[0]: loop for loop in nodes(program, "loop") for block in statements(program)
-             if block and program.parent[program.parent[block[0]]] == loop}  # fmt: skip
-    within = [(program.start[loop], program.end[loop]) for loop in nodes(program, "loop")]
-    returned = dict.fromkeys(
-        program.text(value) for node in nodes(program, "return") for value in operands(program, node)[:1]
-        if program.size(value) <= 3
-    )  # fmt: skip
+    pairs, returned = list(dict.fromkeys(lookups(program))), small_results(program)
+    loops = [range(program.start[loop] + 1, program.end[loop]) for loop in nodes(program, "loop")]
     for block in statements(program):
         for at, statement in enumerate(block):
-            if program.language.near_miss.inert(program, statement):
-                continue
-            whole, indent = program.text(statement), indentation(program, statement)
-            if indent is None or (at and not names_read(program, statement)):
-                continue
-            looped = any(start < program.start[statement] < end for start, end in within)
-            first = statement in loops or at == 0
+            indent = indentation(program, statement)
             read = names_read(program, statement)
-            names = [n for n in names_at(program, statement) if n in read][:GUARDED]
-            asks = [near.negation[0] + name for name in names]
-            asks += [name + near.templates.presence[0] for name in names]
-            asks += [key + near.templates.contains[1] + of for key, of in pairs if key in read and of in whole]
-            asks += [key + end + of + b")" for key, of in pairs if key in read for end in near.templates.ends]
-            jumps = [*near.templates.skips] if looped else []
-            if first or not looped:
-                jumps += [near.give + value for value in [*near.templates.defaults[:4], *returned]]
+            if indent is None or program.language.near_miss.inert(program, statement) or (at and not read):
+                continue
+            looped = any(program.start[statement] in loop for loop in loops)
             place = program.start[statement] if at == 0 else tail(program, block[at - 1])
-            for ask in dict.fromkeys(asks):
-                for jump in dict.fromkeys(jumps):
-                    text = near.templates.guard.replace(b"ASK", ask).replace(b"INDENT", indent).replace(b"JUMP", jump)
-                    break_before, break_after = (b"", b"\n" + indent) if at == 0 else (b"\n" + indent, b"")
-                    yield Edit(place, place, break_before + text + break_after)
+            before, after = (b"", b"\n" + indent) if at == 0 else (b"\n" + indent, b"")
+            for ask in questions(program, statement, read, pairs):
+                for jump in [*templates.skips * looped, *(returned if at == 0 or not looped else [])]:
+                    text = templates.guard.replace(b"ASK", ask).replace(b"INDENT", indent).replace(b"JUMP", jump)
+                    yield Edit(place, place, before + text + after)
+
+
+def questions(
+    program: Program, statement: int, read: set[bytes], pairs: Sequence[tuple[bytes, bytes]]
+) -> Iterable[bytes]:
+    """Conditions under which a statement may be skipped, about names and keys that it reads."""
+    near, whole = program.language.near_miss, program.text(statement)
+    names = [name for name in names_at(program, statement) if name in read][:GUARDED]
+    keys = [(key, of) for key, of in pairs if key in read]
+    asks = [near.negation[0] + name for name in names]
+    asks += [name + near.templates.presence[0] for name in names]
+    asks += [key + near.templates.contains[1] + of for key, of in keys if of in whole]
+    asks += [key + end + of + b")" for key, of in keys for end in near.templates.ends]
+    return dict.fromkeys(asks)
+
+
+def small_results(program: Program) -> list[bytes]:
+    """Statements that return a default or a small value which the program returns elsewhere."""
+    near = program.language.near_miss
+    values = [value for node in nodes(program, "return") for value in operands(program, node)[:1]]
+    texts = [program.text(value) for value in values if program.size(value) <= 3]
+    return list(dict.fromkeys(near.give + text for text in [*near.templates.defaults[:4], *texts]))
 
 
 def names_read(program: Program, node: int) -> set[bytes]:
