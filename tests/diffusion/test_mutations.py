@@ -2,8 +2,11 @@ import bisect
 import heapq
 import inspect
 import math
+import os
 import shlex
 import statistics
+import subprocess
+import sys
 import textwrap
 from collections import Counter
 from types import FunctionType
@@ -278,6 +281,20 @@ def test_near_misses_of_library_functions_and_of_unusual_ones_stand_on_sites_and
 
 def test_near_misses_are_the_same_every_time() -> None:
     assert near_misses(parse(SEARCH)) == near_misses(parse(SEARCH))
+
+
+def test_candidates_come_in_one_order_in_every_process() -> None:
+    code = (
+        "from tests.diffusion.test_mutations import SEARCH, candidates, parse\n"
+        "print(list(candidates(parse(SEARCH.replace(b'return -1', b'yield -1'))).items()))"
+    )
+    orders = {
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, check=True, env=os.environ | {"PYTHONHASHSEED": seed}
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(orders) == 1
 
 
 def test_a_function_of_ten_lines_has_a_hundred_or_two() -> None:

@@ -7,7 +7,9 @@ from itertools import pairwise
 from kelp.diffusion.tree_queries import (
     bindings,
     child,
+    conditions,
     editable,
+    extensible,
     is_callee,
     is_use,
     lift,
@@ -66,13 +68,7 @@ def negation(program: Program) -> Iterator[Edit]:
 def truths(program: Program) -> Iterator[int]:
     """Expressions used as truth values, and results that may be truth values."""
     near = program.language.near_miss
-    for node in nodes(program, "tested"):
-        condition = child(program, node, "condition") or operands(program, node)[0]
-        yield condition
-    for node in nodes(program, "choice"):
-        yield operands(program, node)[1]
-    for node in nodes(program, "boolean"):
-        yield from operands(program, node)
+    yield from conditions(program)
     for node in results(program):
         if plays(program, node, "boolean") or plays(program, node, "comparison"):
             yield node
@@ -345,21 +341,14 @@ def missing_condition(program: Program) -> Iterator[Edit]:
 
 def extra_condition(program: Program) -> Iterator[Edit]:
     """A further condition: the nearest other one of the function, or a name."""
-    language = program.language
-    places = [
-        node
-        for kind, field in sorted(language.conditions)
-        for above in editable(program).get(kind, ())
-        for node in program.children(above)
-        if program.field[node] == field
-    ]
-    known = sorted(node for node in places if not plays(program, node, "boolean") and program.size(node) <= 8)
-    for node in sorted(set(places)):
+    places = extensible(program)
+    known = [node for node in places if not plays(program, node, "boolean") and program.size(node) <= 8]
+    for node in places:
         inside = range(node, program.last[node])
         texts = [program.text(k) for k in sorted(known, key=lambda k: abs(k - node)) if k not in inside]
         texts = [t for t in dict.fromkeys(texts) if t != program.text(node) and b"\n" not in t][:1]
         for text in texts + names_at(program, node)[:1]:
-            for joint in sorted(language.near_miss.operators["boolean operator"][0]):
+            for joint in sorted(program.language.near_miss.operators["boolean operator"][0]):
                 if program.text(node) != text:
                     yield Edit(program.end[node], program.end[node], b" " + joint + b" " + text)
 

@@ -94,16 +94,26 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def breaking(program: Program) -> dict[Edit, str]:
+    """Every edit of the kinds that break programs, unchecked, with the first kind that makes it."""
+    return _edits(program, [name for name, kind in KINDS.items() if kind.breaks])
+
+
 def candidates(program: Program, relevant: Callable[[Edit], bool] = lambda edit: True) -> dict[Edit, str]:
     """Every edit of every kind, unchecked, with the first kind that makes it: several may have the same result.
 
-    Of the kinds that only mend, which are many, the edits that are `relevant`.
+    Kinds that only mend have many edits: those that are not `relevant` are left out.
     """
+    mending = _edits(program, [name for name, kind in KINDS.items() if not kind.breaks])
+    found = breaking(program)  # goes first, and keeps the edits that both make
+    return found | {edit: kind for edit, kind in mending.items() if edit not in found and relevant(edit)}
+
+
+def _edits(program: Program, kinds: Iterable[str]) -> dict[Edit, str]:
     found: dict[Edit, str] = {}
-    for name, kind in KINDS.items():
-        for edit in kind.edits(program):
-            if kind.breaks or relevant(edit):
-                found.setdefault(edit, name)
+    for name in kinds:
+        for edit in KINDS[name].edits(program):
+            found.setdefault(edit, name)
     return found
 
 
@@ -122,11 +132,10 @@ def log_priors(program: Program, kinds: Mapping[Edit, str], exception: str | Non
 def near_misses(program: Program) -> list[Mutation]:
     """Every valid near miss that breaks programs, one per resulting source (of the first kind that makes it)."""
     seen, mutations = {program.source}, []
-    for name, kind in KINDS.items():
-        for edit in kind.edits(program) if kind.breaks else ():
-            result = edit.apply(program.source)
-            if result not in seen:
-                seen.add(result)
-                if is_valid(program, edit):
-                    mutations.append(Mutation(name, edit))
+    for edit, kind in breaking(program).items():
+        result = edit.apply(program.source)
+        if result not in seen:
+            seen.add(result)
+            if is_valid(program, edit):
+                mutations.append(Mutation(kind, edit))
     return mutations

@@ -1,17 +1,20 @@
 """Near misses that add or take off a piece around what is there: calls, receivers, keywords, guards, conditions.
 
-Each kind has both directions, since what one person forgot another adds for no reason. The pieces come from the tables
-of the language and from the names, attributes, subscripts and conditions of the program itself.
+Some kinds have both directions; the inverse of the others is a kind of `expression_mutations` or
+`statement_mutations`. The pieces come from the tables of the language and from the names, attributes, subscripts and
+conditions of the program itself.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from kelp.diffusion.tree_queries import (
     bindings,
     bodies,
     child,
-    editable,
+    conditions,
+    extensible,
     indentation,
     is_callee,
     is_use,
@@ -37,7 +40,8 @@ COPIES = 4  # expressions of the program tried in one place, nearest first
 GUARDED = 3  # names that guards ask about at one statement, nearest first
 
 
-def values(program: Program) -> Iterator[int]:
+@lru_cache(maxsize=16)
+def values(program: Program) -> list[int]:
     """Expressions that a program reads and that may be wrapped: arguments, results, operands, what a loop goes over."""
     places: list[int] = []
     for role in ("arguments", "sequence"):
@@ -56,13 +60,12 @@ def values(program: Program) -> Iterator[int]:
     for node in nodes(program, "keyword argument"):
         value = child(program, node, "value")
         places += [] if value is None else [value]
-    for node in sorted(set(places)):
-        if program.named[node] and program.size(node) <= SMALL and is_value(program, node):
-            yield node
+    small = (node for node in sorted(set(places)) if program.named[node] and program.size(node) <= SMALL)
+    return [node for node in small if is_value(program, node)]
 
 
 def is_value(program: Program, node: int) -> bool:
-    """Is the node a name, an attribute, a subscript, a call or an operation, and not what an assignment writes?"""
+    """Return whether the node is a name, attribute, subscript, call or operation that is read, not written."""
     if plays(program, node, "name"):
         return is_use(program, node) or plays(program, program.parent[node], "keyword argument")
     return not is_target(program, node) and any(
@@ -71,7 +74,7 @@ def is_value(program: Program, node: int) -> bool:
 
 
 def is_target(program: Program, node: int) -> bool:
-    """Whether an assignment or a loop writes to the node."""
+    """Return whether an assignment or a loop writes to the node."""
     above = program.parent[node]
     writes = any(plays(program, above, role) for role in ("assignment", "update", "loop", "clause"))
     return writes and program.field[node] == "left"
@@ -167,8 +170,8 @@ def keyword(program: Program) -> Iterator[Edit]:
 def receiver(program: Program) -> Iterator[Edit]:
     """An attribute of the object for a bare name, the bare name for the attribute, and another object before it."""
     near = program.language.near_miss
-    own = {b.name for b in bindings(program)} & near.receivers
     bound = {b.name for b in bindings(program)}
+    own = bound & near.receivers
     members = dict.fromkeys(
         program.text(node + 2)
         for node in nodes(program, "attribute")
@@ -245,29 +248,11 @@ def absence(program: Program) -> Iterator[Edit]:
             yield put(program, node, program.text(node) + missing, near.templates.comparison)
 
 
-def conditions(program: Program) -> Iterator[int]:
-    """Conditions of statements and choices, and the operands of `and` and `or` and `not`."""
-    for node in nodes(program, "tested"):
-        condition = child(program, node, "condition")
-        yield from [condition] if condition is not None else operands(program, node)[:1]
-    for node in nodes(program, "choice"):
-        yield operands(program, node)[1]
-    for node in nodes(program, "boolean"):
-        yield from operands(program, node)
-
-
 def membership(program: Program) -> Iterator[Edit]:
     """A further condition about a name, or about a key and what is looked up by it (`k in x`)."""
-    language, near = program.language, program.language.near_miss
-    places = [
-        node
-        for kind, field in sorted(language.conditions)
-        for above in editable(program).get(kind, ())
-        for node in program.children(above)
-        if program.field[node] == field
-    ]
+    near = program.language.near_miss
     pairs = dict.fromkeys(lookups(program))
-    for node in sorted(set(places)):
+    for node in extensible(program):
         if program.size(node) > 4 * SMALL:
             continue
         text = program.text(node)
@@ -335,8 +320,8 @@ def questions(
 def small_results(program: Program) -> list[bytes]:
     """Statements that return a default or a small value which the program returns elsewhere."""
     near = program.language.near_miss
-    values = [value for node in nodes(program, "return") for value in operands(program, node)[:1]]
-    texts = [program.text(value) for value in values if program.size(value) <= 3]
+    returned = [value for node in nodes(program, "return") for value in operands(program, node)[:1]]
+    texts = [program.text(value) for value in returned if program.size(value) <= 3]
     return list(dict.fromkeys(near.give + text for text in [*near.templates.defaults[:4], *texts]))
 
 
@@ -385,8 +370,9 @@ def accumulate(program: Program) -> Iterator[Edit]:
 def default(program: Program) -> Iterator[Edit]:
     """`x or []` for a value `x`, and back; a default for a name or attribute that is given."""
     near = program.language.near_miss
+    tested = set(conditions(program))
     for node in nodes(program, "boolean"):
-        if operator(program, node) == near.templates.otherwise[0] and not is_condition(program, node):
+        if operator(program, node) == near.templates.otherwise[0] and node not in tested:
             yield lift(program, node, operands(program, node)[0])
     if not near.templates.otherwise[0]:
         return
@@ -422,10 +408,6 @@ def choice(program: Program) -> Iterator[Edit]:
                     yield put(program, node, text.replace(b"ELSE", value), near.templates.choice_strength)
 
 
-def is_condition(program: Program, node: int) -> bool:
-    return any(node == other for other in conditions(program))
-
-
 def produce(program: Program) -> Iterator[Edit]:
     """`return x` for `yield x`, `yield from x` for `yield x`, and back."""
     near = program.language.near_miss
@@ -433,11 +415,10 @@ def produce(program: Program) -> Iterator[Edit]:
         for node in block:
             text = program.text(node)
             for family in near.templates.produces:
-                for one in family:
-                    if text.startswith(one) and not any(text.startswith(o) for o in family if len(o) > len(one)):
-                        for other in family:
-                            if other != one:
-                                yield replace(program, node, other + text[len(one) :])
+                begins = max((begin for begin in family if text.startswith(begin)), key=len, default=None)
+                if begins is not None:
+                    for other in others((family,), begins):
+                        yield replace(program, node, other + text[len(begins) :])
 
 
 def exception(program: Program) -> Iterator[Edit]:
@@ -445,15 +426,15 @@ def exception(program: Program) -> Iterator[Edit]:
     near = program.language.near_miss
     for node in nodes(program, "handler"):
         for caught in operands(program, node)[:1]:
-            parts = [caught] if plays(program, caught, "name") else []
+            text = program.text(caught)
             if plays(program, caught, "sequence"):
                 for part in elements(program, caught):
                     yield replace(program, caught, program.text(part))
-            for part in parts:
-                for other in [*others(near.names, program.text(part)), *near.templates.catches]:
-                    if other != program.text(part):
-                        yield replace(program, part, b"(" + program.text(part) + b", " + other + b")")
-                        yield replace(program, part, other)
+            elif plays(program, caught, "name"):
+                for other in [*others(near.names, text), *near.templates.catches]:
+                    if other != text:
+                        yield replace(program, caught, b"(" + text + b", " + other + b")")
+                        yield replace(program, caught, other)
 
 
 def embedded(program: Program) -> Iterator[Edit]:

@@ -121,6 +121,30 @@ def results(program: Program) -> Iterator[int]:
                 yield right
 
 
+def conditions(program: Program) -> Iterator[int]:
+    """Conditions of statements and choices, and the operands of `and` and `or`."""
+    for node in nodes(program, "tested"):
+        condition = child(program, node, "condition")
+        yield condition if condition is not None else operands(program, node)[0]
+    for node in nodes(program, "choice"):
+        yield operands(program, node)[1]
+    for node in nodes(program, "boolean"):
+        yield from operands(program, node)
+
+
+def extensible(program: Program) -> list[int]:
+    """Conditions to which `and` or `or` and another condition may be added, in preorder."""
+    return sorted(
+        {
+            node
+            for kind, field in program.language.conditions
+            for above in editable(program).get(kind, ())
+            for node in program.children(above)
+            if program.field[node] == field
+        }
+    )
+
+
 def replace(program: Program, node: int, text: bytes) -> Edit:
     return Edit(program.start[node], program.end[node], text)
 

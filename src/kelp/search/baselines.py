@@ -2,12 +2,12 @@
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
 
-from kelp.diffusion.mutations import KINDS, candidates, log_priors
+from kelp.diffusion.mutations import breaking, candidates, log_priors
 from kelp.encoding.condition import Condition
 from kelp.search.policy import NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
 from kelp.search.suspicion import line_weights, may_matter
@@ -31,22 +31,30 @@ class NoModel(Policy):
         self.rng, self.order = random.Random(seed), order
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
-        kinds = candidates(program, may_matter(program, condition.suspicion))
-        edits = [edit for edit, kind in kinds.items() if KINDS[kind].breaks or self.order == "frequency"]
-        self.rng.shuffle(edits)
+        weight = line_weights(program, condition.suspicion)
         if self.order == "frequency":
-            weight, prior = line_weights(program, condition.suspicion), log_priors(program, kinds, condition.exception)
-            edits.sort(key=lambda e: -prior[e] - weight(e.start, e.end))
-            log_probs = np.asarray([prior[edit] + weight(edit.start, edit.end) for edit in edits])
-            log_probs -= np.logaddexp.reduce(log_probs)
-            return legal(program, (Proposal(e, p, NEAR_MISS) for e, p in zip(edits, log_probs.tolist())))
-        elif self.order in ("spectrum", "swaps"):
-            weight = line_weights(program, condition.suspicion)
+            return legal(program, self._by_prior(program, condition, weight))
+        edits = [*breaking(program)]
+        self.rng.shuffle(edits)
+        if self.order in ("spectrum", "swaps"):
             edits.sort(key=lambda e: -weight(e.start, e.end))
             if self.order == "swaps":
                 edits = list(dict.fromkeys([*swaps(program, condition.suspicion), *edits]))
         log_prob = -math.log(max(1, len(edits)))
         return legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
+
+    def _by_prior(
+        self, program: Program, condition: Condition, weight: Callable[[int, int], float]
+    ) -> Iterator[Proposal]:
+        """Yield the edits of all kinds by prior and suspicion, equal ones shuffled."""
+        kinds = candidates(program, may_matter(program, condition.suspicion))
+        priors = log_priors(program, kinds, condition.exception)
+        scores = {edit: prior + weight(edit.start, edit.end) for edit, prior in priors.items()}
+        total = float(np.logaddexp.reduce([*scores.values()]))
+        edits = [*scores]
+        self.rng.shuffle(edits)
+        for edit in sorted(edits, key=lambda edit: -scores[edit]):
+            yield Proposal(edit, scores[edit] - total, NEAR_MISS)
 
     @property
     def threshold(self) -> float:

@@ -17,7 +17,7 @@ from functools import cached_property, partial
 from threading import Event
 from typing import Protocol
 
-from kelp.diffusion.mutations import KINDS, candidates
+from kelp.diffusion.mutations import breaking
 from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.search.node import Guards, Node, SearchResult
@@ -316,12 +316,7 @@ class Search:
         if not guarded:
             return guarded
         windows = list(self.task.windows(self.first.source))
-        near = (
-            (window, edit)
-            for _, window in windows
-            for edit, kind in candidates(window.program).items()
-            if KINDS[kind].breaks
-        )
+        near = ((window, edit) for _, window in windows for edit in breaking(window.program))
         sources = {window.to_file(edit).apply(self.first.source) for window, edit in near}
         return guarded if any(patch.source in sources for patch in self.patches) else set()
 

@@ -17,7 +17,8 @@ def suspicion(observation: Observation) -> dict[int, float]:
 
     The square of Ochiai's coefficient, failed(l) / sqrt(failed * (failed(l) + passed(l))) over the tests that execute
     the line (Abreu, Zoeteweij & van Gemund, 2006): taken for probabilities, squares found the faulty line of 700
-    broken training functions best (1.35 nats; 1.37 not squared, 2.54 where all lines are equal). Where the file
+    broken training functions best (1.35 nats; 1.37 not squared, 2.54 where all lines are equal). A line on which a
+    failing test raises counts `CRASH_FACTOR` times, and the worst line is at most 1. Where the file
     cannot be imported, the line of the error is the only suspicious one.
     """
     ran = [outcome for outcome in observation.outcomes if outcome.status != "skip"]
@@ -30,11 +31,11 @@ def suspicion(observation: Observation) -> dict[int, float]:
         failed, passed = (sum(line in lines for lines in tests) for tests in (failing, passing))
         return failed**2 / (len(failing) * (failed + passed))
 
-    found = {line: squared(line) for line in frozenset[int]().union(*failing)}
-    crashes = {o.line for o in ran if o.status == "error" and o.line in found}
-    worst = max((found[line] * (CRASH_FACTOR if line in crashes else 1.0) for line in found), default=1.0)
-    scale = max(worst, 1.0)
-    return {line: value * (CRASH_FACTOR if line in crashes else 1.0) / scale for line, value in found.items()}
+    crashes = {outcome.line for outcome in ran if outcome.status == "error"}
+    lines = frozenset[int]().union(*failing)
+    found = {line: squared(line) * (CRASH_FACTOR if line in crashes else 1.0) for line in lines}
+    scale = max([1.0, *found.values()])
+    return {line: value / scale for line, value in found.items()}
 
 
 def moved(lines: list[int], source: bytes, edit: Edit) -> list[int]:

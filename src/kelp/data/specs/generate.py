@@ -19,7 +19,7 @@ from kelp.data.corpus.context import POSTPONED
 from kelp.data.record import LANGUAGE, Record
 from kelp.data.specs import inputs
 from kelp.data.specs.infer_parameters import STAND_IN, Scope, is_method, parameters
-from kelp.diffusion.mutations import KINDS, candidates
+from kelp.diffusion.mutations import breaking
 from kelp.execution import CallResult, Limits, Sandbox
 from kelp.languages.python.call_variants import redrawn
 from kelp.syntax.program import parse
@@ -324,7 +324,7 @@ def _mutants(record: Record, rng: random.Random) -> list[str]:
         program = parse(record.source.encode(), LANGUAGE)
     except SyntaxError:  # compiles, but is beyond the grammar
         return []
-    edits = [edit for edit, kind in candidates(program).items() if KINDS[kind].breaks]
+    edits = [*breaking(program)]
     rng.shuffle(edits)
     found: dict[str, None] = {}
     for edit in edits:  # checked one by one, until there are enough: a long function has hundreds
