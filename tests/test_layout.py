@@ -14,6 +14,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "extras": {"errors"},
     "files": {"errors"},
+    "rows": {"errors", "extras"},
     "syntax": {"errors"},
     "model": set(),
     "execution.worker": set(),
@@ -27,10 +28,10 @@ ROOMS: dict[str, set[str]] = {
         "search",
     },
     "training": {"errors", "extras", "files", "model"},
-    "lm": {"errors", "extras", "files", "model", "training"},
+    "lm": {"errors", "files", "rows", "encoding", "model", "training"},
     "data": {
         "errors", "extras", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search",
-        "training", "lm",
+        "training", "lm", "rows",
     },
     "evaluation": {
         "errors", "extras", "files", "syntax", "model", "execution.worker", "execution", "diffusion", "languages",

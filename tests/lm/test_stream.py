@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from kelp.errors import KelpError
-from kelp.extras import TEXT
 from kelp.lm.ahead import Tokens, prepare, write
 from kelp.lm.stream import LMBatch, Rows, Stream, pack
 from kelp.lm.text import DataSection, documents
 from kelp.lm.tokenizer import Tokenizer
+from kelp.rows import TEXT
 
 TOKENIZER = Tokenizer.train(["return x\n", "def f(x):"] * 3, 280)
 WORDS = "alpha beta gamma delta return yield é".split()

@@ -11,8 +11,9 @@ from tokenizers import decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE, WordLevel
 from tokenizers.processors import TemplateProcessing
 
+from kelp.encoding.byte_level import SPELL
 from kelp.errors import KelpError
-from kelp.lm.tokenizer import SPELL, Special, Tokenizer
+from kelp.lm.tokenizer import Special, Tokenizer
 
 TEXT = ["def add(a, b):\n    return a + b\n", "# a comment, with words in it\n"] * 4
 TRAINED = Tokenizer.train(TEXT, 300)

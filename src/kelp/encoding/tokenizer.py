@@ -15,9 +15,9 @@ from typing import Any, ClassVar, Literal, Protocol
 
 import tokenizers
 from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
+from kelp.encoding.byte_level import SPELL, UNSPELL, unspell, unspell_fallback
 from kelp.encoding.vocabulary import NAMES, EncodingError, SpecialTokens
 from kelp.syntax.program import Language
 
@@ -58,18 +58,6 @@ class Tokenizer(Protocol):
         ...
 
     def save(self, path: Path) -> None: ...
-
-
-def _byte_alphabet() -> list[str]:
-    """GPT-2's spelling of each byte as a printable character, as `tokenizers` has it."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(0xA1, 0xAC + 1), *range(0xAE, 0xFF + 1)]
-    others = iter(range(256, 512))
-    return [chr(b) if b in printable else chr(next(others)) for b in range(256)]
-
-
-SPELL = _byte_alphabet()
-UNSPELL = {character: byte for byte, character in enumerate(SPELL)}
-assert set(SPELL) == set(ByteLevel.alphabet())
 
 
 # ------------------------------------------------------------------------------------------------- implied spaces
@@ -281,7 +269,7 @@ class LexicalTokenizer(Tokenizer):
         self.size = max(size, 1 + max(vocabulary.values()))
         self._bytes = [b""] * self.size
         for string, token in vocabulary.items():
-            self._bytes[token] = _unspell(string) if byte_level else _unspell_fallback(string)
+            self._bytes[token] = unspell(string) if byte_level else unspell_fallback(string)
         self._byte_tokens = [vocabulary[string] for string in spelled]
         self._cache: dict[bytes, tuple[int, ...]] = {}
 
@@ -367,20 +355,6 @@ def _assign(special: Mapping[str, int], added: Mapping[str, int], base: int) -> 
     unused = sorted(token for name, token in added.items() if UNUSED.search(name) and token not in taken)
     free = chain(unused, count(max([base, *(token + 1 for token in taken)])))
     return SpecialTokens.named({name: ids[name] if name in ids else next(free) for name in NAMES.values()})
-
-
-def _unspell(string: str) -> bytes:
-    """Bytes of a token in GPT-2's alphabet; an added token stands for itself."""
-    try:
-        return bytes(UNSPELL[c] for c in string)
-    except KeyError:
-        return string.encode()
-
-
-def _unspell_fallback(string: str) -> bytes:
-    """Bytes of a token of a vocabulary with byte fallback, in which "▁" is a space."""
-    byte = re.fullmatch("<0x([0-9A-F]{2})>", string)
-    return bytes([int(byte[1], 16)]) if byte else string.replace("▁", " ").encode()
 
 
 # The one table of tokenizers: how to make each from its file's text, the language, and the ids of the special tokens.

@@ -10,7 +10,7 @@ from kelp.lm.text import DataSection
 from kelp.model.config import TransformerConfig
 from kelp.model.pretrained import llama_config
 from kelp.model.tensors import read_json
-from kelp.training.config import ConfigError, RunConfig, Section
+from kelp.training.config import ConfigError, PresetSection, RunConfig, Section
 
 # Llama's proportions. Parameters without the embeddings: 0.1 M, 4.4 M, 24 M and 75 M.
 PRESETS: dict[str, dict[str, int]] = {
@@ -22,8 +22,10 @@ PRESETS: dict[str, dict[str, int]] = {
 SIZES = ("dim", "layers", "heads", "kv_heads", "mlp_dim")
 
 
-class ModelSection(Section):
+class ModelSection(PresetSection):
     """`[model]`: sizes. A preset fills in what the file leaves out, and else the model of init_from does."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     preset: Literal["toy", "small", "medium", "base"] | None = None
     dim: int | None = Field(default=None, gt=0)
@@ -37,13 +39,6 @@ class ModelSection(Section):
     norm_eps: float | None = Field(default=None, gt=0)
     tie_embeddings: bool | None = None
     remat: bool = False  # less memory for a third more work
-
-    @model_validator(mode="before")
-    @classmethod
-    def fill_in(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return PRESETS.get(str(values.get("preset")), {}) | values
-        return values
 
 
 class LMSection(Section):

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Self
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from kelp.errors import KelpError
-from kelp.extras import PROJECT, TEXT, matching, open_dataset, read_rows
 from kelp.lm.tokenizer import Special, Tokenizer
+from kelp.rows import PROJECT, TEXT, matching, open_dataset, read_rows
 from kelp.training.config import RunConfig, Section
 
 IDENTITY = (*PROJECT, "id", "url")  # columns that may say what a document belongs to, the first that exists

@@ -19,6 +19,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
+from kelp.encoding.byte_level import SPELL, unspell, unspell_fallback
 from kelp.errors import KelpError
 from kelp.files import atomic
 
@@ -42,17 +43,6 @@ class Special:
         return list(dict.fromkeys((self.end, self.mask, self.pad)))
 
 
-def _spelling() -> list[str]:
-    """GPT-2's spelling of each byte: a printable character stands for itself, others for the rest in order."""
-    own = {character for character in ByteLevel.alphabet() if ord(character) < 256}
-    others = iter(sorted(set(ByteLevel.alphabet()) - own))
-    return [chr(byte) if chr(byte) in own else next(others) for byte in range(256)]
-
-
-SPELL = _spelling()
-UNSPELL = {character: byte for byte, character in enumerate(SPELL)}
-
-
 class Tokenizer:
     """Text to token ids and back, with the ids of the special tokens and the bytes of every token."""
 
@@ -73,7 +63,7 @@ class Tokenizer:
             if token in added:
                 self.token_bytes[token] = b"" if added[token].special else string.encode()
             else:
-                self.token_bytes[token] = _unspell(string) if byte_level else _unspell_fallback(string)
+                self.token_bytes[token] = unspell(string) if byte_level else unspell_fallback(string)
         self.widths = np.array([len(text) for text in self.token_bytes], np.int32)  # bytes of each token
         self._byte_tokens = [vocabulary.get(SPELL[b] if byte_level else f"<0x{b:02X}>") for b in range(256)]
 
@@ -183,17 +173,3 @@ def _without_prefix(source: str) -> tokenizers.Tokenizer:
         return part
 
     return tokenizers.Tokenizer.from_str(json.dumps(json.loads(source, object_hook=changed)))
-
-
-def _unspell(string: str) -> bytes:
-    """Bytes of a token in GPT-2's alphabet."""
-    try:
-        return bytes(UNSPELL[character] for character in string)
-    except KeyError:
-        return string.encode()
-
-
-def _unspell_fallback(string: str) -> bytes:
-    """Bytes of a token of a vocabulary with byte fallback, in which "▁" is a space."""
-    byte = re.fullmatch("<0x([0-9A-F]{2})>", string)
-    return bytes([int(byte[1], 16)]) if byte else string.replace("▁", " ").encode()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kelp.errors import KelpError
 from kelp.training.optimizer import OptimizerConfig
@@ -25,6 +25,19 @@ class ConfigError(KelpError):
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class PresetSection(Section):
+    """A section that may name a preset, whose values fill in what the file leaves out."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def fill_in(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {**cls.presets.get(str(values.get("preset")), {}), **values}
+        return values
 
 
 class MeshSection(Section):

@@ -33,8 +33,8 @@ from kelp.data.corpus.context import Module, read_module
 from kelp.data.corpus.extract import Dropped, functions_of
 from kelp.data.corpus.history import changes
 from kelp.data.record import DataError, Record, json_lines
-from kelp.extras import PROJECT, TEXT, matching, open_dataset, read_rows
 from kelp.files import atomic
+from kelp.rows import PROJECT, TEXT, matching, open_dataset, read_rows
 
 PACKAGES = Path.home() / ".cache/kelp/packages"  # download cache
 INDEX = "https://pypi.org/simple"

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 import kelp
 from kelp.data.examples.make import DataConfig
 from kelp.model.config import TransformerConfig
 from kelp.model.denoiser import DenoiserConfig
-from kelp.training.config import ConfigError, RunConfig, Section, load_config
+from kelp.training.config import ConfigError, PresetSection, RunConfig, Section, load_config
 
 # Llama's proportions: heads of 16 to 128 dimensions, two or three of them a key-value head, an MLP of
 # about 8/3 of the width. Parameters without the embeddings: 0.1 M, 3 M, 17 M, 80 M and 1.1 G.
@@ -27,8 +27,10 @@ PACKAGE = Path(kelp.__file__).parent
 FOLDERS = (PACKAGE / "configs", PACKAGE.parents[1] / "configs")  # of the recipes: in a wheel, in a checkout
 
 
-class ModelSection(Section):
+class ModelSection(PresetSection):
     """`[model]`: sizes. A preset fills in what the file leaves out; the vocabulary comes with the data."""
+
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     preset: Literal["toy", "overnight_cpu", "laptop", "single_gpu", "tpu_v4_8"]
     dim: int = Field(gt=0)
@@ -38,13 +40,6 @@ class ModelSection(Section):
     mlp_dim: int = Field(gt=0)
     pointer_dim: int = Field(gt=0)
     remat: bool = False  # less memory for a third more work
-
-    @model_validator(mode="before")
-    @classmethod
-    def fill_in(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return PRESETS.get(str(values.get("preset")), {}) | values
-        return values
 
 
 class ObjectiveSection(Section):
