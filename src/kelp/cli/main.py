@@ -81,7 +81,7 @@ def _with_huge_pages() -> None:
 
 
 def _own_process() -> bool:
-    """Whether the command is this process, and not called from within another program."""
+    """Return whether the command is this process, and not called from within another program."""
     return sys.orig_argv[-len(sys.argv[1:]) :] == sys.argv[1:]
 
 

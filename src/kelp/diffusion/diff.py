@@ -52,7 +52,10 @@ def next_edits(a: Program, b: Program) -> list[Edit]:
 
 
 def _in_front(edit: Edit) -> bool:
-    """Whether the edit inserts before a first element. The last of several goes first: each ends in a separator."""
+    """Return whether the edit inserts before a first element.
+
+    The last of several such edits goes first: each ends in a separator.
+    """
     return edit.start == edit.end and bool(edit.text[:1].strip(b" \t\r\n\f\\,;"))
 
 
@@ -324,7 +327,7 @@ class _Table:
         self.best[self.head][self.head] = 0.0, ()
 
     def same(self, k: int) -> bool:
-        """Whether the parts at index k are equal, with the text before and after."""
+        """Return whether the parts at index k are equal, with the text before and after."""
         xs, ys = self.xs, self.ys
         around = xs.tails[k] == ys.tails[k] and xs.glue[k] == ys.glue[k]
         return around and self.diff.a.text(xs.nodes[k]) == self.diff.b.text(ys.nodes[k])

@@ -284,7 +284,7 @@ def countables(program: Program) -> Iterator[int]:
 
 
 def is_number(program: Program, node: int) -> bool:
-    """Whether the form of an expression suggests that it is a number, as of `a + b` or `len(x)`."""
+    """Return whether the form of an expression suggests that it is a number, as of `a + b` or `len(x)`."""
     if plays(program, node, "binary"):
         parts = operands(program, node)
         return operator(program, node) in (b"+", b"-", b"*", b"//") and not any(

@@ -69,7 +69,7 @@ def names_at(program: Program, node: int) -> list[bytes]:
 
 
 def is_use(program: Program, node: int) -> bool:
-    """Whether this identifier reads a variable."""
+    """Return whether this identifier reads a variable."""
     above = program.kind[program.parent[node]]
     category = program.language.category(program.kind[node], program.field[node], above, True)
     return category in ("expression", "argument", "element")
@@ -94,7 +94,7 @@ def statements(program: Program) -> list[list[int]]:
 
 
 def simple(program: Program, node: int) -> bool:
-    """Whether the statement is code without a block inside."""
+    """Return whether the statement is code without a block inside."""
     return not plays(program, node, "compound") and not program.language.near_miss.inert(program, node)
 
 
@@ -106,7 +106,7 @@ def bodies(program: Program, node: int) -> list[int]:
 
 
 def jumps(program: Program, block: int) -> bool:
-    """Whether a block ends in a jump (a return, a break)."""
+    """Return whether a block ends in a jump (a return, a break)."""
     return plays(program, elements(program, block)[-1], "jump")
 
 

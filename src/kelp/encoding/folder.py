@@ -85,7 +85,7 @@ def read_encoding(folder: Path) -> StoredEncoding:
 
 
 def same_encoding(first: Path, second: Path) -> bool:
-    """Whether ids mean the same in two folders. Limits may differ: they change no weight's meaning."""
+    """Return whether ids mean the same in two folders. Limits may differ: they change no weight's meaning."""
     one, other = (read_encoding(folder) for folder in (first, second))
     same = replace(one, limits=other.limits) == other
     return same and (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()

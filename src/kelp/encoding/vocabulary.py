@@ -60,5 +60,5 @@ def site_kinds(language: "Language") -> tuple[str, ...]:
 
 
 def replaceable(kinds: Iterable[str]) -> list[bool]:
-    """Whether text may replace a site, for each kind."""
+    """Return whether text may replace a site, for each kind."""
     return [kind.startswith("replace ") for kind in kinds]

@@ -71,7 +71,7 @@ CHECKED |= {"visible_tests": str | tuple, "hidden_tests": str | tuple, "fixed": 
 
 
 def _encodes(text: str) -> bool:
-    """Whether the text can be encoded: JSON may hold half of a surrogate pair."""
+    """Return whether the text can be encoded: JSON may hold half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -50,11 +50,11 @@ class CaseRunner:
         return self._own.run(source, trace=trace) if isinstance(tests, str) else self._run(source, tests, trace=trace)
 
     def passes(self, source: str) -> bool:
-        """Whether all tests pass, visible and hidden."""
+        """Return whether all tests pass, visible and hidden."""
         return self.run(source.encode()).ok and self.passes_hidden(source) is not False
 
     def passes_hidden(self, source: str) -> bool | None:
-        """Whether the hidden tests pass; None where there are none."""
+        """Return whether the hidden tests pass; None where there are none."""
         tests = self.case.hidden_tests
         if not tests:
             return None

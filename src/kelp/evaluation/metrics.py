@@ -48,7 +48,7 @@ def _drawn(data: np.ndarray, seed: int) -> np.ndarray:
 
 
 def exact_match(patch: str, truth: str) -> bool:
-    """Whether two programs have one syntax tree, whatever their comments and layout. False where one does not parse."""
+    """Return whether two programs have one syntax tree, comments and layout aside; False if one does not parse."""
     try:
         pairs: list[tuple[Any, Any]] = [(ast.parse(patch), ast.parse(truth))]
     except (SyntaxError, ValueError, MemoryError):

@@ -38,7 +38,7 @@ class CaseResult:
 
     @property
     def solved(self) -> bool:
-        """Whether the first repair is correct, as far as tests can tell."""
+        """True where the first repair is correct, as far as tests can tell."""
         return self.repaired and self.first_correct is not False
 
     @classmethod

@@ -100,7 +100,7 @@ class Observation:
 
     @property
     def ok(self) -> bool:
-        """Whether every test ran and passed; some may be skipped, but not all of them."""
+        """True where every test ran and passed; some may be skipped, but not all of them."""
         clean = self.error is None and self.not_run == 0 and self.passed > 0
         return clean and all(outcome.status in ("pass", "skip") for outcome in self.outcomes)
 

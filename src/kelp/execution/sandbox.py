@@ -320,7 +320,7 @@ class _Server:
             raise
 
     def alive(self) -> bool:
-        """Whether it can be asked; false in a fork of its caller, since it answers to one process."""
+        """Return whether it can be asked; false in a fork of its caller, since it answers to one process."""
         return os.getpid() == self.owner and self.process.poll() is None
 
     def ask(self, message: Config | Request, seconds: float) -> Any:

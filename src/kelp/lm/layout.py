@@ -33,7 +33,7 @@ def blocks(position: Int[Array, "*S"], size: int) -> Int[Array, "*S"]:
 
 
 def attends(query: Layout, key: Layout, cfg: DiffusionConfig) -> Bool[Array, "B Q T"]:
-    """Whether each slot of `query` attends to each slot of `key`; never across documents, never to padding.
+    """Return whether each slot of `query` attends to each slot of `key`; never across documents, never to padding.
 
     A noisy slot attends to the noisy slots of its own block and to the clean slots of earlier blocks. A clean slot
     attends to clean slots: those up to itself, or those up to the end of its block (`cfg.clean`).

@@ -100,7 +100,7 @@ def documents_of(rows: Iterable[dict[str, Any]], source: str, section: DataSecti
 
 
 def _held_out(row: dict[str, Any], text: str | list[int], share: float) -> bool:
-    """Whether a document is held out: as a corpus says, otherwise by the hash of its project, id or text."""
+    """Return whether a document is held out: as a corpus says, otherwise by the hash of its project, id or text."""
     if row.get("split") in ("train", "valid"):
         return bool(row["split"] == "valid")
     name = str(next((row[column] for column in IDENTITY if row.get(column)), text))

@@ -18,6 +18,6 @@ def swaps(program: Program, suspicion: tuple[float, ...]) -> list[Edit]:
 
 
 def is_off_by_one(program: Program, edit: Edit) -> bool:
-    """Whether an edit takes `<` for `<=`, `>` for `>=`, or the other way round."""
+    """Return whether an edit takes `<` for `<=`, `>` for `>=`, or the other way round."""
     operator = program.source[edit.start : edit.end]
     return {operator, edit.text} in ({b"<", b"<="}, {b">", b">="})

@@ -89,17 +89,17 @@ def _name(tree: Program, node: int) -> str:
 
 
 def _is_space(piece: bytes) -> bool:
-    """Whether this piece of the lexer is space, line continuations included."""
+    """Return whether this piece of the lexer is space, line continuations included."""
     return not piece.strip(b" \t\f\r\n\\")
 
 
 def _is_blank(line: re.Match[bytes]) -> bool:
-    """Whether the line that this match of `LINE` begins is empty."""
+    """Return whether the line that this match of `LINE` begins is empty."""
     return line.string[line.end() : line.end() + 2].lstrip(b"\r").startswith(b"\n")
 
 
 def _indented_by_tabs(tree: Program, node: int, margin: bytes) -> bool:
-    """Whether every statement inside the node is indented beyond the margin by tabs alone."""
+    """Return whether every statement inside the node is indented beyond the margin by tabs alone."""
     indents = set()
     for block in range(node, tree.last[node]):
         rule = tree.language.lists.get(tree.kind[block])

@@ -271,5 +271,5 @@ def tree_of(source: bytes, language: Language) -> Tree:
 
 
 def parses(source: bytes, language: Language) -> bool:
-    """Whether the grammar and the language's own check accept the source."""
+    """Return whether the grammar and the language's own check accept the source."""
     return not tree_of(source, language).root_node.has_error and language.compiles(source)

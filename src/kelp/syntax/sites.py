@@ -140,7 +140,7 @@ def make_edit(program: Program, site: Site, text: bytes) -> Edit | None:
 
 
 def is_valid(program: Program, edit: Edit) -> bool:
-    """Whether the result is another valid program and still one whole definition."""
+    """Return whether the result is another valid program and still one whole definition."""
     result, language = edit.apply(program.source), program.language
     top = tree_of(result, language).root_node
     if result == program.source or top.has_error or top.child_count != len(program.children(0)):

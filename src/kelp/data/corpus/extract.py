@@ -73,7 +73,7 @@ def _record(module: Module, library: Library, node: FunctionNode, project: str, 
 
 
 def _is_stub(node: FunctionNode) -> bool:
-    """Whether there is nothing to repair: no statement, or one that only passes, raises or returns a name."""
+    """Return whether there is nothing to repair: no statement, or one that only passes, raises or returns a name."""
     decorators = " ".join(ast.unparse(d) for d in node.decorator_list)
     if "overload" in decorators or "abstractmethod" in decorators:
         return True

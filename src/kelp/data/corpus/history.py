@@ -78,7 +78,7 @@ def changes(releases: Iterable[Sequence[Module]], project: str) -> Iterator[Reco
 
 
 def context_suffices(record: Record) -> bool:
-    """Whether the later function's context defines every name that the earlier one reads, attributes included.
+    """Return whether the later function's context defines every name that the earlier one reads, attributes included.
 
     If not, the earlier function may fail its tests only because something around it was renamed.
     """
@@ -170,7 +170,7 @@ def _wordless(node: FunctionNode) -> str:
 
 
 def _foreseeable(before: _Place, after: _Place) -> bool:
-    """Whether every new name is the function's own, occurs in the earlier file, or is a builtin or a method of one."""
+    """Return whether every new name is the function's own, a builtin, a method of one, or in the earlier file."""
     new, own = set[str](), set[str]()
     for node in ast.walk(after.node):
         match node:

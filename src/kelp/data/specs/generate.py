@@ -287,7 +287,7 @@ def evaluate(sandbox: Sandbox, record: Record, calls: Sequence[str]) -> list[Cal
 
 
 def _fits_assert(result: CallResult) -> bool:
-    """Whether the result can stand in an assert."""
+    """Return whether the result can stand in an assert."""
     if result.repr is None or not result.round_trips or "\n" in result.repr or _ADDRESS.search(result.repr):
         return False
     return len(result.repr) <= MAX_VALUE and len(_assert(result)) <= MAX_ASSERT

@@ -207,7 +207,7 @@ def doctest_calls(function: FunctionNode) -> tuple[list[str], str]:
 
 
 def returns_iterator(function: FunctionNode) -> bool:
-    """Whether the returned value must be listed to be compared."""
+    """Return whether the returned value must be listed to be compared."""
     lazy = {"map", "filter", "zip", "iter", "reversed", "enumerate", "chain", "islice", "from_iterable", "starmap",
             "takewhile", "dropwhile", "accumulate", "product", "permutations", "combinations", "zip_longest",
             "compress", "filterfalse", "groupby"}  # fmt: skip

@@ -97,7 +97,7 @@ def composition(rng: random.Random, sandbox: Sandbox) -> Record | None:
 
 
 def does_a_task(record: Record, sandbox: Sandbox) -> bool:
-    """Whether the function passes the tests of a toy task."""
+    """Return whether the function passes the tests of a toy task."""
     tests = [[a.removeprefix("assert ").split(" == ") for a in task.asserts] for task in toy.TASKS]
     calls = [call.replace(f"{task.name}(", f"{record.name}(", 1) for task, t in zip(toy.TASKS, tests) for call, _ in t]
     results = iter(evaluate(sandbox, record, calls))

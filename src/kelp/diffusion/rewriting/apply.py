@@ -106,7 +106,7 @@ def by_form(rules: tuple[Rule, ...]) -> dict[Form, list[Rewrite]]:
 
 
 def match(rule: Term, term: Term, matches: dict[bytes, Term]) -> bool:
-    """Whether a term of a rule matches the term. The terms that its letters match are added to `matches`."""
+    """Return whether a term of a rule matches the term. The terms that its letters match are added to `matches`."""
     if (name := letter(rule)) is not None:
         return matches.setdefault(name, term) == term
     return rule.form == term.form and all(match(*pair, matches) for pair in zip(rule.parts, term.parts))
@@ -166,7 +166,7 @@ def applied(program: Program, place: int, term: Term, rewrite: Rewrite) -> Edit 
 
 
 def holds(program: Program, nodes: Bound, terms: Mapping[bytes, Term], rewrite: Rewrite) -> bool:
-    """Whether the source proves the conditions that the rule sets for its letters."""
+    """Return whether the source proves the conditions that the rule sets for its letters."""
     if any(bound(program, name) for name in rewrite.builtins):
         return False
     for predicate, asked in rewrite.where:

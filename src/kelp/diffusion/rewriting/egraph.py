@@ -112,7 +112,7 @@ def filled(pattern: Term, terms: Mapping[bytes, Term]) -> Term:
 
 
 def usable(rewrite: Rewrite) -> bool:
-    """Whether a rewrite may be used without its `where`.
+    """Return whether a rewrite may be used without its `where`.
 
     False for rules with blocks, and where the matched side does not show a type that the rule demands.
     """

@@ -99,7 +99,7 @@ def type_of_call(program: Program, node: int) -> str | None:
 
 
 def bound(program: Program, name: bytes) -> bool:
-    """Whether the program binds the name, also as the name of the function itself."""
+    """Return whether the program binds the name, also as the name of the function itself."""
     root = program.root
     function = root if program.kind[root] != "decorated_definition" else program.children(root)[-1]
     own = child(program, function, "name")
@@ -159,13 +159,13 @@ def type_of_item(program: Program, loop: int, assumed: Assumed) -> str | None:
 
 
 def calls(program: Program, node: int, name: bytes) -> bool:
-    """Whether the node is a call of this builtin."""
+    """Return whether the node is a call of this builtin."""
     called = plays(program, node, "call") and program.text(operands(program, node)[0]) == name
     return called and not bound(program, name)
 
 
 def pure(program: Program, node: int) -> bool:
-    """Whether the expression has no effects on other expressions. Attributes are assumed to be plain data."""
+    """Return whether the expression has no effects on other expressions. Attributes are assumed to be plain data."""
     for at in range(node, program.last[node]):
         if plays(program, at, "call"):
             callee = program.text(operands(program, at)[0])
@@ -177,12 +177,12 @@ def pure(program: Program, node: int) -> bool:
 
 
 def closed(program: Program, node: int) -> bool:
-    """Whether the expression may move into a function of its own: it has no yield, await or binding."""
+    """Return whether the expression may move into a function of its own: it has no yield, await or binding."""
     return not any(program.kind[at] in ("yield", "await", "named_expression") for at in range(node, program.last[node]))
 
 
 def safe(program: Program, node: int) -> bool:
-    """Whether the expression may be evaluated anywhere: it cannot raise, has no effects, and reads parameters alone."""
+    """Return whether the expression may be evaluated anywhere: no errors, no effects, reads of parameters alone."""
     node = bare(program, node)
     if plays(program, node, "name"):
         found = [b for b in bindings(program) if b.name == program.text(node)]

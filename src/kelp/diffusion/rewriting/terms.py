@@ -88,7 +88,7 @@ def form(program: Program, node: int) -> tuple[Form, list[int]] | None:
 
 
 def is_hole(program: Program, node: int) -> bool:
-    """Whether the node is a part that may be any expression: a hole of the form."""
+    """Return whether the node is a part that may be any expression: a hole of the form."""
     kind, above = program.kind[node], program.kind[program.parent[node]]
     category = program.language.category(kind, program.field[node], above, program.named[node])
     if category in HOLES:
@@ -99,7 +99,7 @@ def is_hole(program: Program, node: int) -> bool:
 
 
 def is_tested(program: Program, node: int) -> bool:
-    """Whether only the truth of the node's value counts in its place."""
+    """Return whether only the truth of the node's value counts in its place."""
     above = program.parent[node]
     while above >= 0 and plays(program, above, "parentheses"):
         node, above = above, program.parent[above]

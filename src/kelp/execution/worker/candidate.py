@@ -37,7 +37,7 @@ class Candidate:
         self._lines: set[int] | None = None  # collects the program's executed lines
 
     def is_at(self, path: object) -> bool:
-        """Whether this path leads to the file that the candidate replaces."""
+        """Return whether this path leads to the file that the candidate replaces."""
         if self.path is None or not isinstance(path, str) or os.path.basename(path) != self._name:
             return False
         return os.path.realpath(path) == self._real
@@ -164,7 +164,7 @@ def project_root(path: str) -> str:
 
 
 def holds_home(folder: str, home: str) -> bool:
-    """Whether the folder is the home folder or above it, and so no project, whatever marks it has."""
+    """Return whether the folder is the home folder or above it, and so no project, whatever marks it has."""
     return os.path.join(os.path.realpath(home), "").startswith(os.path.join(os.path.realpath(folder), ""))
 
 

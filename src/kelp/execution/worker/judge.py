@@ -66,7 +66,7 @@ _Unmet = AssertionError  # an assertion does not hold: left names, left value, o
 
 
 def plain(value: Any, depth: int = 0) -> bool:
-    """Whether a value is of built-in types all through, so that comparing it runs no code of the program."""
+    """Return whether a value is of built-in types all through, so that comparing it runs no code of the program."""
     kind = type(value)
     if kind in _PLAIN:
         return True
@@ -94,7 +94,7 @@ def _like(value: Any, leaf: Any) -> Any:
 
 
 def fair(value: Any, expected: Any, equal: Any = _equal) -> bool:
-    """Whether `==` distinguishes the value from others: a value that equals two different decoys equals anything."""
+    """Return whether `==` tells the value from others: a value that equals two different decoys equals anything."""
     if plain(value):
         return True
     equals: list[Any] = []
@@ -350,7 +350,7 @@ def handler(state: Any, run: Any, send: Any, stop: Any, keep: Any) -> Any:
     test_in, label, replaced = recognizer(state, run, keep)
 
     def through_program(error: Any) -> bool:
-        """Whether the program's code is on the traceback."""
+        """Return whether the program's code is on the traceback."""
         traceback, through = _traceback_of(error), False
         while traceback is not None:
             state.looking = True

@@ -132,7 +132,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_opaque(entry: os.DirEntry[str]) -> bool:
-    """Whether a folder was removed and made again: it hides the project's own."""
+    """Return whether a folder was removed and made again: it hides the project's own."""
     for kind in ("user", "trusted"):
         with contextlib.suppress(OSError):
             return os.getxattr(entry.path, f"{kind}.overlay.opaque") == b"y"

@@ -327,7 +327,7 @@ def _receive_exactly(connection: socket.socket, count: int) -> bytes | None:
 
 
 def timed_out(reply: Reply) -> bool:
-    """Whether the run ended at its limit of seconds, or of processor time."""
+    """Return whether the run ended at its limit of seconds, or of processor time."""
     return reply["ended"] in ("deadline", "cpu") or reply["status"] == -signal.SIGXCPU
 
 

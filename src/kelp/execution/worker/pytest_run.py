@@ -272,7 +272,7 @@ def run_pytest(
 
 
 def _may_skip(item: pytest.Item) -> bool:
-    """Whether the test's own markers allow it to be skipped, or expect it to fail."""
+    """Return whether the test's own markers allow it to be skipped, or expect it to fail."""
     if any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail")):
         return True
     return getattr(getattr(item, "obj", None), "__unittest_expecting_failure__", False) is True
@@ -491,7 +491,7 @@ def _explain(
 
 
 def _is_method(node: Any, arguments: int) -> bool:
-    """Whether a method is called with at least so many arguments."""
+    """Return whether a method is called with at least so many arguments."""
     return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) >= arguments
 
 

@@ -123,7 +123,7 @@ def category(kind: str, field: str | None, parent: str, named: bool) -> str | No
 
 
 def may_drop(program: Program, node: int) -> bool:
-    """Whether the program is still valid without this list element or optional part."""
+    """Return whether the program is still valid without this list element or optional part."""
     kind, parent = program.kind, program.parent[node]
     siblings = [c for c in program.children(parent) if program.named[c] and kind[c] not in COMMENTS]
     at = siblings.index(node)
@@ -169,7 +169,7 @@ def _may_drop_parameter(program: Program, node: int, before: list[int], after: l
 
 
 def _holds_nonlocal(program: Program, node: int) -> bool:
-    """Whether the subtree contains a name, perhaps its binding, that a nonlocal statement elsewhere needs."""
+    """Return whether the subtree contains a name, perhaps its binding, that a nonlocal statement elsewhere needs."""
     kind, parent = program.kind, program.parent
     for statement in range(len(kind)):
         if kind[statement] != "nonlocal_statement" or node <= statement < program.last[node]:
@@ -185,7 +185,7 @@ def _holds_nonlocal(program: Program, node: int) -> bool:
 
 
 def compiles(source: bytes) -> bool:
-    """Whether CPython compiles the source, without running it. Tree-sitter accepts some invalid Python."""
+    """Return whether CPython compiles the source, without running it. Tree-sitter accepts some invalid Python."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -268,7 +268,7 @@ WORD_BYTES = re.compile(rb"[A-Za-z0-9_\x80-\xff]*")
 
 
 def fits(category: str, text: bytes, place: str) -> bool:
-    """Whether a text of this category may have these bytes at this place.
+    """Return whether a text of this category may have these bytes at this place.
 
     place: "first" = they begin the first piece (or written-out space) of the text; "next" = they begin a later one;
     "inside" = they continue a piece. A necessary condition, cheap enough for a mask over the vocabulary; `make_edit`

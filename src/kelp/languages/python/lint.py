@@ -73,7 +73,7 @@ def _own_nodes(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def _loses_result(function: Function) -> bool:
-    """Whether the function returns a value on some paths only, or has neither a `return` nor a `raise`."""
+    """Return whether the function returns a value on some paths only, or has neither a `return` nor a `raise`."""
     nodes = list(_own_nodes(function))
     if any(isinstance(node, ast.Yield | ast.YieldFrom) for node in nodes):
         return False
@@ -84,7 +84,7 @@ def _loses_result(function: Function) -> bool:
 
 
 def _may_continue(body: Sequence[ast.stmt]) -> bool:
-    """Whether execution may continue after these statements."""
+    """Return whether execution may continue after these statements."""
     match body[-1] if body else None:
         case ast.Return() | ast.Raise() | ast.Continue() | ast.Break():
             return False
@@ -103,7 +103,7 @@ def _may_continue(body: Sequence[ast.stmt]) -> bool:
 
 
 def _only_once(body: Sequence[ast.stmt]) -> bool:
-    """Whether a loop with this body runs at most once."""
+    """Return whether a loop with this body runs at most once."""
     last = body[-1]
     again = (node for statement in body for node in ast.walk(statement) if isinstance(node, ast.Continue))
     return isinstance(last, ast.Return | ast.Raise | ast.Break) and next(again, None) is None
@@ -116,5 +116,5 @@ def _unreached(node: ast.AST) -> int:
 
 
 def _equal(some: Sequence[ast.AST], others: Sequence[ast.AST]) -> bool:
-    """Whether the nodes are equal, pair by pair."""
+    """Return whether the nodes are equal, pair by pair."""
     return len(some) == len(others) and all(ast.dump(a) == ast.dump(b) for a, b in zip(some, others))

@@ -58,7 +58,7 @@ INERT = frozenset(
 
 
 def inert(program: Program, node: int) -> bool:
-    """Whether the node is a type, decorator, import, pattern, or a string by itself (documentation)."""
+    """Return whether the node is a type, decorator, import, pattern, or a string by itself (documentation)."""
     kind = program.kind
     if kind[node] == "expression_statement":
         return kind[node + 1] in ("string", "concatenated_string") and program.last[node] == node + 2

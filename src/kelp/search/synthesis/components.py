@@ -90,7 +90,7 @@ def kind_of(values: tuple[Any, ...]) -> str:
 
 
 def is_plain(value: Any, depth: int = 0) -> bool:
-    """Whether a value is small and a literal can write it. (A range by itself counts.)"""
+    """Return whether a value is small and a literal can write it. (A range by itself counts.)"""
     kind = type(value)
     if kind is int or kind is float:
         return bool(-LARGEST < value < LARGEST)

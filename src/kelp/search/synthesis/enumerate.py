@@ -96,7 +96,7 @@ def _bits(value: Any) -> float:
 
 
 def are_evidence(wanted: Sequence[Any]) -> bool:
-    """Whether these values could be evidence for any expression."""
+    """Return whether these values could be evidence for any expression."""
     return information(wanted) > MARGIN
 
 
@@ -218,7 +218,7 @@ class Enumeration:
                 self._comprehend_to(cost - 1, most)
 
     def _is_evidence(self, values: Sequence[Any]) -> bool:
-        """Whether the wanted values are more than chance among all values tried."""
+        """Return whether the wanted values are more than chance among all values tried."""
         return not self.evident or math.log2(max(1, len(self.seen))) < information(values) - MARGIN
 
     def _operands(self, takes: Sequence[frozenset[str]], cost: int) -> Iterator[tuple[Expression, ...]]:

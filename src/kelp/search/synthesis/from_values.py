@@ -249,7 +249,7 @@ def _with(constants: Sequence[Any], values: Sequence[Any]) -> list[Any]:
 
 
 def _is_name_and_text(pair: object) -> bool:
-    """Whether this is a pair of a name and its value as text, not the record of an inner call."""
+    """Return whether this is a pair of a name and its value as text, not the record of an inner call."""
     match pair:
         case (str(name), str(text)):
             return name.isidentifier() and not iskeyword(name) and name != "__debug__" and MARK not in text

@@ -104,7 +104,7 @@ class Needs:
         return f"a system call ({message.lower()})"
 
     def _is_of_the_system(self, raised: OSError) -> bool:
-        """Whether the exception comes from a system call, not a `raise`: a program, or a mock, may raise anything."""
+        """Return whether the exception comes from a system call, not a `raise`: programs may raise anything."""
         return not _innermost(raised)[1] or (raised.strerror or "").endswith(_BY_HOOK)
 
     def _elsewhere(self, path: str) -> str | None:
