@@ -103,7 +103,7 @@ def test_the_whole_configuration_is_printed_as_a_recipe(kelp_here: Kelp, tmp_pat
         (("train", "empty"), "empty holds no recipe."),
         (
             ("train", "empty", "--out", "m"),
-            "empty is a folder of recipes: --out and --print-config take one recipe.",
+            "empty is a folder of recipes: --out, --print-config, --resume-from and --profile take one recipe.",
         ),
         (("train", "bad.toml"), "bad.toml: unknown key 'stepz' in [training]."),
         (("train", "fame.toml"), "best_by = 'toy_fame' in [training] is no metric: give valid_ with one of loss, "),

@@ -90,8 +90,13 @@ def pack(*rows: list[list[int]], length: int = LENGTH) -> LMBatch:
 class FakeSource:
     """Two documents a row, each an alphabet from some letter on, and the end-of-text token."""
 
+    origin: dict[str, Any] = {"origin": "letters"}  # noqa: RUF012
+
     def __init__(self, *, rows: int = ROWS, tokenizer: Path = TOKENIZER, die_at: int | None = None) -> None:
         self.tokenizer_files, self.rows, self.die_at = (tokenizer,), rows, die_at
+
+    def report(self) -> dict[str, float]:
+        return {"padding": 0.5}
 
     def batch(self, step: int) -> LMBatch:
         if step == self.die_at:
