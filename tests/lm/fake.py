@@ -23,6 +23,7 @@ from kelp.training.loop import train
 END, MASK, PAD, FIRST, SIZE = 0, 1, 2, 3, 12  # special tokens, the first of the others, and the number of all
 TOKENIZER = Path(__file__).parent / "tokenizer.json"
 STEPS, LENGTH, ROWS = 30, 16, 5
+SAMPLES = {"prompts": ["d", "e"], "every": 12, "length": 8}
 RUN = f"""
 [model]
 dim = 16
@@ -129,7 +130,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     mesh = MeshSection(**dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True)))
-    settings = recipe({"mesh": mesh.model_dump(), "steps": options.steps}, ar_share=0.3)
+    settings = recipe({"mesh": mesh.model_dump(), "steps": options.steps}, ar_share=0.3, samples=SAMPLES)
     train(settings, objective(settings, die_at=options.die_at), out=options.out, resume=True)
 
 

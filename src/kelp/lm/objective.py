@@ -154,13 +154,13 @@ class LMObjective:
 
     def reports(self, model: Transformer, step: int) -> Iterator[tuple[str, Row]]:
         """The origin of the text, figures of its stream as training goes, and samples."""
-        samples = self.recipe.lm.samples
+        samples, training = self.recipe.lm.samples, self.recipe.training
         if step == 0:
             yield "source", self.source.origin
-        elif step % self.recipe.training.log_every == 0:
+        elif step % training.log_every == 0 or step == training.steps:
             yield "data", self.source.report()
         if step > 0 and step % samples.every == 0 and samples.prompts:
-            how = SampleConfig(temperature=samples.temperature, seed=self.recipe.training.seed)
+            how = SampleConfig(temperature=samples.temperature, seed=training.seed)
             written = sample(model, self.cfg, self._prompts, how, self._named)
             for prompt, row, tokens, end in zip(samples.prompts, self._prompts, written.tokens, written.lengths):
                 text = self._tokenizer.decode(

@@ -5,6 +5,8 @@ XLA names what it runs by `jax.named_scope`: attention, mlp, head, loss, optimiz
 
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,28 +37,19 @@ class Profiler:
     """Context manager around a run that traces the steps of a profile, or none."""
 
     def __init__(self, profile: Profile | None) -> None:
-        self._profile, self._tracing = profile, False
+        self._profile, self._stack = profile, ExitStack()
 
     def begin(self, step: int) -> None:
         if self._profile and step == self._profile.first:
-            options = jax.profiler.ProfileOptions()
-            options.python_tracer_level = 0  # every call of a Python function would bury the rest
-            jax.profiler.start_trace(self._profile.folder, profiler_options=options)
-            self._tracing = True
+            self._stack.enter_context(tracing(self._profile.folder))
 
     def end(self, step: int, results: Any) -> dict[str, int]:
-        """Write the profile after its last step, once the `results` are there; return the peaks of memory in bytes."""
-        if not (self._profile and self._tracing and step == self._profile.last):
+        """After the last step, write the profile once its `results` are there; return the peaks of memory in bytes."""
+        if not self._profile or step != self._profile.last:
             return {}
         jax.block_until_ready(results)
-        self._stop()
-        jax.profiler.save_device_memory_profile(str(self._profile.folder / "memory.prof"))
+        self._stack.close()
         return peaks()
-
-    def _stop(self) -> None:
-        if self._tracing:
-            self._tracing = False
-            jax.profiler.stop_trace()
 
     def __enter__(self) -> Self:
         return self
@@ -64,7 +57,17 @@ class Profiler:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop()
+        self._stack.close()
+
+
+@contextmanager
+def tracing(folder: Path) -> Iterator[None]:
+    """Write a trace of what runs within to a folder, and there in `memory.prof` the device memory at its end."""
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0  # every call of a Python function would bury the rest
+    with jax.profiler.trace(folder, profiler_options=options):
+        yield
+    jax.profiler.save_device_memory_profile(str(folder / "memory.prof"))
 
 
 def peaks() -> dict[str, int]:
