@@ -84,6 +84,7 @@ def test_a_profile_names_the_parts_of_a_step(watched_run):
     [trace] = space.parent.glob("*.trace.json.gz")
     events = json.loads(gzip.decompress(trace.read_bytes()))["traceEvents"]
     assert [event["args"]["step_num"] for event in events if event.get("name") == "step"] == ["6", "7"]
+    assert sum(event.get("name") == "data" for event in events) >= 2
     assert (watched_run / "profile/memory.prof").stat().st_size
     [memory] = of_kind(watched_run, "memory")
     assert memory["step"] == 7 and memory["process_peak_bytes"] > 1e7

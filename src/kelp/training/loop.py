@@ -113,7 +113,8 @@ def train(
         clock, counted = time.monotonic(), examples
         for step, batch in batches(objective, start=start, steps=settings.steps):
             profiler.begin(step)
-            placed = place_batch(batch, mesh, objective.empty)
+            with jax.profiler.TraceAnnotation("data"):
+                placed = place_batch(batch, mesh, objective.empty)
             if settings.norms_every and step % settings.norms_every == 0:
                 found = norms(state.model, placed, loss_key(settings.seed, step - 1))
                 tracker.row(step, "norms", {name: float(value) for name, value in found.items()})

@@ -1,6 +1,7 @@
 """Profile of a few steps: a trace that Perfetto, TensorBoard and XProf open, and the memory that was used.
 
-XLA names what it runs by `jax.named_scope`: attention, mlp, head, loss, optimizer. Reading a batch is named data.
+XLA names operations by their `jax.named_scope`: attention, mlp, head, loss, optimizer. The making of a batch and its
+way to the devices are named data.
 """
 
 import resource
