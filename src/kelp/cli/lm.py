@@ -1,4 +1,4 @@
-"""`kelp lm`: a language model's tokenizer and data; its text and likelihood are in `lm_text`."""
+"""`kelp lm`: a language model's tokenizer and data, and the commands of the other `lm_` files."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kelp.cli.lm_text import evaluate, generate
+from kelp.cli.lm_eval import evaluate
+from kelp.cli.lm_generate import generate
 from kelp.cli.progress import counter, progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import KelpError

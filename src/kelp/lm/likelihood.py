@@ -41,6 +41,14 @@ class Interval(NamedTuple):
     def of(mean: float, error: float) -> "Interval":
         return Interval(mean, mean - NORMAL_95 * error, mean + NORMAL_95 * error)
 
+    @staticmethod
+    def of_share(count: int, n: int) -> "Interval":
+        """The share of `count` in n independent cases, with Wilson's interval (1927)."""
+        share, z2 = count / n, NORMAL_95**2
+        middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+        reach = NORMAL_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+        return Interval(share, max(middle - reach, 0.0), min(middle + reach, 1.0))
+
     def __str__(self) -> str:
         return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
