@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from kelp.cli.lm_generate import Accept
-from kelp.cli.lm_model import Block, Model, load, one_sentence, text_tokenizer
+from kelp.cli.lm_model import Block, Loaded, Model, one_sentence
 from kelp.errors import KelpError
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
-    from kelp.lm.config import DiffusionConfig
     from kelp.lm.infill import Fill, Hole, Kind, Score
     from kelp.lm.sampler import SampleConfig
-    from kelp.lm.tokenizer import Tokenizer
-    from kelp.model.transformer import Transformer
 
 KINDS = ("line", "expression", "body")
 
@@ -47,6 +44,18 @@ def evaluate(
         Path | None,
         typer.Option(metavar="MODEL", help="Model that fills from left to right; the same one if left out."),
     ] = None,
+    pass_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K,...", help="Write programs of a corpus's held-out specifications and run their asserts: 1,8."
+        ),
+    ] = None,
+    programs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Programs of each task; the largest K if left out.")
+    ] = None,
+    program_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Most tokens of a body.")] = 128,
+    temperature: Annotated[float, typer.Option(min=0, metavar="T", help="Of --pass-at; 0 is greedy.")] = 0.8,
+    top_p: Annotated[float, typer.Option(metavar="P", help="Of --pass-at.")] = 0.95,
     accept: Annotated[Accept, typer.Option(help="Number of tokens accepted in a pass.")] = Accept.top_k,
     steps: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Passes a block; one a token if left out.")
@@ -61,11 +70,12 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of masks, documents and holes.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Measure a model on texts: bits per byte or, with --infill, fills of holes in functions.
+    """Measure a model on texts: bits per byte or, with --infill, fills of holes; with --pass-at, programs that run.
 
     Bits per byte are an upper bound with its 95 % interval, exact for blocks of one token; those of gzip and xz stand
     beside them. A fill counts as exact where it is the text that stood in the hole, up to white space at its end. It
-    is as long, in tokens, as that text.
+    is as long, in tokens, as that text. Programs are written from signature and docstring, and run in the sandbox;
+    pass@k is the unbiased estimate.
 
     \b
     Examples:
@@ -73,7 +83,21 @@ def evaluate(
       kelp lm eval my-lm --data corpus:runs/corpus --documents 500 --json
       kelp lm eval my-lm --data corpus:runs/corpus --infill line,expression,body --tasks 500
       kelp lm eval my-lm --data corpus:runs/corpus --infill line --baseline my-ar-lm --block 0 --accept threshold
+      kelp lm eval my-lm --data corpus:runs/corpus --pass-at 1,8 --tasks 100
     """
+    if pass_at is not None:
+        if infill:
+            raise KelpError("Give either --infill or --pass-at.")
+        from kelp.cli.lm_pass import measure_passes, print_passes
+
+        with one_sentence():
+            passes = measure_passes(
+                Loaded(model, length, True, autoregressive=True), data, _numbers(pass_at), programs, tasks=tasks,
+                tokens=program_tokens, seed=seed, block=block, steps=steps, accept=accept.value,
+                temperature=temperature, top_p=top_p,
+            )  # fmt: skip
+        _print(passes | {"model": str(model), "data": data, "seed": seed}, print_passes, as_json)
+        return
     from kelp.cli.lm_texts import read_texts
 
     kinds: list[Any] = [kind for given in infill or () for kind in given.split(",")]
@@ -90,32 +114,24 @@ def evaluate(
         figures = _infill(loaded, other, texts, kinds, how, tasks=tasks, most=hole_tokens, out=out)
     else:
         figures = _bits(loaded, texts, block=block, samples=samples, seed=seed)
+    _print(figures | {"data": data, "seed": seed}, _print_infill if kinds else _print_bits, as_json)
+
+
+def _print(figures: dict[str, Any], show: Callable[[dict[str, Any]], None], as_json: bool) -> None:
+    import json
+
     if as_json:
-        import json
-
-        print(json.dumps(figures | {"data": data, "seed": seed}))
-    elif kinds:
-        _print_infill(figures)
+        print(json.dumps(figures))
     else:
-        _print_bits(figures)
+        show(figures)
 
 
-class Loaded:
-    """A model with its tokenizer, and the tokens of a window."""
-
-    model: "Transformer"
-    cfg: "DiffusionConfig"
-    tokenizer: "Tokenizer"
-
-    def __init__(self, folder: Path, length: int | None, whole: bool, *, autoregressive: bool = False) -> None:
-        """Load a folder; a window of `whole` texts holds the end-of-text token before them too. Raises KelpError."""
-        self.folder = folder
-        self.model, self.cfg, tokenizer, context = load(folder, autoregressive=autoregressive)
-        self.window = min(context - (not whole), 1024) if length is None else length
-        if self.window + (not whole) > context:
-            hint = f"at most {context - (not whole)} does"
-            raise KelpError(f"--length {length} does not fit a context of {context} tokens", hint)
-        self.tokenizer = text_tokenizer(folder, self.cfg, tokenizer)
+def _numbers(text: str) -> list[int]:
+    """The numbers of --pass-at. Raises KelpError."""
+    numbers = [int(part) for part in text.split(",") if part.strip().isdecimal()]
+    if len(numbers) != len(text.split(",")) or min(numbers) < 1:
+        raise KelpError(f"--pass-at {text} is no list of numbers such as 1,8")
+    return numbers
 
 
 def _bits(loaded: Loaded, texts: list[str], *, block: int | None, samples: int, seed: int) -> dict[str, Any]:

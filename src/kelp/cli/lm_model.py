@@ -52,6 +52,24 @@ def load(folder: Path, *, autoregressive: bool = False) -> "tuple[Transformer, D
     return model, cfg, tokenizer, context
 
 
+class Loaded:
+    """A model with its tokenizer, and the tokens of a window."""
+
+    model: "Transformer"
+    cfg: "DiffusionConfig"
+    tokenizer: "TextTokenizer"
+
+    def __init__(self, folder: Path, length: int | None, whole: bool, *, autoregressive: bool = False) -> None:
+        """Load a folder; a window of `whole` texts holds the end-of-text token before them too. Raises KelpError."""
+        self.folder = folder
+        self.model, self.cfg, tokenizer, context = load(folder, autoregressive=autoregressive)
+        self.window = min(context - (not whole), 1024) if length is None else length
+        if self.window + (not whole) > context:
+            hint = f"at most {context - (not whole)} does"
+            raise KelpError(f"--length {length} does not fit a context of {context} tokens", hint)
+        self.tokenizer = text_tokenizer(folder, self.cfg, tokenizer)
+
+
 def text_tokenizer(folder: Path, cfg: "DiffusionConfig", tokenizer: "Tokenizer") -> "TextTokenizer":
     """The tokenizer of a model that `load` read, as training uses it: byte for byte, any text. Raises KelpError."""
     from kelp.lm.tokenizer import Special

@@ -192,16 +192,16 @@ def fill(
     """
     cfg = cfg if how.block is None else replace(cfg, block=how.block)
     rows = [_row(each, cfg, window) for each in holes]
-    order = sorted(range(len(holes)), key=lambda i: (_slots(len(rows[i])), _by_block(holes[i], cfg.block)))
+    order = sorted(range(len(holes)), key=lambda i: (slots_of(len(rows[i])), _by_block(holes[i], cfg.block)))
     fills: list[Fill] = [Fill(b"", 0)] * len(holes)
-    permitted = _permitted(model.cfg.vocab_size, tokenizer.size, None if cfg.block == 1 else cfg.end)
+    allowed = permitted(model.cfg.vocab_size, tokenizer.size, None if cfg.block == 1 else cfg.end)
     done = 0
     while done < len(order):
-        slots = _slots(len(rows[order[done]]))
+        slots = slots_of(len(rows[order[done]]))
         most = max(1, min(MOST_ROWS, BATCH_TOKENS // (cfg.block or slots)))
-        batch = [i for i in order[done : done + most] if _slots(len(rows[i])) == slots]
+        batch = [i for i in order[done : done + most] if slots_of(len(rows[i])) == slots]
         filler = [[cfg.end]] * ((1 << (len(batch) - 1).bit_length()) - len(batch))  # up to a power of two
-        drawn = sample(model, cfg, [rows[i] for i in batch] + filler, how, permitted, slots=slots)
+        drawn = sample(model, cfg, [rows[i] for i in batch] + filler, how, allowed, slots=slots)
         for row, i in enumerate(batch):
             start = 1 + holes[i].first
             written = drawn.tokens[row, start : min(start + len(holes[i]), drawn.lengths[row])]
@@ -231,14 +231,14 @@ def _by_block(hole: Hole, block: int) -> list[int]:
 
 
 @cache  # one object for all calls, so that one program is compiled
-def _permitted(vocab_size: int, known: int, end: int | None) -> Allowed:
+def permitted(vocab_size: int, known: int, end: int | None) -> Allowed:
     """The tokens of the tokenizer, of which a larger vocabulary has more, without end-of-text within a text."""
     tokens = np.arange(vocab_size)
     fits = (tokens < known) & (tokens != end)
     return lambda row, position: jnp.asarray(fits)
 
 
-def _slots(length: int) -> int:
+def slots_of(length: int) -> int:
     """The length that a row is padded to: 64, 128, 192, 256, 384, 512, 768 ..., so that few shapes are compiled."""
     power = max(LEAST_SLOTS, 1 << (length - 1).bit_length())
     return 3 * power // 4 if length <= 3 * power // 4 and power > 2 * LEAST_SLOTS else power
