@@ -61,22 +61,15 @@ class Loaded:
 
     def __init__(self, folder: Path, length: int | None, whole: bool, *, autoregressive: bool = False) -> None:
         """Load a folder; a window of `whole` texts holds the end-of-text token before them too. Raises KelpError."""
+        from kelp.lm.folder import load_tokenizer
+
         self.folder = folder
-        self.model, self.cfg, tokenizer, context = load(folder, autoregressive=autoregressive)
+        self.model, self.cfg, _, context = load(folder, autoregressive=autoregressive)
         self.window = min(context - (not whole), 1024) if length is None else length
         if self.window + (not whole) > context:
             hint = f"at most {context - (not whole)} does"
             raise KelpError(f"--length {length} does not fit a context of {context} tokens", hint)
-        self.tokenizer = text_tokenizer(folder, self.cfg, tokenizer)
-
-
-def text_tokenizer(folder: Path, cfg: "DiffusionConfig", tokenizer: "Tokenizer") -> "TextTokenizer":
-    """The tokenizer of a model that `load` read, as training uses it: byte for byte, any text. Raises KelpError."""
-    from kelp.lm.tokenizer import Special
-    from kelp.lm.tokenizer import Tokenizer as Text
-
-    names = {name: tokenizer.id_to_token(getattr(cfg, name)) for name in ("end", "mask", "pad")}
-    return Text.load(folder, Special(**{name: text for name, text in names.items() if text is not None}))
+        self.tokenizer = load_tokenizer(folder, self.cfg)
 
 
 def encode(tokenizer: "Tokenizer", text: str) -> list[int]:
