@@ -1,9 +1,10 @@
-"""The adapter of lm-evaluation-harness on the exported model of `make golden`, where `lm_eval` is installed."""
+"""The adapter of lm-evaluation-harness on a random model of bytes, where `lm_eval` is installed."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.lm.test_golden import GOLDEN
+from tests.cli.test_lm_generate import folder  # noqa: F401  a fixture
 
 harness = pytest.importorskip("kelp.lm.harness", reason="needs the extra lm-eval", exc_type=ImportError)
 pytestmark = pytest.mark.slow
@@ -13,9 +14,9 @@ def requests(*arguments: tuple) -> list[SimpleNamespace]:
     return [SimpleNamespace(args=each) for each in arguments]
 
 
-@pytest.fixture(scope="module")
-def lm():
-    return harness.KelpLM(str(GOLDEN / "model"), block=1)
+@pytest.fixture
+def lm(folder: Path):  # noqa: F811
+    return harness.KelpLM(str(folder), block=1)
 
 
 def test_continuations_and_texts_are_of_one_probability(lm) -> None:
