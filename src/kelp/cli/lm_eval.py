@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.lm.sampler import SampleConfig
 
 KINDS = ("line", "expression", "body")
+DOCUMENTS_A_TASK = 20  # drawn for --infill at most, so that a large corpus is not parsed whole
 
 
 def evaluate(
@@ -29,7 +30,7 @@ def evaluate(
     ],
     split: Annotated[str, typer.Option(metavar="NAME", help="Split of an hf: source.")] = "train",
     documents: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Documents to draw at most; all if left out.")
+        int | None, typer.Option(min=1, metavar="N", help="Documents to draw at most; if left out all, or 20 a task.")
     ] = None,
     samples: Annotated[
         int, typer.Option(min=2, metavar="N", help="Monte Carlo samples of the bound of each document.")
@@ -104,6 +105,7 @@ def evaluate(
     for kind in kinds:
         if kind not in KINDS:
             raise KelpError(f"--infill {kind} is none of {', '.join(KINDS)}")
+    documents = DOCUMENTS_A_TASK * tasks if kinds and documents is None else documents
     texts = read_texts(data, split=split, documents=documents, seed=seed)
     loaded = Loaded(model, length, bool(kinds), autoregressive=bool(kinds))
     if kinds:

@@ -29,7 +29,7 @@ Span = tuple[int, int]
 Progress = Callable[[int], None]  # called with the number of rows done
 
 BATCH_TOKENS = 512  # predicted in one pass: larger batches hold holes of more different sizes
-MOST_ROWS = 64
+MOST_ROWS = 16
 LEAST_SLOTS = 64
 
 
@@ -200,7 +200,7 @@ def fill(
         slots = slots_of(len(rows[order[done]]))
         most = max(1, min(MOST_ROWS, BATCH_TOKENS // (cfg.block or slots)))
         batch = [i for i in order[done : done + most] if slots_of(len(rows[i])) == slots]
-        filler = [[cfg.end]] * ((1 << (len(batch) - 1).bit_length()) - len(batch))  # up to a power of two
+        filler = [[cfg.end]] * (most - len(batch))  # so that all batches of this length share a program
         drawn = sample(model, cfg, [rows[i] for i in batch] + filler, how, allowed, slots=slots)
         for row, i in enumerate(batch):
             start = 1 + holes[i].first
