@@ -32,6 +32,7 @@ lint: .venv/setup-dev-stamp
 # Values of PyTorch and transformers that tests compare with; needs the extra `golden`.
 golden:
 	$(BIN)/python -m tests.model.make_golden
+	$(BIN)/python -m tests.lm.make_golden
 
 clean:
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist demo-trace.html

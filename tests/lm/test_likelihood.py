@@ -160,3 +160,19 @@ def test_intervals_are_those_of_a_sum_and_of_a_ratio():
 def test_bad_input_is_refused(documents, samples, message):
     with pytest.raises(ValueError, match=message):
         draw_nats(toy_model(), toy_config(), documents, samples=samples)
+
+
+def test_tokens_that_are_known_are_never_masked_and_add_nothing():
+    weights = draw_weights(np.random.default_rng(0), 10, 4, 64, known=6)
+    assert not weights[:, :6].any()
+    np.testing.assert_allclose(weights[:, 6:8].sum(axis=1), 2)  # n / k for k of the n unknown tokens of a block
+    np.testing.assert_allclose(weights[:, 8:].sum(axis=1), 2)
+    model, cfg, document = toy_model(), toy_config(block=1), [2, 3, 4, 5, 6]
+    parts = ((document, 0), (document[:2], 0), (document, 2))
+    whole, first, rest = (draw_nats(model, cfg, [tokens], known=[known])[0, 0] for tokens, known in parts)
+    assert whole == pytest.approx(first + rest, abs=1e-5)
+
+
+def test_the_interval_of_a_share_is_wilsons():
+    assert Interval.of_share(0, 10) == pytest.approx((0, 0, 0.2775), abs=1e-4)  # z^2 / (n + z^2)
+    assert Interval.of_share(8, 10) == pytest.approx((0.8, 0.4902, 0.9433), abs=1e-4)

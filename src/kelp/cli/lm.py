@@ -1,4 +1,4 @@
-"""`kelp lm`: a language model's tokenizer and data; its text and likelihood are in `lm_text`."""
+"""`kelp lm`: a language model's tokenizer and data, and the commands of the other `lm_` files."""
 
 import json
 from collections.abc import Iterator
@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kelp.cli.lm_text import evaluate, generate
+from kelp.cli.lm_bench import bench
+from kelp.cli.lm_eval import evaluate
+from kelp.cli.lm_generate import generate
 from kelp.cli.progress import counter, progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import KelpError
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.command()(generate)
 app.command("eval")(evaluate)
+app.command()(bench)
 tokenizer_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tokenizer_app, name="tokenizer")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -34,7 +37,7 @@ class Form(StrEnum):
 
 @app.callback()
 def lm() -> None:
-    """Prepare the text of a masked-diffusion language model, write with it, and measure its likelihood.
+    """Prepare the text of a masked-diffusion language model, write with it, and measure it.
 
     \b
     Examples:
@@ -42,6 +45,7 @@ def lm() -> None:
       kelp lm data configs/lm-small.toml
       kelp lm generate my-lm --prompt "def add(a, b):"
       kelp lm eval my-lm --data "held-out/*.py"
+      kelp lm bench my-lm
     """
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
+from kelp.lm.card import model_card
 from kelp.lm.config import DiffusionConfig
+from kelp.lm.tokenizer import Special, Tokenizer
 from kelp.model.config import TransformerConfig
 from kelp.model.folder import replacing
 from kelp.model.pretrained import llama_keys, read_llama, to_tensors
@@ -36,7 +38,7 @@ def save_lm(
     """Write a model folder beside its place, then move it there whole. Raises ModelError.
 
     `weights` are the leaves of a Transformer by name, stored as `dtype`; `length` is the number of positions that the
-    model knows. `files`, tokenizer.json among them, are copied into the folder.
+    model knows. `files`, tokenizer.json among them, are copied into the folder; README.md is the model card.
     """
     with replacing(out, files) as new:
         sha256 = write_tensors(new / WEIGHTS, to_tensors(weights, dtype))
@@ -49,6 +51,9 @@ def save_lm(
             "diffusion": cfg.to_dict() | {"sha256": sha256, "origin": dict(origin or {})},
         }
         (new / "config.json").write_text(json.dumps(keys, indent=2) + "\n", encoding="utf-8")
+        parameters = sum(leaf.size for leaf in weights.values())
+        card = model_card(out.name, parameters, sizes, cfg, length, origin or {})
+        (new / "README.md").write_text(card, encoding="utf-8")
 
 
 def load_lm(
@@ -74,6 +79,13 @@ def load_lm(
             if hashlib.file_digest(file, "sha256").hexdigest() != section.get("sha256"):
                 raise ModelError(f"{folder / WEIGHTS} is damaged (its SHA-256 differs): fetch the model again.")
     return read_llama(folder, dtype=dtype, mesh=mesh), cfg
+
+
+def load_tokenizer(folder: Path, cfg: DiffusionConfig) -> Tokenizer:
+    """The tokenizer of a folder with the special tokens of its model. Raises KelpError."""
+    bpe = Tokenizer.load(folder).bpe
+    names = {name: bpe.id_to_token(getattr(cfg, name)) for name in ("end", "mask", "pad")}
+    return Tokenizer.load(folder, Special(**{name: text for name, text in names.items() if text is not None}))
 
 
 def _diffusion(section: Mapping[str, Any], vocab_size: int) -> DiffusionConfig:

@@ -41,6 +41,14 @@ class Interval(NamedTuple):
     def of(mean: float, error: float) -> "Interval":
         return Interval(mean, mean - NORMAL_95 * error, mean + NORMAL_95 * error)
 
+    @staticmethod
+    def of_share(count: int, n: int) -> "Interval":
+        """The share of `count` in n independent cases, with Wilson's interval (1927)."""
+        share, z2 = count / n, NORMAL_95**2
+        middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+        reach = NORMAL_95 * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+        return Interval(share, max(middle - reach, 0.0), min(middle + reach, 1.0))
+
     def __str__(self) -> str:
         return f"{self.mean:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
@@ -101,11 +109,18 @@ def text_likelihood(
 
 
 def draw_nats(
-    model: Transformer, cfg: DiffusionConfig, documents: Sequence[Sequence[int]], *, samples: int = 8, seed: int = 0
+    model: Transformer,
+    cfg: DiffusionConfig,
+    documents: Sequence[Sequence[int]],
+    *,
+    samples: int = 8,
+    seed: int = 0,
+    known: Sequence[int] | None = None,
 ) -> Float[np.ndarray, "N samples"]:
     """Stratified Monte Carlo draws of each document's bound; one for blocks of one token, where all are the same.
 
-    Documents come without the end-of-text token before them; the one after is a token like others. Raises ValueError.
+    Documents come without the end-of-text token before them; the one after is a token like others. With `known`, the
+    bound is that of each document's other tokens given so many of its first ones. Raises ValueError.
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
@@ -115,7 +130,8 @@ def draw_nats(
     nats = np.zeros((len(documents), samples))
     by_length: dict[int, list[tuple[int, int, np.ndarray]]] = {}
     for number, document in enumerate(documents):
-        weights = draw_weights(np.random.default_rng([seed, number]), len(document), cfg.block, samples)
+        rng = np.random.default_rng([seed, number])
+        weights = draw_weights(rng, len(document), cfg.block, samples, known[number] if known else 0)
         jobs = by_length.setdefault(-(-len(document) // SLOTS) * SLOTS, [])
         jobs += [(number, j, weight) for j, weight in enumerate(weights)]
     for slots, jobs in by_length.items():
@@ -135,17 +151,21 @@ def draw_nats(
 
 
 def draw_weights(
-    rng: np.random.Generator, length: int, block: int, samples: int
+    rng: np.random.Generator, length: int, block: int, samples: int, known: int = 0
 ) -> Float[np.ndarray, "samples length"]:
-    """Weights n / k of the tokens to mask, 0 of the others."""
+    """Weights n / k of the tokens to mask, 0 of the others; the first `known` tokens are never masked."""
     size = block or length
     count = -(-length // size)
-    n = np.minimum(size, length - size * np.arange(count))  # tokens of each block
+    ends = np.minimum(size, length - size * np.arange(count))  # of each block, counted from its first token
+    first = np.clip(known - size * np.arange(count), 0, ends)
+    n = ends - first  # tokens of each block that may be masked
     strata = rng.permuted(np.tile(np.arange(samples), (count, 1)), axis=1).T
-    k = 1 + ((strata + rng.random((samples, count))) / samples * n).astype(int)
-    scores = np.where(np.arange(size) < n[:, None], rng.random((samples, count, size)), np.inf)
+    k = np.minimum(1 + ((strata + rng.random((samples, count))) / samples * n).astype(int), n)
+    slot = np.arange(size)
+    free = (slot >= first[:, None]) & (slot < ends[:, None])
+    scores = np.where(free, rng.random((samples, count, size)), np.inf)
     masked = scores.argsort(axis=2).argsort(axis=2) < k[..., None]
-    return (masked * (n / k)[..., None]).reshape(samples, -1)[:, :length]
+    return (masked * (n / np.maximum(k, 1))[..., None]).reshape(samples, -1)[:, :length]
 
 
 @eqx.filter_jit

@@ -105,13 +105,16 @@ def sample(
     rows: Sequence[Sequence[int]],
     how: SampleConfig = SampleConfig(),
     allowed: Allowed | None = None,
+    *,
+    slots: int = 0,
 ) -> Samples:
     """Fill the mask tokens of rows that begin with `cfg.end`; every other token stays as it is.
 
     A hole that known tokens follow is filled to its length; in the last one, end-of-text ends the row. The tokens of a
     row do not depend on the other rows: its random numbers come from the seed, from the row itself and, where the
     batch repeats a row, from the number of the repetition. Tokens accepted in the same pass are chosen by `allowed`
-    without knowledge of each other, so that a rule about neighbors needs one token a pass. Raises ValueError.
+    without knowledge of each other, so that a rule about neighbors needs one token a pass. Batches of as many rows
+    that are padded to the same number of `slots` share a compiled program. Raises ValueError.
     """
     if not rows:
         raise ValueError("there are no rows to decode")
@@ -123,18 +126,21 @@ def sample(
         if not all(0 <= token < model.cfg.vocab_size or token in unread for token in row):
             raise ValueError(f"a row has a token outside the vocabulary of {model.cfg.vocab_size}")
     lengths = np.array([len(row) for row in rows], np.int32)
-    if cfg.block >= max(lengths.max() - 1, 2):
+    longest = max(int(lengths.max()), slots)
+    if cfg.block >= max(longest - 1, 2):
         cfg = replace(cfg, block=0)  # the same layout in fewer slots
     size = cfg.block or SLOTS
     unit = size * -(-SLOTS // size)
-    slots = 1 + max(-(-(int(lengths.max()) - 1) // unit), 1) * unit
+    shared, slots = slots > 0, 1 + max(-(-(longest - 1) // unit), 1) * unit
     tokens = np.full((len(rows), slots), cfg.pad, np.int32)
     for line, row in zip(tokens, rows):
         line[: len(row)] = row
     hole = (tokens == cfg.mask) & (np.arange(slots) < lengths[:, None])
     first = np.where(hole.any(1), hole.argmax(1), 1)
     starts = (1 + (first - 1) // cfg.block * cfg.block if cfg.block else np.ones_like(first)).astype(np.int32)
-    prefix = min(-(-int(starts.max()) // unit) * unit, slots - (cfg.block or slots - 1))
+    prefix = slots - (cfg.block or slots - 1)
+    if not shared:
+        prefix = min(-(-int(starts.max()) // unit) * unit, prefix)
     repeats: Counter[int] = Counter()
     keys = []
     for row in rows:

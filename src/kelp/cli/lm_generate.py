@@ -1,20 +1,13 @@
-"""`kelp lm generate` and `kelp lm eval`: text from a language model, and its likelihood of texts."""
+"""`kelp lm generate`: text from a language model."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from kelp.cli.lm_model import Block, Model, encode, load, one_sentence
 from kelp.errors import KelpError
-
-if TYPE_CHECKING:  # imported when a command runs, so that --help is fast
-    from tokenizers import Tokenizer
-
-    from kelp.lm.config import DiffusionConfig
-    from kelp.model.transformer import Transformer
 
 MASKS = r"<mask:(\d+)>"  # a hole of so many tokens in --infill
 
@@ -42,13 +35,6 @@ class Revise(StrEnum):
     none = "none"
     remask = "remask"
     edit = "edit"
-
-
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")]
-Block = Annotated[
-    int | None,
-    typer.Option(min=0, metavar="N", help="Tokens a block, 0 for one block; the model's own if left out."),
-]
 
 
 def generate(
@@ -129,10 +115,10 @@ def generate(
         )  # fmt: skip
     except ValueError as error:
         raise KelpError(f"--{error}".replace("_", "-")) from None
-    transformer, cfg, tokenizer, context = _load(model, autoregressive=mode is Mode.ar)
+    transformer, cfg, tokenizer, context = load(model, autoregressive=mode is Mode.ar)
     row = [cfg.end]
     for number, piece in enumerate(pieces):
-        row += [cfg.mask] * int(piece) if number % 2 else _encode(tokenizer, piece)
+        row += [cfg.mask] * int(piece) if number % 2 else encode(tokenizer, piece)
     given = len(row)
     row += [cfg.mask] * (length if infill is None else 0)
     if len(row) > context:
@@ -144,7 +130,7 @@ def generate(
     decode = partial(
         sample, transformer, cfg, [row], how, lambda row, i: jnp.arange(transformer.cfg.vocab_size) < names
     )
-    with _one_sentence():
+    with one_sentence():
         if profile:
             decode()
         began = time.perf_counter()
@@ -167,106 +153,3 @@ def generate(
         "seed": seed,
     }
     print(json.dumps(figures))
-
-
-def evaluate(
-    model: Model,
-    data: Annotated[str, typer.Option(metavar="GLOB", help="Text files, each a document.")],
-    samples: Annotated[
-        int, typer.Option(min=2, metavar="N", help="Monte Carlo samples of the bound of each document.")
-    ] = 8,
-    block: Block = None,
-    length: Annotated[int | None, typer.Option(min=1, metavar="N", help="Tokens of a window of a longer text.")] = None,
-    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of the masks.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Measure the bits per byte of texts: an upper bound with its 95 % interval, exact for blocks of one token.
-
-    \b
-    Examples:
-      kelp lm eval my-lm --data "held-out/*.py"
-      kelp lm eval my-lm --data "held-out/**/*.py" --block 1 --json
-    """
-    import glob
-    import json
-    from dataclasses import replace
-    from functools import partial
-
-    paths = sorted(path for path in map(Path, glob.glob(data, recursive=True)) if path.is_file())
-    try:
-        texts = [text for text in (path.read_text(encoding="utf-8") for path in paths) if text]
-    except UnicodeDecodeError as error:
-        raise KelpError(f"A file of --data {data} is not UTF-8: {error.reason}") from None
-    if not texts:
-        raise KelpError(f"--data {data} names no file with text")
-    transformer, cfg, tokenizer, context = _load(model)
-    window = min(context - 1, 1024) if length is None else length
-    if window >= context:
-        raise KelpError(f"--length {window} does not fit a context of {context} tokens", f"at most {context - 1} does")
-    with _one_sentence():
-        from kelp.lm.likelihood import text_likelihood
-
-        cfg = cfg if block is None else replace(cfg, block=block)
-        encode = partial(_encode, tokenizer)
-        result = text_likelihood(transformer, cfg, texts, encode, length=window, samples=samples, seed=seed)
-    bits, spread = result.bits_per_byte, result.over_documents
-    if not as_json:
-        kind = "exact" if cfg.block == 1 else "upper bound"
-        print(f"{bits} bits per byte ({kind}), {len(texts)} documents, {result.sizes.sum():,} bytes")
-        if len(texts) > 1:
-            print(f"{spread} as a sample of such documents")
-        return
-    figures: dict[str, Any] = {
-        "bits_per_byte": bits.mean,
-        "exact": cfg.block == 1,
-        "interval": [bits.low, bits.high],
-        "interval_over_documents": [spread.low, spread.high] if len(texts) > 1 else None,
-        "documents": len(texts),
-        "bytes": int(result.sizes.sum()),
-        "block": cfg.block,
-        "samples": samples,
-        "seed": seed,
-    }
-    print(json.dumps(figures))
-
-
-def _load(folder: Path, *, autoregressive: bool = False) -> "tuple[Transformer, DiffusionConfig, Tokenizer, int]":
-    """A model, how it predicts, its tokenizer and its context in tokens. Raises KelpError."""
-    from tokenizers import Tokenizer
-
-    from kelp.lm.folder import load_lm
-    from kelp.model.tensors import ModelError, read_json
-
-    try:
-        model, cfg = load_lm(folder, autoregressive=autoregressive)
-        context = read_json(folder / "config.json").get("max_position_embeddings", 2048)
-    except ModelError as error:
-        raise KelpError(str(error)) from None
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise KelpError(f"{folder} is no language model: tokenizer.json is missing")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises no narrower one
-        raise KelpError(f"{path} is damaged: {error}") from None
-    words = tokenizer.get_vocab_size(with_added_tokens=True)
-    if words > model.cfg.vocab_size:
-        raise KelpError(f"{path} has {words} tokens and the model {model.cfg.vocab_size}: it is not the model's")
-    for name in ("end", "pad") if autoregressive else ("mask", "end", "pad"):
-        number = getattr(cfg, name)
-        if tokenizer.id_to_token(number) is None:
-            raise KelpError(f"{path} has no token {number}, the model's {name} token: it is not the model's")
-    return model, cfg, tokenizer, context
-
-
-def _encode(tokenizer: "Tokenizer", text: str) -> list[int]:
-    return list(tokenizer.encode(text, add_special_tokens=False).ids)
-
-
-@contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Turn a ValueError about a setting into a KelpError."""
-    try:
-        yield
-    except ValueError as error:
-        raise KelpError(str(error)[:1].upper() + str(error)[1:]) from None
