@@ -4,6 +4,7 @@ Tensors are read through a memory map and turned into float32 one at a time. The
 head; here they are undone into the two halves that Hugging Face's Llama rotates together.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,8 @@ from tokenizers import AddedToken, Regex, decoders, pre_tokenizers
 from tokenizers.models import BPE
 
 from kelp.model.config import RopeScaling
-from kelp.model.source import Source, Tensor
-from kelp.model.tensors import ModelError
+from kelp.model.source import Source
+from kelp.model.tensors import DTYPES, ModelError, Tensor
 
 NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
@@ -46,6 +47,8 @@ SUPPORTED_VALUES: dict[str, tuple[Any, ...]] = {
     "embedding_scale": (None, 1.0),
     "logit_scale": (None, 1.0),
 }
+# Keys of config.json, with GGUF's names.
+SPECIAL_IDS = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
 CONTROL, USER_DEFINED = 3, 4  # types of tokens that are no product of merges
 LLAMA3_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
@@ -80,7 +83,7 @@ def open_gguf(path: Path) -> Source:
             array: np.ndarray = dequantize(entry.data, entry.tensor_type)
             return array if turned is None else halves(array, turned, head_dim)
 
-        return Tensor("float32", tuple(int(size) for size in reversed(entry.shape)), make)
+        return Tensor(DTYPES["float32"], tuple(int(size) for size in reversed(entry.shape)), make)
 
     tensors = {_name(name, path): tensor(entry) for name, entry in stored.items()}
     files = _tokenizer_files(value, keys, path)
@@ -112,7 +115,9 @@ def _config(value: Callable[..., Any], path: Path, *, tied: bool) -> dict[str, A
     head_dim = value("llama.attention.key_length", dim // heads)
     for key in ("rope.dimension_count", "attention.value_length"):
         if (found := value(f"llama.{key}", head_dim)) != head_dim:
-            raise ModelError(f"{path} has llama.{key} = {found} and heads of {head_dim}: Kelp computes equal ones alone.")
+            raise ModelError(
+                f"{path} has llama.{key} = {found} and heads of {head_dim}: Kelp computes equal ones alone."
+            )
     scaling = None
     if value("llama.rope.scaling.type") == "linear":
         scaling = {"rope_type": "linear", "factor": value("llama.rope.scaling.factor", 1.0)}
@@ -181,12 +186,7 @@ def _tokenizer_files(value: Callable[..., Any], keys: dict[str, Any], path: Path
     if template := value("tokenizer.chat_template"):
         about["chat_template"] = template
     about |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": keys["max_position_embeddings"]}
-    import json
-
     return {"tokenizer.json": bpe.to_str(), "tokenizer_config.json": json.dumps(about, indent=2) + "\n"}
-
-
-SPECIAL_IDS = {"bos_token_id": "bos", "eos_token_id": "eos", "pad_token_id": "padding"}
 
 
 def _smollm() -> Any:
