@@ -86,7 +86,7 @@ def import_(
         with scratch(out) as downloads, progress_bar() as bar:
             source, cut = open_base(base, downloads), None
             if prune_vocab is not None:
-                source, cut = _pruned(source, prune_vocab)
+                source, cut = _pruned(source, prune_vocab, min_count)
             origin = {"base": base} | ({} if cut is None else {"vocabulary": cut})
             count = counter(bar, "tensors", len(source.tensors))
             section = write_model(out, source, dtype=dtype and dtype.value, origin=origin, written=count)
@@ -184,8 +184,8 @@ def show(
     print_table([name, ""], lines, names=1)
 
 
-def _pruned(source: "Source", corpus: str) -> "tuple[Source, dict[str, Any]]":
-    """The model with the tokens that a corpus uses, and the figures of the cut. Raises KelpError."""
+def _pruned(source: "Source", corpus: str, least: int) -> "tuple[Source, dict[str, Any]]":
+    """The model with the tokens that a corpus uses so often, and the figures of the cut. Raises KelpError."""
     from collections import Counter
 
     from tokenizers import Tokenizer
@@ -206,14 +206,14 @@ def _pruned(source: "Source", corpus: str) -> "tuple[Source, dict[str, Any]]":
             used.update(encoding.ids)
     if not used:
         raise KelpError(f"{corpus} holds no text to count tokens in")
-    cut = prune(source.files["tokenizer.json"], used)
+    cut = prune(source.files["tokenizer.json"], (token for token, count in used.items() if count >= least))
 
     def tokens(tokenizer: Tokenizer) -> int:
         return sum(len(each.ids) for each in tokenizer.encode_batch_fast(held_out, add_special_tokens=False))
 
     size = sum(len(text.encode()) for text in held_out)
     figures = {
-        "corpus": corpus, "of": source.keys["vocab_size"], "tokens": len(cut.kept), "used": cut.used,
+        "corpus": corpus, "min_count": least, "of": source.keys["vocab_size"], "tokens": len(cut.kept), "used": cut.used,
         "passed": cut.passed, "new_bytes": cut.new_bytes, "bytes": size,
         "before": tokens(tokenizer) / size if size else None,
         "tokens_per_byte": tokens(encoder(cut.source)) / size if size else None,
@@ -289,8 +289,8 @@ def _own_license() -> str | None:
 
     from kelp.extras import DISTRIBUTION
 
-    license: str | None = metadata.metadata(DISTRIBUTION).json.get("license_expression")
-    return license
+    name = metadata.metadata(DISTRIBUTION).json.get("license_expression")
+    return name if isinstance(name, str) else None
 
 
 def _millions(parameters: int | None) -> str:

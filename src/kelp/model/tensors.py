@@ -6,6 +6,7 @@ A matrix in int8 has a float32 scale a row beside it, under its name and SCALE.
 import hashlib
 import json
 import math
+import mmap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -122,10 +123,22 @@ def fill(
     def place(name: str) -> jax.Array:
         view = stored[name]
         if places is None:
-            return jnp.asarray(copy(view))
-        return jax.make_array_from_callback(view.shape, places[name], lambda index: copy(view, index))
+            placed = jnp.asarray(copy(view))
+        else:
+            placed = jax.make_array_from_callback(view.shape, places[name], lambda index: copy(view, index))
+        _release(view)
+        return placed
 
     return with_leaves(shape, {name: place(name) for name in named_leaves(shape)})
+
+
+def _release(view: np.ndarray | Int8) -> None:
+    """Give back the memory of a mapped file; what is read again comes from the file."""
+    base: Any = view.values if isinstance(view, Int8) else view
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def stored_as(tensors: Mapping[str, Tensor], dtype: str | None) -> dict[str, Tensor]:
