@@ -77,15 +77,24 @@ def compare(path: Path, stored: Path, tokenizer: bool) -> None:
 
     where = {"gguf_file": path.name} if path.suffix == ".gguf" else {}
     folder = path.parent if where else path
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, **where).eval()
-    ours, differences = np.load(stored), []
-    for number in range(10):
-        with torch.no_grad():
-            theirs = model(torch.from_numpy(ours[f"tokens{number}"])[None]).logits[0].numpy()
-        differences.append(np.abs(theirs - ours[f"logits{number}"]).max())
-    print(
-        f"largest difference of logits on ten texts: {max(differences):.1e} (logits up to {np.abs(theirs).max():.0f})"
+    single, double = (
+        AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, **where).eval()
+        for dtype in (torch.float32, torch.float64)
     )
+    ours, differences = np.load(stored), dict[str, list[np.ndarray]]()
+    for number in range(10):
+        tokens = torch.from_numpy(ours[f"tokens{number}"])[None]
+        with torch.no_grad():
+            theirs, exact = (model(tokens).logits[0].numpy() for model in (single, double))
+        kelps = ours[f"logits{number}"]
+        pairs = {"Kelp - transformers": kelps - theirs, "Kelp - exact": kelps - exact, "their error": theirs - exact}
+        for name, difference in pairs.items():
+            differences.setdefault(name, []).append(np.abs(difference))
+    # The first token takes the attention that has nowhere else to go: its states are ten times as large as others'.
+    print(f"logits reach {np.abs(exact).max():.0f}; differences in float32, where the exact ones are in float64:")
+    for name, found in differences.items():
+        first, rest = max(each[0].max() for each in found), np.concatenate([each[1:].ravel() for each in found])
+        print(f"  {name}: {rest.mean():.1e} on average, {rest.max():.1e} at most, {first:.1e} after the first token")
     if tokenizer:
         tokens = AutoTokenizer.from_pretrained(folder, **where)
         for number, text in enumerate(texts()[:10]):

@@ -58,6 +58,9 @@ def import_(
             help="Keep the tokens that this text uses: a folder of Python files, a corpus, or files:GLOB.",
         ),
     ] = None,
+    min_count: Annotated[
+        int, typer.Option(min=1, metavar="N", help="With --prune-vocab: uses of a token below which it goes.")
+    ] = 1,
     dtype: Annotated[
         Dtype | None, typer.Option(help="Type of the weights on disk; the base's own if left out.")
     ] = None,
@@ -213,8 +216,8 @@ def _pruned(source: "Source", corpus: str, least: int) -> "tuple[Source, dict[st
 
     size = sum(len(text.encode()) for text in held_out)
     figures = {
-        "corpus": corpus, "min_count": least, "of": source.keys["vocab_size"], "tokens": len(cut.kept), "used": cut.used,
-        "passed": cut.passed, "new_bytes": cut.new_bytes, "bytes": size,
+        "corpus": corpus, "min_count": least, "of": source.keys["vocab_size"], "tokens": len(cut.kept),
+        "used": cut.used, "passed": cut.passed, "new_bytes": cut.new_bytes, "bytes": size,
         "before": tokens(tokenizer) / size if size else None,
         "tokens_per_byte": tokens(encoder(cut.source)) / size if size else None,
     }  # fmt: skip

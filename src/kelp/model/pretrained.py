@@ -62,7 +62,7 @@ SUPPORTED_VALUES = {
     "quantization_config": None,
     "partial_rotary_factor": 1.0,
 }
-INT8_KEYS = {"quantization_config": {"quant_method": "kelp_int8"}}  # int8 weights with a scale a row
+INT8_KEYS = {"model_type": "llama_int8"}  # `transformers` would load such weights without their scales as a llama's
 
 
 def read_llama(
