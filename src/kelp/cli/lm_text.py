@@ -44,7 +44,7 @@ class Revise(StrEnum):
     edit = "edit"
 
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Name of an imported model, or model folder.")]
 Block = Annotated[
     int | None,
     typer.Option(min=0, metavar="N", help="Tokens a block, 0 for one block; the model's own if left out."),
@@ -223,8 +223,10 @@ def _load(folder: Path, *, autoregressive: bool = False) -> "tuple[Transformer, 
     from tokenizers import Tokenizer
 
     from kelp.lm.folder import load_lm
+    from kelp.model.store import find
     from kelp.model.tensors import ModelError, read_json
 
+    folder = find(folder)
     try:
         model, cfg = load_lm(folder, autoregressive=autoregressive)
         context = read_json(folder / "config.json").get("max_position_embeddings", 2048)

@@ -50,8 +50,9 @@ def prune(source: str, used: Iterable[int]) -> Pruned:
             kept |= set(pair)
     passed = len(kept - counted)
     in_order = sorted((old[string], string) for string in (kept | set(SPELL) | added.keys()) & old.keys())
-    in_order += sorted((token, string) for string, token in added.items() if string not in old)
     in_order += [(-1, character) for character in SPELL if character not in old]
+    # `tokenizers` numbers them after all others.
+    in_order += sorted((token, string) for string, token in added.items() if string not in old)
     new = {string: token for token, (_, string) in enumerate(in_order)}
     model["vocab"] = {string: token for string, token in new.items() if string in old or string not in added}
     model["merges"] = [list(pair) for pair in merges if {*pair, "".join(pair)} <= new.keys()]

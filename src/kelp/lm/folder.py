@@ -18,6 +18,7 @@ from kelp.lm.config import DiffusionConfig
 from kelp.model.config import TransformerConfig
 from kelp.model.folder import replacing
 from kelp.model.pretrained import dtype_keys, llama_keys, read_llama, to_tensors
+from kelp.model.store import find
 from kelp.model.tensors import WEIGHTS, ModelError, read_json, write_tensors
 from kelp.model.transformer import Transformer
 
@@ -52,13 +53,14 @@ def save_lm(
 
 
 def load_lm(
-    folder: Path, *, autoregressive: bool = False, dtype: str | None = None, mesh: Mesh | None = None
+    folder: Path | str, *, autoregressive: bool = False, dtype: str | None = None, mesh: Mesh | None = None
 ) -> tuple[Transformer, DiffusionConfig]:
-    """The model of a folder, and how it predicts. Raises ModelError.
+    """The model of a folder or of an imported model's name, and how it predicts. Raises ModelError.
 
     With `autoregressive`, a Llama of another origin is read too, as a model that predicts one token after the other.
     Weights keep their stored type where `dtype` is None, and are placed on `mesh` where one is given.
     """
+    folder = find(folder)
     keys = read_json(folder / "config.json")
     section = keys.get("diffusion")
     if section is None and "kelp" in keys:

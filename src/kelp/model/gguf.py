@@ -175,7 +175,10 @@ def _tokenizer_files(value: Callable[..., Any], keys: dict[str, Any], path: Path
     strings, types = value("tokenizer.ggml.tokens"), value("tokenizer.ggml.token_type", [])
     merges = [tuple(merge.split(" ")) for merge in value("tokenizer.ggml.merges", [])]
     vocabulary = {string: token for token, string in enumerate(strings)}
-    bpe = tokenizers.Tokenizer(BPE(vocab=vocabulary, merges=merges, ignore_merges=split == "llama-bpe"))
+    try:
+        bpe = tokenizers.Tokenizer(BPE(vocab=vocabulary, merges=merges, ignore_merges=split == "llama-bpe"))
+    except Exception as error:  # `tokenizers` raises plain Exception
+        raise ModelError(f"{path} holds no whole tokenizer: {error}.") from None
     bpe.pre_tokenizer, bpe.decoder = PRE_TOKENIZERS[split](), decoders.ByteLevel()
     for string, kind in zip(strings, types):
         if kind in (CONTROL, USER_DEFINED):
