@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # imported when a command runs, so that --help is fast
     from kelp.lm.tokenizer import Tokenizer as TextTokenizer
     from kelp.model.transformer import Transformer
 
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="Name of an imported model, or model folder.")]
 Block = Annotated[
     int | None,
     typer.Option(min=0, metavar="N", help="Tokens a block, 0 for one block; the model's own if left out."),
@@ -28,8 +28,10 @@ def load(folder: Path, *, autoregressive: bool = False) -> "tuple[Transformer, D
     from tokenizers import Tokenizer
 
     from kelp.lm.folder import load_lm
+    from kelp.model.store import find
     from kelp.model.tensors import ModelError, read_json
 
+    folder = find(folder)
     try:
         model, cfg = load_lm(folder, autoregressive=autoregressive)
         context = read_json(folder / "config.json").get("max_position_embeddings", 2048)

@@ -19,7 +19,8 @@ from kelp.lm.config import DiffusionConfig
 from kelp.lm.tokenizer import Special, Tokenizer
 from kelp.model.config import TransformerConfig
 from kelp.model.folder import replacing
-from kelp.model.pretrained import llama_keys, read_llama, to_tensors
+from kelp.model.pretrained import dtype_keys, llama_keys, read_llama, to_tensors
+from kelp.model.store import find
 from kelp.model.tensors import WEIGHTS, ModelError, read_json, write_tensors
 from kelp.model.transformer import Transformer
 
@@ -43,7 +44,7 @@ def save_lm(
     with replacing(out, files) as new:
         sha256 = write_tensors(new / WEIGHTS, to_tensors(weights, dtype))
         keys = llama_keys(sizes) | {
-            "torch_dtype": dtype,
+            **dtype_keys(dtype),
             "max_position_embeddings": length,
             "bos_token_id": cfg.end,
             "eos_token_id": cfg.end,
@@ -57,13 +58,14 @@ def save_lm(
 
 
 def load_lm(
-    folder: Path, *, autoregressive: bool = False, dtype: str | None = None, mesh: Mesh | None = None
+    folder: Path | str, *, autoregressive: bool = False, dtype: str | None = None, mesh: Mesh | None = None
 ) -> tuple[Transformer, DiffusionConfig]:
-    """The model of a folder, and how it predicts. Raises ModelError.
+    """The model of a folder or of an imported model's name, and how it predicts. Raises ModelError.
 
     With `autoregressive`, a Llama of another origin is read too, as a model that predicts one token after the other.
     Weights keep their stored type where `dtype` is None, and are placed on `mesh` where one is given.
     """
+    folder = find(folder)
     keys = read_json(folder / "config.json")
     section = keys.get("diffusion")
     if section is None and "kelp" in keys:
