@@ -457,22 +457,23 @@ def _arms(request: Request, folder: Path | None, budget: "Budget") -> "Arms":
     ]
     arms: Arms = {}
     if folder is not None:
-        arms[request.model] = partial(load_model, folder), first
-        arms |= {f"{request.model} ({way.strategy})": (partial(load_model, folder), way) for way in others}
+        arms[request.model] = partial(load_model, folder, request.seed), first
+        arms |= {
+            f"{request.model} ({way.strategy})": (partial(load_model, folder, request.seed), way) for way in others
+        }
         for mask in list(ConditionMask)[1:] if request.ablate else ():
-            arms[f"{request.model} ({mask})"] = partial(load_model, folder, mask), first
+            arms[f"{request.model} ({mask})"] = partial(load_model, folder, request.seed, mask), first
     return arms | {name: (partial(no_model, request.seed, BASELINES[name]), first) for name in request.baselines}
 
 
-def load_model(folder: Path, mask: str = "all") -> "PolicyFor":
+def load_model(folder: Path, seed: int, mask: str = "all") -> "PolicyFor":
     """Load a model and return its policy for each case, with a part of the condition masked. Raises KelpError."""
     from kelp.evaluation.arms import ConditionMask, MaskedCondition
-    from kelp.repair.models import load
-    from kelp.search.model_policy import ModelPolicy
+    from kelp.repair.models import load, policy_of
 
     model = load(folder)
 
     def policy_for(case: "Case") -> "Policy":
-        return MaskedCondition(ModelPolicy(model), ConditionMask(mask))
+        return MaskedCondition(policy_of(model, f"{seed} {case.id}"), ConditionMask(mask))
 
     return policy_for
