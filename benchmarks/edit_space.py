@@ -1,7 +1,8 @@
 """Coverage of the edit space: which of people's small changes lie in it, by which kind of mistake.
 
     python benchmarks/edit_space.py runs/changes                      # held-out projects
-    python benchmarks/edit_space.py runs/history --split train        # what `Kind.repairs` is counted on
+    python benchmarks/edit_space.py runs/history --split train                 # what `Kind.repairs` is counted on
+    python benchmarks/edit_space.py runs/history --split train --reversed      # and what `Kind.breaks` is
 
 For each change of a corpus (`kelp corpus build --source history:...`), the tree diff gives the edits from the function
 before to the function after. An edit is *enumerated* if an edit of some kind has the same result, and *decodable* if
@@ -56,6 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--split", choices=["train", "valid", "all"], default="valid")
+    parser.add_argument("--reversed", action="store_true", help="from the function after to the one before: mistakes")
     parser.add_argument("--uncovered", type=Path, metavar="FILE.jsonl", help="write the edits of no kind to this file")
     args = parser.parse_args()
     encoder = load_encoding(SHIPPED / "default", LANGUAGE)
@@ -63,8 +65,9 @@ def main() -> None:
     made, possible = Counter[str](), Counter[str]()
     rest, sizes, projects = [], [], set()
     for record in read(args.corpus, args.split):
-        program = parse_source(record.before)
-        edits = distance(program, parse_source(record.source))[1]
+        before, after = (record.source, record.before) if args.reversed else (record.before, record.source)
+        program = parse_source(before)
+        edits = distance(program, parse_source(after))[1]
         by_result = kinds_by_result(program)
         found = [by_result.get(edit.apply(program.source), NONE) for edit in edits]
         reached = [kind != NONE or decodable(program, edit, encoder) for edit, kind in zip(edits, found)]

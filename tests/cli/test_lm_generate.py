@@ -41,8 +41,10 @@ def test_a_prompt_is_continued(kelp_here: Kelp, folder: Path) -> None:
     assert ran.json["text"] == "def f" + ran.json["completion"]
     assert ran.json["tokens"] - ran.json["ended"] <= 12
     assert ran.json["passes"] <= 1 + 2 * 3 + 2
-    plain = kelp_here("lm", "generate", folder, "--prompt", "def f", "--length", 12, "--steps", 2)
+    traced = "--profile", "trace"
+    plain = kelp_here("lm", "generate", folder, "--prompt", "def f", "--length", 12, "--steps", 2, *traced)
     assert plain.out.decode() == ran.json["text"] + "\n"
+    assert any(b"attention" in path.read_bytes() for path in Path("trace").rglob("*.xplane.pb"))
 
 
 def test_holes_are_filled_and_the_rest_stays(kelp_here: Kelp, folder: Path) -> None:

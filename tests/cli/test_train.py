@@ -103,8 +103,12 @@ def test_the_whole_configuration_is_printed_as_a_recipe(kelp_here: Kelp, tmp_pat
         (("train", "empty"), "empty holds no recipe."),
         (
             ("train", "empty", "--out", "m"),
-            "empty is a folder of recipes: --out and --print-config take one recipe.",
+            "empty is a folder of recipes: --out, --print-config, --resume-from and --profile take one recipe.",
         ),
+        (("train", "good.toml", "--profile-steps", "1:2"), "--profile-steps needs --profile, the folder to write to."),
+        (("train", "good.toml", "--profile", "p", "--profile-steps", "2:1"), "--profile-steps 2:1 is no range of step"),
+        (("train", "good.toml", "--profile", "p", "--profile-steps", "2"), "--profile-steps 2 is no range of steps: g"),
+        (("train", "good.toml", "--resume-from", "last"), "--resume-from last is neither best nor the number of a st"),
         (("train", "bad.toml"), "bad.toml: unknown key 'stepz' in [training]."),
         (("train", "fame.toml"), "best_by = 'toy_fame' in [training] is no metric: give valid_ with one of loss, "),
         (("train", "loss.toml"), "best_by = 'valid_los' in [training] is no metric: give valid_ with one of loss, "),
@@ -117,6 +121,7 @@ def test_the_whole_configuration_is_printed_as_a_recipe(kelp_here: Kelp, tmp_pat
 def test_each_mistake_has_its_sentence(
     kelp_here: Kelp, tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
+    (tmp_path / "good.toml").write_text(RECIPE)
     (tmp_path / "bad.toml").write_text(RECIPE + "stepz = 3\n")
     (tmp_path / "fame.toml").write_text(RECIPE + 'best_by = "toy_fame"\n')
     (tmp_path / "empty").mkdir()

@@ -19,6 +19,11 @@ mlp_dim = 32
 [lm]
 block = 4
 
+[lm.samples]
+prompts = ["def "]
+every = 2
+length = 8
+
 [data]
 sources = ["files:*.txt"]
 tokenizer = "tokenizer"
@@ -40,9 +45,13 @@ def test_text_becomes_a_language_model(kelp: Kelp, tmp_path: Path) -> None:
         (tmp_path / f"{number}.txt").write_text(f"def f{number}(x):\n    return x + {number}\n" * 3)
     (tmp_path / "lm.toml").write_text(RECIPE)
     assert kelp("lm", "tokenizer", "train", "lm.toml").code == 0
-    trained = kelp("train", "lm.toml")
+    trained = kelp("train", "lm.toml", "--profile", "trace", "--profile-steps", "2:2")
     assert trained.code == 0, trained.err
-    first, last = trained.out.decode().splitlines()
+    first, profile, last = trained.out.decode().splitlines()
+    assert profile == "Profile of steps 2 to 2: trace" and any((tmp_path / "trace").rglob("*.xplane.pb"))
+    logged = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [row["kind"] for row in logged] == ["source", "memory", "train", "data", "sample", "valid"]
+    assert logged[0]["train"]["documents"] and logged[3]["padding"] < 1 and logged[4]["prompt"] == "def "
     assert first.startswith("Done at step 2 after ") and "valid_bits_per_byte" in first
     assert last == "Next: kelp export run --out my-model"
     again = kelp("train", "lm.toml", "--resume")

@@ -23,6 +23,7 @@ from kelp.training.loop import train
 END, MASK, PAD, FIRST, SIZE = 0, 1, 2, 3, 12  # special tokens, the first of the others, and the number of all
 TOKENIZER = Path(__file__).parent / "tokenizer.json"
 STEPS, LENGTH, ROWS = 30, 16, 5
+SAMPLES = {"prompts": ["d", "e"], "every": 12, "length": 8}
 RUN = f"""
 [model]
 dim = 16
@@ -90,8 +91,13 @@ def pack(*rows: list[list[int]], length: int = LENGTH) -> LMBatch:
 class FakeSource:
     """Two documents a row, each an alphabet from some letter on, and the end-of-text token."""
 
+    origin: dict[str, Any] = {"origin": "letters"}  # noqa: RUF012
+
     def __init__(self, *, rows: int = ROWS, tokenizer: Path = TOKENIZER, die_at: int | None = None) -> None:
         self.tokenizer_files, self.rows, self.die_at = (tokenizer,), rows, die_at
+
+    def report(self) -> dict[str, float]:
+        return {"padding": 0.5}
 
     def batch(self, step: int) -> LMBatch:
         if step == self.die_at:
@@ -124,7 +130,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     mesh = MeshSection(**dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True)))
-    settings = recipe({"mesh": mesh.model_dump(), "steps": options.steps}, ar_share=0.3)
+    settings = recipe({"mesh": mesh.model_dump(), "steps": options.steps}, ar_share=0.3, samples=SAMPLES)
     train(settings, objective(settings, die_at=options.die_at), out=options.out, resume=True)
 
 

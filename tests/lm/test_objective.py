@@ -10,7 +10,19 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from tests.lm.fake import LENGTH, MASK, ROWS, SIZE, STEPS, TOKENIZER, FakeSource, objective, recipe, write_tokenizer
+from tests.lm.fake import (
+    LENGTH,
+    MASK,
+    ROWS,
+    SAMPLES,
+    SIZE,
+    STEPS,
+    TOKENIZER,
+    FakeSource,
+    objective,
+    recipe,
+    write_tokenizer,
+)
 
 from kelp.lm.folder import load_lm
 from kelp.lm.objective import LMObjective
@@ -36,7 +48,7 @@ def rows(out: Path, kind: str | None = None) -> list[dict[str, float]]:
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("whole")
-    settings = recipe(ar_share=0.3)
+    settings = recipe(ar_share=0.3, samples=SAMPLES)
     assert train(settings, objective(settings), out=out).step == STEPS
     return out
 
@@ -49,6 +61,23 @@ def test_a_language_model_learns(whole_run):
     assert training[-1].keys() >= {"tokens", "accuracy", "loss_0_25", "loss_75_100", "gradient_norm"}
     goal = objective()
     assert training[-1]["tokens"] == sum(goal.weight(goal.batch(step)) for step in range(STEPS))
+
+
+def test_samples_and_figures_of_the_data_are_logged_as_training_goes(whole_run):
+    samples = rows(whole_run, "sample")
+    assert [(row["step"], row["prompt"]) for row in samples] == [(12, "d"), (12, "e"), (24, "d"), (24, "e")]
+    written = {word for row in samples for word in row["text"].split()}
+    assert written and not written - set("abcdefghi")
+    assert rows(whole_run, "source") == [{"step": 0, "kind": "source", "origin": "letters"}]
+    assert [row["step"] for row in rows(whole_run, "data")] == [row["step"] for row in rows(whole_run, "train")]
+    assert rows(whole_run, "data")[0]["padding"] == 0.5
+
+
+def test_a_prompt_that_does_not_fit_into_a_row_is_one_sentence():
+    with pytest.raises(
+        ConfigError, match=r"the prompt 'd' and length = 15 in \[lm.samples\] take 17 tokens, and a row"
+    ):
+        objective(recipe(samples=SAMPLES | {"length": 15}))
 
 
 def test_killed_at_random_steps_it_resumes_bit_for_bit(whole_run, tmp_path, rng):

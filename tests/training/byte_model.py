@@ -56,6 +56,9 @@ class ByteModel:
     def valid_batches(self) -> list[np.ndarray]:
         return [self.batch(1_000_000)]
 
+    def reports(self, model: Transformer, step: int) -> tuple[()]:
+        return ()
+
     def empty(self, batch: np.ndarray, rows: int) -> np.ndarray:
         return np.full((rows, LENGTH + 1), -1, np.int32)
 

@@ -30,6 +30,18 @@ def test_the_newest_and_the_best_are_kept(folder):
     assert {path.name for path in folder.iterdir()} == {"2", "4", "5"}
 
 
+def test_a_checkpoint_is_found_by_its_step_or_its_role_and_later_ones_can_be_dropped(folder):
+    checkpoints = Checkpoints(folder, keep=2)
+    assert [checkpoints.find(which) for which in ("newest", "best", 4)] == [5, 2, 4]
+    with pytest.raises(CheckpointError, match="lacks the checkpoint 3: it holds those of steps 2, 4, 5"):
+        checkpoints.find(3)
+    checkpoints.drop_after(2)
+    assert (checkpoints.newest(), checkpoints.best()) == (2, 2)
+    assert {path.name for path in folder.iterdir()} == {"2"}
+    with pytest.raises(CheckpointError, match="lacks the checkpoint best: it holds none"):
+        Checkpoints(folder.parent / "empty").find("best")
+
+
 def test_a_checkpoint_restores_every_array_and_the_progress(folder):
     restored = Checkpoints(folder).restore(4, jax.eval_shape(lambda: state(0)))
     assert Checkpoints(folder).progress(4) == {"examples": 40}

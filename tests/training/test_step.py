@@ -9,7 +9,7 @@ from tests.training.fake import FakeSource, edit_objective
 
 from kelp.model.denoiser import Denoiser
 from kelp.model.leaves import named_leaves
-from kelp.training.optimizer import OptimizerConfig, learning_rate, make_optimizer
+from kelp.training.optimizer import OptimizerConfig, Rates, learning_rate, make_optimizer
 from kelp.training.step import TrainState, init_state, make_train_step
 
 pytestmark = pytest.mark.slow
@@ -93,6 +93,37 @@ def test_the_rate_rises_to_the_peak_and_falls_to_zero_by_the_last_step(schedule)
     rate = learning_rate(optimizer, 100)
     assert 0 < rate(0) < 0.2 and rate(10) == 1.0 and rate(99) < 0.06 and rate(100) == 0
     assert schedule != "constant" or rate(79) == 1.0
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+def test_the_rate_may_end_above_zero(schedule):
+    optimizer = OptimizerConfig(
+        learning_rate=2.0, schedule=schedule, cooldown=0.5 * (schedule == "constant"), final=0.1
+    )
+    rate = learning_rate(optimizer, 1000)
+    assert rate(100) == pytest.approx(2.0) and rate(1000) == rate(2000) == pytest.approx(0.2)
+    assert rate(550) == pytest.approx(1.1 if schedule != "constant" else 2 - 1.8 * 50 / 500)
+
+
+def test_each_group_of_weights_has_its_own_rate():
+    factors = {"hidden": 2.0, "head": 0.5, "embedding": 0.0, "vectors": 4.0}
+    groups = {
+        "transformer.embedding": "embedding",
+        "transformer.norm.scale": "vectors",
+        "transformer.blocks.0.mlp_norm.scale": "vectors",
+        "transformer.blocks.0.mlp.up": "hidden",
+        "transformer.blocks.0.attention.out": "hidden",
+        "pointer.kind": "head",
+    }
+    ones = jax.tree.map(np.ones_like, model())
+    moves = []
+    for rates in (Rates(), Rates(**factors)):
+        optimizer = make_optimizer(OptimizerConfig(rates=rates, warmup=0), 10, OBJECTIVE.no_decay)
+        updates, _ = optimizer.update(ones, optimizer.init(ones), model())
+        moves.append(named_leaves(updates))
+    for weight, group in groups.items():
+        np.testing.assert_allclose(moves[1][weight], factors[group] * moves[0][weight], rtol=1e-5)
+        assert np.any(moves[0][weight])
 
 
 def test_the_schedule_counts_updates_and_fits_short_runs():

@@ -84,6 +84,9 @@ def generate(
     ] = 0.0,
     mode: Annotated[Mode, typer.Option(help="ar decodes one token after the other.")] = Mode.diffusion,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of sampling.")] = 0,
+    profile: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a trace of the decoding, without its compilation.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Continue a prompt, or fill the holes of a text.
@@ -100,6 +103,8 @@ def generate(
     import json
     import re
     import time
+    from contextlib import nullcontext
+    from functools import partial
 
     if (prompt is None) == (infill is None):
         raise KelpError("Give either --prompt or --infill.")
@@ -114,6 +119,7 @@ def generate(
     import jax.numpy as jnp
 
     from kelp.lm.sampler import SampleConfig, sample
+    from kelp.training.profile import tracing
 
     try:
         how = SampleConfig(
@@ -135,9 +141,15 @@ def generate(
             f"The text of {given} tokens{rest} is longer than the context of {context} tokens", "shorten it"
         )
     names = tokenizer.get_vocab_size(with_added_tokens=True)  # the model may have room for more
-    began = time.perf_counter()
+    decode = partial(
+        sample, transformer, cfg, [row], how, lambda row, i: jnp.arange(transformer.cfg.vocab_size) < names
+    )
     with _one_sentence():
-        result = sample(transformer, cfg, [row], how, lambda row, i: jnp.arange(transformer.cfg.vocab_size) < names)
+        if profile:
+            decode()
+        began = time.perf_counter()
+        with tracing(profile) if profile else nullcontext():
+            result = decode()
     seconds = time.perf_counter() - began
     tokens = result.tokens[0, 1 : result.lengths[0]].tolist()
     whole = tokenizer.decode(tokens, skip_special_tokens=False)

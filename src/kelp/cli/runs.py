@@ -58,7 +58,7 @@ def compare(
     both = {run: read_metrics(run) for run in (first, second)}
     curves: dict[str, dict[Path, dict[int, float]]] = {}
     for run, rows in both.items():
-        for row in rows:
+        for row in (row for row in rows if row["kind"] in ("train", "valid")):
             for name, value in _metrics(row).items():
                 curves.setdefault(name, {}).setdefault(run, {})[row["step"]] = value
     steps = max((step for by_run in curves.values() for curve in by_run.values() for step in curve), default=0)

@@ -1,8 +1,9 @@
 """`kelp train` and `kelp export`."""
 
+import re
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.lm.recipe import LMRecipe
     from kelp.training.loop import Outcome
     from kelp.training.objective import Evaluation, Objective
+    from kelp.training.profile import Profile
 
 MODEL = "model"  # the folder within a run's, where a chain puts the exported weights
 
@@ -29,6 +31,17 @@ def train(
         str, typer.Argument(metavar="RECIPE", help="TOML file, folder of them, or name of a recipe that ships.")
     ],
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the newest checkpoint, if any.")] = False,
+    resume_from: Annotated[
+        str | None,
+        typer.Option(metavar="best|STEP", help="Go back to this checkpoint: later ones and their log are deleted."),
+    ] = None,
+    profile: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write a trace of a few steps, for Perfetto, TensorBoard or XProf."),
+    ] = None,
+    profile_steps: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Steps to profile, first and last (default: 11:13).")
+    ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="Print the whole configuration, defaults filled in, and exit.")
     ] = False,
@@ -49,7 +62,9 @@ def train(
     Examples:
       kelp train tiny
       kelp train configs/toy.toml --resume
+      kelp train configs/toy.toml --resume-from best
       kelp train configs/laptop.toml --out runs/second --print-config
+      kelp train configs/toy.toml --out runs/profiled --profile trace --profile-steps 20:22
       kelp train configs/default
     """
     require("train", "kelp train")
@@ -58,17 +73,20 @@ def train(
 
     path = find_recipe(recipe)
     if path.is_dir():
-        if out is not None or print_config:
-            raise KelpError(f"{path} is a folder of recipes: --out and --print-config take one recipe.")
+        if out is not None or print_config or resume_from or profile:
+            options = "--out, --print-config, --resume-from and --profile"
+            raise KelpError(f"{path} is a folder of recipes: {options} take one recipe.")
         _chain(path, again=f"kelp train {recipe}")
         return
-    settings = _load(path)
+    settings, traced, origin = _load(path), _profile(profile, profile_steps), _resume_from(resume_from)
     if out is not None:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"out": out})})
     if print_config:
         print(render_config(settings), end="")
         return
-    outcome = _run(settings, resume=resume)
+    outcome = _run(settings, resume=resume or resume_from is not None, resume_from=origin, profile=traced)
+    if traced:
+        print(f"Profile of steps {traced.first} to {traced.last}: {traced.folder}")
     if outcome.reason == "done":
         print(f"Next: kelp export {settings.training.out} --out my-model")
     else:
@@ -129,7 +147,40 @@ def _load(path: Path) -> "Recipe | LMRecipe":
     return load_config(path, LMRecipe) if "lm" in sections(path) else load_recipe(path)
 
 
-def _run(settings: "Recipe | LMRecipe", *, resume: bool) -> "Outcome":
+def _profile(folder: Path | None, steps: str | None) -> "Profile | None":
+    """The profile that the options ask for. Raises KelpError."""
+    from kelp.training.profile import Profile
+
+    if folder is None:
+        if steps is not None:
+            raise KelpError("--profile-steps needs --profile, the folder to write to.")
+        return None
+    steps = steps or "11:13"
+    match = re.fullmatch(r"(\d+):(\d+)", steps, re.ASCII)
+    first, last = map(int, match.groups()) if match else (0, 0)
+    if not 0 < first <= last:
+        raise KelpError(f"--profile-steps {steps} is no range of steps: give the first and the last, such as 11:13.")
+    return Profile(folder, first, last)
+
+
+def _resume_from(text: str | None) -> "Literal['newest', 'best'] | int":
+    """The checkpoint to resume from. Raises KelpError."""
+    if text is None:
+        return "newest"
+    if text == "best":
+        return "best"
+    if not (text.isascii() and text.isdecimal()):
+        raise KelpError(f"--resume-from {text} is neither best nor the number of a step.")
+    return int(text)
+
+
+def _run(
+    settings: "Recipe | LMRecipe",
+    *,
+    resume: bool,
+    resume_from: "Literal['newest', 'best'] | int" = "newest",
+    profile: "Profile | None" = None,
+) -> "Outcome":
     """Make the data where it is missing, and train. Raises KelpError."""
     from kelp.lm.recipe import LMRecipe
     from kelp.model.tensors import ModelError
@@ -140,7 +191,9 @@ def _run(settings: "Recipe | LMRecipe", *, resume: bool) -> "Outcome":
         from kelp.training.loop import train as run
 
         use_compilation_cache()
-        outcome = run(settings, objective, resume=resume, evaluation=evaluation)
+        outcome = run(
+            settings, objective, resume=resume, resume_from=resume_from, evaluation=evaluation, profile=profile
+        )
     except ModelError as error:
         raise KelpError(str(error)) from None
     figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())

@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from kelp.lm.config import DiffusionConfig
 from kelp.model.config import TransformerConfig
 from kelp.model.folder import replacing
-from kelp.model.pretrained import llama_keys, read_llama, to_tensors
+from kelp.model.pretrained import dtype_keys, llama_keys, read_llama, to_tensors
 from kelp.model.tensors import WEIGHTS, ModelError, read_json, write_tensors
 from kelp.model.transformer import Transformer
 
@@ -41,7 +41,7 @@ def save_lm(
     with replacing(out, files) as new:
         sha256 = write_tensors(new / WEIGHTS, to_tensors(weights, dtype))
         keys = llama_keys(sizes) | {
-            "torch_dtype": dtype,
+            **dtype_keys(dtype),
             "max_position_embeddings": length,
             "bos_token_id": cfg.end,
             "eos_token_id": cfg.end,

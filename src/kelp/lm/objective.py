@@ -1,11 +1,13 @@
 """Objective of a language model: its loss over a stream of rows."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
 
@@ -14,10 +16,11 @@ from kelp.lm.config import DiffusionConfig
 from kelp.lm.folder import load_lm, save_lm
 from kelp.lm.loss import METRICS, loss, targets
 from kelp.lm.recipe import LMRecipe, make_model_config
+from kelp.lm.sampler import Allowed, SampleConfig, prompt_row, sample
 from kelp.model.config import TransformerConfig
 from kelp.model.transformer import Transformer
 from kelp.training.config import ConfigError
-from kelp.training.objective import Dtype, Metrics, TrainingError
+from kelp.training.objective import Dtype, Metrics, Row, TrainingError
 
 Batch = tuple[LMBatch, Any]  # and each row's weight of the autoregressive loss, float32 [B], or None
 
@@ -28,9 +31,14 @@ class Source(Protocol):
     @property
     def tokenizer_files(self) -> tuple[Path, ...]: ...  # tokenizer.json first
 
+    @property
+    def origin(self) -> Row: ...  # where the text comes from, and how much there is
+
     def batch(self, step: int) -> LMBatch: ...
 
     def valid_batches(self) -> Iterable[LMBatch]: ...
+
+    def report(self) -> dict[str, float]: ...  # figures since the last report, such as the share of padding
 
 
 @dataclass(frozen=True)
@@ -38,12 +46,16 @@ class _NoText:
     """The tokenizer of a source that is not there."""
 
     tokenizer_files: tuple[Path, ...]
+    origin: Row = field(default_factory=dict)
 
     def batch(self, step: int) -> LMBatch:
         raise NotImplementedError
 
     def valid_batches(self) -> Iterable[LMBatch]:
         return ()
+
+    def report(self) -> dict[str, float]:
+        return {}
 
 
 @dataclass(frozen=True)
@@ -70,12 +82,19 @@ class LMObjective:
             if token is None:
                 raise ConfigError(f"{key} = {name!r} in [data] is no token of {path}.")
             ids[key] = token
-        return cls(
+        objective = cls(
             recipe,
             source,
             recipe.lm.with_ids(**ids),
             make_model_config(recipe, max(tokenizer.get_vocab().values()) + 1),
         )
+        for prompt, row in zip(recipe.lm.samples.prompts, objective._prompts):
+            if len(row) > recipe.data.length:
+                raise ConfigError(
+                    f"the prompt {prompt!r} and length = {recipe.lm.samples.length} in [lm.samples] take {len(row)} "
+                    f"tokens, and a row has length = {recipe.data.length} in [data]."
+                )
+        return objective
 
     @classmethod
     def revive(cls, run: Path, progress: dict[str, Any]) -> Self:
@@ -132,6 +151,39 @@ class LMObjective:
     def valid_batches(self) -> Iterable[Batch]:
         last = self.recipe.training.steps - 1
         return (self._with_share(batch, last) for batch in self.source.valid_batches())
+
+    def reports(self, model: Transformer, step: int) -> Iterator[tuple[str, Row]]:
+        """The origin of the text, figures of its stream as training goes, and samples."""
+        samples, training = self.recipe.lm.samples, self.recipe.training
+        if step == 0:
+            yield "source", self.source.origin
+        elif step % training.log_every == 0 or step == training.steps:
+            yield "data", self.source.report()
+        if step > 0 and step % samples.every == 0 and samples.prompts:
+            how = SampleConfig(temperature=samples.temperature, seed=training.seed)
+            written = sample(model, self.cfg, self._prompts, how, self._named)
+            for prompt, row, tokens, end in zip(samples.prompts, self._prompts, written.tokens, written.lengths):
+                text = self._tokenizer.decode(
+                    tokens[len(row) - samples.length : end].tolist(), skip_special_tokens=False
+                )
+                yield "sample", {"prompt": prompt, "text": text}
+
+    @cached_property
+    def _tokenizer(self) -> Tokenizer:
+        return _read_tokenizer(self.files[0])
+
+    @cached_property
+    def _prompts(self) -> list[list[int]]:
+        """Rows to sample from."""
+        samples, encode = self.recipe.lm.samples, self._tokenizer.encode
+        texts = [encode(prompt, add_special_tokens=False).ids for prompt in samples.prompts]
+        return [prompt_row(self.cfg, text, samples.length) for text in texts]
+
+    @cached_property
+    def _named(self) -> Allowed:
+        """The tokens that the tokenizer has: the model may have room for more. One function, compiled once."""
+        names = max(self._tokenizer.get_vocab().values()) + 1
+        return lambda row, place: jnp.arange(self.sizes.vocab_size) < names
 
     def empty(self, batch: Batch, rows: int) -> Batch:
         """Rows of padding."""

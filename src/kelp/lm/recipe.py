@@ -41,6 +41,15 @@ class ModelSection(PresetSection):
     remat: bool = False  # less memory for a third more work
 
 
+class SamplesSection(Section):
+    """`[lm.samples]`: texts that the model writes as it trains, for the log."""
+
+    prompts: tuple[str, ...] = ()
+    every: int = Field(default=500, gt=0)  # steps
+    length: int = Field(default=64, gt=0)  # tokens after a prompt, at most
+    temperature: float = Field(default=0.7, ge=0)
+
+
 class LMSection(Section):
     """`[lm]`: order of prediction, noise and loss. See `DiffusionConfig` for the first three keys."""
 
@@ -56,6 +65,7 @@ class LMSection(Section):
     ar_share: float = Field(default=0.0, ge=0)  # weight of an autoregressive loss beside the diffusion loss,
     ar_share_end: float | None = Field(default=None, ge=0)  # which goes in a straight line to this at the last step
     random_length_share: float = Field(default=0.0, ge=0, le=1)  # rows cut at a random length
+    samples: SamplesSection = SamplesSection()
 
     @model_validator(mode="before")
     @classmethod
@@ -100,7 +110,7 @@ class LMSection(Section):
 class LMRecipe(RunConfig):
     """A run that trains a language model."""
 
-    free: ClassVar[Mapping[str, Any]] = {**RunConfig.free, "data": {"folder"}}
+    free: ClassVar[Mapping[str, Any]] = {**RunConfig.free, "data": {"folder"}, "lm": {"samples"}}
 
     model: ModelSection = ModelSection()
     lm: LMSection

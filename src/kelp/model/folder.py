@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from kelp.model.denoiser import Denoiser, DenoiserConfig
 from kelp.model.leaves import named_leaves
-from kelp.model.pretrained import by_leaf, llama_config, llama_keys, to_tensors
+from kelp.model.pretrained import by_leaf, dtype_keys, llama_config, llama_keys, to_tensors
 from kelp.model.tensors import WEIGHTS, ModelError, fill, open_tensors, read_json, write_tensors
 
 FORMAT = 2
@@ -34,7 +34,7 @@ def save_model(
     config: DenoiserConfig,
     *,
     files: Sequence[Path],
-    dtype: Literal["float32", "bfloat16"] = "float32",
+    dtype: Literal["float32", "bfloat16", "int8"] = "float32",
     origin: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a model folder beside its place, then move it there whole. Raises ModelError.
@@ -53,15 +53,15 @@ def save_model(
             **{key: sizes[key] for key in (*KELP_KEYS, *COMPUTING)},
             **(origin or {}),
         }
-        keys = llama_keys(config.transformer) | {"torch_dtype": dtype, "kelp": section}
+        keys = llama_keys(config.transformer) | dtype_keys(dtype) | {"kelp": section}
         (new / "config.json").write_text(json.dumps(keys, indent=2) + "\n", encoding="utf-8")
 
 
 @contextmanager
-def replacing(out: Path, files: Sequence[Path]) -> Iterator[Path]:
+def replacing(out: Path, files: Sequence[Path] = (), *, keep: bool = True) -> Iterator[Path]:
     """Give a folder with copies of `files` to write a model into, then move it to `out` whole. Raises ModelError.
 
-    All other files of an older model in that place are kept.
+    All other files of an older model in that place are kept, unless told otherwise.
     """
     for file in files:
         if not file.is_file():
@@ -76,7 +76,7 @@ def replacing(out: Path, files: Sequence[Path]) -> Iterator[Path]:
             shutil.copyfile(file, new / file.name)
         yield new
         if out.exists():
-            for kept in out.iterdir():
+            for kept in out.iterdir() if keep else ():
                 if not (new / kept.name).exists():
                     (shutil.copytree if kept.is_dir() else shutil.copy2)(kept, new / kept.name)
             os.replace(out, old)

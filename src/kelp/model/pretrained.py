@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,19 @@ from jax.sharding import Mesh
 
 from kelp.model.config import RopeScaling, TransformerConfig
 from kelp.model.leaves import named_leaves
-from kelp.model.tensors import DTYPES, WEIGHTS, ModelError, fill, open_tensors, read_json, write_tensors
+from kelp.model.tensors import (
+    INT8,
+    SCALE,
+    WEIGHTS,
+    Int8,
+    ModelError,
+    Tensor,
+    fill,
+    open_tensors,
+    read_json,
+    stored_as,
+    write_tensors,
+)
 from kelp.model.transformer import Transformer
 
 # Leaf of a Transformer -> name in a Llama checkpoint. Projections are stored as matrices [outputs, inputs].
@@ -49,6 +62,7 @@ SUPPORTED_VALUES = {
     "quantization_config": None,
     "partial_rotary_factor": 1.0,
 }
+INT8_KEYS = {"quantization_config": {"quant_method": "kelp_int8"}}  # int8 weights with a scale a row
 
 
 def read_llama(
@@ -71,15 +85,15 @@ def write_llama(
     `keys` join those of the configuration: max_position_embeddings, bos_token_id, ... `dtype` None keeps the weights'.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = to_tensors(named_leaves(model), dtype)
-    write_tensors(folder / WEIGHTS, tensors)
-    stored = next(iter(tensors.values()))[0].name
-    config = llama_keys(model.cfg) | {"torch_dtype": stored} | dict(keys or {})
+    leaves = named_leaves(model)
+    write_tensors(folder / WEIGHTS, to_tensors(leaves, dtype))
+    config = llama_keys(model.cfg) | dtype_keys(dtype or leaves["embedding"].dtype.name) | dict(keys or {})
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def llama_config(keys: Mapping[str, Any], folder: Path, **computing: Any) -> TransformerConfig:
     """The configuration in a Llama's config.json; `computing` sets `compute_dtype` and `remat`. Raises ModelError."""
+    keys = {name: value for name, value in keys.items() if value != INT8_KEYS.get(name, ...)}
     rope: dict[str, Any] = {"rope_theta": keys.get("rope_theta")}
     rope |= keys.get("rope_scaling") or keys.get("rope_parameters") or {}
     for key, only in SUPPORTED_VALUES.items():
@@ -136,6 +150,11 @@ def llama_keys(cfg: TransformerConfig) -> dict[str, Any]:
     }
 
 
+def dtype_keys(dtype: str) -> dict[str, Any]:
+    """The keys of a config.json that say how the weights are stored."""
+    return {"torch_dtype": "float32"} | INT8_KEYS if dtype == INT8.name else {"torch_dtype": dtype}
+
+
 def stored_name(leaf: str) -> str:
     """The name on disk of a leaf of a Transformer or, with "transformer." before it, of a model around one."""
     name = leaf.removeprefix("transformer.")
@@ -152,37 +171,62 @@ def input_axes(leaf: str) -> int:
     return 0
 
 
-def by_leaf(shape: Any, stored: Mapping[str, np.ndarray], folder: Path) -> dict[str, np.ndarray]:
-    """Views of the stored tensors in the leaves' layout and under their names. Raises ModelError where one differs."""
-    views, rest = {}, dict(stored)
+def check_tensors(shape: Any, found: Mapping[str, tuple[int, ...]], folder: Path) -> None:
+    """Raise ModelError where the shapes of stored tensors are not those of the leaves."""
+    rest = dict(found)
     for leaf, wanted in named_leaves(shape).items():
-        name, inputs = stored_name(leaf), input_axes(leaf)
-        on_disk = _matrix(wanted.shape, inputs)
-        found = rest.pop(name, None)
-        if found is None or found.shape != on_disk:
-            fault = "is missing" if found is None else f"has shape {found.shape} where config.json says {on_disk}"
+        name, on_disk = stored_name(leaf), _matrix(wanted.shape, input_axes(leaf))
+        if rest.get(name) != on_disk:
+            fault = f"has shape {rest[name]} where config.json says {on_disk}" if name in rest else "is missing"
             raise ModelError(f"{name} {fault} in {folder}: fetch the model again.")
-        views[leaf] = (found.T if inputs else found).reshape(wanted.shape)
-    # Older checkpoints hold the rotary frequencies, and some a second copy of tied embeddings.
-    unknown = [name for name in rest if not name.endswith("rotary_emb.inv_freq") and name != NAMES["unembedding"]]
-    if unknown:
+        del rest[name]
+    if unknown := [name for name in rest if not is_spare(name)]:
         raise ModelError(f"{folder} holds {min(unknown)}, which is no part of a Llama that Kelp computes.")
+
+
+def is_spare(name: str) -> bool:
+    """Return whether a tensor that no leaf has may be left out.
+
+    Older checkpoints hold the rotary frequencies, and some a second copy of tied embeddings.
+    """
+    return name.endswith("rotary_emb.inv_freq") or name == NAMES["unembedding"]
+
+
+def by_leaf(shape: Any, stored: Mapping[str, np.ndarray], folder: Path) -> dict[str, np.ndarray | Int8]:
+    """Views of the stored tensors in the leaves' layout and under their names. Raises ModelError where one differs."""
+    scales = {name for name in stored if name.endswith(SCALE) and name.removesuffix(SCALE) in stored}
+    check_tensors(shape, {name: array.shape for name, array in stored.items() if name not in scales}, folder)
+    views: dict[str, np.ndarray | Int8] = {}
+    for leaf, wanted in named_leaves(shape).items():
+        name = stored_name(leaf)
+        layout = partial(_in_layout, shape=wanted.shape, inputs=input_axes(leaf))
+        array, scale = stored[name], stored.get(name + SCALE)
+        if array.dtype != INT8:
+            views[leaf] = layout(array)
+        elif scale is not None and scale.shape == (len(array), 1):
+            views[leaf] = Int8(layout(array), layout(np.broadcast_to(scale, array.shape)))
+        else:
+            raise ModelError(f"{name} is in int8 without a scale for each row in {folder}: fetch the model again.")
     return views
 
 
-def to_tensors(leaves: Mapping[str, Any], dtype: str | None) -> dict[str, Any]:
+def _in_layout(array: np.ndarray, shape: tuple[int, ...], inputs: int) -> np.ndarray:
+    return (array.T if inputs else array).reshape(shape)
+
+
+def to_tensors(leaves: Mapping[str, Any], dtype: str | None) -> dict[str, Tensor]:
     """The leaves as `write_tensors` takes them."""
 
-    def entry(leaf: str, array: Any) -> Any:
+    def entry(leaf: str, array: Any) -> Tensor:
         inputs = input_axes(leaf)
 
         def make() -> np.ndarray:
             values = np.asarray(array)
             return values.reshape(_matrix(values.shape, inputs)[::-1]).T if inputs else values
 
-        return DTYPES[dtype or array.dtype.name], _matrix(array.shape, inputs), make
+        return Tensor(np.dtype(array.dtype), _matrix(array.shape, inputs), make)
 
-    return {stored_name(leaf): entry(leaf, array) for leaf, array in leaves.items()}
+    return stored_as({stored_name(leaf): entry(leaf, array) for leaf, array in leaves.items()}, dtype)
 
 
 def _matrix(shape: tuple[int, ...], inputs: int) -> tuple[int, ...]:

@@ -1,11 +1,17 @@
-"""Weights on disk: safetensors files, read by memory map and written one array at a time."""
+"""Weights on disk: safetensors files, read by memory map and written one array at a time.
+
+A matrix in int8 has a float32 scale a row beside it, under its name and SCALE.
+"""
 
 import hashlib
 import json
 import math
+import mmap
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +24,32 @@ from kelp.model.transformer import shardings
 
 CODES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
 DTYPES = {dtype.name: dtype for dtype in CODES.values()}
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+INT8 = np.dtype(np.int8)
+CODES["I8"] = INT8
+WEIGHTS, INDEX, SCALE = "model.safetensors", "model.safetensors.index.json", "_scale"
+
+
+class Tensor(NamedTuple):
+    """Type, shape and maker of an array that is not in memory yet."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    make: Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Int8:
+    """A view of weights in int8, which gives float32 where it is indexed."""
+
+    values: np.ndarray
+    scales: np.ndarray  # of the same shape, by broadcasting
+
+    shape = property(lambda self: self.values.shape)
+    dtype = np.dtype(np.float32)
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        product: np.ndarray = self.values[index] * self.scales[index]
+        return product
 
 
 class ModelError(RuntimeError):
@@ -77,27 +108,71 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def fill(shape: Any, stored: Mapping[str, np.ndarray], dtype: str | None = None, mesh: Mesh | None = None) -> Any:
+def fill(
+    shape: Any, stored: Mapping[str, np.ndarray | Int8], dtype: str | None = None, mesh: Mesh | None = None
+) -> Any:
     """A pytree of shapes with its leaves from `stored`, by name, each copied onto its place before the next is read.
 
     `dtype` None keeps that of the stored array. With a mesh, each device gets its own part alone (see `shardings`).
     """
     places = None if mesh is None else named_leaves(shardings(shape, mesh))
 
-    def copy(view: np.ndarray, index: Any = ...) -> np.ndarray:  # no array may share the mapped memory
+    def copy(view: np.ndarray | Int8, index: Any = ...) -> np.ndarray:  # no array may share the mapped memory
         return np.array(view[index], DTYPES[dtype] if dtype else view.dtype)
 
     def place(name: str) -> jax.Array:
         view = stored[name]
         if places is None:
-            return jnp.asarray(copy(view))
-        return jax.make_array_from_callback(view.shape, places[name], lambda index: copy(view, index))
+            placed = jnp.asarray(copy(view))
+        else:
+            placed = jax.make_array_from_callback(view.shape, places[name], lambda index: copy(view, index))
+        _release(view)
+        return placed
 
     return with_leaves(shape, {name: place(name) for name in named_leaves(shape)})
 
 
-def write_tensors(path: Path, tensors: Mapping[str, tuple[np.dtype, tuple[int, ...], Callable[[], np.ndarray]]]) -> str:
-    """Write a safetensors file from each tensor's type, shape and maker; returns its SHA-256 in hex digits."""
+def _release(view: np.ndarray | Int8) -> None:
+    """Give back the memory of a mapped file; what is read again comes from the file."""
+    base: Any = view.values if isinstance(view, Int8) else view
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
+
+
+def stored_as(tensors: Mapping[str, Tensor], dtype: str | None) -> dict[str, Tensor]:
+    """The tensors in a type of DTYPES or in int8; None keeps theirs. In int8 vectors stay in float32."""
+    if dtype is None:
+        return dict(tensors)
+    if dtype != INT8.name:
+        return {name: tensor._replace(dtype=DTYPES[dtype]) for name, tensor in tensors.items()}
+    found = {}
+    for name, (_, shape, make) in tensors.items():
+        if len(shape) == 1:
+            found[name] = Tensor(DTYPES["float32"], shape, make)
+            continue
+        found[name + SCALE] = Tensor(DTYPES["float32"], (shape[0], 1), partial(_scales, make))
+        found[name] = Tensor(INT8, shape, partial(_whole_numbers, make))
+    return found
+
+
+def _scales(make: Callable[[], np.ndarray]) -> np.ndarray:
+    """Scales [rows, 1] that take the largest weight of each row to 127."""
+    matrix = make()
+    largest = np.abs(matrix.reshape(len(matrix), -1)).max(axis=1, keepdims=True).astype(np.float32)
+    return np.where(largest > 0, largest / 127, np.float32(1))
+
+
+def _whole_numbers(make: Callable[[], np.ndarray]) -> np.ndarray:
+    matrix = make().astype(np.float32)
+    scales = _scales(lambda: matrix)
+    rounded: np.ndarray = np.rint(matrix / scales.reshape(-1, *[1] * (matrix.ndim - 1))).astype(np.int8)
+    return rounded
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], written: Callable[[], None] = lambda: None) -> str:
+    """Write a safetensors file; returns its SHA-256 in hex digits. `written` is called after each tensor."""
     codes, header, end = {dtype: code for code, dtype in CODES.items()}, dict[str, Any](), 0
     for name, (dtype, shape, _) in tensors.items():
         begin, end = end, end + dtype.itemsize * math.prod(shape)
@@ -109,6 +184,7 @@ def write_tensors(path: Path, tensors: Mapping[str, tuple[np.dtype, tuple[int, .
         yield len(text).to_bytes(8, "little") + text
         for dtype, shape, make in tensors.values():
             yield np.ascontiguousarray(make().reshape(shape), dtype).reshape(-1).view(np.uint8)
+            written()
 
     digest = hashlib.sha256()
     with path.open("wb") as file:

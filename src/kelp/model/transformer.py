@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from kelp.model.attention import KV, Cache, Rotation, attend
 from kelp.model.config import TransformerConfig
 from kelp.model.einsum import einsum
+from kelp.model.recorded import record
 
 
 def partition_specs(model: Any) -> Any:
@@ -240,11 +241,12 @@ class Transformer(eqx.Module):
                     into=None if into is None else into.layers[i],
                     starts=starts,
                 )
+            record(f"blocks.{i}", x)
             layers.append(kv)
         lengths = jnp.full(B, S, jnp.int32) if lengths is None else lengths
         return self.norm(x), Cache(tuple(layers), lengths if starts is None else starts + lengths)
 
-    @jax.named_scope("logits")
+    @jax.named_scope("head")
     def logits(self, hidden: Float[Array, "B S D"]) -> Float[Array, "B S V"]:
         table = self.embedding if self.unembedding is None else self.unembedding
         return einsum("bsd,vd->bsv", hidden, table, self.cfg.compute_dtype)

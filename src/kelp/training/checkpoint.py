@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -55,6 +55,21 @@ class Checkpoints:
         """The step of the highest score; the newest where none was scored."""
         step: int | None = self._manager.best_step()
         return step
+
+    def find(self, which: Literal["newest", "best"] | int) -> int:
+        """The step of a checkpoint, given by its number or its role. Raises CheckpointError where it is not there."""
+        steps = sorted(self._manager.all_steps())
+        step = self.newest() if which == "newest" else self.best() if which == "best" else which
+        if step is None or step not in steps:
+            there = f"those of steps {', '.join(map(str, steps))}" if steps else "none"
+            raise CheckpointError(f"{self.folder} lacks the checkpoint {which}: it holds {there}.")
+        return step
+
+    def drop_after(self, step: int) -> None:
+        """Delete the checkpoints of later steps."""
+        for later in sorted(self._manager.all_steps(), reverse=True):
+            if later > step:
+                self._manager.delete(later)
 
     def save(self, state: TrainState, progress: dict[str, Any], *, score: float | None = None) -> None:
         """Begin to save; `state` may be donated once this returns. A step that is saved already stays as it is."""

@@ -60,7 +60,9 @@ class TrainingSection(Section):
     mesh: MeshSection = MeshSection()
     out: Path = Path("runs/latest")
     log_every: int = Field(default=10, gt=0)
-    eval_every: int = Field(default=500, gt=0)
+    eval_every: int = Field(default=500, ge=0)  # and at the end; 0: never
+    eval_batches: int | None = Field(default=None, gt=0)  # of the held-out ones, the first; left out: all
+    norms_every: int = Field(default=0, ge=0)  # norms of weights, gradients and activations in the log; 0: never
     checkpoint_every: int = Field(default=500, gt=0)
     keep: int = Field(default=2, gt=0)  # newest checkpoints kept, next to the best one
     best_by: str = "valid_loss"  # metric that picks the best checkpoint, which is exported
@@ -70,6 +72,7 @@ class LogSection(Section):
     """`[log]`: where metrics go beside the run's folder."""
 
     wandb: str | None = None  # name of a Weights & Biases project
+    artifact: bool = False  # upload the run's folder there when it ends: checkpoints, tokenizer, metrics and samples
 
 
 class ExportSection(Section):
@@ -88,7 +91,10 @@ class RunConfig(Section):
         "training.best": "best_by",
     }  # section.key of earlier recipes -> the key of today
     free: ClassVar[Mapping[str, Any]] = {
-        "training": set("out steps max_minutes mesh log_every eval_every checkpoint_every keep best_by".split()),
+        "training": {
+            *"out steps max_minutes mesh keep best_by eval_batches".split(),
+            *"log_every eval_every norms_every checkpoint_every".split(),
+        },
         "export": True,
         "log": True,
     }  # keys that may change when a run is resumed: no loss depends on them

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -19,10 +20,12 @@ from pydantic import ValidationError
 
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError, RunConfig
+from kelp.training.norms import make_norms
 from kelp.training.objective import Batch, Evaluation, Metrics, Model, Objective, TrainingError
 from kelp.training.optimizer import make_optimizer
+from kelp.training.profile import Profile, Profiler
 from kelp.training.sharding import make_mesh, place_batch, state_shardings
-from kelp.training.step import VALID_STREAM, TrainState, init_state, make_train_step, stream
+from kelp.training.step import VALID_STREAM, TrainState, init_state, loss_key, make_train_step, stream
 from kelp.training.tracker import Tracker
 
 Window = list[tuple[int, dict[str, Any]]]  # (examples, metrics) of each step since the last row logged
@@ -44,13 +47,16 @@ def train(
     objective: Objective,
     *,
     resume: bool = False,
+    resume_from: Literal["newest", "best"] | int = "newest",
     evaluation: Evaluation | None = None,
+    profile: Profile | None = None,
     out: Path | None = None,
 ) -> Outcome:
     """Train until the steps are done, the minutes are up, or Ctrl-C.
 
     `evaluation` adds its metrics to those of the held-out batches. `resume` goes on from the newest checkpoint in
-    `out`, or begins where there is none yet. Raises TrainingError, ConfigError, CheckpointError, ModelError.
+    `out`, or begins where there is none yet; from another one, `resume_from`, it goes on as if the checkpoints and the
+    log after that did not exist, and deletes them. Raises TrainingError, ConfigError, CheckpointError, ModelError.
     """
     began = time.monotonic()
     settings, out = config.training, out or config.training.out
@@ -70,35 +76,52 @@ def train(
         donate_argnums=0,
         out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, abstract), NamedSharding(mesh, PartitionSpec())),
     )
-    held_out = make_held_out(objective, mesh, settings.seed)
+    held_out = make_held_out(objective, mesh, settings.seed, settings.eval_batches)
+    norms = make_norms(objective)
 
     checkpoints = Checkpoints(out / "checkpoints", keep=settings.keep)
-    newest, examples, window, metrics = checkpoints.newest(), 0, Window(), dict[str, float]()
+    examples, window, metrics = 0, Window(), dict[str, float]()
     try:
-        if newest is None:
+        start = checkpoints.newest() if resume_from == "newest" else checkpoints.find(resume_from)
+        if profile:
+            profile.check(start or 0, settings.steps)
+        if start is None:
             for path in objective.files:  # for an export without the data
                 shutil.copyfile(path, out / path.name)
             state = init(jax.random.key(settings.seed))
             if settings.init_from is not None:
                 state = begin_with(objective.load(settings.init_from), state)
         elif resume:
-            progress = checkpoints.progress(newest)
+            progress = checkpoints.progress(start)
             _check_same_run(progress["config"], config)
-            state = checkpoints.restore(newest, abstract)
+            state = checkpoints.restore(start, abstract)
             examples, window, metrics = progress["examples"], progress["window"], progress["metrics"]
+            checkpoints.drop_after(start)
         else:
-            raise TrainingError(f"{out} already holds a run at step {newest}: resume it, or train in another folder.")
+            raise TrainingError(f"{out} already holds a run at step {start}: resume it, or train in another folder.")
     except BaseException:
         checkpoints.close()  # its threads would outlive the error, and complain when the interpreter ends
         raise
 
-    start = step = newest or 0
+    fresh, start = start is None, start or 0
+    step = start
     reason: Literal["done", "interrupted", "time is up"] = "done"
     tracker = Tracker(config, out, start=start, metrics=objective.metrics, unit=objective.unit)
-    with closing(checkpoints), tracker, _interrupts() as interrupted:
+    with tracker, closing(checkpoints), Profiler(profile) as profiler, _interrupts() as interrupted:
+        for kind, row in objective.reports(state.eval_model, 0) if fresh else ():
+            tracker.row(0, kind, row)
         clock, counted = time.monotonic(), examples
         for step, batch in batches(objective, start=start, steps=settings.steps):
-            state, figures = train_step(state, place_batch(batch, mesh, objective.empty))
+            profiler.begin(step)
+            with jax.profiler.TraceAnnotation("data"):
+                placed = place_batch(batch, mesh, objective.empty)
+            if settings.norms_every and step % settings.norms_every == 0:
+                found = norms(state.model, placed, loss_key(settings.seed, step - 1))
+                tracker.row(step, "norms", {name: float(value) for name, value in found.items()})
+            with jax.profiler.StepTraceAnnotation("step", step_num=step):
+                state, figures = train_step(state, placed)
+            if peaks := profiler.end(step, state):
+                tracker.row(step, "memory", peaks)
             if window:  # the host runs at most one step ahead of the devices
                 jax.block_until_ready(window[-1])
             size = objective.weight(batch)
@@ -112,7 +135,9 @@ def train(
                 speed = {"seconds": now - began, f"{objective.unit}_per_second": (examples - counted) / (now - clock)}
                 tracker.row(step, "train", mean(window) | {objective.unit: examples} | speed)
                 window, clock, counted = [], now, examples
-            evaluated = done or timed_out or step % settings.eval_every == 0
+            for kind, row in objective.reports(state.eval_model, step):
+                tracker.row(step, kind, row)
+            evaluated = settings.eval_every > 0 and (done or timed_out or step % settings.eval_every == 0)
             if evaluated:
                 metrics = held_out(state.eval_model)
                 metrics |= evaluation.measure(state.eval_model, step) if evaluation else {}
@@ -168,12 +193,21 @@ def batches(objective: Objective, *, start: int, steps: int) -> Iterator[tuple[i
     """(step, batch) for steps start + 1 to the last, made ahead in one background thread."""
     import grain
 
-    indices = grain.MapDataset.range(start, steps).map(lambda index: (index + 1, objective.batch(index)))
+    def make(index: int) -> tuple[int, Batch]:
+        with jax.profiler.TraceAnnotation("data"):
+            return index + 1, objective.batch(index)
+
+    indices = grain.MapDataset.range(start, steps).map(make)
     yield from indices.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4))
 
 
-def make_held_out(objective: Objective, mesh: Mesh, seed: int) -> Callable[[Model], dict[str, float]]:
-    """Return the function from a model to its metrics over the held-out batches, each name with `valid_` before it."""
+def make_held_out(
+    objective: Objective, mesh: Mesh, seed: int, count: int | None = None
+) -> Callable[[Model], dict[str, float]]:
+    """Return the function from a model to its metrics over the held-out batches, each name with `valid_` before it.
+
+    `count` takes the first ones alone.
+    """
 
     @jax.jit
     def measure(model: Model, batch: Batch, key: jax.Array) -> Metrics:
@@ -181,7 +215,7 @@ def make_held_out(objective: Objective, mesh: Mesh, seed: int) -> Callable[[Mode
 
     def held_out(model: Model) -> dict[str, float]:
         window: Window = []
-        for number, batch in enumerate(objective.valid_batches()):
+        for number, batch in enumerate(islice(objective.valid_batches(), count)):
             key = jax.random.fold_in(stream(seed, VALID_STREAM), number)
             placed = place_batch(batch, mesh, objective.empty)
             window.append((objective.weight(batch), measure(model, placed, key)))

@@ -19,6 +19,7 @@ Model = Any  # a pytree of float32 weights, each with a declared partition (`par
 Batch = Any  # a pytree of NumPy arrays with the examples along the first axis of each
 Dtype = Literal["float32", "bfloat16"]
 Metrics = dict[str, jax.Array]  # scalars, "loss" among them; NaN where a batch holds nothing to measure
+Row = dict[str, Any]  # JSON for the log, under plain names
 
 
 class TrainingError(KelpError):
@@ -65,6 +66,9 @@ class Objective(Protocol):
 
     def valid_batches(self) -> Iterable[Batch]:
         """The held-out batches, the same ones each time."""
+
+    def reports(self, model: Model, step: int) -> Iterable[tuple[str, Row]]:
+        """Further rows for the log after a step, each with its kind, such as samples; step 0 is before the first."""
 
     def empty(self, batch: Batch, rows: int) -> Batch:
         """`rows` examples of a batch's shape that add nothing to the loss."""

@@ -1,13 +1,44 @@
 """Optimizer: AdamW or Muon with clipped gradients, over groups of batches."""
 
 import math
-from dataclasses import dataclass
+import operator
+from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
+import jax
 import optax
 
 from kelp.model.leaves import named_leaves, with_leaves
 from kelp.training.schedule import Shape, make_schedule
+
+
+@dataclass(frozen=True)
+class Rates:
+    """`[optimizer.rates]`: factors of the learning rate, one for each group of weights. They scale the decay too."""
+
+    hidden: float = 1.0  # matrices of the transformer's blocks
+    head: float = 1.0  # other matrices: the output layer where it is not tied to the embedding, a pointer
+    embedding: float = 1.0
+    vectors: float = 1.0  # weights of one dimension: scales of norms, biases
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
+
+    def __post_init__(self) -> None:
+        for key, value in asdict(self).items():
+            if value < 0:
+                raise ValueError(f"{key} = {value} must not be negative")
+
+    def scale(self, weights: Any) -> Any:
+        """The factor of each weight."""
+
+        def factor(name: str, leaf: Any) -> float:
+            if leaf.ndim < 2:
+                return self.vectors
+            if _in_block(name):
+                return self.hidden
+            return self.embedding if name.split(".")[-1] == "embedding" else self.head
+
+        return with_leaves(weights, {name: factor(name, leaf) for name, leaf in named_leaves(weights).items()})
 
 
 @dataclass(frozen=True)
@@ -23,7 +54,9 @@ class OptimizerConfig:
     learning_rate: float = 1e-3  # at the peak
     warmup: int = 100  # updates from 0 to the peak
     schedule: Shape = "cosine"
-    cooldown: float = 0.0  # with "constant": the last share of the steps, in which the rate falls to 0
+    cooldown: float = 0.0  # with "constant": the last share of the steps, in which the rate falls
+    final: float = 0.0  # share of the peak to which the rate falls: 0.1 for a cosine to a tenth
+    rates: Rates = Rates()
     weight_decay: float = 0.1
     betas: tuple[float, float] = (0.9, 0.98)
     clip_norm: float = 1.0
@@ -42,6 +75,8 @@ class OptimizerConfig:
         for key, value in [("betas", beta) for beta in self.betas] + [("ema_decay", self.ema_decay)]:
             if not 0 <= value < 1:
                 raise ValueError(f"{key} = {getattr(self, key)} must lie in [0, 1)")
+        if not 0 <= self.final <= 1:
+            raise ValueError(f"final = {self.final} must lie in [0, 1]")
         if not 0 <= self.cooldown <= 1 or (self.cooldown and self.schedule != "constant"):
             raise ValueError(f"cooldown = {self.cooldown} must lie in [0, 1] and goes with schedule = 'constant' alone")
 
@@ -50,7 +85,12 @@ def learning_rate(config: OptimizerConfig, steps: int) -> optax.Schedule:
     """Return the function from the number of an update to its learning rate, for a run of `steps` batches."""
     updates = max(1, math.ceil(steps / config.accumulation))
     return make_schedule(
-        config.schedule, config.learning_rate, updates=updates, warmup=config.warmup, cooldown=config.cooldown
+        config.schedule,
+        config.learning_rate,
+        updates=updates,
+        warmup=config.warmup,
+        cooldown=config.cooldown,
+        final=config.final,
     )
 
 
@@ -78,18 +118,23 @@ def make_optimizer(
                 rate, weight_decay=decay, consistent_rms=0.2, muon_weight_dimension_numbers=_matrices,
                 adam_b1=config.betas[0], adam_b2=config.betas[1],
             )  # fmt: skip
-    chain = optax.chain(optax.clip_by_global_norm(config.clip_norm), rule)
+    by_group = optax.stateless(lambda updates, _: jax.tree.map(operator.mul, config.rates.scale(updates), updates))
+    chain = optax.chain(optax.clip_by_global_norm(config.clip_norm), rule, by_group)
     if config.accumulation == 1:
         return optax.with_extra_args_support(chain)
     # One optimizer step a batch, since batches of a group may have different shapes.
     return optax.MultiSteps(chain, config.accumulation).gradient_transformation()
 
 
+def _in_block(name: str) -> bool:
+    return ".blocks." in f".{name}"
+
+
 def _matrices(weights: Any) -> Any:
     """Axes that each matrix of a transformer block maps from and to; None for every other weight."""
 
     def axes(name: str, leaf: Any) -> Any:
-        if ".blocks." not in f".{name}" or leaf.ndim < 2:
+        if leaf.ndim < 2 or not _in_block(name):
             return None
         inputs = leaf.ndim - 1 if name.endswith("attention.out") else 1  # out maps from all heads, the others from D
         return optax.contrib.MuonDimensionNumbers(tuple(range(inputs)), tuple(range(inputs, leaf.ndim)))

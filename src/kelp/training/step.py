@@ -39,10 +39,12 @@ def make_train_step(
     optimizer, rate = make_optimizer(config, steps, objective.no_decay), learning_rate(config, steps)
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(stream(seed, LOSS_STREAM), state.step)
-        (_, metrics), gradients = jax.value_and_grad(objective.loss, has_aux=True)(state.model, batch, key)
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.model)
-        model = optax.apply_updates(state.model, updates)
+        key = loss_key(seed, state.step)
+        with jax.named_scope("loss"):
+            (_, metrics), gradients = jax.value_and_grad(objective.loss, has_aux=True)(state.model, batch, key)
+        with jax.named_scope("optimizer"):
+            updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.model)
+            model = optax.apply_updates(state.model, updates)
         metrics |= {
             "gradient_norm": optax.tree.norm(gradients),
             "learning_rate": jnp.asarray(rate(state.step // config.accumulation), jnp.float32),
@@ -55,6 +57,11 @@ def make_train_step(
         return TrainState(state.step + 1, model, optimizer_state, ema), metrics
 
     return train_step
+
+
+def loss_key(seed: int, step: jax.Array | int) -> jax.Array:
+    """The key of the loss in the step after the first `step` ones."""
+    return jax.random.fold_in(stream(seed, LOSS_STREAM), step)
 
 
 def stream(seed: int, number: int) -> jax.Array:

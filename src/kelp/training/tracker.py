@@ -10,6 +10,7 @@ from typing import Any, Self
 from kelp.extras import install
 from kelp.files import atomic
 from kelp.training.config import ConfigError, RunConfig
+from kelp.training.objective import Row
 
 
 class Tracker:
@@ -22,21 +23,27 @@ class Tracker:
         self, config: RunConfig, out: Path, *, start: int, metrics: Mapping[str, bool], unit: str = "examples"
     ) -> None:
         path = out / "metrics.jsonl"
-        truncate(path, start)
+        truncate(path, start or -1)  # not even a row of step 0, where the run begins anew
         self._file = path.open("a", encoding="utf-8")
         self._unit = unit
         self._shown = ["loss", *(name for name, more in metrics.items() if more)][:3]
         self._bar = _progress_bar(config.training.steps, start) if sys.stderr.isatty() else None
         self._wandb = _wandb_run(config, out) if config.log.wandb else None
+        self._artifact = out if config.log.artifact else None
 
-    def row(self, step: int, kind: str, metrics: dict[str, float]) -> None:
-        """Log one row, flushed to the operating system at once, so that a killed run loses none."""
+    def row(self, step: int, kind: str, metrics: Row) -> None:
+        """Log one row, flushed to the operating system at once, so that a killed run loses none.
+
+        Rows of samples are shown on the console too.
+        """
         row = {"step": step, "kind": kind} | metrics
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
         if self._wandb:
-            prefixed = {key if kind == "train" else f"{kind}/{key}": value for key, value in metrics.items()}
-            self._wandb.log(prefixed, step=step)
+            figures = {key: value for key, value in metrics.items() if isinstance(value, int | float | str)}
+            self._wandb.log(figures if kind == "train" else {f"{kind}/{k}": v for k, v in figures.items()}, step=step)
+        if kind == "sample":
+            print(f"\n[step {step}] {metrics['prompt']}|{metrics['text']}", file=sys.stderr)
         if self._bar and kind == "train":
             shown = [f"{name.replace('_', ' ')} {metrics[name]:.3f}" for name in self._shown if name in metrics]
             speed = f"{metrics.get(f'{self._unit}_per_second', 0.0):.0f} {self._unit}/s"
@@ -57,6 +64,8 @@ class Tracker:
         if self._bar:
             self._bar.stop()
         if self._wandb:
+            if self._artifact and error is None:
+                self._wandb.log_artifact(_artifact(self._artifact, self._wandb.id))
             self._wandb.finish(exit_code=int(error is not None))
         self._file.close()
 
@@ -72,6 +81,19 @@ def truncate(path: Path, step: int) -> None:
         kept.append(line)
     with atomic(path) as new:
         new.write_text("".join(kept), encoding="utf-8")
+
+
+def _artifact(out: Path, name: str) -> Any:
+    """The folder of a run, without the files that Weights & Biases keeps there."""
+    import wandb
+
+    artifact = wandb.Artifact(f"run-{name}", type="run")
+    for path in sorted(out.iterdir()):
+        if path.is_dir() and path.name != "wandb":
+            artifact.add_dir(str(path), name=path.name)
+        elif path.is_file():
+            artifact.add_file(str(path))
+    return artifact
 
 
 def _progress_bar(steps: int, start: int) -> Any:

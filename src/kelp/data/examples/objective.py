@@ -14,7 +14,7 @@ from kelp.encoding.batch import Batch
 from kelp.encoding.folder import FILES, same_encoding
 from kelp.model.denoiser import METRICS, Denoiser, DenoiserConfig, loss
 from kelp.model.folder import load_model, save_model
-from kelp.training.objective import Dtype, Metrics, TrainingError
+from kelp.training.objective import Dtype, Metrics, Row, TrainingError
 
 
 class Source(Protocol):
@@ -113,6 +113,9 @@ class EditObjective:
 
     def valid_batches(self) -> Iterable[Batch]:
         return self.source.valid_batches()
+
+    def reports(self, model: Denoiser, step: int) -> Iterable[tuple[str, Row]]:
+        return ()
 
     def empty(self, batch: Batch, rows: int) -> Batch:
         """Examples without a prefix, with `stop` as their one site and answer."""
