@@ -36,6 +36,7 @@ class Baseline(StrEnum):
     spectrum = "none-spectrum"
     swaps = "none-swaps"
     values = "none-values"
+    lm_order = "lm-order"
 
 
 class Broken(StrEnum):
@@ -93,8 +94,8 @@ class Request:
         list[Baseline] | None,
         typer.Option(
             metavar="|".join(Baseline),
-            help="Search without a model to compare with; repeatable (default: none-random and none-spectrum; "
-            "with --ablate all).",
+            help="Search without an edit model to compare with; repeatable (default: none-random and none-frequency; "
+            "with --ablate all). lm-order is that of the imported language model smollm2.",
         ),
     ] = None
     ablate: Annotated[
@@ -116,7 +117,8 @@ class Request:
 
     @property
     def baselines(self) -> list[Baseline]:
-        usual = list(Baseline) if self.ablate else [Baseline.random, Baseline.spectrum]
+        all_of_none = [each for each in Baseline if each is not Baseline.lm_order]
+        usual = all_of_none if self.ablate else [Baseline.random, Baseline.frequency]
         return list(dict.fromkeys(self.baseline or usual))
 
 
@@ -450,6 +452,7 @@ def _arms(request: Request, folder: Path | None, budget: "Budget") -> "Arms":
     """Return the arms of the comparison: the model in each way of searching and masking, then the baselines."""
     from kelp.evaluation.arms import BASELINES, ConditionMask, no_model
     from kelp.evaluation.run_cases import Settings
+    from kelp.repair.models import find
 
     first, *others = [
         Settings(strategy=way, budget=budget, seed=request.seed, samples=request.samples)
@@ -463,7 +466,14 @@ def _arms(request: Request, folder: Path | None, budget: "Budget") -> "Arms":
         }
         for mask in list(ConditionMask)[1:] if request.ablate else ():
             arms[f"{request.model} ({mask})"] = partial(load_model, folder, request.seed, mask), first
-    return arms | {name: (partial(no_model, request.seed, BASELINES[name]), first) for name in request.baselines}
+    for name in request.baselines:
+        if name is Baseline.lm_order:
+            base = find("smollm2")
+            assert base is not None
+            arms[name] = partial(load_model, base, request.seed), first
+        else:
+            arms[name] = partial(no_model, request.seed, BASELINES[name]), first
+    return arms
 
 
 def load_model(folder: Path, seed: int, mask: str = "all") -> "PolicyFor":

