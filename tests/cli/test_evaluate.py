@@ -54,13 +54,13 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 def test_options_offer_all_that_there_is() -> None:
     assert list(Broken) == list(Corruption)
-    assert list(Baseline) == list(BASELINES)
+    assert list(Baseline) == [*BASELINES, Baseline.lm_order]
     assert list(Strategy) == list(STRATEGIES)
 
 
 def test_the_ablation_stands_beside_all_baselines() -> None:
-    assert Request().baselines == [Baseline.random, Baseline.spectrum]
-    assert Request(ablate=True).baselines == list(Baseline)
+    assert Request().baselines == [Baseline.random, Baseline.frequency]
+    assert Request(ablate=True).baselines == list(Baseline)[:-1]
     assert Request(ablate=True, baseline=[Baseline.random]).baselines == [Baseline.random]
 
 
@@ -85,11 +85,11 @@ def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp: Kelp
     assert re.split("  +", head)[:6] == ["group", "by", "n", "rejected", "valid", "repaired"]
     assert [line.split()[:3] for line in lines] == [
         [group, by, n] for group, n in [("shapes", "1"), ("tests", "1"), ("all", "2")]
-        for by in ("none-random", "none-spectrum")
+        for by in ("none-random", "none-frequency")
     ]  # fmt: skip
     rows = rows_of(tmp_path / "out")
     assert [(row["by"], row["id"]) for row in rows] == [
-        (by, name) for by in ("none-random", "none-spectrum") for name in ("area", "code")
+        (by, name) for by in ("none-random", "none-frequency") for name in ("area", "code")
     ]
     assert rows[0].keys() >= {"id", "group", "repaired", "correct", "runs", "seconds", "patch", "source", "path"}
     assert all(row["repaired"] and row["correct"] and row["patch"] for row in rows)
@@ -191,7 +191,7 @@ def test_a_model_is_shown_less_and_searched_otherwise_beside_the_baselines(
 
     monkeypatch.setattr(
         "kelp.cli.evaluate.load_model",
-        lambda folder, mask="all": lambda case: MaskedCondition(Model(mask), ConditionMask(mask)),
+        lambda folder, seed, mask="all": lambda case: MaskedCondition(Model(mask), ConditionMask(mask)),
     )
     write(tmp_path, {**BUG, "intent": "Area."})
     arguments = ("--ablate", "--search", "beam", "--search", "best-of-n", "--baseline", "none-frequency")

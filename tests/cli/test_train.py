@@ -114,7 +114,7 @@ def test_the_whole_configuration_is_printed_as_a_recipe(kelp_here: Kelp, tmp_pat
         (("train", "loss.toml"), "best_by = 'valid_los' in [training] is no metric: give valid_ with one of loss, "),
         (("export", "nowhere", "--out", "m"), "nowhere is no folder: give that of a training run, or of one of its"),
         (("export", ".", "--out", "m", "--share", "0.2"), "There is nothing to take the mean with: name a model with"),
-        (("export", ".", "--out", "m", "--merge", "nothing"), "There is no model 'nothing': give default, none"),
+        (("export", ".", "--out", "m", "--merge", "nothing"), "There is no model 'nothing': give default"),
         (("export", ".", "--out", "m"), "checkpoints holds no checkpoints: give the folder of a training run."),
     ],
 )

@@ -37,7 +37,7 @@ def test_the_command_prints_a_table_and_writes_what_it_found(tmp_path: Path) -> 
     assert [line.split()[0] for line in lines] == [group for group in ("1", "2", "3", "all") for _ in range(2)]
     rows = [json.loads(line) for line in (tmp_path / "new/results.jsonl").read_text().splitlines()]
     assert len(rows) == 60 and all(row["runs"] <= 8 for row in rows)
-    assert [row["by"] for row in rows] == ["none-random"] * 30 + ["none-spectrum"] * 30
+    assert [row["by"] for row in rows] == ["none-random"] * 30 + ["none-frequency"] * 30
     summary = json.loads((tmp_path / "new/summary.json").read_text())
     everything = summary["results"]["none-random"]["all"]
     assert everything["validity"] == 1.0

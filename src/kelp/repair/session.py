@@ -30,7 +30,6 @@ from kelp.repair.tests import Specification, Tests, check_ran, found_tests, run_
 from kelp.repair.timing import Timings
 from kelp.repair.trajectory import SCHEMA, Candidate, State, TextEdit, Trajectory, edits_of, state_of
 from kelp.search.baselines import NoModel
-from kelp.search.model_policy import Model, ModelPolicy
 from kelp.search.node import Node, SearchResult
 from kelp.search.policy import Policy
 from kelp.search.search import INTERRUPTED, STRATEGIES, Search, Stop, explore
@@ -222,7 +221,7 @@ class Session:
         tests: Tests | None = None,
         budget: Budget = Budget(),
         *,
-        model: str | Path | Model | Policy = "default",
+        model: str | Path | models.AnyModel | Policy = "default",
         functions: Sequence[str] = (),
         intent: str | None = None,
         strategy: str = "best-first",
@@ -424,9 +423,9 @@ class Session:
 
     def _policy(self, loading: models.Loading | None) -> Policy:
         if loading is not None:
-            return ModelPolicy(loading.result())
-        if isinstance(self.model, Model):
-            return ModelPolicy(self.model)
+            return models.policy_of(loading.result(), self.seed)
+        if isinstance(self.model, models.AnyModel):
+            return models.policy_of(self.model, self.seed)
         return NoModel(self.seed, "swaps") if isinstance(self.model, str | Path) else self.model
 
     def _candidate_limits(self, limits: Limits, observation: Observation) -> Limits:
