@@ -153,6 +153,6 @@ def test_the_model_is_not_asked_for_more_groups_than_are_used(model: LanguageMod
             asked.append(len(programs))
             return super().changes(reading, programs)
 
-    counting = Counting(model.transformer, model.tokenizer, model.end, model.compiled)
+    counting = Counting(model.transformer, model.tokenizer, model.end, compiled=model.compiled)
     next(proposals(Reordered(NoModel(0, "frequency"), counting), parse(PROGRAM), CONDITION))
     assert asked == [language_model.GROUP]

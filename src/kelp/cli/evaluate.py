@@ -4,7 +4,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -470,18 +470,23 @@ def _arms(request: Request, folder: Path | None, budget: "Budget") -> "Arms":
         if name is Baseline.lm_order:
             base = find("smollm2")
             assert base is not None
-            arms[name] = partial(load_model, base, request.seed), first
+            arms[name] = partial(load_model, base, request.seed, alone=True), first
         else:
             arms[name] = partial(no_model, request.seed, BASELINES[name]), first
     return arms
 
 
-def load_model(folder: Path, seed: int, mask: str = "all") -> "PolicyFor":
-    """Load a model and return its policy for each case, with a part of the condition masked. Raises KelpError."""
+def load_model(folder: Path, seed: int, mask: str = "all", *, alone: bool = False) -> "PolicyFor":
+    """Load a model and return its policy for each case, with a part of the condition masked. Raises KelpError.
+
+    A language model that is `alone` reorders enumerated edits, and not an edit model's proposals.
+    """
     from kelp.evaluation.arms import ConditionMask, MaskedCondition
     from kelp.repair.models import load, policy_of
 
     model = load(folder)
+    if alone:
+        model = replace(model, edits=None)  # type: ignore[arg-type]
 
     def policy_for(case: "Case") -> "Policy":
         return MaskedCondition(policy_of(model, f"{seed} {case.id}"), ConditionMask(mask))

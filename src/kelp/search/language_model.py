@@ -44,6 +44,7 @@ class LanguageModel:
     transformer: Any
     tokenizer: Any
     end: int  # the token that a text begins with
+    edits: Any = None  # a `Model` whose proposals it reorders; None: all enumerated edits
     compiled: Any = field(default=None, repr=False)  # a `Compiled`
 
     def __post_init__(self) -> None:
