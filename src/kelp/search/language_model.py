@@ -21,9 +21,9 @@ from kelp.syntax.program import Program
 WINDOW = 6  # tokens after the last changed one that are scored too
 LONGEST = 48  # tokens of an edit and its window that are scored
 CONTEXT = 300  # tokens of the comments before the program, at most
-GROUP = 128  # proposals that are scored together, before the first of them is tried
-# Fitted on changes in training packages, as the next: the median rank of the right edit falls from 40 to 7.
-WEIGHT = 0.4  # of the change in log-likelihood, beside the log-probability of the policy
+GROUP = 64  # proposals that are scored together, before the first of them is tried
+# Chosen, as the next, by the rank of the right edit in 25 changes of training packages.
+WEIGHT = 0.3  # of the change in log-likelihood, beside the log-probability of the policy
 TOKEN_NATS = 0.5  # for each token that a program has more: likelihood alone would have it shorter
 LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that a program is padded to: each is compiled for
 
@@ -56,13 +56,21 @@ class LanguageModel:
 
     def read(self, before: str, program: str) -> Reading:
         """Read a program after a text. Of the text at most the first `CONTEXT` tokens count."""
-        head = [self.end, *self.encode(before)[:CONTEXT]]
-        tokens = head + self.encode(program)
-        length = next(length for length in LENGTHS if length >= len(tokens))
-        padded = np.zeros((1, length), np.int32)
+        head, tokens = self._tokens(before, program)
+        padded = np.zeros((1, self.padded(before, program)), np.int32)
         padded[0, : len(tokens)] = tokens
         log_probs, cache = self.compiled.read(self.transformer, padded)
-        return Reading(tokens, len(head), np.asarray(log_probs, np.float64)[: len(tokens) - 1], cache)
+        return Reading(tokens, head, np.asarray(log_probs, np.float64)[: len(tokens) - 1], cache)
+
+    def padded(self, before: str, program: str) -> int:
+        """Length that the arrays of a reading are padded to."""
+        needed = len(self._tokens(before, program)[1])
+        return next(length for length in LENGTHS if length >= needed)
+
+    def _tokens(self, before: str, program: str) -> tuple[int, list[int]]:
+        """Number of tokens before the program, and all tokens."""
+        head = [self.end, *self.encode(before)[:CONTEXT]]
+        return len(head), head + self.encode(program)
 
     def changes(self, reading: Reading, programs: Sequence[str]) -> np.ndarray:
         """Change in log-likelihood (nats) of each program from the one read, plus `TOKEN_NATS` for each further token.
@@ -161,11 +169,11 @@ class Reordered(Policy):
     """The proposals of a policy, reordered by a language model.
 
     The log-probability of a proposal is that of the policy plus `WEIGHT` times the change in log-likelihood. The
-    likeliest `GROUP` are scored before the first is tried; the next group, when the search comes to it.
+    likeliest `group` are scored before the first is tried; the next group, when the search comes to it.
     """
 
-    def __init__(self, policy: Policy, model: LanguageModel) -> None:
-        self.policy, self.model = policy, model
+    def __init__(self, policy: Policy, model: LanguageModel, group: int = GROUP) -> None:
+        self.policy, self.model, self.group = policy, model, group
 
     @property
     def threshold(self) -> float:
@@ -175,19 +183,19 @@ class Reordered(Policy):
         return self.policy.judge(program, condition, edits)
 
     def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
-        """Compile for the programs' lengths, by reading them."""
+        """Compile for the programs' lengths, by reading one program of each."""
         shown = list(shown)
         self.policy.warm_up(shown)
-        for program, condition in shown:
-            reading = self.model.read(comments(condition), program.source.decode())
-            self.model.changes(reading, [program.source.decode()])
+        texts = [(comments(condition), program.source.decode()) for program, condition in shown]
+        for before, source in {self.model.padded(*text): text for text in texts}.values():
+            self.model.changes(self.model.read(before, source), [source])
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         yield Bound(0.0)
         given = (each for each in self.policy.propose(program, condition) if isinstance(each, Proposal))
         reading, rest = None, list[Proposal]()  # scored, and less likely than the group after theirs
         most = 0.0
-        while group := list(islice(given, GROUP)):
+        while group := list(islice(given, self.group)):
             reading = reading or self.model.read(comments(condition), program.source.decode())
             changes = self.model.changes(reading, [each.edit.apply(program.source).decode() for each in group])
             scored = [replace(p, log_prob=p.log_prob + WEIGHT * change) for p, change in zip(group, changes)]
