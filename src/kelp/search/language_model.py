@@ -25,6 +25,7 @@ GROUP = 64  # proposals that are scored together, before the first of them is tr
 # Chosen, as the next, by the rank of the right edit in 25 changes of training packages.
 WEIGHT = 0.3  # of the change in log-likelihood, beside the log-probability of the policy
 TOKEN_NATS = 0.5  # for each token that a program has more: likelihood alone would have it shorter
+HEADROOM_NATS = 1.0  # by which an edit may become likelier than the policy's first: others elsewhere go before
 LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that a program is padded to: each is compiled for
 
 
@@ -193,9 +194,11 @@ class Reordered(Policy):
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         yield Bound(0.0)
         given = (each for each in self.policy.propose(program, condition) if isinstance(each, Proposal))
+        group = list(islice(given, 1))
+        most = min([0.0, *(each.log_prob + HEADROOM_NATS for each in group)])
         reading, rest = None, list[Proposal]()  # scored, and less likely than the group after theirs
-        most = 0.0
-        while group := list(islice(given, self.group)):
+        while group := [*group, *islice(given, self.group - len(group))]:
+            yield Bound(most)
             reading = reading or self.model.read(comments(condition), program.source.decode())
             changes = self.model.changes(reading, [each.edit.apply(program.source).decode() for each in group])
             scored = [replace(p, log_prob=p.log_prob + WEIGHT * change) for p, change in zip(group, changes)]
@@ -205,5 +208,5 @@ class Reordered(Policy):
                 most = min(most, rest[0].log_prob)
                 yield replace(rest.pop(0), log_prob=most)
             most = min(most, max([following, *(each.log_prob for each in rest[:1])]))
-            yield Bound(most)
+            group = []
         yield from (replace(each, log_prob=min(most, each.log_prob)) for each in rest)
