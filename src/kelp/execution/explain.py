@@ -19,6 +19,7 @@ _FILES = "the sandbox reads the project and libraries and writes temporary files
 _REMEDIES = {  # by how a need begins
     NETWORK: "the sandbox has none: mock it in the test",
     PROCESS: "--test-command 'pytest ...' allows it",
+    "the package": "install it there, or choose another Python by --python",
     "the fixture": _PLUGINS, "the pytest plugin": _PLUGINS, ASYNC: _PLUGINS,
     "access to": _FILES, "to write to": _FILES,
     "to run in": "tests run in an empty folder; --test-command 'pytest ...' runs in the project's",
