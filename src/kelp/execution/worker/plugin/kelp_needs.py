@@ -99,8 +99,7 @@ class Needs:
             known = getattr(sys, "stdlib_module_names", frozenset())  # since Python 3.10
             if type(name) is not str or "." in name or name in known:
                 return None
-            below = [entry.path for folder in self.folders for entry in os.scandir(folder) if entry.is_dir()]
-            places = (*self.folders, *below)
+            places = [place for folder in self.folders for place in (folder, *_folders_in(folder))]
             if self._found(places, name) or self._found(places, name + ".py"):  # it is of the project
                 return None
             return f"the package {name!r}, which {sys.executable} does not have"
@@ -155,6 +154,13 @@ class Needs:
             if os.path.exists(os.path.join(folder, name)):
                 return f"to run in {folder}, where {name} is"
         return None
+
+
+def _folders_in(folder: str) -> list[str]:
+    try:
+        return [entry.path for entry in os.scandir(folder) if entry.is_dir()]
+    except OSError:  # one that the sandbox does not let through
+        return []
 
 
 def _innermost(error: BaseException) -> tuple[str, bool]:
