@@ -109,8 +109,8 @@ def test_a_missing_pytest_is_said_with_the_command_that_installs_it(
     with pytest.raises(RuntimeError) as caught:
         Sandbox(suite, module=tmp_path / "calc.py", python=named(str(environment)))
     python = environment / "bin/python"
-    said = f"{python} has no pytest, which runs the tests: uv pip install --python {python} pytest"  # it has no pip
-    assert str(caught.value) == said
+    install = f"uv pip install --python {python} pytest installs it"  # it has no pip
+    assert str(caught.value) == f"{python} has no pytest, which runs the tests: {install}"
 
 
 def test_an_old_pytest_is_said_with_the_command_that_replaces_it(environments: Environments, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_each_python_that_cannot_be_used_has_its_sentence(tmp_path: Path, conten
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        (".", "{here} is no environment of Python: it has no bin/python"),
+        (".", "{here} has no bin/python, so it is no environment of Python"),
         ("nopython", "There is no Python nopython: give an executable, an environment's folder or a version"),
         ("3.99", "There is no Python 3.99 on the PATH, of pyenv or of uv: give the path of one"),
         ("3.8", "3.8 is too old, and tests run in Python 3.9 or newer"),
@@ -267,7 +267,7 @@ def test_the_active_environment_comes_before_the_projects(
     monkeypatch.setenv("VIRTUAL_ENV", sys.prefix)
     assert found(project) == own()
     monkeypatch.setenv("VIRTUAL_ENV", str(project.parent))
-    with pytest.raises(InterpreterError, match="is no environment of Python"):
+    with pytest.raises(InterpreterError, match="so it is no environment of Python"):
         found(project)
 
 

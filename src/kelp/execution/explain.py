@@ -81,7 +81,7 @@ def _why(outcome: TestOutcome) -> list[str]:
 def need(needs: str) -> str:
     """`a network connection (the sandbox has none: ...)`: a resource that a test needs, and what to do."""
     remedy = next((remedy for begin, remedy in _REMEDIES.items() if needs.startswith(begin)), _REFUSED)
-    return f"{shorten(needs, _WIDTH)} ({remedy})"
+    return f"{shorten(needs, 2 * _WIDTH)} ({remedy})"
 
 
 def needs_of(tests: Mapping[str, str]) -> str:

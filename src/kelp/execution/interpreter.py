@@ -147,7 +147,7 @@ def _is_tracked(environment: Path) -> bool:
 def _of_environment(folder: str) -> Interpreter:
     path = os.path.join(folder, "bin", "python")
     if not os.path.lexists(path):
-        raise InterpreterError(f"{folder} is no environment of Python: it has no bin/python")
+        raise InterpreterError(f"{folder} has no bin/python, so it is no environment of Python")
     return _ask(path)
 
 

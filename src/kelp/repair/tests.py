@@ -194,7 +194,7 @@ def check_program(source: bytes, name: str, python: Interpreter) -> None:
     except InterpreterError as error:
         raise KelpError(str(error)) from None
     if problem is not None:
-        raise KelpError(f"{name} does not parse in {python} ({problem})", "Kelp repairs programs that do")
+        raise KelpError(f"{name} does not parse ({problem}) in {python}", "Kelp repairs programs that do")
     try:
         check_python(source, name)
     except NotParsed as error:

@@ -422,11 +422,12 @@ def _lacks_pytest() -> str | None:
     if importlib.util.find_spec("pip") is None:
         install = f"uv pip install --python {sys.executable}"
     if importlib.util.find_spec("pytest") is None:
-        return f"{sys.executable} has no pytest, which runs the tests: {install} pytest"
+        return f"{sys.executable} has no pytest, which runs the tests: {install} pytest installs it"
     version = str(getattr(importlib.import_module("pytest"), "__version__", "0"))
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_PYTEST:
         oldest = ".".join(map(str, OLDEST_PYTEST))
-        return f"{sys.executable} has pytest {version}, and Kelp needs {oldest} or newer: {install} 'pytest>={oldest}'"
+        install = f"{install} 'pytest>={oldest}' installs one, and --test-command takes any"
+        return f"{sys.executable} has pytest {version}, and Kelp needs {oldest} or newer: {install}"
     return None
 
 
