@@ -49,6 +49,8 @@ def test_asserts_and_doctests_run_in_every_python_without_pytest(environments: E
         right, wrong = sandbox.run(source, trace=True), sandbox.run(source.replace(b"+", b"-"))
         assert right.ok and right.total == 2 and all(outcome.lines == {7} for outcome in right.outcomes), right
         assert [outcome.status for outcome in wrong.outcomes] == ["fail", "fail"]
+        short = sandbox.run(b"def add(a, b): return a - b\n", trace=True)
+        assert all(outcome.lines == {1} for outcome in short.outcomes), short
         [release, path] = sandbox.evaluate(source, ["sys.version_info[:2]", "sys.path"])
         assert release.repr == repr(python.release)
         [kelps] = sandbox.evaluate(b"def f():\n    import typer\n", ["f()"])  # is installed beside Kelp

@@ -96,7 +96,7 @@ class Needs:
             if not isinstance(error, ModuleNotFoundError) or _innermost(error)[1]:
                 return None
             name = error.name
-            known = getattr(sys, "stdlib_module_names", frozenset())  # since Python 3.10
+            known: frozenset[str] = getattr(sys, "stdlib_module_names", frozenset())  # since Python 3.10
             if type(name) is not str or "." in name or name in known:
                 return None
             places = [place for folder in self.folders for place in (folder, *_folders_in(folder))]
