@@ -69,20 +69,21 @@ def given_tests(
 
 
 def python(file: Path, name: str | None) -> "Interpreter":
-    """Return the Python that runs the tests of a file, and name it on stderr if it is not Kelp's own. Raises KelpError.
-
-    `name` is that of the option.
-    """
+    """Return the Python that runs the tests of a file: that of the option, or of the project. Raises KelpError."""
     from kelp.repair import find_python
 
     try:
-        interpreter = find_python(file, name)
+        return find_python(file, name)
     except KelpError as error:
-        hint = "--python chooses another" if name is None else None
-        raise KelpError(f"--python: {error.message}" if hint is None else error.message, hint) from None
+        if name is None:
+            raise KelpError(error.message, "--python chooses another") from None
+        raise KelpError(f"--python: {error.message}") from None
+
+
+def say_python(interpreter: "Interpreter") -> None:
+    """Name the Python that runs the tests on stderr, unless it is Kelp's own."""
     if not interpreter.is_own:
         print(f"Python: {interpreter}", file=sys.stderr)
-    return interpreter
 
 
 def budget(*, runs: int, seconds: float, edits: int, patches: int) -> "repair.Budget":

@@ -107,6 +107,7 @@ def repair(
                 allow_weak=allow_weak_sandbox,
                 timings=timings,
             )
+            options.say_python(session.python)
             if not (tests or asserts or doctest or test_command):
                 for found in session.tests.files:
                     say(f"Tests: {os.path.relpath(found)}")

@@ -53,6 +53,7 @@ def test(
     source = read(file)
     interpreter = options.python(file, python)
     check_program(source, str(file), interpreter)
+    options.say_python(interpreter)
     with options.in_options():
         given = options.given_tests(tests, asserts, doctest, test_command) or found_tests(file)
         limits = run_limits(given, max_seconds)

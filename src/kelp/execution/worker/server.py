@@ -423,7 +423,10 @@ def _lacks_pytest() -> str | None:
         install = f"uv pip install --python {sys.executable}"
     if importlib.util.find_spec("pytest") is None:
         return f"{sys.executable} has no pytest, which runs the tests: {install} pytest installs it"
-    version = str(getattr(importlib.import_module("pytest"), "__version__", "0"))
+    try:
+        version = str(getattr(importlib.import_module("pytest"), "__version__", "0"))
+    except Exception as error:
+        return f"{sys.executable} has a broken pytest ({error}): {install} --force-reinstall pytest puts it right"
     if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_PYTEST:
         oldest = ".".join(map(str, OLDEST_PYTEST))
         install = f"{install} 'pytest>={oldest}' installs one, and --test-command takes any"
