@@ -17,6 +17,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, metavar="N", help="Seed of Hypothesis and of the fixture `rng`.")
+    parser.addoption("--python", metavar="PYTHON", help="Python of all sandboxes, in place of this one.")
 
 
 @pytest.hookimpl(tryfirst=True)  # before Hypothesis reads its option
@@ -25,6 +26,11 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.seed = 0 if os.environ.get("CI") else random.SystemRandom().randrange(2**32)
     if config.option.hypothesis_seed is None and not os.environ.get("CI"):
         config.option.hypothesis_seed = config.option.seed
+    if config.option.python is not None:
+        from kelp.execution import interpreter, sandbox
+
+        python = interpreter.named(config.option.python)
+        setattr(sandbox, "own", lambda: python)  # noqa: B010 (a name of another module)
     # Tests compile more than they compute: unoptimized code takes a third less time in all.
     os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
     # Before any test imports JAX: what one test compiles, others and the processes that they start load.

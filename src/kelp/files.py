@@ -11,6 +11,12 @@ from pathlib import Path
 
 from kelp.errors import KelpError, reason
 
+_PARSES = "Kelp repairs programs that do"
+
+
+class NotParsed(KelpError):
+    """A program that does not parse."""
+
 
 def read(path: Path) -> bytes:
     """Return the bytes of a file. Raises KelpError."""
@@ -24,15 +30,8 @@ def read(path: Path) -> bytes:
         raise KelpError(f"{path} cannot be read: {reason(error)}.") from None
 
 
-def read_python(path: Path) -> bytes:
-    """Return the bytes of a Python file, checked by `check_python`. Raises KelpError."""
-    source = read(path)
-    check_python(source, str(path))
-    return source
-
-
 def check_python(source: bytes, name: str) -> None:
-    """Raise KelpError unless the source is UTF-8 and parses. `name` begins the sentence."""
+    """Raise KelpError unless the source is UTF-8, and NotParsed unless it parses. `name` begins the sentence."""
     try:
         source.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -43,9 +42,9 @@ def check_python(source: bytes, name: str) -> None:
             compile(source, name, "exec", dont_inherit=True)
     except SyntaxError as error:
         at = "" if error.lineno is None else f"line {error.lineno}: "
-        raise KelpError(f"{name} does not parse ({at}{error.msg}): Kelp repairs programs that do.") from None
+        raise NotParsed(f"{name} does not parse ({at}{error.msg})", _PARSES) from None
     except (ValueError, RecursionError, MemoryError, OverflowError) as error:
-        raise KelpError(f"{name} does not parse ({error}): Kelp repairs programs that do.") from None
+        raise NotParsed(f"{name} does not parse ({error})", _PARSES) from None
 
 
 def diff(path: Path | str, old: bytes, new: bytes) -> str:

@@ -34,6 +34,7 @@ class Ran:
 
 
 Kelp = Callable[..., Ran]
+ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")  # name the active environment
 
 
 @pytest.fixture
@@ -53,6 +54,8 @@ def kelp_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pyte
     """The same in this process: sooner, and open to being meddled with."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", environment(tmp_path)["TMPDIR"])
+    for name in ACTIVE:
+        monkeypatch.delenv(name, raising=False)
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr(sys, "argv", ["kelp", *map(str, arguments)])
@@ -70,7 +73,8 @@ def kelp_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfdbinary: pyte
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """Temporary files go to a folder of their own, so that a test can see what is left there."""
+    """Temporary files go to a folder of their own, so that a test can see what is left there; no Python is active."""
     scratch = folder / "scratch"
     scratch.mkdir(exist_ok=True)
-    return os.environ | {"TMPDIR": str(scratch), "XDG_CACHE_HOME": str(folder / "cache")}
+    inherited = {name: value for name, value in os.environ.items() if name not in ACTIVE}
+    return inherited | {"TMPDIR": str(scratch), "XDG_CACHE_HOME": str(folder / "cache")}

@@ -41,7 +41,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "test folder": (("shapes.py", "--tests", "."), ". is a directory: give a Python file."),
     "no test in it": (("shapes.py", "--tests", "test_empty.py"), "There is no test in test_empty.py."),
     "no doctest": (("shapes.py", "--doctest"), "There is no example in the docstrings of shapes.py."),
-    "test import": (("shapes.py", "--tests", "test_import.py"), "The tests cannot be run: ModuleNotFoundError: No module named 'surely_not_installed' (while importing test_import.py)."),
+    "test import": (("shapes.py", "--tests", "test_import.py"), "The tests cannot be run: ModuleNotFoundError: No module named 'surely_not_installed' (while importing test_import.py); they need the package 'surely_not_installed', which "),
     "test syntax": (("shapes.py", "--tests", "test_syntax.py"), "The tests cannot be run: SyntaxError"),
     "missing name": (("shapes.py", "--tests", "test_name.py"), "The tests cannot be run: ImportError: cannot import name 'volume' from 'shapes'"),
     "skipped": (("shapes.py", "--tests", "test_skip.py"), "All tests are skipped: nothing says what to repair."),

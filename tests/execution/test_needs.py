@@ -31,6 +31,7 @@ REFUSED = {  # the body of a function f, by what it needs
     "return open('/etc/kelp', 'w')": "to write to /etc/kelp",
     "import os; return os.mkdir('/opt/kelp')": "to write to /opt/kelp",
     "import sys; return sys.settrace(lambda *a: None)": "to use sys.settrace",
+    "import nosuchmodule": f"the package 'nosuchmodule', which {sys.executable} does not have",
     # caught by the program, and gone wrong for that
     "\n try: return open('/etc/passwd').read()\n except OSError as error: raise ValueError('no users') from error":
         "access to /etc/passwd",
@@ -50,7 +51,7 @@ OWN = [
     "import os; open('x', 'w').close(); os.chmod('x', 0); return open('x')",
     "import socket; return socket.socketpair()",
     "import asyncio; return asyncio.run(asyncio.sleep(0, 2))",
-    "import nosuchmodule",
+    "raise ModuleNotFoundError('no', name='nosuchmodule')",
     "return 2",
     "return [][0]",
 ]

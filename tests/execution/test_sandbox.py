@@ -383,7 +383,7 @@ def children() -> set[int]:
 
 
 def child_is_server(pid: int) -> bool:
-    return b"kelp.execution.worker.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b"kelp/execution/worker/start.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def mentioning(text: str) -> list[str]:

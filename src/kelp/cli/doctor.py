@@ -9,6 +9,9 @@ from kelp.errors import KelpError, reason
 
 
 def doctor(
+    python: Annotated[
+        str | None, typer.Option(metavar="PYTHON", help="Python to run programs in, as in kelp repair.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Show which protections of the sandbox are active, and test each.
@@ -19,14 +22,15 @@ def doctor(
       1  some are missing
       2  the sandbox cannot start
     """
+    from kelp.execution.interpreter import InterpreterError, named
     from kelp.execution.selftest import self_test
     from kelp.execution.worker.protection import weakness
 
     try:
-        checks, means, missing = self_test()
+        checks, means, missing = self_test(None if python is None else named(python))
     except OSError as error:
         raise KelpError(f"The sandbox cannot start: {error.filename or ''} {reason(error)}.") from None
-    except RuntimeError as error:
+    except (RuntimeError, InterpreterError) as error:
         raise KelpError(f"{error}.") from None
     absent = [part for part, how in means.items() if how == "none"]
     sound = all(check.holds for check in checks) and not absent and not missing

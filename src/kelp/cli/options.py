@@ -1,6 +1,7 @@
 """Options that name the tests, the same for all commands that run them, and their translation for a session."""
 
 import shlex
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from kelp.errors import KelpError
 
 if TYPE_CHECKING:  # imported when a command runs, so that --help is fast
     from kelp import repair
+    from kelp.execution.interpreter import Interpreter
 
 Tests = Annotated[
     list[Path] | None,
@@ -35,6 +37,14 @@ TestCommand = Annotated[
         "passes. Slower, and a hostile program can forge its verdict.",
     ),
 ]
+Python = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PYTHON",
+        help="Python that runs the tests: a path, an environment's folder or a version such as 3.11. Without it: the "
+        "active environment's, or that of .venv or venv in FILE.py's project, or Kelp's own.",
+    ),
+]
 AllowWeakSandbox = Annotated[
     bool, typer.Option("--allow-weak-sandbox", help="Run although this machine lacks protections (see kelp doctor).")
 ]
@@ -56,6 +66,24 @@ def given_tests(
     for text in asserts or ():
         _check_assert(text)
     return Tests(asserts=tuple(asserts or ()), files=tuple(files or ()), doctest=doctest)
+
+
+def python(file: Path, name: str | None) -> "Interpreter":
+    """Return the Python that runs the tests of a file: that of the option, or of the project. Raises KelpError."""
+    from kelp.repair import find_python
+
+    try:
+        return find_python(file, name)
+    except KelpError as error:
+        if name is None:
+            raise KelpError(error.message, "--python chooses another") from None
+        raise KelpError(f"--python: {error.message}") from None
+
+
+def say_python(interpreter: "Interpreter") -> None:
+    """Name the Python that runs the tests on stderr, unless it is Kelp's own."""
+    if not interpreter.is_own:
+        print(f"Python: {interpreter}", file=sys.stderr)
 
 
 def budget(*, runs: int, seconds: float, edits: int, patches: int) -> "repair.Budget":

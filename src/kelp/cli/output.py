@@ -7,6 +7,7 @@ from typing import Any
 
 from kelp.errors import KelpError
 from kelp.execution.explain import failures
+from kelp.execution.interpreter import Interpreter
 from kelp.execution.observation import Observation, shorten
 from kelp.repair import Patch, Result
 from kelp.repair.timing import Timings
@@ -22,8 +23,11 @@ def blank(file: Path, problem: KelpError) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def as_json(result: Result, timings: Timings) -> dict[str, Any]:
-    """Return the JSON object of a result. Offsets of edits are bytes of the file at the time of the edit."""
+def as_json(result: Result, python: Interpreter, timings: Timings) -> dict[str, Any]:
+    """Return the JSON object of a result, whose tests ran in `python`.
+
+    Offsets of edits are bytes of the file at the time of the edit.
+    """
     trajectory, start = result.trajectory, result.trajectory.states[0].observation
     best = result.patches[0].state.function if result.patches else result.functions[0].name
     return {
@@ -41,6 +45,7 @@ def as_json(result: Result, timings: Timings) -> dict[str, Any]:
         "seconds": round(timings.total, 4),
         "validity": trajectory.validity,
         "stopped": trajectory.stopped,
+        "python": vars(python),
         "model": trajectory.model,
         "search": trajectory.strategy,
         "timings": timings.rounded(),

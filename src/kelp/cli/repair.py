@@ -29,6 +29,7 @@ def repair(
     asserts: options.Asserts = None,
     doctest: options.Doctest = False,
     test_command: options.TestCommand = None,
+    python: options.Python = None,
     function: Annotated[
         list[str] | None,
         typer.Option(
@@ -71,6 +72,7 @@ def repair(
       kelp repair slugs.py --tests tests/test_slugs.py | patch -p1
       kelp repair slugs.py --assert "slug('A b') == 'a-b'" --function slug --write
       kelp repair slugs.py --doctest --max-seconds 10 --json
+      kelp repair slugs.py --python 3.12
       kelp repair src/app/slugs.py --test-command "pytest -q tests/test_app.py"
       kelp repair slugs.py --model none --trace slugs.html
 
@@ -101,9 +103,11 @@ def repair(
                 intent=intent,
                 strategy=search.value,
                 seed=seed,
+                python=options.python(file, python),
                 allow_weak=allow_weak_sandbox,
                 timings=timings,
             )
+            options.say_python(session.python)
             if not (tests or asserts or doctest or test_command):
                 for found in session.tests.files:
                     say(f"Tests: {os.path.relpath(found)}")
@@ -163,7 +167,7 @@ def _hand_out(session: "Session", result: "Result", *, write: bool, as_json: boo
     assert path is not None
     interrupted = result.status == "interrupted"
     if as_json:
-        print_out(json.dumps(output.as_json(result, session.timings), indent=1) + "\n")
+        print_out(json.dumps(output.as_json(result, session.python, session.timings), indent=1) + "\n")
     elif write and result.patches and not interrupted:
         if files.read(path) != session.source:
             raise KelpError(f"{path} has changed since the search began and is left as it is")

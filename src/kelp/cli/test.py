@@ -10,6 +10,7 @@ import typer
 from kelp.cli import options
 from kelp.errors import KelpError
 from kelp.execution.explain import explain
+from kelp.execution.interpreter import Interpreter
 from kelp.execution.observation import Observation
 
 
@@ -19,6 +20,7 @@ def test(
     asserts: options.Asserts = None,
     doctest: options.Doctest = False,
     test_command: options.TestCommand = None,
+    python: options.Python = None,
     max_seconds: Annotated[float, typer.Option(help="Seconds that the tests may take.")] = 10.0,
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Also show the lines of FILE.py that failing and passing tests ran.")
@@ -43,34 +45,38 @@ def test(
     """
     from kelp.cli.repair import print_out, say
     from kelp.execution.worker.protection import weakness
-    from kelp.files import read_python
-    from kelp.repair.tests import check_ran, found_tests, run_limits, start_sandbox
+    from kelp.files import read
+    from kelp.repair.tests import check_program, check_ran, found_tests, run_limits, start_sandbox
 
     if not max_seconds > 0:
         raise KelpError(f"--max-seconds must be positive, not {max_seconds}")
-    source = read_python(file)
+    source = read(file)
+    interpreter = options.python(file, python)
+    check_program(source, str(file), interpreter)
+    options.say_python(interpreter)
     with options.in_options():
         given = options.given_tests(tests, asserts, doctest, test_command) or found_tests(file)
         limits = run_limits(given, max_seconds)
-        with start_sandbox(given, file, limits, allow_weak=allow_weak_sandbox) as sandbox:
+        with start_sandbox(given, file, limits, allow_weak=allow_weak_sandbox, python=interpreter) as sandbox:
             if sandbox.missing:
                 say(f"{weakness(sandbox.missing)}; running all the same.")
             observation = sandbox.run(source, trace=coverage or as_json)
         check_ran(given, str(file), observation)
     if as_json:
-        print_out(json.dumps(as_object(file, observation), indent=1) + "\n")
+        print_out(json.dumps(as_object(file, interpreter, observation), indent=1) + "\n")
     else:
         print_out(explain(observation, source, os.path.relpath(file), coverage=coverage))
     raise typer.Exit(0 if observation.ok else 1)
 
 
-def as_object(file: Path, observation: Observation) -> dict[str, Any]:
+def as_object(file: Path, python: Interpreter, observation: Observation) -> dict[str, Any]:
     """Return the JSON object of an observation."""
     from kelp.repair.trajectory import as_json
 
     return {
         "status": "passed" if observation.ok else "not passed",
         "file": str(file),
+        "python": vars(python),
         "passed": observation.passed,
         "total": observation.total,
         "error": observation.error,

@@ -16,6 +16,7 @@ from glob import glob
 from pathlib import Path
 from typing import Any
 
+from kelp.execution.interpreter import Interpreter
 from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome, outcome_of
 from kelp.execution.worker.candidate import holds_home, project_root
 from kelp.execution.worker.command_run import PLUGIN
@@ -47,23 +48,27 @@ def root_of(module: Path) -> str:
     return root
 
 
-def plan(command: tuple[str, ...], module: Path) -> Plan:
+def plan(command: tuple[str, ...], module: Path, python: Interpreter) -> Plan:
     """Plan of a command: where it runs, the file that it executes, its environment, and the paths that it may read.
 
-    The readable paths are those that its interpreter imports from, as far as it can be asked.
+    Programs of the environment of `python` come first.  The readable paths are those that the command's interpreter
+    imports from, as far as it can be asked.
 
     Raises ValueError.
     """
     root, word = root_of(module), command[0]
-    program = shutil.which(os.path.join(root, word) if os.sep in word else word, path=_search_path())
+    search_path = _search_path(python)
+    program = shutil.which(os.path.join(root, word) if os.sep in word else word, path=search_path)
     if program is None:
         raise ValueError(f"there is no program {word}" + (f" in {root}" if os.sep in word else " on the PATH"))
     environment = {name: os.environ[name] for name in ("LD_LIBRARY_PATH", "VIRTUAL_ENV") if name in os.environ}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (PLUGIN, os.environ.get("PYTHONPATH"))))
-    environment["PATH"] = _search_path()
+    environment["PATH"] = search_path
+    if not python.is_own and python.environment is not None:
+        environment["VIRTUAL_ENV"] = python.environment
     readable = ["/bin", "/sbin", *glob("/etc/python3*")]
     script_python = _interpreter(program)
-    interpreter = script_python or shutil.which("python3", path=_search_path())
+    interpreter = script_python or shutil.which("python3", path=search_path)
     if interpreter is not None and _is_below(interpreter, root):
         interpreter = os.path.realpath(interpreter)  # no program of the project runs outside of the sandbox
     if interpreter is not None and not _is_below(interpreter, root) and (answer := _ask(interpreter)) is not None:
@@ -106,9 +111,10 @@ def _is_below(path: str, folder: str) -> bool:
     return os.path.abspath(path).startswith(os.path.join(folder, ""))
 
 
-def _search_path() -> str:
-    """PATH followed by the folder of Kelp's own Python, which has a pytest."""
-    return os.pathsep.join(filter(None, (os.environ.get("PATH"), _PYTHON)))
+def _search_path(python: Interpreter) -> str:
+    """Folders of programs: that of `python`, the PATH, and that of Kelp's own Python, which has a pytest."""
+    first = None if python.is_own else os.path.dirname(python.path)
+    return os.pathsep.join(filter(None, (first, os.environ.get("PATH"), _PYTHON)))
 
 
 # After a run

@@ -19,6 +19,7 @@ _FILES = "the sandbox reads the project and libraries and writes temporary files
 _REMEDIES = {  # by how a need begins
     NETWORK: "the sandbox has none: mock it in the test",
     PROCESS: "--test-command 'pytest ...' allows it",
+    "the package": "install it there, or choose another Python by --python",
     "the fixture": _PLUGINS, "the pytest plugin": _PLUGINS, ASYNC: _PLUGINS,
     "access to": _FILES, "to write to": _FILES,
     "to run in": "tests run in an empty folder; --test-command 'pytest ...' runs in the project's",
@@ -80,7 +81,7 @@ def _why(outcome: TestOutcome) -> list[str]:
 def need(needs: str) -> str:
     """`a network connection (the sandbox has none: ...)`: a resource that a test needs, and what to do."""
     remedy = next((remedy for begin, remedy in _REMEDIES.items() if needs.startswith(begin)), _REFUSED)
-    return f"{shorten(needs, _WIDTH)} ({remedy})"
+    return f"{shorten(needs, 2 * _WIDTH)} ({remedy})"
 
 
 def needs_of(tests: Mapping[str, str]) -> str:

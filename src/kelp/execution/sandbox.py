@@ -16,10 +16,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import kelp
 from kelp.execution import command
+from kelp.execution.interpreter import Interpreter, own
 from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome, outcome_of
 from kelp.execution.suite import Limits, Suite, absolute, as_tests
+from kelp.execution.worker import start
 from kelp.execution.worker.candidate import SITES, holds_home, project_root
 from kelp.execution.worker.protection import missing, weakness
 from kelp.execution.worker.protocol import (
@@ -47,7 +48,6 @@ _TOO_MUCH = {
 }
 _UNKNOWN = "the code of the test is not in the test files or what they import of the project; --test-command can run it"
 _UNSEEN = "the test was not seen to run to its end; if a plugin runs it, use --test-command"
-_HOME = str(Path(kelp.__file__).parents[1])
 
 
 class WeakSandbox(RuntimeError):
@@ -72,6 +72,7 @@ class Sandbox:
         module: Path | None = None,
         limits: Limits = Limits(),
         allow_weak: bool = False,
+        python: Interpreter | None = None,
     ):
         if module is not None and not Path(module).is_file():
             raise FileNotFoundError(f"module {module} is not a file")
@@ -81,12 +82,13 @@ class Sandbox:
         if suite.command and module is None:
             raise ValueError("a test command runs in the project of a file, so a module's path is needed")
         self.module = None if module is None else absolute(module)
+        self.python = own() if python is None else python
         self._plan: Plan | None = None  # for a test command
         self._before: dict[str, Any] | None = None  # its run with the file as it is
         self._ran: frozenset[str] | None = None  # tests of files that the file as it is neither skips nor may skip
         if suite.command and self.module is not None:
             self.module = self.module.resolve()  # the project's copy has the target of a link
-            self._plan = command.plan(suite.command, self.module)
+            self._plan = command.plan(suite.command, self.module, self.python)
         self._lock = threading.Lock()
         self._closed = False
         self._server: _Server | None = self._start()
@@ -226,7 +228,7 @@ class Sandbox:
             "scratch": "",  # the server's to fill in, as is the next
             "pythonpath": [],
         }
-        return _Server(config)
+        return _Server(config, sys.executable if self.suite.command else self.python.path)
 
     def _ready(self) -> "_Server":
         if self._closed:
@@ -267,21 +269,21 @@ class Sandbox:
 class _Server:
     """A server process, the socket to it and its folder."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, python: str):
         libraries, config["pythonpath"] = _pythonpath(config)
         environment = {
             name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ
         }
         environment |= {
             "LANG": "C.UTF-8",
-            "PYTHONPATH": os.pathsep.join([*libraries, _HOME]),
+            "PYTHONPATH": os.pathsep.join(libraries),
             "PYTHONHASHSEED": "0",  # the same program gives the same observation
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }
-        if site.ENABLE_USER_SITE:
+        if not sys.flags.no_user_site:
             environment["PYTHONUSERBASE"] = site.getuserbase()  # the sandbox has another home folder
         self.socket, theirs = socket.socketpair()
         folder = tempfile.mkdtemp(prefix="kelp-")
@@ -290,7 +292,7 @@ class _Server:
             environment |= {"HOME": scratch, "TMPDIR": scratch}
             with theirs, open(log, "wb") as errors:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "kelp.execution.worker.server", str(theirs.fileno()), folder],
+                    [python, start.__file__, str(theirs.fileno()), folder],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     stderr=errors,
@@ -312,7 +314,7 @@ class _Server:
                 raise RuntimeError(f"the sandbox's server did not start: {errors_text or 'it printed nothing'}")
             self.protections = hello["protections"]
             if hello["error"]:
-                raise RuntimeError(f"This machine cannot run a test command in a copy of the project: {hello['error']}")
+                raise RuntimeError(hello["error"])
             if hello["refused"]:
                 raise WeakSandbox(weakness(missing(self.protections)))
         except BaseException:  # Ctrl-C too

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kelp.execution.interpreter import Interpreter
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 
@@ -75,15 +76,17 @@ class Check:
     holds: bool
 
 
-def self_test() -> tuple[list[Check], Mapping[str, str], tuple[str, ...]]:
+def self_test(python: Interpreter | None = None) -> tuple[list[Check], Mapping[str, str], tuple[str, ...]]:
     """Return (a check of each protection, the active protections, the guarantees that are missing).
+
+    `python` runs the programs that try; without one, Kelp's own does.
 
     Raises RuntimeError where the sandbox cannot start, or where not even an honest program passes in it.
     """
     with (
         tempfile.TemporaryDirectory() as canary,
         socket.create_server(("127.0.0.1", 0)) as server,
-        Sandbox(limits=_LIMITS, allow_weak=True) as sandbox,
+        Sandbox(limits=_LIMITS, allow_weak=True, python=python) as sandbox,
     ):
         (Path(canary) / "kept").touch()
         before = {"CANARY": canary, "PORT": server.getsockname()[1], "PARENT": os.getpid()}

@@ -16,7 +16,7 @@ from kelp.repair.session import (
     TestsObserved,
     TestsSetAside,
 )
-from kelp.repair.tests import CommandError, NoTests, Tests, find_tests
+from kelp.repair.tests import CommandError, NoTests, Tests, find_python, find_tests
 from kelp.repair.trajectory import Trajectory
 from kelp.search.task import Budget
 
@@ -39,6 +39,7 @@ __all__ = [
     "TestsObserved",
     "TestsSetAside",
     "Trajectory",
+    "find_python",
     "find_tests",
     "load",
 ]

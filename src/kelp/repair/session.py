@@ -19,14 +19,15 @@ from threading import Event as Flag
 
 from kelp.errors import KelpError
 from kelp.execution.explain import need, needs_of
+from kelp.execution.interpreter import Interpreter, own
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
-from kelp.files import check_python, diff, read
+from kelp.files import diff, read
 from kelp.languages import registry
 from kelp.repair import models
 from kelp.repair.localize import suspects
-from kelp.repair.tests import Specification, Tests, check_ran, found_tests, run_limits, start_sandbox
+from kelp.repair.tests import Specification, Tests, check_program, check_ran, found_tests, run_limits, start_sandbox
 from kelp.repair.timing import Timings
 from kelp.repair.trajectory import SCHEMA, Candidate, State, TextEdit, Trajectory, edits_of, state_of
 from kelp.search.baselines import NoModel
@@ -209,10 +210,10 @@ class Session:
 
     `program` is a file, or the text of a program. Without `tests` the ones that `find_tests` finds beside the file are
     taken; without `functions` the ones that failing tests reach are searched, and without an `intent` each function's
-    docstring is. `model` is a name or folder, a loaded model, which sessions may share, or any policy. `limits` bound
-    the first run of the tests; later ones get three times the time that it took. A `sandbox` given is not closed and
-    serves one session after the other; it runs asserts alone. Raises KelpError for errors that a person can put
-    right.
+    docstring is. `model` is a name or folder, a loaded model, which sessions may share, or any policy. `python` is the
+    interpreter of the tests, as `find_python` finds it; without one it is Kelp's own. `limits` bound the first run of
+    the tests; later ones get three times the time that it took. A `sandbox` given is not closed and serves one session
+    after the other; it runs asserts alone. Raises KelpError for errors that a person can put right.
     """
 
     def __init__(
@@ -226,6 +227,7 @@ class Session:
         intent: str | None = None,
         strategy: str = "best-first",
         seed: int = 0,
+        python: Interpreter | None = None,
         limits: Limits | None = None,
         allow_weak: bool = False,
         sandbox: Sandbox | None = None,
@@ -234,7 +236,8 @@ class Session:
         self.path = program if isinstance(program, Path) else None
         self.name = str(program) if isinstance(program, Path) else "the program"
         self.source = read(program) if isinstance(program, Path) else program.encode()
-        check_python(self.source, self.name)
+        self.python = python or own()
+        check_program(self.source, self.name, self.python)
         if tests is None and self.path is None:
             raise KelpError("There are no tests: the text of a program needs some")
         self.tests = found_tests(self.path) if tests is None and self.path is not None else tests or Tests()
@@ -242,6 +245,8 @@ class Session:
             raise KelpError("Test files and commands need a program that is a file")
         if sandbox is not None and (self.path is not None or self.tests.doctest):
             raise KelpError("A shared sandbox runs the asserts of a program's text alone")
+        if sandbox is not None and python is not None:
+            raise KelpError("A shared sandbox has a Python already")
         if strategy not in STRATEGIES:
             raise KelpError(f"There is no strategy {strategy!r}: give {', '.join(STRATEGIES)}")
         self.budget, self.strategy, self.seed, self.intent = budget, strategy, seed, intent
@@ -318,7 +323,7 @@ class Session:
 
     def _open(self, stack: ExitStack) -> Sandbox:
         if self._shared is None:
-            own = start_sandbox(self.tests, self.path, self.limits, allow_weak=self.allow_weak)
+            own = start_sandbox(self.tests, self.path, self.limits, allow_weak=self.allow_weak, python=self.python)
             self._sandbox = stack.enter_context(own)
             return own
         stack.callback(setattr, self._shared, "limits", self._shared.limits)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from kelp.errors import KelpError, reason
 from kelp.execution.command import root_of
+from kelp.execution.interpreter import Interpreter, InterpreterError, found, named, own
 from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox, WeakSandbox
 from kelp.execution.suite import Limits, Suite, absolute
 from kelp.execution.worker.candidate import ROOT_MARKS
 from kelp.execution.worker.protocol import function_of
-from kelp.files import read
+from kelp.files import NotParsed, check_python, read
 from kelp.search.task import Target
 from kelp.syntax.functions import Function
 
@@ -174,10 +175,41 @@ def named_files(words: tuple[str, ...], file: Path) -> list[Path]:
     return [path for path in dict.fromkeys(paths) if path.suffix == ".py" and path.is_file() and path != file.resolve()]
 
 
-def start_sandbox(tests: Tests, module: Path | None, limits: Limits, *, allow_weak: bool = False) -> Sandbox:
+def find_python(file: Path, name: str | None = None) -> Interpreter:
+    """Find the Python that runs the tests of a file: the one named, or that of its project. Raises KelpError.
+
+    A name is a path, the folder of an environment or a version. The project's Python is that of the active
+    environment, or of a `.venv` or `venv` beside or above the file in its project, or else Kelp's own.
+    """
+    try:
+        return found(file) if name is None else named(name)
+    except InterpreterError as error:
+        raise KelpError(str(error)) from None
+
+
+def check_program(source: bytes, name: str, python: Interpreter) -> None:
+    """Raise KelpError unless a program parses in the Python that runs it, and in Kelp's own, which edits it."""
+    try:
+        problem = None if python.is_own else python.syntax_error(source)
+    except InterpreterError as error:
+        raise KelpError(str(error)) from None
+    if problem is not None:
+        raise KelpError(f"{name} does not parse ({problem}) in {python}", "Kelp repairs programs that do")
+    try:
+        check_python(source, name)
+    except NotParsed as error:
+        if python.is_own:
+            raise
+        message = f"{error.message} in the Python {own().version} that Kelp itself runs in"
+        raise KelpError(message, f"it does in {python}, so run Kelp in that version") from None
+
+
+def start_sandbox(
+    tests: Tests, module: Path | None, limits: Limits, *, allow_weak: bool = False, python: Interpreter | None = None
+) -> Sandbox:
     """Start the sandbox that runs the tests of a file, or of a bare program. Raises KelpError."""
     try:
-        return Sandbox(tests.suite, module=module, limits=limits, allow_weak=allow_weak)
+        return Sandbox(tests.suite, module=module, limits=limits, allow_weak=allow_weak, python=python)
     except WeakSandbox as weak:
         raise KelpError(str(weak), "allow_weak runs it all the same", status="weak sandbox") from None
     except OSError as error:

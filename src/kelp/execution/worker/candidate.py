@@ -109,8 +109,14 @@ class Candidate:
                     self._lines.add(line)
                 return monitoring.DISABLE  # one event a line and test: the next test restarts the events
 
+            def started(code: types.CodeType, _offset: int) -> Any:
+                lines = {line for *_, line in code.co_lines() if line is not None}
+                return executed(code, lines.pop()) if len(lines) == 1 else monitoring.DISABLE
+
             monitoring.use_tool_id(tool, "kelp")
             monitoring.register_callback(tool, monitoring.events.LINE, executed)
+            # A function of one line has no event of a line.
+            monitoring.register_callback(tool, monitoring.events.PY_START, started)
             self._traced = True
             return
 
@@ -130,7 +136,8 @@ class Candidate:
         """In a traced run, add the program's executed lines to `lines` from now on; return the previous set."""
         if self._traced and sys.version_info >= (3, 12):
             monitoring = sys.monitoring
-            monitoring.set_events(monitoring.COVERAGE_ID, 0 if lines is None else monitoring.events.LINE)
+            events = monitoring.events.LINE | monitoring.events.PY_START
+            monitoring.set_events(monitoring.COVERAGE_ID, 0 if lines is None else events)
             monitoring.restart_events()
         before, self._lines = self._lines, lines
         return before

@@ -41,7 +41,7 @@ LIBRARIES = tuple(
     for path in dict.fromkeys([*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), *_INSTALLED])
 )
 _encode = json.JSONEncoder().encode
-_WORKER = os.path.join(os.path.dirname(__file__), "")
+WORKER = os.path.join(os.path.dirname(__file__), "")
 
 
 @dataclass(frozen=True)
@@ -178,6 +178,14 @@ def project_folders(config: Config) -> tuple[list[str], list[str]]:
     return [folder for folder in folders if folder not in listed] + inside, listed
 
 
+def editable() -> list[str]:
+    """Paths of packages that are installed as links to their source, by an import hook of setuptools."""
+    hooks = [vars(module) for name, module in list(sys.modules.items()) if name.startswith("__editable___")]
+    paths = [path for names in hooks for path in names.get("MAPPING", {}).values()]
+    paths += [path for names in hooks for several in names.get("NAMESPACES", {}).values() for path in several]
+    return [*paths, *(f"{path}.py" for path in paths)]
+
+
 def trusted(readable: Iterable[str]) -> tuple[str, ...]:
     """Prefixes of the files that a run may read, by the given names and by their real ones."""
     names = dict.fromkeys(name for path in readable for name in (path, os.path.realpath(path)))
@@ -280,7 +288,7 @@ def _plan(
         scratch=os.path.join(config["scratch"], ""),
         labels=labels,
         tests=tests,
-        trusted=(_WORKER, "<frozen", *trusted_files),
+        trusted=(WORKER, "<frozen", *trusted_files),
         skips=skips,
         runs=runs,
         inner_test=inner_test,

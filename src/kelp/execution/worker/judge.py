@@ -38,6 +38,7 @@ _add_hook, _true_builtins = sys.addaudithook, vars(builtins)
 _traceback_of = vars(BaseException)["__traceback__"].__get__  # a subclass may have a property of that name
 _Record = types.SimpleNamespace  # a type of C, whose attributes nobody can replace
 _Function, _Method, _Partial, _id = types.FunctionType, types.MethodType, partial, id
+_FIXED_BUILTINS = "__builtins__" in vars(types.FunctionType)  # since 3.10; before, those of the namespace at each call
 _PLAIN = (int, str, float, bool, bytes, complex, type(None))
 _SIZED = (str, list, tuple, dict)
 _GROUPS = (list, tuple, set, frozenset)
@@ -336,7 +337,8 @@ def recognizer(state: Any, run: Any, keep: Any) -> Any:
                 return "a name that is no plain text" + where
             if key in builtin or (key in meant and value is not meant[key]):
                 return key + where
-        return None if test.__builtins__ is _true_builtins else "__builtins__" + where
+        used = test.__builtins__ if _FIXED_BUILTINS else entry(test.__globals__, "__builtins__")
+        return None if used is _true_builtins or used is builtins else "__builtins__" + where
 
     return test_in, label, replaced
 

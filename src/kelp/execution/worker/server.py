@@ -1,7 +1,8 @@
-"""The warm fork server: `python -m kelp.execution.worker.server FD FOLDER`, started by a Sandbox.
+"""The warm fork server: `PYTHON start.py FD FOLDER`, started by a Sandbox.
 
-FD is the socket to the sandbox.  The server is a process of its own, so that forking is safe (no threads, no JAX), and
-has imported the libraries that the tests need.
+PYTHON, Kelp's own or a project's, is the interpreter that runs the program and its tests.  FD is the socket to the
+sandbox.  The server is a process of its own, so that forking is safe (no threads, no JAX), and has imported the
+libraries that the tests need.
 A launcher stays outside the process namespace; inside, the server is process 1, which nothing there can kill and
 whose end takes everything there along.  Per run it forks a child, reads its report, and kills and reaps whatever
 is left at the run's end or at the deadline.
@@ -13,8 +14,10 @@ import builtins
 import contextlib
 import gc
 import importlib
+import importlib.util
 import json
 import os
+import re
 import secrets
 import select
 import signal
@@ -29,7 +32,7 @@ from typing import Any
 from kelp.execution.worker import protection
 from kelp.execution.worker.bare_asserts import compile_test
 from kelp.execution.worker.candidate import package_root
-from kelp.execution.worker.child import LIBRARIES, be_child, project_folders, trusted
+from kelp.execution.worker.child import LIBRARIES, WORKER, be_child, editable, project_folders, trusted
 from kelp.execution.worker.code_cache import PROJECT
 from kelp.execution.worker.command_run import Meter, run_command
 from kelp.execution.worker.overlay import ProjectCopy
@@ -49,6 +52,7 @@ from kelp.execution.worker.protocol import (
     send,
 )
 
+OLDEST_PYTEST = (8, 3)
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
 _FEW = 64  # files and folders; more are removed with the whole disk, which is quicker
@@ -125,10 +129,14 @@ class Server:
         if self.config["command"] and not active.get("copy"):
             why = probe["output"].strip().rpartition("\n")[2].rpartition("] ")[2]  # [Errno 1] ...
             why = why or "it gives this user no process and mount namespaces"
+            why = f"This machine cannot run a test command in a copy of the project: {why}"
             self.greet(active, refused=True, error=why)
             return
         if protection.missing(active) and not self.config["allow_weak"]:
             self.greet(active, refused=True)
+            return
+        if self.config["pytest_files"] and (lack := _lacks_pytest()) is not None:
+            self.greet(active, refused=True, error=lack)
             return
         self.warm_up()
         tools = _UNCHANGED_FOR_PYTEST if self.config["pytest_files"] or self.config["doctest"] else ()
@@ -150,7 +158,7 @@ class Server:
         if self.ruleset is not None:
             os.close(self.ruleset)
         folders, listed = project_folders(self.config)
-        readable = [*folders, *self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES]
+        readable = [*folders, *self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES, WORKER, *editable()]
         self.ruleset = protection.confined([self.config["scratch"]], readable, listed)
         self.trusted = trusted(readable)
 
@@ -408,6 +416,24 @@ class _Watch:
         return bool(data)
 
 
+def _lacks_pytest() -> str | None:
+    """The reason, in a sentence with the command that ends it, why this interpreter cannot run pytest files."""
+    install = f"{sys.executable} -m pip install"
+    if importlib.util.find_spec("pip") is None:
+        install = f"uv pip install --python {sys.executable}"
+    if importlib.util.find_spec("pytest") is None:
+        return f"{sys.executable} has no pytest, which runs the tests: {install} pytest installs it"
+    try:
+        version = str(getattr(importlib.import_module("pytest"), "__version__", "0"))
+    except Exception as error:
+        return f"{sys.executable} has a broken pytest ({error}): {install} --force-reinstall pytest puts it right"
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_PYTEST:
+        oldest = ".".join(map(str, OLDEST_PYTEST))
+        install = f"{install} 'pytest>={oldest}' installs one, and --test-command takes any"
+        return f"{sys.executable} has pytest {version}, and Kelp needs {oldest} or newer: {install}"
+    return None
+
+
 def _compile(path: str) -> CodeType:
     return compile(Path(path).read_bytes(), path, "exec", dont_inherit=True)
 
@@ -453,7 +479,3 @@ def main() -> None:
     del config
     if perform is not None:
         perform()
-
-
-if __name__ == "__main__":
-    main()

@@ -51,6 +51,9 @@ class Needs:
 
     def of(self, error: BaseException) -> str | None:
         """The unmet need, a noun phrase, that raised an exception or one that it followed."""
+        package = self._package(error)
+        if package is not None:
+            return package
         left: list[BaseException | None] = [error]
         seen: set[int] = set()
         while left and len(seen) < 50:
@@ -77,9 +80,7 @@ class Needs:
             marker = _MARKER.match(message)
             return f"the pytest plugin of the marker {marker[1]}" if marker else None
         if isinstance(raised, ModuleNotFoundError) and raised.name:
-            name = raised.name.replace(".", os.sep)
-            there = [folder for folder in self.folders if folder not in sys.path]
-            return self._found(there, name + ".py") or self._found(there, os.path.join(name, "__init__.py"))
+            return self._module_elsewhere(raised.name)
         if not isinstance(raised, OSError) or not self._is_of_the_system(raised):
             return None
         if kind in ("gaierror", "herror"):
@@ -88,6 +89,28 @@ class Needs:
         if raised.errno == errno.ENOENT and path is not None:
             return self._elsewhere(path)
         return self._refused(raised, path) if raised.errno in _REFUSALS else None
+
+    def _package(self, error: BaseException) -> str | None:
+        """The package, in words, that an import did not find: a module that is neither the project's nor Python's."""
+        try:
+            if not isinstance(error, ModuleNotFoundError) or _innermost(error)[1]:
+                return None
+            name = error.name
+            known: frozenset[str] = getattr(sys, "stdlib_module_names", frozenset())  # since Python 3.10
+            if type(name) is not str or "." in name or name in known:
+                return None
+            places = [place for folder in self.folders for place in (folder, *_folders_in(folder))]
+            if self._found(places, name) or self._found(places, name + ".py"):  # it is of the project
+                return None
+            return f"the package {name!r}, which {sys.executable} does not have"
+        except BaseException:  # it is the program's, and reading it may do anything
+            return None
+
+    def _module_elsewhere(self, name: str) -> str | None:
+        """The folder, in words, that has a module of this name and is not on the import path."""
+        name = name.replace(".", os.sep)
+        there = [folder for folder in self.folders if folder not in sys.path]
+        return self._found(there, name + ".py") or self._found(there, os.path.join(name, "__init__.py"))
 
     def _refused(self, raised: OSError, path: str | None) -> str | None:
         message = raised.strerror or ""
@@ -131,6 +154,13 @@ class Needs:
             if os.path.exists(os.path.join(folder, name)):
                 return f"to run in {folder}, where {name} is"
         return None
+
+
+def _folders_in(folder: str) -> list[str]:
+    try:
+        return [entry.path for entry in os.scandir(folder) if entry.is_dir()]
+    except OSError:  # one that the sandbox does not let through
+        return []
 
 
 def _innermost(error: BaseException) -> tuple[str, bool]:
