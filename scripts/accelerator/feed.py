@@ -15,6 +15,7 @@ from kelp.encoding.folder import read_encoding
 from kelp.encoding.vocabulary import replaceable
 
 AHEAD = 4  # batches that each process makes ahead
+TIMEOUT_SECONDS = 120  # for a batch: its process has ended
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def feed(batching: Batching, processes: int) -> Iterator[Batch]:
     for number, queue in enumerate(queues):
         share = slice(number, None, processes)
         context.Process(target=_fill, args=(batching, share, queue), daemon=True).start()
-    return (queue.get() for queue in itertools.cycle(queues))
+    return (queue.get(timeout=TIMEOUT_SECONDS) for queue in itertools.cycle(queues))
 
 
 def _fill(batching: Batching, share: slice, queue: Any) -> None:

@@ -70,7 +70,7 @@ def compile_steps(recipe: dict[str, Any], batching: Batching) -> Steps:
 
     model, state = jax.eval_shape(init)
     with_gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))
-    jobs = [jax.jit(update, donate_argnums=(0, 1, 2)).lower(model, state, model, jax.ShapeDtypeStruct((), jnp.float32))]
+    jobs = [jax.jit(update, donate_argnums=(0, 1)).lower(model, state, model, jax.ShapeDtypeStruct((), jnp.float32))]
     jobs += [with_gradients.lower(model, _empty_batch(batching, *shape)) for shape in batching.shapes]
     with ThreadPoolExecutor(len(jobs)) as pool:
         compiled, *by_shape = pool.map(lambda job: job.compile(), jobs)
