@@ -1,6 +1,6 @@
-"""Make the folder to carry to a machine with one GPU: examples of a recipe in compressed shards, and wheels.
+"""Make the folder to carry to a machine with one GPU: examples of a recipe in compressed shards, and packages.
 
-    python scripts/accelerator/pack.py [RECIPE.toml] --out runs/carried [--megabytes 45] [--no-wheels]
+    python scripts/accelerator/pack.py [RECIPE.toml] --out runs/carried [--megabytes 45] [--no-packages]
 
 The recipe is configs/accelerator.toml, or with --rehearse configs/tiny.toml; its data is made where it is missing.
 As many of its examples are packed as the megabytes hold.
@@ -26,7 +26,8 @@ from kelp.data.examples.shards import Shard, Shards, row_lengths
 from kelp.encoding.folder import FILES
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-WHEELS = ("equinox", "optax", "jaxtyping", "wadler-lindig", "absl-py", "typing-extensions")  # of Python alone, 1.5 MB
+PACKAGES = ("equinox", "optax", "jaxtyping", "wadler-lindig", "absl-py", "typing-extensions")  # of Python alone
+PACKAGES_MEGABYTES = 3
 EXAMPLES_PER_FILE = 5_000  # each of the feeding processes has some files of its own
 PADDING_SHARE = 0.2  # of a batch's tokens: few shapes, since each is a compilation
 
@@ -83,11 +84,11 @@ def pack_recipe(recipe: Recipe, shards: Shards, out: Path) -> None:
     (out / "recipe.json").write_text(json.dumps(content, indent=1))
 
 
-def pack_wheels(out: Path) -> None:
-    """Fetch wheels of the versions that are installed here. JAX itself is far too large to carry."""
-    versions = [f"{name}=={metadata.version(name)}" for name in WHEELS]
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:"]
-    subprocess.run([*command, "--dest", str(out / "wheels"), *versions], check=True)
+def pack_packages(out: Path) -> None:
+    """Install the versions that are here, without what they depend on: JAX itself is far too large to carry."""
+    versions = [f"{name}=={metadata.version(name)}" for name in PACKAGES]
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary", ":all:"]
+    subprocess.run([*command, "--target", str(out / "packages"), *versions], check=True)
 
 
 def size(folder: Path) -> int:
@@ -101,12 +102,12 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/carried"))
     parser.add_argument("--megabytes", type=float, default=45.0, help="of the folder; the source tree has 12 more")
     parser.add_argument("--rehearse", action="store_true", help="pack configs/tiny.toml")
-    parser.add_argument("--no-wheels", action="store_true", help="where Equinox and Optax are installed there")
+    parser.add_argument("--no-packages", action="store_true", help="where Equinox and Optax are installed there")
     args = parser.parse_args()
     recipe = load_recipe(CONFIGS / "tiny.toml" if args.rehearse else args.recipe)
-    pack(recipe, args.out, megabytes=args.megabytes - (0 if args.no_wheels else 2))
-    if not args.no_wheels:
-        pack_wheels(args.out)
+    pack(recipe, args.out, megabytes=args.megabytes - (0 if args.no_packages else PACKAGES_MEGABYTES))
+    if not args.no_packages:
+        pack_packages(args.out)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python scripts/accelerator/train.py runs/carried --out OUT --minutes 8
 
 OUT gets the weights in pieces that join.py joins: every minute, and when the time is nearly up. The machine needs
-Python 3.11 and JAX with CUDA; wheels of Equinox and Optax are carried, and Kelp is taken from this source tree.
+Python 3.11 and JAX with CUDA; Equinox and Optax are carried, and Kelp is taken from this source tree.
 """
 
 import argparse
@@ -15,12 +15,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 
-def check_machine(wheels: Path, *, rehearse: bool) -> None:
-    """Import the libraries, carried wheels where one is not installed; exit in one sentence where one is missing."""
+def check_machine(packages: Path, *, rehearse: bool) -> None:
+    """Import the libraries, carried ones where they are not installed; exit in one sentence where that fails."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.92")
     if sys.version_info < (3, 11):  # noqa: UP036 (this file is not installed)
         sys.exit(f"Python {sys.version_info[0]}.{sys.version_info[1]} runs here, and Kelp needs 3.11 or newer.")
-    sys.path += map(str, sorted(wheels.glob("*.whl")))  # they hold Python alone, so they work unpacked or not
+    sys.path.append(str(packages))  # behind those that are installed
     try:
         import equinox  # noqa: F401
         import jax
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="of this command as a whole")
     parser.add_argument("--rehearse", action="store_true", help="train without a GPU too")
     args = parser.parse_args()
-    check_machine(args.carried / "wheels", rehearse=args.rehearse)
+    check_machine(args.carried / "packages", rehearse=args.rehearse)
     from trainer import train
 
     train(args.carried, args.out, began=began, seconds=60 * args.minutes)
