@@ -28,6 +28,7 @@ NO_DECAY = ("norm", "embed", "bias", "pointer.kind")  # as in `kelp.data.example
 RESERVE_SECONDS = 15.0  # for the last evaluation and the last pieces
 CHECKPOINT_SECONDS = 60.0
 HELD_OUT_BATCHES = 12
+MEMORY_SHARE = 0.9  # of the device's: the rest is lost between buffers
 MEASURED = ("site_accuracy", "replacement_accuracy", "replacement_exact")
 
 
@@ -75,7 +76,7 @@ def compile_steps(recipe: dict[str, Any], batching: Batching) -> Steps:
     with ThreadPoolExecutor(len(jobs)) as pool:
         compiled, *by_shape = pool.map(lambda job: job.compile(), jobs)
     held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((model, model, state)))
-    working = max(step.memory_analysis().temp_size_in_bytes for step in by_shape)
+    working = max(getattr(step.memory_analysis(), "temp_size_in_bytes", 0) for step in by_shape)  # None: unknown
     lengths = (length + MASKING_ROOM for length, _ in batching.shapes)
     return Steps(jax.jit(init), dict(zip(lengths, by_shape)), compiled, held + working)
 
@@ -93,7 +94,7 @@ def train(carried: Path, out: Path, *, began: float, seconds: float) -> None:
         carried, tuple(map(tuple, recipe["shapes"])), recipe["tokens_per_batch"], recipe["span_masking"], recipe["seed"]
     )
     there = (jax.devices()[0].memory_stats() or {}).get("bytes_limit", math.inf)
-    while (steps := compile_steps(recipe, batching)).bytes_needed > there:
+    while (steps := compile_steps(recipe, batching)).bytes_needed > MEMORY_SHARE * there:
         print(f"batches of {batching.tokens_per_batch:,} tokens need {steps.bytes_needed:,} bytes: halved", flush=True)
         batching = replace(batching, tokens_per_batch=batching.tokens_per_batch // 2)
     batches = feed(batching, processes=max(1, (os.cpu_count() or 1) - 2))
