@@ -15,6 +15,7 @@ MAX_SUFFIX = 48  # tokens of its edits and masked spans together
 MAX_SPAN = 24  # tokens of a masked span
 MAX_MASKED_SHARE = 0.25  # of a program's tokens
 MAX_MASKED = 32  # suffix tokens of masked spans
+MASKING_ROOM = 8  # tokens by which rows are longer where spans are masked: each <mask> takes three
 
 
 class SpanText(NamedTuple):

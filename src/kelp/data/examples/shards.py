@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from kelp.data.record import DataError
-from kelp.encoding.batch import Batch, Example, SpanText, collate, mask_spans
+from kelp.encoding.batch import MASKING_ROOM, Batch, Example, SpanText, collate, mask_spans
 from kelp.encoding.folder import read_encoding
 from kelp.encoding.vocabulary import replaceable
 from kelp.files import atomic
@@ -22,7 +22,6 @@ MAX_ROW_LENGTHS = 12  # each is one compilation of the training step
 MAX_PADDING_SHARE = 0.1  # of a batch's tokens: no more row lengths than it takes to stay below it
 EXAMPLES_PER_LENGTH = 5_000  # per row length at least: a compilation takes as long as a hundred steps
 LENGTH_STEP = 8  # tokens; row lengths are multiples of it
-MASKING_ROOM = 8  # tokens by which rows are longer where spans are masked: each <mask> takes three
 CURRICULUM_WINDOW = 5_000  # examples shuffled among each other where they come in the order of a curriculum
 
 
