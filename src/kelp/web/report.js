@@ -6,7 +6,7 @@ const arms = Object.keys(summary.results);
 const groups = Object.keys(summary.results[arms[0]]).filter((name, _, names) => name || names.length > 2);
 const state = { group: "all", filter: "all", arm: arms[0], id: null, step: 0 };
 const $ = (id) => document.getElementById(id);
-const color = (arm) => `var(--arm-${arms.indexOf(arm) % 11})`;
+const color = (arm) => `var(--arm-${arms.indexOf(arm) % 12})`;
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
 
 function make(tag, props = {}, ...children) {
