@@ -8,7 +8,7 @@ from typing import get_args
 from kelp.encoding.condition import Condition
 from kelp.evaluation.run_cases import PolicyFor
 from kelp.search.baselines import NoModel, Order
-from kelp.search.policy import Bound, Policy, Proposal
+from kelp.search.policy import Bound, Policy, Proposal, Wrapper
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 
@@ -29,7 +29,7 @@ class ConditionMask(StrEnum):
 
 
 @dataclass(frozen=True)
-class MaskedCondition(Policy):
+class MaskedCondition(Wrapper):
     """A policy with a part of the condition masked."""
 
     policy: Policy
@@ -37,10 +37,6 @@ class MaskedCondition(Policy):
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         return self.policy.propose(program, self._masked(condition))
-
-    @property
-    def threshold(self) -> float:
-        return self.policy.threshold
 
     def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
         return self.policy.judge(program, self._masked(condition), edits)

@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from kelp.execution.sandbox import Sandbox
 from kelp.execution.worker.protection import die_with_parent
 from kelp.repair import Done, TestsObserved, Trajectory
 from kelp.repair.trajectory import SCHEMA, State
-from kelp.search.policy import Bound, Policy, Proposal
+from kelp.search.policy import Bound, Policy, Proposal, Wrapper
 from kelp.search.task import Budget
 from kelp.syntax.edits import Edit
 from kelp.syntax.functions import functions
@@ -44,7 +44,7 @@ class Settings:
 
 
 @dataclass
-class RecordingPolicy(Policy):
+class RecordingPolicy(Wrapper):
     """A policy that records its proposals for one program the first time that it is asked for them."""
 
     policy: Policy
@@ -58,16 +58,6 @@ class RecordingPolicy(Policy):
             return found
         self.rest = found
         return self._noted(found)
-
-    @property
-    def threshold(self) -> float:
-        return self.policy.threshold
-
-    def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
-        return self.policy.judge(program, condition, edits)
-
-    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
-        self.policy.warm_up(shown)
 
     def _noted(self, found: Iterator[Proposal | Bound]) -> Iterator[Proposal | Bound]:
         for each in found:

@@ -14,8 +14,8 @@ import numpy as np
 
 from kelp.encoding.condition import Condition
 from kelp.model.suffix_tree import NODES, SuffixTree
-from kelp.search.policy import Bound, Policy, Proposal
-from kelp.syntax.edits import Edit
+from kelp.search.model_policy import LENGTHS
+from kelp.search.policy import Bound, Policy, Proposal, Wrapper
 from kelp.syntax.program import Program
 
 WINDOW = 6  # tokens after the last changed one that are scored too
@@ -26,7 +26,6 @@ GROUP = 64  # proposals that are scored together, before the first of them is tr
 WEIGHT = 0.3  # of the change in log-likelihood, beside the log-probability of the policy
 TOKEN_NATS = 0.5  # for each token that a program has more: likelihood alone would have it shorter
 HEADROOM_NATS = 1.0  # by which an edit may become likelier than the policy's first: others elsewhere go before
-LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that a program is padded to: each is compiled for
 
 
 class Reading(NamedTuple):
@@ -58,15 +57,14 @@ class LanguageModel:
     def read(self, before: str, program: str) -> Reading:
         """Read a program after a text. Of the text at most the first `CONTEXT` tokens count."""
         head, tokens = self._tokens(before, program)
-        padded = np.zeros((1, self.padded(before, program)), np.int32)
+        padded = np.zeros((1, _padded(len(tokens))), np.int32)
         padded[0, : len(tokens)] = tokens
         log_probs, cache = self.compiled.read(self.transformer, padded)
         return Reading(tokens, head, np.asarray(log_probs, np.float64)[: len(tokens) - 1], cache)
 
     def padded(self, before: str, program: str) -> int:
         """Length that the arrays of a reading are padded to."""
-        needed = len(self._tokens(before, program)[1])
-        return next(length for length in LENGTHS if length >= needed)
+        return _padded(len(self._tokens(before, program)[1]))
 
     def _tokens(self, before: str, program: str) -> tuple[int, list[int]]:
         """Number of tokens before the program, and all tokens."""
@@ -106,6 +104,10 @@ class LanguageModel:
         scores = self.compiled.score(self.transformer, reading.cache, tokens, positions, visible, parents, scored, mask)
         for number, node in ends:
             found[number] += float(scores[node])
+
+
+def _padded(tokens: int) -> int:
+    return next(length for length in LENGTHS if length >= tokens)
 
 
 def _shared(old: list[int], new: list[int]) -> tuple[int, int]:
@@ -166,7 +168,7 @@ def comments(condition: Condition) -> str:
     return "".join(f"# {line}\n" for line in lines)
 
 
-class Reordered(Policy):
+class Reordered(Wrapper):
     """The proposals of a policy, reordered by a language model.
 
     The log-probability of a proposal is that of the policy plus `WEIGHT` times the change in log-likelihood. The
@@ -175,13 +177,6 @@ class Reordered(Policy):
 
     def __init__(self, policy: Policy, model: LanguageModel, group: int = GROUP) -> None:
         self.policy, self.model, self.group = policy, model, group
-
-    @property
-    def threshold(self) -> float:
-        return self.policy.threshold
-
-    def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
-        return self.policy.judge(program, condition, edits)
 
     def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
         """Compile for the programs' lengths, by reading one program of each."""

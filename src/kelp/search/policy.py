@@ -60,6 +60,22 @@ class Policy(Protocol):
         return
 
 
+class Wrapper(Policy):
+    """A policy around another, which answers what the wrapper does not."""
+
+    policy: Policy
+
+    def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
+        return self.policy.judge(program, condition, edits)
+
+    @property
+    def threshold(self) -> float:
+        return self.policy.threshold
+
+    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
+        self.policy.warm_up(shown)
+
+
 def proposals(policy: Policy, program: Program, condition: Condition) -> Iterator[Proposal]:
     """Yield a policy's proposals without the bounds."""
     return (found for found in policy.propose(program, condition) if isinstance(found, Proposal))
