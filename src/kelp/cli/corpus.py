@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kelp.cli import options
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import KelpError
@@ -16,7 +17,6 @@ from kelp.extras import install, require
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a corpus of functions to train on.")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Corpus folder.")]
 Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="Processes (default: one per core).", show_default=False)]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 class Engine(StrEnum):
@@ -55,7 +55,7 @@ def build(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Plot of lengths, projects and licenses.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Collect functions from sources into Parquet files.
 
@@ -89,7 +89,7 @@ def specs(
     folder: Folder,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed of the inputs tried.")] = 0,
     jobs: Jobs = os.cpu_count() or 1,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Generate asserts for the functions of a corpus.
 
@@ -115,7 +115,7 @@ def show(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Plot of lengths, projects and licenses.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Summarize a corpus.
 

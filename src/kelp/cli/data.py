@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kelp.cli import options
 from kelp.cli.progress import progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import KelpError
@@ -77,7 +78,7 @@ def look(
     sample: Annotated[int, typer.Option(min=1, metavar="N", help="Examples drawn for the tables and the page.")] = 300,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed of the draw.")] = 0,
     html: Annotated[Path | None, typer.Option(metavar="OUT.html", help="Page of all examples drawn.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show training examples and their statistics.
 

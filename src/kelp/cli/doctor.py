@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from kelp.cli import options
 from kelp.errors import KelpError, reason
 
 
@@ -12,7 +13,7 @@ def doctor(
     python: Annotated[
         str | None, typer.Option(metavar="PYTHON", help="Python to run programs in, as in kelp repair.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show which protections of the sandbox are active, and test each.
 

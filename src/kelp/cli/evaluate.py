@@ -106,7 +106,7 @@ class Request:
     ] = None
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed of corruptions, draws and baselines.")] = 0
     jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Processes.")] = 1
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+    as_json: options.AsJson = False
     out: Annotated[
         Path | None,
         typer.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kelp.cli import options
 from kelp.cli.lm_bench import bench
 from kelp.cli.lm_eval import evaluate
 from kelp.cli.lm_generate import generate
@@ -26,7 +27,6 @@ app.command("eval")(evaluate)
 app.command()(bench)
 tokenizer_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 app.add_typer(tokenizer_app, name="tokenizer")
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 class Form(StrEnum):
@@ -75,7 +75,7 @@ def train_tokenizer(
         Path | None, typer.Option(metavar="DIR", help="Folder to fill (default: the recipe's tokenizer).")
     ] = None,
     max_documents: Annotated[int | None, typer.Option(min=1, metavar="N", help="Documents to read at most.")] = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Train a byte-level BPE on the training text of a recipe, or on files.
 
@@ -133,7 +133,7 @@ def data(
         Path | None, typer.Option(metavar="DIR", help="Folder to fill (default: the recipe's folder).")
     ] = None,
     form: Annotated[Form, typer.Option("--format", metavar="bin|parquet|jsonl", help="Training reads bin.")] = Form.bin,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Tokenize the text of a recipe ahead of training.
 

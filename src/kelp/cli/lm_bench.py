@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kelp.cli import options
 from kelp.cli.lm_generate import Accept
 from kelp.cli.lm_model import Block, load, one_sentence
 from kelp.errors import KelpError
@@ -22,7 +23,7 @@ def bench(
     steps: Annotated[int | None, typer.Option(min=1, metavar="N", help="Passes a block.")] = None,
     accept: Annotated[Accept, typer.Option(help="Number of tokens accepted in a pass.")] = Accept.top_k,
     repeats: Annotated[int, typer.Option(min=1, metavar="N", help="Runs of each part.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure seconds and tokens a second of training, decoding and tokenizing, after compilation.
 

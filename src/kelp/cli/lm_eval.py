@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from kelp.cli import options
 from kelp.cli.lm_generate import Accept
 from kelp.cli.lm_model import Block, Loaded, Model, one_sentence
 from kelp.errors import KelpError
@@ -69,7 +70,7 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE.jsonl", help="Write each hole with its fills there.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Seed of masks, documents and holes.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Measure a model on texts: bits per byte or, with --infill, fills of holes; with --pass-at, programs that run.
 

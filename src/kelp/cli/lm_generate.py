@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from kelp.cli import options
 from kelp.cli.lm_model import Block, Model, encode, load, one_sentence
 from kelp.errors import KelpError
 
@@ -73,7 +74,7 @@ def generate(
     profile: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a trace of the decoding, without its compilation.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Continue a prompt, or fill the holes of a text.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kelp.cli import options
 from kelp.cli.progress import counter, progress_bar
 from kelp.cli.tables import print_table
 from kelp.errors import KelpError
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from kelp.model.source import Source
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder with trained models at any depth.")]
 HELD_OUT = 0.05  # share of a corpus that the cost of a smaller vocabulary is measured on
 
@@ -64,7 +64,7 @@ def import_(
     dtype: Annotated[
         Dtype | None, typer.Option(help="Type of the weights on disk; the base's own if left out.")
     ] = None,
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Import a pretrained language model in the Llama layout.
 
@@ -113,7 +113,7 @@ def import_(
 
 
 @app.command("list")
-def list_(runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
+def list_(runs: Runs = Path("runs"), as_json: options.AsJson = False) -> None:
     """List the models that ship, were imported, or were trained here.
 
     \b
@@ -139,7 +139,7 @@ def list_(runs: Runs = Path("runs"), as_json: AsJson = False) -> None:
 def show(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name or folder of a model.")],
     runs: Runs = Path("runs"),
-    as_json: AsJson = False,
+    as_json: options.AsJson = False,
 ) -> None:
     """Show a model: sizes, license, base, figures and hash.
 

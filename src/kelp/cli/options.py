@@ -45,6 +45,7 @@ Python = Annotated[
         "active environment's, or that of .venv or venv in FILE.py's project, or Kelp's own.",
     ),
 ]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 AllowWeakSandbox = Annotated[
     bool, typer.Option("--allow-weak-sandbox", help="Run although this machine lacks protections (see kelp doctor).")
 ]
