@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from kelp.model.attention import KV, Cache, Rotation, attend
 from kelp.model.config import TransformerConfig
 from kelp.model.einsum import einsum
+from kelp.model.low_rank import LowRank
 from kelp.model.recorded import record
 
 
@@ -38,6 +39,8 @@ def partition_specs(model: Any) -> Any:
         owner = model
         for key in owners:
             owner = getattr(owner, key.name) if isinstance(key, jax.tree_util.GetAttrKey) else owner[key.idx]
+        if isinstance(owner, LowRank):
+            return owner.partition(name.name, spec(tuple(owners), None))
         declared = get_args(next(field.type for field in dataclasses.fields(owner) if field.name == name.name))
         if not (declared and isinstance(declared[-1], P)):
             raise ValueError(f"no partition is declared for {jax.tree_util.keystr(path)}")

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -18,6 +18,8 @@ import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pydantic import ValidationError
 
+from kelp.model.leaves import named_leaves, with_leaves
+from kelp.model.low_rank import BASE
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError, RunConfig
 from kelp.training.norms import make_norms
@@ -177,14 +179,15 @@ def plan_state(
     return jax.jit(fresh, out_shardings=shardings), placed
 
 
-def begin_with(model: Model, state: TrainState) -> TrainState:
-    """A fresh state with a model's weights in place of its own."""
+def begin_with(weights: Mapping[str, jax.Array], state: TrainState) -> TrainState:
+    """A fresh state with these weights, by name, in place of its own; an adapted projection takes them as its base."""
 
     def placed(like: Model) -> Model:  # in new buffers, since a step overwrites the arrays donated to it
-        def place(old: jax.Array, new: jax.Array) -> jax.Array:
-            return jax.device_put(new, old.sharding, may_alias=False)
+        def place(name: str, old: jax.Array) -> jax.Array:
+            new = weights.get(name.removesuffix(BASE))
+            return old if new is None else jax.device_put(new, old.sharding, may_alias=False)
 
-        return jax.tree.unflatten(jax.tree.structure(like), map(place, jax.tree.leaves(like), jax.tree.leaves(model)))
+        return with_leaves(like, {name: place(name, old) for name, old in named_leaves(like).items()})
 
     return state._replace(model=placed(state.model), ema=state.ema and placed(state.ema))
 

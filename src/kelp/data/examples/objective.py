@@ -14,6 +14,7 @@ from kelp.encoding.batch import Batch
 from kelp.encoding.folder import FILES, same_encoding
 from kelp.model.denoiser import METRICS, Denoiser, DenoiserConfig, loss
 from kelp.model.folder import load_model, save_model
+from kelp.model.leaves import named_leaves
 from kelp.training.objective import Dtype, Metrics, Row, TrainingError
 
 
@@ -80,8 +81,8 @@ class EditObjective:
     def init(self, key: jax.Array) -> Denoiser:
         return Denoiser.init(self.model_config, key=key)
 
-    def load(self, folder: Path) -> Denoiser:
-        """The model of a folder, where its sizes and its encoding are this run's. Raises ModelError, TrainingError."""
+    def load(self, folder: Path) -> dict[str, jax.Array]:
+        """The weights of a model, where its sizes and its encoding are this run's. Raises ModelError, TrainingError."""
         model, _ = load_model(folder, dtype="float32")
         same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, no part of the model
         ours, theirs = self.model_config.to_dict() | same, model.cfg.to_dict() | same
@@ -96,7 +97,8 @@ class EditObjective:
                 f"{self.source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "
                 "and make the data in another folder."
             )
-        return model
+        weights: dict[str, jax.Array] = named_leaves(model)
+        return weights
 
     def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: Dtype, origin: dict[str, Any]) -> None:
         save_model(out, weights, self.model_config, files=self.files, dtype=dtype, origin=origin)
