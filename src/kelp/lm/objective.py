@@ -18,15 +18,14 @@ from kelp.lm.loss import METRICS, Schedule, loss, targets
 from kelp.lm.recipe import LMRecipe, make_model_config
 from kelp.lm.sampler import Allowed, SampleConfig, prompt_row, sample
 from kelp.model.config import TransformerConfig
-from kelp.model.leaves import named_leaves
 from kelp.model.low_rank import merged
+from kelp.model.pretrained import with_tokens
 from kelp.model.store import find
 from kelp.model.transformer import Transformer
 from kelp.training.config import ConfigError
 from kelp.training.objective import Dtype, Metrics, Row, TrainingError
 
 Batch = tuple[LMBatch, Schedule]
-ADAPTERS = 2**31  # folded into the key of the weights for that of their adapters
 
 
 class Source(Protocol):
@@ -121,7 +120,8 @@ class LMObjective:
         return tuple(self.source.tokenizer_files)
 
     def init(self, key: jax.Array) -> Transformer:
-        return self.recipe.transfer.adapt(Transformer.init(self.sizes, key=key), jax.random.fold_in(key, ADAPTERS))
+        model: Transformer = self.recipe.transfer.adapt(Transformer.init(self.sizes, key=key), key)
+        return model
 
     def load(self, folder: Path) -> dict[str, jax.Array]:
         """The weights of a model, where its sizes and its tokenizer are this run's. Raises ModelError, TrainingError.
@@ -130,8 +130,8 @@ class LMObjective:
         """
         folder = find(folder)
         model, _ = load_lm(folder, autoregressive=True, dtype="float32")
-        more = self.sizes.vocab_size - model.cfg.vocab_size
-        grown = replace(model.cfg, vocab_size=self.sizes.vocab_size) if more > 0 else model.cfg
+        tokens = max(model.cfg.vocab_size, self.sizes.vocab_size)
+        grown = replace(model.cfg, vocab_size=tokens)
         ours, theirs = (replace(s, compute_dtype="float32", remat=False).to_dict() for s in (self.sizes, grown))
         if ours != theirs:
             key = next(key for key in ours if ours[key] != theirs[key])
@@ -144,11 +144,7 @@ class LMObjective:
                 raise TrainingError(
                     f"{self.files[0]} is another tokenizer than that of {folder}: give that one in [data]."
                 )
-        weights: dict[str, jax.Array] = named_leaves(model)
-        for name in {"embedding", "unembedding"} & weights.keys() if more > 0 else ():
-            rows = weights[name]
-            weights[name] = jnp.concatenate([rows, jnp.broadcast_to(rows.mean(axis=0), (more, rows.shape[1]))])
-        return weights
+        return with_tokens(model, tokens)
 
     def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: Dtype, origin: dict[str, Any]) -> None:
         length, weights = self.recipe.data.length, merged(weights, self.recipe.transfer.scale)

@@ -13,7 +13,7 @@ from kelp.model.config import TransformerConfig
 from kelp.model.pretrained import llama_config
 from kelp.model.store import find
 from kelp.model.tensors import read_json
-from kelp.training.config import ConfigError, PresetSection, RunConfig, Section, TransferSection
+from kelp.training.config import ConfigError, RunConfig, Section, SizesSection, TransferSection
 
 # Llama's proportions. Parameters without the embeddings: 0.1 M, 4.4 M, 24 M and 75 M.
 PRESETS: dict[str, dict[str, int]] = {
@@ -22,26 +22,19 @@ PRESETS: dict[str, dict[str, int]] = {
     "medium": {"dim": 512, "layers": 8, "heads": 8, "kv_heads": 4, "mlp_dim": 1408},
     "base": {"dim": 768, "layers": 12, "heads": 12, "kv_heads": 4, "mlp_dim": 2048},
 }
-SIZES = ("dim", "layers", "heads", "kv_heads", "mlp_dim")
 
 
-class ModelSection(PresetSection):
-    """`[model]`: sizes. A preset fills in what the file leaves out, and else the model of init_from does."""
+class ModelSection(SizesSection):
+    """`[model]`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     preset: Literal["toy", "small", "medium", "base"] | None = None
-    dim: int | None = Field(default=None, gt=0)
-    layers: int | None = Field(default=None, gt=0)
-    heads: int | None = Field(default=None, gt=0)
-    kv_heads: int | None = Field(default=None, gt=0)
-    mlp_dim: int | None = Field(default=None, gt=0)
     head_dim: int | None = Field(default=None, gt=0)  # dim / heads
     vocab_size: int | None = Field(default=None, gt=0)  # the tokenizer's
     rope_theta: float | None = Field(default=None, gt=0)
     norm_eps: float | None = Field(default=None, gt=0)
     tie_embeddings: bool | None = None
-    remat: bool = False  # less memory for a third more work
 
 
 class SamplesSection(Section):
@@ -136,9 +129,7 @@ class LMRecipe(RunConfig):
 
     @model_validator(mode="after")
     def check(self) -> Self:
-        missing = next((name for name in SIZES if getattr(self.model, name) is None), None)
-        if missing and self.training.init_from is None:
-            raise ConfigError(f"[model] lacks {missing!r}: give it, a preset, or init_from in [training].")
+        self.check_sizes(self.model)
         if self.transfer.blocks and self.lm.block <= 1:
             raise ConfigError(
                 f"blocks in [transfer] lead to the block of [lm], which must be 2 or more, got {self.lm.block}."

@@ -18,6 +18,7 @@ from kelp.errors import KelpError
 from kelp.model.low_rank import PROJECTIONS, Projection, adapt
 from kelp.training.optimizer import OptimizerConfig
 
+ADAPTERS = 2**31  # folded into the key of the weights for that of their adapters
 C = TypeVar("C", bound="RunConfig")
 
 
@@ -40,6 +41,22 @@ class PresetSection(Section):
         if isinstance(values, dict):
             return {**cls.presets.get(str(values.get("preset")), {}), **values}
         return values
+
+
+class SizesSection(PresetSection):
+    """Sizes of a transformer. A preset fills in what the file leaves out, and else the model of init_from does."""
+
+    dim: int | None = Field(default=None, gt=0)
+    layers: int | None = Field(default=None, gt=0)
+    heads: int | None = Field(default=None, gt=0)
+    kv_heads: int | None = Field(default=None, gt=0)
+    mlp_dim: int | None = Field(default=None, gt=0)
+    remat: bool = False  # less memory for a third more work
+
+    @property
+    def missing(self) -> str | None:
+        """Name of a size that the file gives neither itself nor by a preset."""
+        return next((name for name in SizesSection.model_fields if getattr(self, name) is None), None)
 
 
 class MeshSection(Section):
@@ -86,8 +103,11 @@ class TransferSection(Section):
         return self.alpha / self.rank if self.rank else 0.0
 
     def adapt(self, model: Any, key: jax.Array) -> Any:
-        """`model` with its adapters, if any."""
-        return adapt(model, self.projections, rank=self.rank, alpha=self.alpha, key=key) if self.rank else model
+        """`model`, made from `key`, with its adapters, if any."""
+        if not self.rank:
+            return model
+        own = jax.random.fold_in(key, ADAPTERS)
+        return adapt(model, self.projections, rank=self.rank, alpha=self.alpha, key=own)
 
 
 class LogSection(Section):
@@ -132,6 +152,11 @@ class RunConfig(Section):
         if self.transfer != type(self.transfer)() and self.training.init_from is None:
             raise ConfigError("[transfer] needs init_from in [training]: the model that the run begins with.")
         return self
+
+    def check_sizes(self, model: SizesSection) -> None:
+        """Raise ConfigError where a size is not known and there is no model to begin with."""
+        if model.missing and self.training.init_from is None:
+            raise ConfigError(f"[model] lacks {model.missing!r}: give it, a preset, or init_from in [training].")
 
     def deciding(self) -> dict[str, dict[str, Any]]:
         """Values by section and key, as JSON, that must not change within a run."""
