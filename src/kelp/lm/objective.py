@@ -129,7 +129,7 @@ class LMObjective:
         Where this run has more tokens, the rows of the new ones are the mean of all rows.
         """
         folder = find(folder)
-        model, _ = load_lm(folder, autoregressive=True, dtype="float32")
+        model, _ = load_lm(folder, autoregressive=True)
         tokens = max(model.cfg.vocab_size, self.sizes.vocab_size)
         grown = replace(model.cfg, vocab_size=tokens)
         ours, theirs = (replace(s, compute_dtype="float32", remat=False).to_dict() for s in (self.sizes, grown))

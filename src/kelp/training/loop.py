@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any, Literal
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pydantic import ValidationError
 
@@ -92,7 +93,10 @@ def train(
                 shutil.copyfile(path, out / path.name)
             state = init(jax.random.key(settings.seed))
             if settings.init_from is not None:
-                state = begin_with(objective.load(settings.init_from), state)
+                with jax.default_device(jax.local_devices(backend="cpu")[0]):  # whole, so not on a device of the mesh
+                    weights = objective.load(settings.init_from)
+                state = begin_with(weights, state)
+                del weights
         elif resume:
             progress = checkpoints.progress(start)
             _check_same_run(progress["config"], config)
@@ -184,8 +188,9 @@ def begin_with(weights: Mapping[str, jax.Array], state: TrainState) -> TrainStat
 
     def placed(like: Model) -> Model:  # in new buffers, since a step overwrites the arrays donated to it
         def place(name: str, old: jax.Array) -> jax.Array:
-            new = weights.get(name.removesuffix(BASE))
-            return old if new is None else jax.device_put(new, old.sharding, may_alias=False)
+            if (new := weights.get(name.removesuffix(BASE))) is None:
+                return old
+            return jax.make_array_from_callback(old.shape, old.sharding, lambda part: np.array(new[part], old.dtype))
 
         return with_leaves(like, {name: place(name, old) for name, old in named_leaves(like).items()})
 

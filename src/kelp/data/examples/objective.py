@@ -96,11 +96,11 @@ class EditObjective:
         language_model = "kelp" not in read_json(folder / "config.json")
         theirs: dict[str, Any]
         if language_model:
-            base = read_llama(folder, dtype="float32")
+            base = read_llama(folder)
             weights = {f"transformer.{name}": leaf for name, leaf in with_tokens(base, self.source.vocab_size).items()}
             theirs = base.cfg.to_dict() | {"vocab_size": max(base.cfg.vocab_size, self.source.vocab_size)}
         else:
-            model, _ = load_model(folder, dtype="float32")
+            model, _ = load_model(folder)
             weights, theirs = named_leaves(model), model.cfg.to_dict()
         ours = self.model_config.to_dict()
         for key in theirs:
@@ -112,9 +112,8 @@ class EditObjective:
                 )
         same = same_tokenizer if language_model else same_encoding
         if not same(folder, self.source.folder):
-            path = folder / "tokenizer.json" if language_model else folder
             raise TrainingError(
-                f"{self.source.folder} has another tokenizer than {folder}: put tokenizer = {str(path)!r} in [data], "
+                f"{self.source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "
                 "and make the data in another folder."
             )
         return weights
