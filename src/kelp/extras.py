@@ -6,7 +6,7 @@ from typing import Any
 
 from kelp.errors import KelpError
 
-DISTRIBUTION = "kelp"
+DISTRIBUTION = "kelp-repair"
 TRAIN = ("optax", "orbax", "grain", "array_record")
 LIBRARIES = {
     "train": TRAIN,
