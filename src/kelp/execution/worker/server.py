@@ -111,6 +111,8 @@ class Server:
         if config["plan"] is not None and self.alone:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # with Python's handler, process 1 could be interrupted
             copy = ProjectCopy(config["plan"]["root"], os.path.dirname(config["scratch"]), config["limits"]["disk_mb"])
+        if self.alone and protection.limit_tasks(config["limits"]["tasks"]):
+            active["processes"] += f", at most {config['limits']['tasks']} at a time"
         if protection.own_mounts():
             with contextlib.suppress(OSError):
                 protection.mount_disk(config["scratch"], config["limits"]["disk_mb"])
