@@ -10,7 +10,6 @@ is left at the run's end or at the deadline.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import gc
 import importlib
@@ -25,6 +24,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -32,12 +32,21 @@ from typing import Any
 from kelp.execution.worker import protection
 from kelp.execution.worker.bare_asserts import compile_test
 from kelp.execution.worker.candidate import package_root
-from kelp.execution.worker.child import LIBRARIES, WORKER, be_child, editable, project_folders, trusted
+from kelp.execution.worker.checks import Snapshot, snapshot
+from kelp.execution.worker.child import (
+    LIBRARIES,
+    WORKER,
+    be_child,
+    close_all_but,
+    editable,
+    project_folders,
+    protect,
+    trusted,
+)
 from kelp.execution.worker.code_cache import PROJECT
 from kelp.execution.worker.command_run import Meter, run_command
 from kelp.execution.worker.overlay import ProjectCopy
 from kelp.execution.worker.protocol import (
-    JUDGED,
     PROBE,
     Config,
     Event,
@@ -51,6 +60,7 @@ from kelp.execution.worker.protocol import (
     remove_folder,
     send,
 )
+from kelp.execution.worker.verdict import judged
 
 OLDEST_PYTEST = (8, 3)
 _OUTPUT_KEPT = 2**16
@@ -61,20 +71,16 @@ _COMMON = (  # modules that functions often need: imported once here instead of 
     "bisect collections.abc contextlib copy dataclasses datetime decimal fractions functools heapq itertools math "
     "operator random re statistics string textwrap types typing unittest"
 )
-# Modules where a patch would change verdicts: at the end of a run they must be as they were at its beginning.
-_UNCHANGED = ("builtins", "cmath", "math", "operator", "_operator")
-_UNCHANGED_FOR_PYTEST = ("ast", "doctest", "inspect", "kelp", "pluggy", "pytest", "_pytest", "re", "unittest")
+_OF_VALUES = {"datetime", "decimal", "fractions"}  # imported here to judge, and by the program under the same names
+# Modules where a patch would change what test files say: at the end of a run they must be as at its beginning.
+_UNCHANGED = (
+    "builtins", "cmath", "math", "operator", "_operator", "ast", "inspect", "kelp", "pluggy", "pytest", "_pytest", "re",
+    "unittest",
+)  # fmt: skip
 
 
 class _Forked(BaseException):
     """Raised in the child, so that it leaves the server's frames; its argument is the function to call then."""
-
-
-def _seal() -> dict[str, Any]:
-    """Execute `judge.py` in a namespace that nothing else refers to, with builtins of its own."""
-    namespace: dict[str, Any] = {"__builtins__": dict(vars(builtins)), "__name__": "kelp.execution.worker.judge"}
-    exec(_compile(str(Path(__file__).with_name("judge.py"))), namespace)
-    return namespace
 
 
 def _worth_watching(packages: tuple[str, ...]) -> dict[str, Any]:
@@ -96,8 +102,7 @@ class Server:
         self.alone = alone  # process 1 of a process namespace
         os.mkdir(config["scratch"], 0o700)
         self.ruleset: int | None = None
-        self.sealed = _seal()
-        self.sealed["before"] = []
+        self.before: Snapshot = []
         self.expected: list[str] = []  # the tests of the unchanged file
         self.labels: dict[str, set[str]] = {}  # by test function: file and name of its code
         self.trusted: tuple[str, ...] = ()  # prefixes of the files that a run may read
@@ -141,8 +146,8 @@ class Server:
             self.greet(active, refused=True, error=lack)
             return
         self.warm_up()
-        tools = _UNCHANGED_FOR_PYTEST if self.config["pytest_files"] or self.config["doctest"] else ()
-        self.sealed["before"] = self.sealed["snapshot"](_worth_watching(_UNCHANGED + tools))
+        if self.config["pytest_files"]:
+            self.before = snapshot(_worth_watching(_UNCHANGED))
         gc.collect()
         gc.freeze()  # forked children then share these pages
         self.greet(active, refused=False)
@@ -173,7 +178,7 @@ class Server:
         config, module = self.config, self.config["module"]
         if config["command"]:
             return
-        before = set(sys.modules)
+        before = set(sys.modules) - _OF_VALUES
         names = set(_COMMON.split())
         if config["pytest_files"]:
             importlib.import_module("kelp.execution.worker.pytest_run").prepare(config["pytest_files"])
@@ -242,14 +247,14 @@ class Server:
             try:
                 if copy is not None:
                     run_command(config, request, copy, secret, pipe=pipe_end, key=key, output=output_end)
-                stage = be_child(
+                run = be_child(
                     config,
                     request,
                     asserts,
                     self.labels,
                     self.trusted,
                     secret,
-                    self.sealed,
+                    self.before,
                     pipe=pipe_end,
                     output=output_end,
                     ruleset=self.ruleset,
@@ -259,11 +264,11 @@ class Server:
                 traceback.print_exc()  # into the output that the reply carries
                 os._exit(70)
             self.connection.detach()  # its number is closed
-            raise _Forked(stage.perform)
+            raise _Forked(run)
         os.close(pipe_end)
         os.close(output_end)
         os.close(key)
-        watch = _Watch(secret, pipe, output, judged=copy is None)
+        watch = _Watch(secret, pipe, output)
         try:
             meter = None if copy is None else Meter(limits)
             deadline = began + limits["seconds"]
@@ -280,9 +285,11 @@ class Server:
             copy.end()
         if ended == "abandoned":
             sys.exit(0)
+        setup = config["setup"] if request["setup"] is None else request["setup"]
+        events = judged(watch.events, asserts, setup, lambda judge: self.apart(judge, limits["seconds"]))
         printed = bytes(watch.printed).decode("utf-8", "replace")
         return {
-            "events": watch.events,
+            "events": events,
             "ended": "done" if watch.done else ended,
             "status": status,
             "output": printed,
@@ -291,6 +298,32 @@ class Server:
             "changed": changed,
             "last": False,
         }
+
+    def apart(self, function: Callable[[], Any], seconds: float) -> Any:
+        """Call a function in a process with the limits of a run; its value, which travels as JSON, or None."""
+        pipe, pipe_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setsid()
+                protect(self.config["limits"], self.ruleset, self.read_only)
+                close_all_but(pipe_end)
+                with open(pipe_end, "w") as file:
+                    json.dump(function(), file)
+            except BaseException:
+                os._exit(70)
+            os._exit(0)
+        os.close(pipe_end)
+        text, deadline = b"", time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and select.select([pipe], [], [], left)[0]:
+            part = os.read(pipe, 2**16)
+            if not part:
+                break
+            text += part
+        os.close(pipe)
+        with contextlib.suppress(ValueError):
+            return json.loads(text) if self._end(child) == 0 else None
+        return None
 
     def clean_up(self) -> bool:
         """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run.
@@ -327,9 +360,8 @@ class Server:
 class _Watch:
     """Reads a child's two pipes while it runs."""
 
-    def __init__(self, secret: str, pipe: int, output: int, *, judged: bool):
-        self.secret, self.pipe, self.output = secret, pipe, output
-        self.judged = judged  # there is a judge; else every event needs the secret
+    def __init__(self, secret: str, pipe: int, output: int):
+        self.secret, self.pipe, self.output = secret.encode(), pipe, output
         self.events: list[Event] = []
         self.printed = bytearray()
         self.partial = b""
@@ -394,7 +426,7 @@ class _Watch:
         self.read_output()
 
     def read_report(self) -> bool:
-        """Take in complete lines, ignoring malformed ones and verdicts without the secret; False at the pipe's end."""
+        """Take in complete lines, ignoring malformed ones and those without the secret; False at the pipe's end."""
         try:
             data = os.read(self.pipe, 2**16)
         except BlockingIOError:
@@ -402,10 +434,11 @@ class _Watch:
         self.size += len(data)
         *lines, self.partial = (self.partial + data).split(b"\n")
         for line in lines:
-            ours = line.startswith(self.secret.encode())
             with contextlib.suppress(ValueError, RecursionError):
-                event = as_event(json.loads(line[len(self.secret) :] if ours else line))
-                if event is not None and ours == (not self.judged or event["event"] in JUDGED):
+                if (
+                    line.startswith(self.secret)
+                    and (event := as_event(json.loads(line[len(self.secret) :]))) is not None
+                ):
                     self.events.append(event)
         return bool(data)
 
