@@ -150,7 +150,8 @@ class Color(enum.IntEnum):
 class D:
     x: int
 def f(kind):
-        [outcome] = brief.run(b"def f(): return 2", asserts=["f() == [2, *range(10 ** 9)][0]"]).outcomes
+    values = {"point": P(1, 2), "color": Color.RED, "count": Counter("aa"), "decimal": Decimal("1.50"), "data": D(1)}
+    return values[kind]
 def sum(xs):
     return 7
 """
