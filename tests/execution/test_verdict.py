@@ -184,9 +184,8 @@ def test_a_patched_function_does_not_change_a_verdict(sandbox: Sandbox) -> None:
 
 
 def test_an_expression_without_end_is_not_vouched_for() -> None:
+    endless = b"import builtins\nbuiltins.sum = lambda *a: 3\ndef f():\n    return 10 ** 12\n"
     with Sandbox(limits=Limits(seconds=1)) as brief:
-        [outcome] = brief.run(
-            b"def f():\n    return 2\n", asserts=["f() in range(3) and f() == [2, 3 ** 3 ** 20][0]"]
-        ).outcomes
-        assert not outcome.vouched
-        assert brief.run(b"def f():\n    return 2\n", asserts=["f() == 2"]).vouched
+        [outcome] = brief.run(endless, asserts=["sum(range(f())) == 3"]).outcomes
+        assert (outcome.status, outcome.vouched) == ("pass", False)
+        assert brief.run(b"def f():\n    return 3\n", asserts=["sum(range(f())) == 3"]).vouched
