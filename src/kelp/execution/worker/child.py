@@ -296,8 +296,8 @@ class _Files:
 
         pytest_run.run_pytest(
             self.paths, self.candidate, self.report, self.checks, first=self.request["first"],
-            stop_on_failure=self.request["stop_on_failure"], collect_only=collect_only or kind == "rehearsal",
-            finish=finish if last and kind == "tests" else None,
+            shuffle=self.request["shuffle"], stop_on_failure=self.request["stop_on_failure"],
+            collect_only=collect_only or kind == "rehearsal", finish=finish if last and kind == "tests" else None,
         )  # fmt: skip
 
 

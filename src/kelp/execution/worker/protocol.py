@@ -64,6 +64,7 @@ class Request(TypedDict):
     first: str | None
     stop_on_failure: bool
     trace: bool
+    shuffle: int | None  # seed of the order of the tests of files
     asserts: list[str] | None
     setup: str | None
     calls: list[str]
@@ -73,8 +74,8 @@ class Request(TypedDict):
 
 
 PROBE: Request = {
-    "kind": "probe", "source": "", "first": None, "stop_on_failure": False, "trace": False, "asserts": None,
-    "setup": None, "calls": [], "repr_limit": 0, "seconds": None, "cpu_seconds": None,
+    "kind": "probe", "source": "", "first": None, "stop_on_failure": False, "trace": False, "shuffle": None,
+    "asserts": None, "setup": None, "calls": [], "repr_limit": 0, "seconds": None, "cpu_seconds": None,
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import ast
 import builtins
 import inspect
 import os
+import random
 import re
 import sys
 import time
@@ -251,6 +252,7 @@ def run_pytest(
     test_checks: TestChecks,
     *,
     first: str | None,
+    shuffle: int | None,
     stop_on_failure: bool,
     collect_only: bool,
     finish: Callable[[], None] | None = None,
@@ -263,7 +265,7 @@ def run_pytest(
     arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
     arguments += [f"-pno:{name}" for name in _UNUSED.split()]
     arguments += ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
-    plugin = _Plugin(candidate, report, test_checks, first=first, finish=finish)
+    plugin = _Plugin(candidate, report, test_checks, first=first, shuffle=shuffle, finish=finish)
     _current.append(plugin)
     code = pytest.main(arguments, plugins=[plugin])
     if plugin.collected is None and not plugin.broken:
@@ -277,6 +279,13 @@ def _may_skip(item: pytest.Item) -> bool:
     return getattr(getattr(item, "obj", None), "__unittest_expecting_failure__", False) is True
 
 
+def _shuffle(items: list[pytest.Item], seed: int) -> None:
+    """Put the tests into another order; those of a file and of a class stay together, as their fixtures want it."""
+    rng = random.Random(seed)
+    groups = {part: rng.random() for item in items for part in ((item.parent, 0), (item.path, 0), (item, 0))}
+    items.sort(key=lambda item: [groups[part, 0] for part in (item.path, item.parent, item)])
+
+
 class _Plugin:
     def __init__(
         self,
@@ -285,10 +294,11 @@ class _Plugin:
         test_checks: TestChecks,
         *,
         first: str | None,
+        shuffle: int | None,
         finish: Callable[[], None] | None,
     ):
         self.candidate, self.report, self.checks, self.first = candidate, report, test_checks, first
-        self.finish = finish
+        self.shuffle, self.finish = shuffle, finish
         self.called = False  # the running test's function was called, so that it is known whether it skips
         self.calling = False  # it is running
         self.nodeid = ""
@@ -344,6 +354,8 @@ class _Plugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.shuffle is not None:
+            _shuffle(items, self.shuffle)
         items.sort(key=lambda item: item.nodeid != self.first)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
