@@ -635,6 +635,36 @@ EFFECT = {
     "its own memory": _gets("open('/proc/self/mem', 'r+b').seek(4096)"),
     "its own memory's map": _gets("open('/proc/self/maps').read()"),
     "another's memory": _gets("open('/proc/PARENT/mem', 'rb')"),
+    # doors of the kernel
+    **{
+        f"datagrams to a socket by its path: {name}": _gets(f"a, b = socket.socketpair(socket.AF_UNIX, {kind})\n{send}")
+        for name, kind, send in (
+            ("sendto", "socket.SOCK_DGRAM", "a.sendto(b'x', 'CANARY/socket')"),
+            ("sendmsg", "socket.SOCK_DGRAM", "a.sendmsg([b'x'], [], 0, 'CANARY/socket')"),
+            (
+                "a descriptor",
+                "socket.SOCK_DGRAM",
+                "import array\na.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0]))], 0, 'CANARY/socket')",
+            ),
+            ("connected", "socket.SOCK_DGRAM | socket.SOCK_NONBLOCK", "a.connect('CANARY/socket')\na.send(b'x')"),
+            ("a stream", "socket.SOCK_STREAM", "a.connect('CANARY/socket')\na.send(b'x')"),
+            ("a stream that sends", "socket.SOCK_STREAM", "a.sendto(b'x', 'CANARY/socket')"),
+        )
+    },
+    "many memory files": _gets("for _ in range(100):\n    n = os.memfd_create('x')\n    os.write(n, bytes(15 << 20))"),
+    "a call by number: memfd_secret": _gets(_LIBC + "\ncall(447, 0)"),
+    "a call by number: shmget": _gets(_LIBC + "\ncall(29, 0, 2 ** 30, 0o1600)"),
+    "a call by number: inotify": _gets(_LIBC + "\ncall(294, 0)"),
+    "a call by number: fanotify": _gets(_LIBC + "\ncall(300, 0, 0)"),
+    "a lease on a file": _gets(
+        "import fcntl\nfcntl.fcntl(os.open(os.__file__, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK)"
+    ),
+    "notices of a folder": _gets(
+        "import fcntl\nfcntl.fcntl(os.open(os.path.dirname(os.__file__), os.O_RDONLY), 1026, 1)"
+    ),
+    "flags of a file": _gets(
+        "import fcntl, struct\nfcntl.ioctl(os.open(os.__file__, os.O_RDONLY), 0x40086602, struct.pack('l', 0))"
+    ),
     # other processes
     "kills its parent": _gets("os.kill(os.getppid(), 9)"),
     "kills everything": _gets("os.kill(-1, 9)"),

@@ -91,19 +91,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     udp.bind(("127.0.0.1", port))
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     unix.bind(f"\0kelp-{port}")
-    for each in (tcp, udp, unix):
+    paths = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    paths.bind(str(canary / "socket"))
+    for each in (tcp, udp, unix, paths):
         each.setblocking(False)
     os.environ["KELP_CANARY"] = "SECRET"
     homes = tmp_path_factory.mktemp("homes")
     usual, tempfile.tempdir = tempfile.tempdir, str(homes)
     suite = Suite(pytest_files=(project / "test_it.py",))
     with (
-        tcp, udp, unix, Sandbox(limits=LIMITS) as sandbox,
+        tcp, udp, unix, paths, Sandbox(limits=LIMITS) as sandbox,
         Sandbox(suite, module=project / "it.py", limits=LIMITS) as files,
     ):  # fmt: skip
         if missing := [part for part, how in sandbox.protections.items() if how == "none"]:
             pytest.skip(f"this machine has no protection of: {', '.join(missing)}")
-        yield World(canary, homes, tcp, [udp, unix], sandbox, files)
+        yield World(canary, homes, tcp, [udp, unix, paths], sandbox, files)
     del os.environ["KELP_CANARY"]
     tempfile.tempdir = usual
     assert not any(homes.iterdir())
@@ -212,6 +214,23 @@ def test_a_test_that_passes_does_not_stand_in_for_one_that_fails(tmp_path: Path)
     with Sandbox(Suite(pytest_files=(tmp_path / "test_it.py",)), module=tmp_path / "it.py", limits=LIMITS) as sandbox:
         assert [outcome.status for outcome in sandbox.run(GOOD).outcomes] == ["pass", "pass"]
         assert [outcome.status for outcome in sandbox.run(program).outcomes] == ["pass", "error"]
+
+
+def test_a_forged_list_of_modules_gives_a_run_no_file_that_it_may_not_read(tmp_path: Path) -> None:
+    secret, project = tmp_path / "secret.py", tmp_path / "project"
+    project.mkdir()
+    secret.write_text("KEY = 'hunter2'\n")
+    (project / "pytest.ini").write_text("[pytest]\n")
+    (project / "link.py").symlink_to(secret)
+    files = {"secret": str(secret), "link": str(project / "link.py")}
+    forged = f"{hostile.FORGE}{hostile.USE}{hostile.WALK}\ntry: report().modules({files!r}, {list(files.values())!r})\n"
+    forged += "except AttributeError: pass\nimport kelp.execution.worker.code_cache as c\n"
+    mine = "p for each in (c.PROJECT, c.TESTS) for p in each.paths()"
+    forged += f"def f():\n    return [{mine} if p in {list(files.values())}]\n"
+    (project / "it.py").write_text(forged)
+    with Sandbox(Suite(asserts=("f() == []",)), module=project / "it.py", limits=LIMITS) as sandbox:
+        observation = sandbox.run(forged.encode())
+        assert observation.ok, observation
 
 
 def test_there_are_at_least_sixty_of_them() -> None:

@@ -10,6 +10,7 @@ import resource
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NoReturn
 
@@ -52,8 +53,7 @@ def be_child(
     *,
     pipe: int,
     output: int,
-    ruleset: int | None,
-    read_only: bool,
+    confinement: Confinement,
 ) -> Callable[[], NoReturn]:
     """Do everything between the fork and the first line of the program.
 
@@ -65,7 +65,7 @@ def be_child(
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(config["scratch"])
-    active = protect(config["limits"], ruleset, read_only)
+    active = confinement.enter(config["limits"])
     close_all_but(pipe)
     needs = Needs(config["scratch"], _work_folders(config))
     report = Report(pipe, secret, needs, stop_on_failure=request["stop_on_failure"])
@@ -77,19 +77,37 @@ def be_child(
     return partial(_run, config, request, asserts, labels, trusted_files, report, before)
 
 
-def protect(limits: dict[str, Any], ruleset: int | None, read_only: bool) -> dict[str, str]:
-    active = {"resources": "rlimits", "privileges": "none", "files": "none"}
-    protection.limit_resources(limits)
-    if protection.drop_privileges():
-        active["privileges"] = "capabilities dropped, no_new_privs"
-        if ruleset is not None and protection.restrict_files(ruleset):
-            active["files"] = "Landlock: reads of libraries and project, writes to the scratch folder only"
-    if protection.forbid_calls(read_only=read_only):
-        active["calls"] = "seccomp: no sockets, processes or signals"
-    else:
-        protection.forbid_events()
-        active["calls"] = "audit hook: no sockets, processes or signals"
-    return active
+@dataclass(frozen=True)
+class Confinement:
+    """Confinement of runs: a Landlock ruleset, whether all but the scratch folder is mounted read-only, `own_size`."""
+
+    ruleset: int | None
+    read_only: bool
+    size: int | None
+
+    def enter(self, limits: dict[str, Any]) -> dict[str, str]:
+        """Confine this process for good, with the limits of a run, and return the active protections."""
+        active = {"resources": "rlimits", "privileges": "none", "files": "none"}
+        protection.limit_resources(limits, self.size)
+        self._enter_files(active)
+        if protection.forbid_calls(read_only=self.read_only):
+            active["calls"] = "seccomp: no sockets, processes or signals"
+        else:
+            protection.forbid_events()
+            active["calls"] = "audit hook: no sockets, processes or signals"
+        return active
+
+    def enter_server(self) -> None:
+        """Confine the server for good: it imports and compiles what runs have named, so it may do what they may, and fork."""
+        self._enter_files({})
+        if self.read_only:  # else it could not clear the scratch folder away
+            protection.forbid_calls(read_only=True, processes=True)
+
+    def _enter_files(self, active: dict[str, str]) -> None:
+        if protection.drop_privileges():
+            active["privileges"] = "capabilities dropped, no_new_privs"
+            if self.ruleset is not None and protection.restrict_files(self.ruleset):
+                active["files"] = "Landlock: reads of libraries and project, writes to the scratch folder only"
 
 
 def close_all_but(pipe: int) -> None:

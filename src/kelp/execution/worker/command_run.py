@@ -42,7 +42,7 @@ def run_command(
     active = {"resources": "rlimits, processes and their memory counted", "privileges": "none", "files": "none"}
     active |= {"copy": "own mount namespace with an overlay", "calls": "none"}
     ruleset = protection.confined(writable, [*plan["readable"], PLUGIN])
-    protection.limit_resources(config["limits"])
+    protection.limit_resources(config["limits"], protection.own_size())
     if protection.drop_privileges():
         active["privileges"] = "capabilities dropped, no_new_privs"
         if ruleset is not None and protection.restrict_files(ruleset):

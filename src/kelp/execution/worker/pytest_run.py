@@ -282,8 +282,11 @@ def _may_skip(item: pytest.Item) -> bool:
 def _shuffle(items: list[pytest.Item], seed: int) -> None:
     """Put the tests into another order; those of a file and of a class stay together, as their fixtures want it."""
     rng = random.Random(seed)
-    groups = {part: rng.random() for item in items for part in ((item.parent, 0), (item.path, 0), (item, 0))}
-    items.sort(key=lambda item: [groups[part, 0] for part in (item.path, item.parent, item)])
+    place: dict[Any, float] = {}
+    for item in items:
+        for part in (item.path, item.parent, item):
+            place.setdefault(part, rng.random())
+    items.sort(key=lambda item: [place[part] for part in (item.path, item.parent, item)])
 
 
 class _Plugin:

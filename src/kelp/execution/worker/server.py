@@ -36,11 +36,11 @@ from kelp.execution.worker.checks import Snapshot, snapshot
 from kelp.execution.worker.child import (
     LIBRARIES,
     WORKER,
+    Confinement,
     be_child,
     close_all_but,
     editable,
     project_folders,
-    protect,
     trusted,
 )
 from kelp.execution.worker.code_cache import PROJECT
@@ -65,7 +65,7 @@ from kelp.execution.worker.verdict import judged
 OLDEST_PYTEST = (8, 3)
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
-_FEW = 64  # files and folders; more are removed with the whole disk, which is quicker
+_MANY = 4_000  # files and folders; more are removed with the whole disk, which is quicker
 _REHEARSAL = 20.0  # seconds for the tests' first imports
 _COMMON = (  # modules that functions often need: imported once here instead of in every child
     "bisect collections.abc contextlib copy dataclasses datetime decimal fractions functools heapq itertools math "
@@ -101,18 +101,19 @@ class Server:
         self.connection, self.config = connection, config
         self.alone = alone  # process 1 of a process namespace
         os.mkdir(config["scratch"], 0o700)
-        self.ruleset: int | None = None
         self.before: Snapshot = []
         self.expected: list[str] = []  # the tests of the unchanged file
         self.labels: dict[str, set[str]] = {}  # by test function: file and name of its code
         self.trusted: tuple[str, ...] = ()  # prefixes of the files that a run may read
-        self.read_only = False  # everything mounted, except the scratch folder
+        self.confinement = Confinement(None, read_only=False, size=None)
         self.disk = False  # the scratch folder is a file system in memory
+        module = config["module"]
+        self.unchanged = Path(module).read_bytes().decode("latin-1") if module else ""  # source of the file as it is
         self.copy: ProjectCopy | None = None  # where a command is the test
 
     def serve(self, active: dict[str, str]) -> None:
         config = self.config
-        copy = None
+        copy, read_only = None, False
         if config["plan"] is not None and self.alone:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # with Python's handler, process 1 could be interrupted
             copy = ProjectCopy(config["plan"]["root"], os.path.dirname(config["scratch"]), config["limits"]["disk_mb"])
@@ -122,14 +123,14 @@ class Server:
             with contextlib.suppress(OSError):
                 protection.mount_disk(config["scratch"], config["limits"]["disk_mb"])
                 self.disk = True
-            self.read_only = protection.mount_read_only_but(config["scratch"])
-        self.confine()
-        if self.read_only:
+            read_only = protection.mount_read_only_but(config["scratch"])
+        self.confinement = Confinement(self.ruleset(), read_only, protection.own_size())
+        if read_only:
             self.copy = copy
             active["mounts"] = "own namespace, read-only but for the scratch folder"
             active["mounts"] += ", which is a small disk in memory" * self.disk
-        protection.seccomp_program(protection.SOME_PID, self.read_only)  # once, for all that are forked
-        probe = self.run(PROBE | {"source": self.on_disk()})
+        protection.seccomp_program(protection.SOME_PID, read_only)  # once, for all that are forked
+        probe = self.run(PROBE | {"source": self.unchanged})
         for event in probe["events"]:
             if event["event"] == "protections":
                 active |= event["active"]
@@ -145,6 +146,8 @@ class Server:
         if self.config["pytest_files"] and (lack := _lacks_pytest()) is not None:
             self.greet(active, refused=True, error=lack)
             return
+        if not self.config["command"]:
+            self.confinement.enter_server()
         self.warm_up()
         if self.config["pytest_files"]:
             self.before = snapshot(_worth_watching(_UNCHANGED))
@@ -160,14 +163,12 @@ class Server:
         hello: Hello = {"protections": active, "refused": refused, "error": error}
         send(self.connection, hello)
 
-    def confine(self) -> None:
+    def ruleset(self) -> int | None:
         """Make the runs' Landlock ruleset, which holds for the scratch folder that is mounted now."""
-        if self.ruleset is not None:
-            os.close(self.ruleset)
         folders, listed = project_folders(self.config)
         readable = [*folders, *self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES, WORKER, *editable()]
-        self.ruleset = protection.confined([self.config["scratch"]], readable, listed)
         self.trusted = trusted(readable)
+        return protection.confined([self.config["scratch"]], readable, listed)
 
     def warm_up(self) -> None:
         """Import the libraries that every child needs, and compile the project's modules.
@@ -188,7 +189,7 @@ class Server:
         if module is not None and module.startswith(libraries):
             libraries = ()  # the program is a library itself: others may depend on it
         if config["pytest_files"] or module or config["setup"]:
-            reply = self.run(PROBE | {"kind": "rehearsal", "source": self.on_disk(), "seconds": _REHEARSAL})
+            reply = self.run(PROBE | {"kind": "rehearsal", "source": self.unchanged, "seconds": _REHEARSAL})
             self.clean_up()
             collected = [event for event in reply["events"] if event["event"] == "test"]
             self.expected = [event["name"] for event in collected]
@@ -217,11 +218,6 @@ class Server:
         for name in set(sys.modules) - before:
             if name.partition(".")[0] in hidden:  # outside of Kelp, the project's own would be found first
                 del sys.modules[name]
-
-    def on_disk(self) -> str:
-        """Source of the unchanged file."""
-        module = self.config["module"]
-        return Path(module).read_bytes().decode("latin-1") if module else ""
 
     def run(self, request: Request) -> Reply:
         """Fork a child for the request, follow it to its end, and clear its processes away."""
@@ -257,8 +253,7 @@ class Server:
                     self.before,
                     pipe=pipe_end,
                     output=output_end,
-                    ruleset=self.ruleset,
-                    read_only=self.read_only,
+                    confinement=self.confinement,
                 )
             except BaseException:
                 traceback.print_exc()  # into the output that the reply carries
@@ -306,7 +301,7 @@ class Server:
         if child == 0:
             try:
                 os.setsid()
-                protect(self.config["limits"], self.ruleset, self.read_only)
+                self.confinement.enter(self.config["limits"])
                 close_all_but(pipe_end)
                 with open(pipe_end, "w") as file:
                     json.dump(function(), file)
@@ -328,18 +323,15 @@ class Server:
     def clean_up(self) -> bool:
         """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run.
 
-        A disk that a program has filled with files is replaced as a whole, which takes no time.
+        A disk that a program has filled with files goes away as a whole, with this server, which is replaced.
         """
         scratch = self.config["scratch"]
         try:
             os.chmod(scratch, 0o700)
             disk = os.statvfs(scratch)
-            if self.disk and disk.f_files - disk.f_ffree > _FEW:
-                protection.unmount(scratch)
-                protection.mount_disk(scratch, self.config["limits"]["disk_mb"])
-                self.confine()
-            else:
-                empty_folder(scratch)
+            if self.disk and disk.f_files - disk.f_ffree > _MANY:
+                return False
+            empty_folder(scratch)
             return True
         except OSError:
             return False
