@@ -1,7 +1,9 @@
 """`kelp model`: pretrained models are imported, and all models are listed and shown."""
 
 import json
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,6 +112,21 @@ def import_(
                 f"{cut['before']:.4f} with all tokens"
             )
     print(f"{out}: {section['parameters'] / 1e6:.1f} M parameters in {section['dtype']} from {base}")
+
+
+def offer_import(name: str) -> None:
+    """Ask whether to import a known pretrained model that is not there; where nobody can answer, do nothing."""
+    from kelp.model.store import imported
+    from kelp.repair.models import BASES
+
+    if name not in BASES or name in imported() or Path(name).exists():
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    base, megabytes = BASES[name]
+    with redirect_stdout(sys.stderr):  # stdout is the command's own
+        if typer.confirm(f"{name} is not imported yet. Fetch {base} ({megabytes} MB)?", default=True):
+            import_(base)
 
 
 @app.command("list")

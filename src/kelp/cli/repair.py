@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kelp.cli import options
+from kelp.cli.model import offer_import
 from kelp.errors import KelpError, reason
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
@@ -108,6 +109,7 @@ def repair(
         if diff + write + as_json + (format is not Format.diff) > 1:
             raise KelpError("--diff, --write, --json and --format exclude one another: give one of them")
         _check_outputs(file if write else None, trace)
+        offer_import(model)
         with timings("import"):
             from kelp.repair import Session
         with options.in_options():
