@@ -171,7 +171,7 @@ def show(
     folder = by_name.get(name) or (path if (path / "config.json").is_file() else None)
     if folder is None:
         raise KelpError(f"There is no model {name!r}: give {', '.join(by_name)}, or a model folder")
-    described = there.get(folder) or _describe(folder, str(folder), "folder")
+    described = there.get(folder) or describe(folder, str(folder), "folder")
     from kelp.model.fetch import digest
 
     keys = _config(folder)
@@ -264,15 +264,15 @@ def _models(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     from kelp.model.store import imported
 
     for path in sorted((Path(kelp.__file__).parent / "models").glob("*/config.json")):
-        yield path.parent, _describe(path.parent, path.parent.name, "shipped")
+        yield path.parent, describe(path.parent, path.parent.name, "shipped")
     for name, folder in imported().items():
-        yield folder, _describe(folder, name, "imported")
+        yield folder, describe(folder, name, "imported")
     for path in sorted(runs.glob("**/config.json")):
         if (path.parent / "model.safetensors").is_file():
-            yield path.parent, _describe(path.parent, str(path.parent), "trained")
+            yield path.parent, describe(path.parent, str(path.parent), "trained")
 
 
-def _describe(folder: Path, name: str, kind: str) -> dict[str, Any]:
+def describe(folder: Path, name: str, kind: str) -> dict[str, Any]:
     keys = _config(folder)
     section = _section(keys)
     predicts = "edits" if "kelp" in keys else "masked tokens" if "diffusion" in keys else "next tokens"

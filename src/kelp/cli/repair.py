@@ -72,6 +72,9 @@ def repair(
     ] = Format.diff,
     write: Annotated[bool, typer.Option("--write", help="Replace FILE.py by the best patch.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as one JSON object.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with status 0 where all tests pass already, and with 1 for a repair.")
+    ] = False,
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
     ] = None,
@@ -140,6 +143,10 @@ def repair(
             print_out(FORMATS[format](None))
         say(str(problem))
         code = 130 if problem.status == "interrupted" else 2
+        if check and problem.status == "passes already":
+            code = 0
+    else:
+        code = code or int(check)
     finally:
         gc.enable()
     raise typer.Exit(code)
