@@ -102,11 +102,21 @@ const lineAt = (node, at) => node.first_line + node.source.slice(0, at).split("\
 const lineOf = (node) => lineAt(parentOf(node), node.at);
 const percent = (share) => share < 0.01 ? "<1 %" : `${Math.round(100 * share)} %`;
 
-// ---- the program, with the edit that made it and the sites where the model would edit next ------------------------
+// ---- the program, with the edit that made it and the sites of the pointer -----------------------------------------
+
+// Sites of a node with their shares of the probability: where the next edit may go, as long as the model has looked.
+const sitesOf = (node) => (node?.sites ?? []).map(([from, until, share]) => [...units(node.source, [from, until]), share]);
+
+// Without sites of its own a program has those of the program before it, where its edit might have gone instead.
+function litSites(node) {
+  if (!node.edit || node.sites?.length) return sitesOf(node);
+  const end = node.at + node.edit.old.length, longer = node.edit.new.length - node.edit.old.length;
+  return sitesOf(parentOf(node)).flatMap(([from, until, share]) =>
+    until <= node.at ? [[from, until, share]] : from >= end ? [[from + longer, until + longer, share]] : []);
+}
 
 // Cuts of the source of a node: [at, share of the probability from there on], and the empty sites between two pieces.
-function lights(node) {
-  const sites = (node.sites ?? []).map(([from, until, share]) => [...units(node.source, [from, until]), share]);
+function lights(node, sites) {
   const spans = sites.filter(([from, until]) => from < until), gaps = new Map();
   for (const [from, until, share] of sites) if (from === until) gaps.set(from, (gaps.get(from) ?? 0) + share);
   const ends = [...new Set([0, node.source.length, ...spans.flatMap(([from, until]) => [from, until]), ...gaps.keys()])];
@@ -115,9 +125,9 @@ function lights(node) {
 }
 
 // Pieces of the source between two places, each of one color and one light.
-function pieces(node, from, to, mark) {
+function pieces(node, from, to, mark, sites) {
   const colors = node.colors ??= tokens(node.source), out = [];
-  const { cuts, gaps } = mark === "del" ? { cuts: [[0, 0]], gaps: new Map() } : lights(node);
+  const { cuts, gaps } = lights(node, sites);
   const edges = new Set([from, to, ...cuts.map(([at]) => at), ...colors.flatMap(([start, end]) => [start, end])]);
   const inside = [...edges].filter((at) => from <= at && at <= to).sort((a, b) => a - b);
   let color = 0, cut = 0;
@@ -134,14 +144,14 @@ function pieces(node, from, to, mark) {
 }
 
 function programPieces(node) {
-  const source = node.source;
-  if (!node.edit) return pieces(node, 0, source.length, "");
-  const from = node.at, until = from + node.edit.new.length;
+  const source = node.source, sites = litSites(node);
+  if (!node.edit) return pieces(node, 0, source.length, "", sites);
+  const from = node.at, until = from + node.edit.new.length, before = parentOf(node);
   return [
-    ...pieces(node, 0, from, ""),
-    ...pieces(parentOf(node), from, from + node.edit.old.length, "del"),
-    ...pieces(node, from, until, "ins"),
-    ...pieces(node, until, source.length, ""),
+    ...pieces(node, 0, from, "", sites),
+    ...pieces(before, from, from + node.edit.old.length, "del", node.sites?.length ? [] : sitesOf(before)),
+    ...pieces(node, from, until, "ins", sites),
+    ...pieces(node, until, source.length, "", sites),
   ];
 }
 
@@ -179,7 +189,7 @@ function textElement({ text, kind, light, gap }) {
   const share = light || gap;
   if (!share) return element;
   element.style.setProperty("--light", Math.sqrt(share).toFixed(3)); // a share of 4 % is to be seen too
-  element.title = `${percent(share)} of the model's probability for the next edit${gap ? ", an insertion" : ""}`;
+  element.title = `${percent(share)} of the model's probability${gap ? ", for an insertion" : ""}`;
   return element;
 }
 
@@ -225,11 +235,12 @@ function showProgram(node) {
 }
 
 // The likeliest sites in words.
-function showSites(node) {
-  const sites = (node.sites ?? []).slice(0, 3);
+function showSites(shown) {
+  const next = !shown.edit || shown.sites?.length > 0, node = next ? shown : parentOf(shown);
+  const sites = sitesOf(node).slice(0, 3);
   $("sites").hidden = !sites.length;
-  const words = sites.map(([from, until, share]) => {
-    const [at, end] = units(node.source, [from, until]);
+  $("sites-of").textContent = next ? "Where the model would edit next" : "Where the model would edit";
+  const words = sites.map(([at, end, share]) => {
     const what = at < end ? make("code", {}, shorten(node.source.slice(at, end), 24)) : "insertion";
     return make("li", {}, what, ` line ${lineAt(node, at)}, ${percent(share)}`);
   });
@@ -479,7 +490,7 @@ function buildHeader() {
     figure(trace.runs === 1 ? "test run" : "test runs", String(trace.runs)),
     figure("seconds", trace.seconds.toFixed(trace.seconds < 10 ? 2 : 0)));
   if (!live) $("figures").append(figure("valid programs", `${Math.floor(1000 * trace.validity) / 10} %`));
-  $("mode-path").textContent = good ? "Path to the patch" : "Path to the best try";
+  $("mode-path").textContent = good ? "To the patch" : "To the best try";
 }
 
 // ---- what a person does -------------------------------------------------------------------------------------------

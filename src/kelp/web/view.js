@@ -59,6 +59,7 @@ function watch(id) {
   going?.close();
   $("trace-page").hidden = true;
   $("live").hidden = false;
+  $("live").scrollIntoView({ block: "nearest" });
   saidAt = 0;
   progress("Starting");
   $("stop").onclick = () => ask(`repairs/${id}/stop`, {}).catch(complain);
