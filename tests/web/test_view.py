@@ -43,7 +43,8 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=60)
+        self.process.communicate(timeout=PATIENCE / 1000)
+        assert self.process.returncode == 0
 
     def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, str]:
         """Status and text of the answer to a request; `path` begins with the token unless it begins with a slash."""

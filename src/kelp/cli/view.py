@@ -1,6 +1,8 @@
 """`kelp view`: a page on this machine that shows repairs."""
 
+import tempfile
 import webbrowser
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,10 +70,15 @@ def view(
             read_trace_of(path)
     options.say_python(interpreter)
 
+    stack = ExitStack()
+
     def ready(address: str) -> None:
         print(address, flush=True)
-        if open:
-            webbrowser.open(address)
+        if open:  # by a file that leads there: a command line with the address could be read by other users
+            file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".html"))
+            file.write(f'<meta http-equiv="refresh" content="0; url={address}">')
+            file.flush()
+            webbrowser.open(Path(file.name).as_uri())
 
     shown = Shown(
         session=session,
@@ -82,7 +89,8 @@ def view(
         tests=given,
     )
     try:
-        serve(shown, port, ready)
+        with stack:
+            serve(shown, port, ready)
     except OSError as error:
         raise KelpError(f"Port {port} cannot be used: {reason(error)}") from None
     except KeyboardInterrupt:

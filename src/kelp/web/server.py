@@ -86,10 +86,15 @@ class Repair:
     over: bool = False
     stopped: bool = False
     session: Session | None = None
+    thread: threading.Thread | None = None
     more: asyncio.Event = field(default_factory=asyncio.Event)  # set, and replaced, at each message
 
-    def run(self) -> None:
-        """Run the session to its end, in a thread of its own."""
+    def start(self) -> None:
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        """Run the session to its end."""
         with tempfile.TemporaryDirectory(prefix="kelp-view-") as folder:
             try:
                 self._tell({"kind": "progress", "text": "Loading the model"})
@@ -175,7 +180,7 @@ class Viewer:
 
     def traces(self, request: Request) -> Response:
         """The traces of the folder, the latest first."""
-        return JSONResponse([_summary(path.name, content) for path, content in self._found()])
+        return JSONResponse(list(self._listed()))
 
     def trace(self, request: Request) -> Response:
         name = request.query_params.get("name")
@@ -191,10 +196,10 @@ class Viewer:
         found = [path for path in self.shown.folder.glob("*.html") if path.is_file()]
         return sorted(found, key=lambda path: (-path.stat().st_mtime, path.name))
 
-    def _found(self) -> Iterator[tuple[Path, Content]]:
+    def _listed(self) -> Iterator[Content]:
         for path in self._paths():
-            with contextlib.suppress(KelpError):  # another page
-                yield path, read_trace(read(path))
+            with contextlib.suppress(KelpError, LookupError, TypeError, ValueError):  # another page, or a damaged one
+                yield _summary(path.name, read_trace(read(path)))
 
     async def start(self, request: Request) -> Response:
         """Start the repair of what a person typed, or of the file, which is repaired once."""
@@ -212,13 +217,15 @@ class Viewer:
         self.stop_all()
         repair = Repair(make, asyncio.get_running_loop())
         self.repairs.append(repair)
-        threading.Thread(target=repair.run, daemon=True).start()
+        repair.start()
         return len(self.repairs) - 1
 
-    def stop_all(self) -> None:
-        for repair in self.repairs:
-            if not repair.over:
-                repair.stop()
+    def stop_all(self) -> list[threading.Thread]:
+        """Stop the repair that goes on, and return its thread, which ends soon."""
+        going = [repair for repair in self.repairs if not repair.over]
+        for repair in going:
+            repair.stop()
+        return [repair.thread for repair in going if repair.thread is not None]
 
     async def stop(self, request: Request) -> Response:
         repair = self._repair(request)
@@ -298,8 +305,12 @@ def _summary(name: str, content: Content) -> Content:
     )
     before, after = (_passed(node) for node in (start, end))
     counts = f"{before} → {after}" if content["patches"] else str(before)
-    shown = {key: content.get(key) for key in ("file", "function", "status", "runs", "seconds")}
-    return shown | {"name": name, "tests": f"{counts} of {len(content['tests'])}", "patches": len(content["patches"])}
+    shown = {key: str(content[key]) for key in ("file", "function", "status", "runs")}
+    return (
+        shown
+        | {"seconds": float(content["seconds"])}
+        | {"name": name, "tests": f"{counts} of {len(content['tests'])}", "patches": len(content["patches"])}
+    )
 
 
 def _passed(node: Content) -> int:
@@ -391,4 +402,5 @@ def serve(shown: Shown, port: int, ready: Callable[[str], None]) -> None:
         try:
             uvicorn.Server(config).run(sockets=[listening])
         finally:
-            viewer.stop_all()
+            for thread in viewer.stop_all():  # its sandbox and temporary folder go with it
+                thread.join()

@@ -89,7 +89,8 @@ def told(session: Session, name: str | None) -> Iterator[Content]:
                 node = _node(state, source, span, depths[state.id])
                 if state.parent is None:
                     start = _head(path, functions, None) | {"tests": _names([state.observation]), "patches": []}
-                    start |= {"status": "searching", "runs": 1, "seconds": state.seconds, "validity": 1.0, "nodes": [node]}
+                    start |= {"status": "searching", "runs": 1, "seconds": node["seconds"], "validity": 1.0}
+                    start["nodes"] = [node]
                     yield {"kind": "start", "trace": start}
                 else:
                     yield {"kind": "node", "node": node}
