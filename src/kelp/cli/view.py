@@ -2,7 +2,6 @@
 
 import tempfile
 import webbrowser
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,33 +62,30 @@ def view(
         return Session(program, tests, budget, model=model, python=interpreter, allow_weak=allow_weak_sandbox)
 
     with options.in_options():
-        folder = models.find(model)
+        weights = models.find(model)
         if is_file and path is not None:
             session(path, given, "none")  # which says what is wrong before the page is there
         elif path is not None and path.is_file():
             read_trace_of(path)
     options.say_python(interpreter)
 
-    stack = ExitStack()
-
     def ready(address: str) -> None:
         print(address, flush=True)
         if open:  # by a file that leads there: a command line with the address could be read by other users
-            file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".html"))
-            file.write(f'<meta http-equiv="refresh" content="0; url={address}">')
-            file.flush()
-            webbrowser.open(Path(file.name).as_uri())
+            file = Path(folder, "open.html")
+            file.write_text(f'<meta http-equiv="refresh" content="0; url={address}">')
+            webbrowser.open(file.as_uri())
 
     shown = Shown(
         session=session,
-        model=folder,
+        model=weights,
         folder=path if path is not None and path.is_dir() else None,
         trace=path if path is not None and path.is_file() and not is_file else None,
         file=path if is_file else None,
         tests=given,
     )
     try:
-        with stack:
+        with tempfile.TemporaryDirectory(prefix="kelp-view-") as folder:
             serve(shown, port, ready)
     except OSError as error:
         raise KelpError(f"Port {port} cannot be used: {reason(error)}") from None
