@@ -230,6 +230,11 @@ def test_a_repair_is_watched_while_it_goes_on_and_stopped(browser: Any, page: An
         page.locator(".verdict", has_text="Interrupted").wait_for()
         assert page.is_hidden("#live")
         runs = candidates.count()
+        page.get_by_role("button", name="Every try").click()
+        page.keyboard.press("End")
+        of_list = "one => { const [a, b] = [one, one.parentNode].map(e => e.getBoundingClientRect());"
+        in_sight = f"{of_list} return a.top >= b.top - 1 && a.bottom <= b.bottom + 1; }}"
+        assert page.get_by_role("option", selected=True).evaluate(in_sight)
         page.reload()  # the repair of the file is not begun again
         page.locator(".verdict", has_text="Interrupted").wait_for()
         assert candidates.count() == runs >= 3
@@ -252,6 +257,20 @@ def test_bad_input_is_a_sentence_before_anything_is_served(args: list[str], sent
     command = [sys.executable, "-m", "kelp", "view", *args, "--model", "none"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, "") and sentence in done.stderr
+
+
+def test_a_missing_library_is_a_sentence_with_the_command_that_installs_it() -> None:
+    script = """
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "starlette" else find(name, *rest)
+sys.argv = ["kelp", "view"]
+from kelp.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    sentence = "kelp view needs starlette, which is not installed: pip install 'kelp-repair[view]'.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
 
 
 def test_typed_tests_are_asserts_with_their_setup_or_test_functions() -> None:

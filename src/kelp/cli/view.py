@@ -35,7 +35,7 @@ def view(
 ) -> None:
     """Show a page that steps through repairs, watches one while it goes on, and tries functions.
 
-    Prints the page's address, which is secret, and serves it on this machine alone until Ctrl-C. Writes no file.
+    Prints the page's address, which is secret, and serves it on this machine alone until Ctrl-C. Changes no file.
 
     \b
     Examples:
@@ -45,6 +45,8 @@ def view(
       kelp view
     """
     require("view", "kelp view")
+    if path is not None and not path.exists():
+        raise KelpError(f"{path} does not exist")
     from kelp.repair import Budget, Session, models
     from kelp.repair import Tests as GivenTests
     from kelp.web.server import Shown, serve
@@ -52,8 +54,6 @@ def view(
     given = options.given_tests(tests, asserts, doctest, test_command)
     budget = options.budget(runs=max_runs, seconds=max_seconds, edits=Budget().edits, patches=Budget().patches)
     is_file = path is not None and not path.is_dir() and path.suffix != ".html"
-    if path is not None and not path.exists():
-        raise KelpError(f"{path} does not exist")
     if given is not None and not is_file:
         raise KelpError("Tests go with a Python file", "name one, as in kelp view mine.py --tests test_mine.py")
     interpreter = options.python(path if is_file and path else Path("program.py").absolute(), python)
