@@ -17,7 +17,7 @@ from kelp.cli.mcp import mcp
 from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
-from kelp.errors import KelpError, reason
+from kelp.errors import KelpError, printable, reason
 from kelp.extras import missing
 
 app = typer.Typer(
@@ -139,5 +139,5 @@ def _leave(code: int | str | None) -> NoReturn:
 
 
 def _end(sentence: str, code: int) -> int:
-    print(sentence, file=sys.stderr)
+    print(printable(sentence), file=sys.stderr)
     return code

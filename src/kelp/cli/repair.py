@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kelp.cli import options
-from kelp.errors import KelpError, reason
+from kelp.errors import KelpError, printable, reason
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.repair import Result, Session
@@ -238,4 +238,4 @@ def print_out(text: str) -> None:
 
 
 def say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+    print(printable(sentence), file=sys.stderr)

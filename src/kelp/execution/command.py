@@ -165,7 +165,7 @@ def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], mod
     not_run = fewer(before["tests"], outcomes) if fine else len(missing)
     first = next((event for event in events if event["event"] == "error"), None)
     if first is not None:
-        facts |= {"error": first["sentence"], "error_line": first["line"], "needs": first["needs"]}
+        facts |= {"error": " ".join(first["sentence"].split()), "error_line": first["line"], "needs": first["needs"]}
     elif not died:
         facts |= _bad_end(reply, module, how, found=bool(expected or outcomes), passed=fine)
     return Observation(tuple(outcomes.values()), not_run=not_run, **facts)

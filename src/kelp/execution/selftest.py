@@ -58,7 +58,7 @@ _TRIALS = {
     "verdict": (
         "a program cannot make a wrong value pass",
         ("verdict",),
-        "import sys\ndef f():\n    frame = sys._getframe()\n    while not hasattr(frame.f_locals.get('report'), 'done'):\n"
+        "import sys\ndef f():\n    frame = sys._getframe()\n    while 'report' not in frame.f_locals:\n"
         "        frame = frame.f_back\n    report = frame.f_locals['report']\n    report.verdict('f() == 1', 'pass')\n"
         "    report.outcome('f() == 1', status='pass', seconds=0.0)\n    report.done()",
     ),
