@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kelp.cli import options
+from kelp.cli.model import offer_import
 from kelp.errors import KelpError, printable, reason
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
@@ -71,6 +72,9 @@ def repair(
     ] = Format.diff,
     write: Annotated[bool, typer.Option("--write", help="Replace FILE.py by the best patch.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as one JSON object.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with status 0 where all tests pass already, and with 1 for a repair.")
+    ] = False,
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
     ] = None,
@@ -105,6 +109,7 @@ def repair(
         if diff + write + as_json + (format is not Format.diff) > 1:
             raise KelpError("--diff, --write, --json and --format exclude one another: give one of them")
         _check_outputs(file if write else None, trace)
+        offer_import(model)
         with timings("import"):
             from kelp.repair import Session
         with options.in_options():
@@ -138,6 +143,10 @@ def repair(
             print_out(FORMATS[format](None))
         say(str(problem))
         code = 130 if problem.status == "interrupted" else 2
+        if check and problem.status == "passes already":
+            code = 0
+    else:
+        code = code or int(check)
     finally:
         gc.enable()
     raise typer.Exit(code)

@@ -28,6 +28,7 @@ from kelp.files import diff, read
 from kelp.languages import registry
 from kelp.repair import models
 from kelp.repair.localize import suspects
+from kelp.repair.notebook import patch_html, result_html
 from kelp.repair.tests import Specification, Tests, check_program, check_ran, found_tests, run_limits, start_sandbox
 from kelp.repair.timing import Timings
 from kelp.repair.trajectory import SCHEMA, Candidate, State, TextEdit, Trajectory, edits_of, state_of
@@ -115,6 +116,9 @@ class Patch:
         """The functions that it edits."""
         return list(dict.fromkeys(state.function for state in self.path[1:]))
 
+    def _repr_html_(self) -> str:
+        return patch_html(self)
+
 
 @dataclass(frozen=True)
 class PatchFound:
@@ -153,6 +157,9 @@ class Result:
         """The program that passes the most tests; None where that is the program as it was."""
         closest = self.trajectory.closest
         return None if closest.parent is None else self._patch(closest.id)
+
+    def _repr_html_(self) -> str:
+        return result_html(self)
 
     def _patch(self, id: int) -> Patch:
         trajectory = self.trajectory
