@@ -1,6 +1,6 @@
 """A tiny source of text and a tiny recipe; run as a script, it trains in a process of its own.
 
-python -m tests.lm.fake OUT [--steps N] [--die-at STEP] [--mesh DATA FSDP TENSOR] [--place HOST:PORT ID COUNT]
+python -m tests.lm.fake OUT [--steps N] [--die-at STEP] [--mesh DATA FSDP TENSOR]
 """
 
 import argparse
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.training.fake import place, take
+from tests.training.fake import take
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -19,7 +19,6 @@ from kelp.lm.config import DiffusionConfig
 from kelp.lm.objective import LMObjective
 from kelp.lm.recipe import LMRecipe
 from kelp.training.config import MeshSection, parse_config
-from kelp.training.distributed import joined
 from kelp.training.loop import train
 from kelp.training.objective import WHOLE, Part
 
@@ -132,10 +131,7 @@ def main() -> None:
     parser.add_argument("--die-at", type=int)
     parser.add_argument("--mesh", type=int, nargs=3, default=(1, 1, 1))
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--place", nargs=3)
-    options = parser.parse_args()
-    with joined(place(options.place)):
-        run(options)
+    run(parser.parse_args())
 
 
 def run(options: argparse.Namespace) -> None:

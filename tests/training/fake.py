@@ -1,7 +1,7 @@
 """A tiny source of batches, and tiny recipes of two objectives; run as a script, it trains in a process of its own.
 
 python -m tests.training.fake OUT [--objective edit|bytes] [--steps N] [--lengths L ...] [--die-at STEP]
-                                  [--mesh DATA FSDP TENSOR] [--optimizer NAME] [--place HOST:PORT ID COUNT]
+                                  [--mesh DATA FSDP TENSOR] [--optimizer NAME]
 """
 
 import argparse
@@ -21,7 +21,6 @@ from kelp.data.examples.objective import EditObjective
 from kelp.data.examples.recipe import Recipe
 from kelp.encoding.batch import Batch
 from kelp.training.config import MeshSection, parse_config
-from kelp.training.distributed import Place, joined
 from kelp.training.objective import WHOLE, Objective, Part
 
 B = TypeVar("B")
@@ -142,15 +141,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="+", default=(8, 16))
     parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--place", nargs=3)
-    options = parser.parse_args()
-    with joined(place(options.place)):
-        run(options)
-
-
-def place(given: list[str] | None) -> Place | None:
-    """The place of --place."""
-    return given and Place(given[0], int(given[1]), int(given[2]))
+    run(parser.parse_args())
 
 
 def run(options: argparse.Namespace) -> None:

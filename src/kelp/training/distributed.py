@@ -5,6 +5,7 @@ environments that JAX does not know, small agreements on the host, and an end th
 a lost process leaves the others waiting within a collective, which no exception reaches.
 """
 
+import atexit
 import importlib.util
 import json
 import os
@@ -12,9 +13,11 @@ import pickle
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,8 +35,7 @@ T = TypeVar("T")
 PORT = 8476  # of the coordinator where the environment names its host alone
 CONNECT_SECONDS = 300
 WAIT_MS = 24 * 60 * 60 * 1000  # for process 0 to make data, or for the slowest evaluation
-
-apart = False  # this process left the others after an error: nothing may wait for them when the interpreter ends
+NEWS_SECONDS = 3  # in which the loss of a process is known everywhere
 _rounds = count()
 
 
@@ -75,12 +77,13 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place | None:
 def joined(place: Place | None) -> Iterator[None]:
     """Train together with the other processes within; None: alone. Call before any other use of JAX.
 
-    After an error within, or where a process is lost, every process ends, with one sentence each. Raises TrainingError.
+    The writer alone prints. After an error within, or where a process is lost, every process ends, with one sentence
+    each. Raises TrainingError.
     """
-    global apart
     if place is None:
         yield
         return
+    _tell_lost_contact()
     try:
         jax.distributed.initialize(
             place.coordinator, place.processes, place.process, initialization_timeout=CONNECT_SECONDS
@@ -91,9 +94,13 @@ def joined(place: Place | None) -> Iterator[None]:
         raise TrainingError(f"The other processes{where} were not reached: {reason}.") from None
     watch = _Watch()
     try:
-        yield
+        with nullcontext() if is_writer() else open(os.devnull, "w") as nowhere, redirect_stdout(nowhere or sys.stdout):
+            yield
     except BaseException as error:
-        apart = jax.process_count() > 1
+        if jax.process_count() > 1:
+            time.sleep(NEWS_SECONDS)  # where the loss of another is the cause, the watch ends this process with it
+            code = 2 if isinstance(error, KelpError) else 130 if isinstance(error, KeyboardInterrupt) else 70
+            atexit.register(_end_now, code)  # before JAX's own, which waits for the others
         watch.leave(str(error) if isinstance(error, KelpError) else type(error).__name__)
         raise
     watch.leave()
@@ -168,6 +175,37 @@ def whole_here(model: Model) -> Model:
     return jax.tree.map(copy, model)
 
 
+def _end_lost(cause: str) -> None:
+    """End this process, since another one has: no exception would reach a collective that waits for it."""
+    sentence = f"The run has ended, since {cause.rstrip('.')}: start all processes again with --resume."
+    with suppress(OSError):
+        os.write(2, f"\n{sentence}\n".encode())
+    os._exit(1)
+
+
+def _tell_lost_contact() -> None:
+    """Have JAX's client end a process as `_Watch` does, in place of an abort with a stack trace.
+
+    It notices a process that hangs, after its heartbeats; that process 0 is gone it may notice before the watch.
+    """
+    from jax._src.lib import _jax
+
+    def lost(*_: Any) -> None:
+        time.sleep(NEWS_SECONDS)
+        _end_lost("a process does not answer")
+
+    connect = _jax.get_distributed_runtime_client
+    if not isinstance(connect, partial):
+        _jax.get_distributed_runtime_client = partial(connect, missed_heartbeat_callback=lost)
+
+
+def _end_now(code: int) -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, OSError, ValueError):  # closed, or without a reader
+            stream.flush()
+    os._exit(code)
+
+
 class _Watch:
     """A connection of process 0 with every other process, which breaks when one of the two is gone."""
 
@@ -217,11 +255,7 @@ class _Watch:
                 return
             self._left = True
         self._tell(cause)
-        cause = cause.rstrip(".")
-        sentence = f"The run has ended, since {cause}: start all processes again with --resume."
-        with suppress(OSError):
-            os.write(sys.stderr.fileno(), f"\n{sentence}\n".encode())
-        os._exit(1)
+        _end_lost(cause)
 
     def _tell(self, message: str) -> None:
         for line in self._lines.values():

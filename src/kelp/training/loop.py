@@ -59,8 +59,9 @@ def train(
 
     Among several processes (`kelp.training.distributed`), each calls this alike and works on its part of every batch;
     one writes. `evaluation` adds its metrics to those of the held-out batches. `resume` goes on from the newest
-    checkpoint in `out`, or begins where there is none yet; from another one, `resume_from`, it goes on as if the checkpoints and the
-    log after that did not exist, and deletes them. Raises TrainingError, ConfigError, CheckpointError, ModelError.
+    checkpoint in `out`, or begins where there is none yet; from another one, `resume_from`, it goes on as if the
+    checkpoints and the log after that did not exist, and deletes them. Raises TrainingError, ConfigError,
+    CheckpointError, ModelError.
     """
     began = time.monotonic()
     settings, out = config.training, out or config.training.out

@@ -10,13 +10,13 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from kelp.model.leaves import named_leaves, with_leaves
+from kelp.model.placement import BATCH
 from kelp.model.transformer import shardings
 from kelp.training.objective import Batch, Part
 
 C = TypeVar("C", bound=Callable[..., Any])
 
 AXES = ("data", "fsdp", "tensor")
-BATCH = P(("data", "fsdp"))
 
 
 def make_mesh(data: int | None = None, fsdp: int = 1, tensor: int = 1) -> Mesh:
@@ -42,7 +42,7 @@ def own_part(mesh: Mesh) -> Part:
 
 def place_batch(batch: Batch, mesh: Mesh, part: Part) -> Batch:
     """This process's part of a batch as a part of global arrays, which are split over (data, fsdp)."""
-    sharding = NamedSharding(mesh, BATCH)
+    sharding = NamedSharding(mesh, P(BATCH))
 
     def place(rows: np.ndarray) -> jax.Array:
         size = len(rows) // len(part.numbers)
