@@ -84,7 +84,7 @@ def test_a_metric_without_anything_to_measure_is_no_metric(tmp_path):
 
 def test_masked_spans_have_a_loss_of_their_own(tmp_path):
     class Masked(FakeSource):
-        def batch(self, step, **settings):
+        def batch(self, step, part=None, **settings):
             batch = super().batch(step, **settings)
             return batch._replace(segments=np.where(batch.segments == 2, -1, batch.segments))
 
@@ -101,7 +101,13 @@ def test_training_imports_no_model_and_no_data():
             elif isinstance(node, ast.ImportFrom):
                 found |= {f"{node.module}.{name.name}" for name in node.names}
     ours = {name.removeprefix("kelp.") for name in found if name.startswith("kelp.")}
-    arrays = ("model.leaves.", "model.recorded.", "model.transformer.partition_specs", "model.transformer.shardings")
+    arrays = (
+        "model.leaves.",
+        "model.low_rank.",
+        "model.recorded.",
+        "model.transformer.partition_specs",
+        "model.transformer.shardings",
+    )
     allowed = ("training.", *arrays, "errors.", "extras.", "files.")
     assert ours and not {name for name in ours if not name.startswith(allowed)}
 

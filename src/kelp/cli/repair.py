@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kelp.cli import options
+from kelp.cli.model import offer_import
 from kelp.errors import KelpError, reason
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
@@ -21,6 +22,13 @@ class Strategy(StrEnum):
     best_first = "best-first"
     beam = "beam"
     best_of_n = "best-of-n"
+
+
+class Format(StrEnum):
+    diff = "diff"
+    sarif = "sarif"
+    github = "github"
+    lsp = "lsp"
 
 
 def repair(
@@ -55,8 +63,18 @@ def repair(
     ] = "default",
     search: Annotated[Strategy, typer.Option(help="Search strategy.")] = Strategy.best_first,
     diff: Annotated[bool, typer.Option("--diff", help="Print the best patch as a diff (the default).")] = False,
+    format: Annotated[
+        Format,
+        typer.Option(
+            help="Print the patch as a diff, or all patches and the place of the fault as SARIF 2.1.0, a GitHub "
+            "workflow's annotation or LSP code actions."
+        ),
+    ] = Format.diff,
     write: Annotated[bool, typer.Option("--write", help="Replace FILE.py by the best patch.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as one JSON object.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with status 0 where all tests pass already, and with 1 for a repair.")
+    ] = False,
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
     ] = None,
@@ -88,9 +106,10 @@ def repair(
     timings = Timings()
     gc.disable()  # until the search begins: imports and JAX traces stay, and examining them takes time
     try:
-        if diff + write + as_json > 1:
-            raise KelpError("--diff, --write and --json exclude one another: give one of them")
+        if diff + write + as_json + (format is not Format.diff) > 1:
+            raise KelpError("--diff, --write, --json and --format exclude one another: give one of them")
         _check_outputs(file if write else None, trace)
+        offer_import(model)
         with timings("import"):
             from kelp.repair import Session
         with options.in_options():
@@ -112,15 +131,22 @@ def repair(
                 for found in session.tests.files:
                     say(f"Tests: {os.path.relpath(found)}")
             result = _run(session)
-        code = _hand_out(session, result, write=write, as_json=as_json, trace=trace)
+        code = _hand_out(session, result, write=write, as_json=as_json, format=format, trace=trace)
     except (KelpError, KeyboardInterrupt) as error:
+        from kelp.cli.formats import FORMATS
         from kelp.cli.output import blank
 
         problem = error if isinstance(error, KelpError) else KelpError("Interrupted", status="interrupted")
         if as_json:
             print_out(json.dumps(blank(file, problem), indent=1) + "\n")
+        else:
+            print_out(FORMATS[format](None))
         say(str(problem))
         code = 130 if problem.status == "interrupted" else 2
+        if check and problem.status == "passes already":
+            code = 0
+    else:
+        code = code or int(check)
     finally:
         gc.enable()
     raise typer.Exit(code)
@@ -158,10 +184,13 @@ def _run(session: "Session") -> "Result":
     raise AssertionError("a session ends with Done")
 
 
-def _hand_out(session: "Session", result: "Result", *, write: bool, as_json: bool, trace: Path | None) -> int:
+def _hand_out(
+    session: "Session", result: "Result", *, write: bool, as_json: bool, format: Format, trace: Path | None
+) -> int:
     """Print, write and explain a result; return the exit status. Raises KelpError."""
     from kelp import files
     from kelp.cli import output
+    from kelp.cli.formats import FORMATS
 
     path = session.path
     assert path is not None
@@ -172,8 +201,8 @@ def _hand_out(session: "Session", result: "Result", *, write: bool, as_json: boo
         if files.read(path) != session.source:
             raise KelpError(f"{path} has changed since the search began and is left as it is")
         _write(path, result.patches[0].source)
-    elif result.patches:
-        print_out(result.patches[0].diff)
+    else:
+        print_out(FORMATS[format](result))
     say(output.sentence(result))
     if not (result.patches or as_json):
         say(output.still_failing(result))

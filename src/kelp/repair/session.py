@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from threading import Event as Flag
+from typing import Any
 
 from kelp.errors import KelpError
 from kelp.execution.explain import need, needs_of
@@ -27,6 +28,7 @@ from kelp.files import diff, read
 from kelp.languages import registry
 from kelp.repair import models
 from kelp.repair.localize import suspects
+from kelp.repair.notebook import patch_html, result_html
 from kelp.repair.tests import Specification, Tests, check_program, check_ran, found_tests, run_limits, start_sandbox
 from kelp.repair.timing import Timings
 from kelp.repair.trajectory import SCHEMA, Candidate, State, TextEdit, Trajectory, edits_of, state_of
@@ -40,6 +42,7 @@ from kelp.syntax.functions import Function, functions
 UNNAMED = "program.py"  # in the diffs of a program that is no file
 FIRST_RUN_SECONDS = 10.0  # for the tests on the file as it is; for a command, the whole budget
 LEAST_RUN_SECONDS = 2.0  # for the tests on a candidate ...
+_ORDER = 1  # seed of the other order in which a patch must pass too
 LEAST_CPU_SECONDS = 0.5  # ... and of processor time; of both, three times what the first run took if that is more
 
 
@@ -113,6 +116,9 @@ class Patch:
         """The functions that it edits."""
         return list(dict.fromkeys(state.function for state in self.path[1:]))
 
+    def _repr_html_(self) -> str:
+        return patch_html(self)
+
 
 @dataclass(frozen=True)
 class PatchFound:
@@ -152,6 +158,9 @@ class Result:
         closest = self.trajectory.closest
         return None if closest.parent is None else self._patch(closest.id)
 
+    def _repr_html_(self) -> str:
+        return result_html(self)
+
     def _patch(self, id: int) -> Patch:
         trajectory = self.trajectory
         source = trajectory.sources[id]
@@ -181,14 +190,29 @@ class _Runner:
     shared: bool
     stopping: Flag
     aside: Mapping[str, str] = field(default_factory=dict)  # tests that need not pass, and what they lack
+    original: bytes | None = None  # the file as it is, where test files pass only if they pass again in another order
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
+        observation = self._run(source, first=first, seconds=seconds, trace=trace)
+        if not observation.ok or self.original is None or source == self.original:
+            return observation
+        again = self._run(source, shuffle=_ORDER)
+        if not again.ok and self._depend_on_order():
+            again = self._run(source)
+        return observation if again.ok else again
+
+    def _run(self, source: bytes, **options: Any) -> Observation:
         with self._until_stopped():
             asserts, setup = (self.tests.asserts, self.tests.setup) if self.shared else (None, None)
-            observation = self.sandbox.run(
-                source, first=first, seconds=seconds, trace=trace, asserts=asserts, setup=setup
-            )
+            observation = self.sandbox.run(source, asserts=asserts, setup=setup, **options)
         return observation.set_aside(self.aside) if self.aside else observation
+
+    def _depend_on_order(self) -> bool:
+        """Return whether the tests of the file as it is come out otherwise in that other order."""
+        assert self.original is not None
+        runs = [self._run(self.original, shuffle=order) for order in (None, _ORDER)]
+        one, other = ({outcome.name: outcome.status for outcome in run.outcomes} for run in runs)
+        return one != other
 
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
         with self._until_stopped():
@@ -273,7 +297,10 @@ class Session:
             with timings("sandbox"):
                 sandbox = self._open(stack)
             yield SandboxStarted(sandbox.missing)
-            runner = _Runner(sandbox, self.tests, shared=self._shared is not None, stopping=self._stopping)
+            runner = _Runner(
+                sandbox, self.tests, shared=self._shared is not None, stopping=self._stopping,
+                original=self.source if self.tests.files or self.tests.command else None,
+            )  # fmt: skip
             with timings("first_tests"):
                 observation = self._first_run(runner)
             yield TestsObserved(observation)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -19,6 +20,8 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pydantic import ValidationError
 
+from kelp.model.leaves import named_leaves, with_leaves
+from kelp.model.low_rank import BASE
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError, RunConfig
 from kelp.training.distributed import check_agreed, is_writer, make_vote, whole_here
@@ -93,9 +96,10 @@ def train(
         if start is None:
             for path in objective.files if is_writer() else ():  # for an export without the data
                 shutil.copyfile(path, out / path.name)
-            state = init(jax.random.key(settings.seed))
-            if settings.init_from is not None:
-                state = begin_with(objective.load(settings.init_from), state)
+            if settings.init_from is None:
+                state = init(jax.random.key(settings.seed))
+            else:
+                state = begin_with(settings.init_from, config, objective, abstract)
         elif resume:
             progress = checkpoints.progress(start)
             _check_same_run(progress["config"], config)
@@ -195,17 +199,39 @@ def plan_state(
     return jax.jit(fresh, out_shardings=shardings), placed
 
 
-def begin_with(model: Model, state: TrainState) -> TrainState:
-    """A fresh state with a model's weights in place of its own."""
+def begin_with(folder: Path, config: RunConfig, objective: Objective, abstract: TrainState) -> TrainState:
+    """A fresh state with the weights of a model, of which an adapted projection takes its base.
 
-    def placed(like: Model) -> Model:  # in new buffers, since a step overwrites the arrays donated to it
-        def place(old: jax.Array, new: jax.Array) -> jax.Array:
-            whole = np.asarray(new)
-            return jax.make_array_from_callback(old.shape, old.sharding, lambda index: np.array(whole[index]))
+    `abstract` is the state's shape with its shardings. Only weights that the model lacks are drawn at random.
+    Raises ModelError, TrainingError.
+    """
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # whole, so not on a device of the mesh
+        weights = objective.load(folder)
+    shapes = named_leaves(abstract.model)
+    drawn = {name: shape.sharding for name, shape in shapes.items() if name.removesuffix(BASE) not in weights}
 
-        return jax.tree.unflatten(jax.tree.structure(like), map(place, jax.tree.leaves(like), jax.tree.leaves(model)))
+    @partial(jax.jit, out_shardings=drawn)
+    def draw(key: jax.Array) -> dict[str, jax.Array]:
+        leaves = named_leaves(objective.init(key))
+        return {name: leaves[name] for name in drawn}
 
-    return state._replace(model=placed(state.model), ema=state.ema and placed(state.ema))
+    def place(name: str, shape: jax.ShapeDtypeStruct) -> jax.Array:  # a copy: a step overwrites the state's arrays
+        stored = weights[name.removesuffix(BASE)]
+
+        def copy(part: Any) -> np.ndarray:
+            return np.array(stored[part], shape.dtype)
+
+        return jax.make_array_from_callback(shape.shape, shape.sharding, copy)
+
+    random = draw(jax.random.key(config.training.seed))
+    leaves = {name: random[name] if name in drawn else place(name, shape) for name, shape in shapes.items()}
+    optimizer = make_optimizer(config.optimizer, config.training.steps, objective.no_decay)
+
+    @partial(jax.jit, donate_argnums=0, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract))
+    def begin(model: Model) -> TrainState:
+        return init_state(model, optimizer, config.optimizer)
+
+    return begin(with_leaves(abstract.model, leaves))
 
 
 def batches(objective: Objective, part: Part, *, start: int, steps: int) -> Iterator[tuple[int, Batch]]:
