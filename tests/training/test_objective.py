@@ -104,6 +104,7 @@ def test_training_imports_no_model_and_no_data():
     arrays = (
         "model.leaves.",
         "model.low_rank.",
+        "model.placement.",
         "model.recorded.",
         "model.transformer.partition_specs",
         "model.transformer.shardings",

@@ -90,7 +90,7 @@ def train(
         with joined(place):
             _chain(path, again=f"kelp train {recipe}")
         return
-    settings, traced, origin = _load(path), _profile(profile, profile_steps), _resume_from(resume_from)
+    settings, traced, origin = load_any(path), _profile(profile, profile_steps), _resume_from(resume_from)
     if out is not None:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"out": out})})
     if print_config:
@@ -151,7 +151,7 @@ def export(
     print(f"{out}: step {step} of {run}, as {dtype.value}")
 
 
-def _load(path: Path) -> "Recipe | LMRecipe":
+def load_any(path: Path) -> "Recipe | LMRecipe":
     """Read the recipe of an edit model or, where it has a section [lm], of a language model. Raises ConfigError."""
     from kelp.data.examples.recipe import load_recipe
     from kelp.lm.recipe import LMRecipe
@@ -220,7 +220,7 @@ def _chain(folder: Path, *, again: str) -> None:
     from kelp.lm.recipe import LMRecipe
     from kelp.training.distributed import writer_first
 
-    recipes = {path: _load(path) for path in sorted(folder.glob("*.toml"))}  # all, before hours of work
+    recipes = {path: load_any(path) for path in sorted(folder.glob("*.toml"))}  # all, before hours of work
     if not recipes:
         raise KelpError(f"{folder} holds no recipe.")
     for path, settings in recipes.items():

@@ -111,6 +111,12 @@ class LMObjective:
             TransformerConfig.from_dict(about["sizes"]),
         )
 
+    @classmethod
+    def without_data(cls, recipe: LMRecipe) -> Self:
+        """The objective of a recipe, to plan its run before there is data or a tokenizer. Raises ConfigError."""
+        sizes = make_model_config(recipe, recipe.model.vocab_size or recipe.data.vocab_size)
+        return cls(recipe, _NoText(()), recipe.lm.with_ids(mask=0, end=1, pad=2), sizes)
+
     @property
     def description(self) -> dict[str, Any]:
         files = [path.name for path in self.files]

@@ -79,7 +79,8 @@ def train(
         raise ConfigError(f"[training.mesh] {error}.") from None
 
     init, abstract = plan_state(config, objective, mesh)
-    train_step, weigh = jit_step(config, objective, mesh, abstract), jax.jit(objective.weight)
+    train_step = within(mesh, jit_step(config, objective, mesh, abstract))
+    weigh = jax.jit(objective.weight)
     part, vote = own_part(mesh), make_vote(mesh)
     held_out = make_held_out(objective, mesh, settings.seed, settings.eval_batches)
     norms = within(mesh, make_norms(objective))
@@ -175,13 +176,11 @@ def train(
     return Outcome(step, REASONS[ending], checkpoints.best(), metrics, time.monotonic() - began)
 
 
-def jit_step(
-    config: RunConfig, objective: Objective, mesh: Mesh, state: TrainState
-) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
-    """The jitted step on a mesh, which is given shapes with their shardings; it overwrites the state."""
+def jit_step(config: RunConfig, objective: Objective, mesh: Mesh, state: TrainState) -> Any:
+    """The jitted step, to call `within` the mesh; `state` has shapes with their shardings. It overwrites the state."""
     step = make_train_step(objective, config.optimizer, config.training.steps, config.training.seed)
     kept = jax.tree.map(lambda leaf: leaf.sharding, state), NamedSharding(mesh, PartitionSpec())
-    return within(mesh, jax.jit(step, donate_argnums=0, out_shardings=kept))
+    return jax.jit(step, donate_argnums=0, out_shardings=kept)
 
 
 def plan_state(

@@ -69,6 +69,11 @@ class EditObjective:
         """The objective of a run without its data, to load and save weights with."""
         return cls(Recipe.model_validate(progress["config"]), _NoExamples(run, **progress["description"]))
 
+    @classmethod
+    def without_data(cls, recipe: Recipe, vocab_size: int, site_kinds: int) -> "EditObjective":
+        """The objective of a recipe, to plan its run before there is data."""
+        return cls(recipe, _NoExamples(Path(), vocab_size, site_kinds))
+
     @cached_property
     def model_config(self) -> DenoiserConfig:
         """Sizes of the model. Raises ConfigError."""
