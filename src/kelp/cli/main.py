@@ -16,6 +16,7 @@ import kelp
 from kelp.cli import bank, corpus, data, evaluate, lm, model, runs
 from kelp.cli.doctor import doctor
 from kelp.cli.mcp import mcp
+from kelp.cli.plan import plan
 from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
@@ -32,6 +33,7 @@ app.command()(repair)
 app.command()(test)
 app.add_typer(corpus.app, name="corpus")
 app.command()(train)
+app.command()(plan)
 app.command()(export)
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="eval")
