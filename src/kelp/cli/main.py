@@ -16,11 +16,12 @@ import kelp
 from kelp.cli import bank, corpus, data, evaluate, lm, model, runs
 from kelp.cli.doctor import doctor
 from kelp.cli.mcp import mcp
+from kelp.cli.plan import plan
 from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
 from kelp.cli.view import view
-from kelp.errors import KelpError, reason
+from kelp.errors import KelpError, printable, reason
 from kelp.extras import missing
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.command()(repair)
 app.command()(test)
 app.add_typer(corpus.app, name="corpus")
 app.command()(train)
+app.command()(plan)
 app.command()(export)
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="eval")
@@ -186,5 +188,5 @@ def _leave(code: int | str | None) -> NoReturn:
 
 
 def _end(sentence: str, code: int) -> int:
-    print(sentence, file=sys.stderr)
+    print(printable(sentence), file=sys.stderr)
     return code
