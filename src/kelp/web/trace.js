@@ -1,6 +1,6 @@
 // A repair to step through: a saved one, or one that goes on, whose programs are added as they come.
 
-import { $, make } from "./dom.js";
+import { $, make, printable } from "./dom.js";
 import { tokens } from "./python.js";
 import { drawTree } from "./tree.js";
 
@@ -183,7 +183,7 @@ function programRows(node) {
 }
 
 function textElement({ text, kind, light, gap }) {
-  if (!kind && !light && !gap) return text;
+  if (!kind && !light && !gap) return printable(text);
   const classes = [kind, light ? "site" : null, gap ? "gap" : null].filter(Boolean).join(" ");
   const element = make("span", { className: classes }, text);
   const share = light || gap;
