@@ -33,7 +33,7 @@ class Server:
 
     def __init__(self, *args: str, folder: Path) -> None:
         command = [sys.executable, "-m", "kelp", "view", *args, "--model", "none"]
-        self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
         self.parts = urlsplit(self.address)
@@ -43,8 +43,8 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=PATIENCE / 1000)
-        assert self.process.returncode == 0
+        _, said = self.process.communicate(timeout=PATIENCE / 1000)
+        assert (self.process.returncode, said) == (0, "")
 
     def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, str]:
         """Status and text of the answer to a request; `path` begins with the token unless it begins with a slash."""
@@ -240,6 +240,18 @@ def test_a_repair_is_watched_while_it_goes_on_and_stopped(browser: Any, page: An
         page.locator(".verdict", has_text="Interrupted").wait_for()
         assert candidates.count() == runs >= 3
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_command_ends_while_a_repair_goes_on_and_its_page_says_so(browser: Any, tmp_path: Path) -> None:
+    (tmp_path / "loop.py").write_text("def f(x):\n    while x:\n        x = x + 1\n    return x\n")
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    with Server("loop.py", "--assert", "f(1) == 17", "--max-seconds", "3000", folder=tmp_path) as server:
+        page.goto(server.address)
+        page.get_by_role("option").first.wait_for(state="attached")
+    page.get_by_role("alert").filter(has_text="kelp view does not answer").wait_for()
+    assert page.is_hidden("#live") and page.is_visible("#trace-page")
+    page.close()
 
 
 @pytest.mark.parametrize(
