@@ -242,11 +242,10 @@ def test_a_repair_is_watched_while_it_goes_on_and_stopped(browser: Any, page: An
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_the_command_ends_while_a_repair_goes_on_and_its_page_says_so(browser: Any, tmp_path: Path) -> None:
-    (tmp_path / "loop.py").write_text("def f(x):\n    while x:\n        x = x + 1\n    return x\n")
+def test_the_command_ends_while_a_repair_goes_on_and_its_page_says_so(browser: Any) -> None:
     page = browser.new_page()
     page.set_default_timeout(PATIENCE)
-    with Server("loop.py", "--assert", "f(1) == 17", "--max-seconds", "3000", folder=tmp_path) as server:
+    with Server("slugs.py", "--max-seconds", "3000", "--max-runs", "100000", folder=EXAMPLES) as server:
         page.goto(server.address)
         page.get_by_role("option").first.wait_for(state="attached")
     page.get_by_role("alert").filter(has_text="kelp view does not answer").wait_for()
@@ -259,14 +258,12 @@ def test_the_command_ends_while_a_repair_goes_on_and_its_page_says_so(browser: A
     [
         (["nowhere.html"], "nowhere.html does not exist."),
         (["page.html"], "page.html: This is no page of kelp repair --trace."),
-        (["page.html", "--tests", "test_x.py"], "Tests go with a Python file: name one, as in kelp view"),
         (["mine.py"], "No tests are given"),
     ],
 )
 def test_bad_input_is_a_sentence_before_anything_is_served(args: list[str], sentence: str, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<p>hello")
     (tmp_path / "mine.py").write_text(AREA)
-    (tmp_path / "test_x.py").write_text("def test_x(): pass\n")
     command = [sys.executable, "-m", "kelp", "view", *args, "--model", "none"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, "") and sentence in done.stderr
