@@ -39,7 +39,7 @@ from kelp.web.trace import Content, read_trace, told
 
 LARGEST_REQUEST = 1 << 20  # bytes
 FILES = dict.fromkeys(["trace.css", "view.css"], "text/css") | dict.fromkeys(
-    ["view.js", "trace.js", "tree.js", "python.js", "dom.js"], "text/javascript"
+    ["view.js", "trace.js", "program.js", "tree.js", "python.js", "dom.js"], "text/javascript"
 )
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
