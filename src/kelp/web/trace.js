@@ -12,7 +12,7 @@ const parentOf = (node) => nodes.get(node.parent);
 // ---- opening, and adding to what is open --------------------------------------------------------------------------
 
 export function openTrace(content, goesOn = false) {
-  const finished = live && !goesOn && trace ? state.node.id : null;
+  const last = live && !goesOn ? state.node.id : null; // shown when the repair came to its end
   trace = content;
   live = goesOn;
   nodes = new Map();
@@ -26,12 +26,18 @@ export function openTrace(content, goesOn = false) {
   barsFor = treeFor = null;
   buildHeader();
   $("step").ariaLive = live ? "off" : "polite"; // it would speak without end
-  if (live) following = true;
-  if (live) Object.assign(state, { mode: "tried", patch: 0, node: start });
-  if (live) show();
-  else if (finished === null) openAt(location.hash);
-  else if (following) Object.assign(state, { mode: "path", patch: 0 }), goTo(goal(0));
-  else goTo(nodes.get(finished) ?? start);
+  if (live) {
+    following = true;
+    Object.assign(state, { mode: "tried", patch: 0, node: start });
+    show();
+  } else if (last === null) {
+    openAt(location.hash);
+  } else if (following) {
+    Object.assign(state, { mode: "path", patch: 0 });
+    goTo(goal(0));
+  } else {
+    goTo(nodes.get(last) ?? start);
+  }
 }
 
 export function addNode(node) {
@@ -71,6 +77,7 @@ function take(node) {
   node.at = units(before, [node.edit.start])[0];
   node.source = before.slice(0, node.at) + node.edit.new + before.slice(node.at + node.edit.old.length);
 }
+
 // ---- what the trace says ------------------------------------------------------------------------------------------
 
 const passes = (outcome) => outcome.status === "pass" || outcome.status === "skip";
