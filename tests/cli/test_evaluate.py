@@ -338,7 +338,7 @@ def test_a_benchmark_by_name_needs_its_library(
     monkeypatch.setitem(sys.modules, library, None)  # as if it were not installed
     ran = kelp_here("eval", command, *NONE)
     assert (ran.code, ran.out) == (2, b"")
-    assert library in ran.sentence and "pip install 'kelp[eval]'" in ran.sentence and "file" in ran.sentence
+    assert library in ran.sentence and "pip install 'kelp-repair[eval]'" in ran.sentence and "file" in ran.sentence
 
 
 def test_a_benchmark_that_cannot_be_fetched_is_asked_for_as_a_file(

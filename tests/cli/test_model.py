@@ -77,5 +77,5 @@ def test_errors_are_one_sentence_and_status_2(kelp_here, gguf, tmp_path, monkeyp
     monkeypatch.setitem(sys.modules, "gguf", None)
     lacking = kelp_here("model", "import", gguf)
     assert (lacking.code, lacking.sentence) == (
-        2, "This needs gguf, which is not installed: pip install 'kelp[import]'."
+        2, "This needs gguf, which is not installed: pip install 'kelp-repair[import]'."
     )  # fmt: skip

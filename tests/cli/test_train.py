@@ -175,11 +175,12 @@ def test_the_tiny_recipe_runs_from_data_to_evaluation(kelp: Kelp, tmp_path: Path
 @pytest.mark.parametrize(
     ("library", "arguments", "sentence"),
     [
-        ("optax", "train tiny", "kelp train needs optax, which is not installed: pip install 'kelp[train]'."),
-        ("grain", "train tiny", "kelp train needs grain, which is not installed: pip install 'kelp[train]'."),
-        ("orbax", "export . --out m", "kelp export needs orbax, which is not installed: pip install 'kelp[train]'."),
+        ("optax", "train tiny", "kelp train needs optax, which is not installed: pip install 'kelp-repair[train]'."),
+        ("grain", "train tiny", "kelp train needs grain, which is not installed: pip install 'kelp-repair[train]'."),
+        ("orbax", "export . --out m", "kelp export needs orbax, which is not installed: pip install"),
         ("array_record", "data build tiny", "kelp data build needs array_record, which is not installed: pip install"),
         ("pyarrow", "data inspect x.toml", "kelp data inspect needs pyarrow, which is not installed: pip install"),
+        ("mcp", "mcp", "kelp mcp needs mcp, which is not installed: pip install 'kelp-repair[mcp]'."),
         ("duckdb", "corpus build --source stdlib --out c", "kelp corpus build needs duckdb, which is not installed: "),
     ],
 )
@@ -188,7 +189,8 @@ def test_a_missing_extra_is_one_sentence(tmp_path: Path, library: str, arguments
     command = [sys.executable, "-c", f"{hidden}; from kelp.cli.main import main; main()"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (2, "")
-    assert ran.stderr.startswith(sentence) and ran.stderr.count("\n") == 1 and "pip install 'kelp[" in ran.stderr
+    assert ran.stderr.startswith(sentence) and ran.stderr.count("\n") == 1
+    assert "pip install 'kelp-repair[" in ran.stderr
 
 
 def test_a_library_that_is_missed_later_on_is_one_sentence_too(
@@ -200,4 +202,5 @@ def test_a_library_that_is_missed_later_on_is_one_sentence_too(
     (tmp_path / "tiny.toml").write_text(RECIPE)
     monkeypatch.setattr("kelp.data.examples.build.build", build)
     ran = kelp_here("train", "tiny.toml")
-    assert (ran.code, ran.sentence) == (2, "This needs egglog, which is not installed: pip install 'kelp[data]'.")
+    sentence = "This needs egglog, which is not installed: pip install 'kelp-repair[data]'."
+    assert (ran.code, ran.sentence) == (2, sentence)

@@ -10,7 +10,7 @@ import pytest
 from tests.lm.fake import END, FIRST, MASK, SIZE, FakeSource, config, objective, pack, recipe
 
 from kelp.lm.batch import LMBatch
-from kelp.lm.loss import METRICS, draw, loss, masked_loss, states
+from kelp.lm.loss import METRICS, Schedule, draw, loss, masked_loss, states
 from kelp.lm.noise import Noise
 from kelp.model import masks
 from kelp.model.config import TransformerConfig
@@ -106,7 +106,9 @@ def test_weights_the_end_of_text_and_the_autoregressive_part_are_switches(block,
     lm = recipe(block=block, weight=weight, end_in_loss=end_in_loss, ar_share=0.3).lm
     share = np.full(2, 0.3, np.float32)
     noise = NOISE._replace(masked=NOISE.masked & (end_in_loss | (BATCH.tokens != END)))
-    total, metrics = jax.jit(lambda m: masked_loss(m, BATCH, noise, cfg, lm, tokens=100, ar_share=share))(model())
+    total, metrics = jax.jit(lambda m: masked_loss(m, BATCH, noise, cfg, lm, tokens=100, schedule=Schedule(share)))(
+        model()
+    )
     assert (float(total), float(metrics["loss"])) == pytest.approx(reference(cfg, lm, 100, 0.3), rel=1e-4)
     text = (BATCH.position > 0) & (end_in_loss | (BATCH.tokens != END))
     ar = reference_nats(config(block=1), masked=np.zeros_like(text))[text].mean()
@@ -206,9 +208,9 @@ def test_micro_batches_give_the_gradient_of_one_batch_token_for_token(lm):
 
     @jax.jit
     def gradient(batch, noise, share, tokens):
-        return jax.grad(lambda m: masked_loss(m, batch, noise, cfg, settings, tokens=tokens, ar_share=share)[0])(
-            model()
-        )
+        return jax.grad(
+            lambda m: masked_loss(m, batch, noise, cfg, settings, tokens=tokens, schedule=Schedule(share))[0]
+        )(model())
 
     whole = gradient(batch, noise, share, slots)
     parts = [gradient(*jax.tree.map(lambda a, i=i: a[i : i + 1], (batch, noise, share)), slots / 4) for i in range(4)]
@@ -225,7 +227,7 @@ def test_accumulated_batches_move_the_weights_as_one_large_batch_does():
         state = init_state(model(), make_optimizer(optimizer, 9, goal.no_decay), optimizer)
         step = jax.jit(make_train_step(goal, optimizer, 9, seed=0))
         for part in zip(*(np.split(array, accumulation) for array in large)):
-            state, _ = step(state, (LMBatch(*part), None))
+            state, _ = step(state, (LMBatch(*part), Schedule()))
         weights.append(state.model)
     moved = jax.tree.map(lambda new, old: np.abs(new - old).max(), weights[0], model())
     assert min(jax.tree.leaves(moved)) > 0

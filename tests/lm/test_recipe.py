@@ -4,9 +4,9 @@ import pytest
 from tests.lm.fake import RUN, recipe
 
 from kelp.lm.recipe import PRESETS, LMRecipe, make_model_config
-from kelp.training.config import ConfigError, load_config, parse_config, render_config
+from kelp.training.config import ConfigError, load_config, parse_config, render_config, sections
 
-RECIPES = sorted(Path("configs").glob("lm-*.toml"))
+RECIPES = [path for path in sorted(Path("configs").glob("**/*.toml")) if "lm" in sections(path)]
 
 
 def message(text: str) -> str:

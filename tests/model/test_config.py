@@ -60,4 +60,4 @@ def test_a_config_survives_the_way_through_json(scaling):
     assert TransformerConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
     whole = DenoiserConfig(config, site_kinds=5, pointer_dim=16)
     assert DenoiserConfig.from_dict(json.loads(json.dumps(whole.to_dict()))) == whole
-    assert whole.to_dict() == asdict(config) | {"site_kinds": 5, "pointer_dim": 16}
+    assert whole.to_dict() == asdict(config) | {"site_kinds": 5, "pointer_dim": 16, "prefix": "bidirectional"}

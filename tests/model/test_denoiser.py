@@ -178,3 +178,21 @@ def test_a_few_steps_learn_a_batch_by_heart(batch, compute_dtype):
     assert metrics["loss"] < 0.5
     for name in ("site_accuracy", "replacement_accuracy", "replacement_exact"):
         assert metrics[name] == 1, name
+
+
+@pytest.mark.parametrize("attention", ["causal", "upper third bidirectional"])
+def test_a_prefix_attends_as_it_is_configured(attention, batch):
+    config = DenoiserConfig(SIZES, 6, 16, attention)
+    model = eqx.filter_jit(Denoiser.init)(config, key=jax.random.key(0))
+    assert model.cfg == config and DenoiserConfig.from_dict(config.to_dict()) == config
+    log_probs, _ = eqx.filter_jit(Denoiser.__call__)(
+        model, batch.tokens, batch.positions, batch.segments, batch.sites, batch.suffix
+    )
+    lengths = jnp.array([9, 6, 9])
+    hidden, _ = encode(model, PREFIXES, lengths)
+    np.testing.assert_allclose(model.site_log_probs(hidden, batch.sites), log_probs, atol=1e-4)
+    changed, cache = encode(model, PREFIXES.at[0, 8].set(5), lengths)  # the last token of the first program
+    assert (np.abs(changed - hidden)[0, :8].max() < 1e-5) == (attention == "causal")
+    _, before = encode(model, PREFIXES, lengths)
+    # The lower of the two blocks is causal in both, so that the upper one reads the same states of earlier tokens.
+    np.testing.assert_allclose(cache.layers[1].keys[0, :8], before.layers[1].keys[0, :8], atol=1e-5)

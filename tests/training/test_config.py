@@ -4,7 +4,7 @@ import pytest
 
 from kelp.data.corpus.sources import expand
 from kelp.data.examples.recipe import PRESETS, Recipe, find_recipe, load_recipe, make_model_config, shipped_recipes
-from kelp.training.config import ConfigError, parse_config, render_config
+from kelp.training.config import ConfigError, parse_config, render_config, sections
 
 MINIMAL = """
 [model]
@@ -16,9 +16,8 @@ examples = 9
 [training]
 steps = 100
 """
-RECIPES = sorted(
-    {*Path("configs").glob("**/*.toml")} - {*Path("configs").glob("corpus-*.toml"), *Path("configs").glob("lm-*.toml")}
-)
+ALL = sorted({*Path("configs").glob("**/*.toml")} - {*Path("configs").glob("corpus-*.toml")})
+RECIPES = [path for path in ALL if "lm" not in sections(path)]
 
 
 def parse(text: str, name: str = "config") -> Recipe:

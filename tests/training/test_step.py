@@ -41,7 +41,7 @@ def test_training_lowers_the_loss_and_the_average_of_the_weights_is_what_gets_ev
     steps = run(OptimizerConfig(learning_rate=0.01, warmup=2, ema_decay=0.9), 20)
     losses, last = [loss for _, loss in steps], steps[-1][0]
     assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.5
-    assert last.eval_model is last.ema and not same(last.ema, last.model)
+    assert same(last.eval_model, last.ema) and not same(last.ema, last.model)
     named = [named_leaves(state.model)["transformer.norm.scale"] for state, _ in steps]
     average = named_leaves(last.ema)["transformer.norm.scale"]
     assert (average >= np.min(named, axis=0)).all() and (average <= np.max(named, axis=0)).all()
@@ -138,3 +138,15 @@ def test_the_step_needs_nothing_but_jax_equinox_and_optax():
         "assert not extra, extra"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_weights_of_a_group_without_a_learning_rate_are_frozen_and_have_no_moments():
+    optimizer = OptimizerConfig(rates=Rates(embedding=0.0, vectors=0.0), warmup=0, weight_decay=0.5, ema_decay=0.9)
+    before = named_leaves(model())
+    state = run(optimizer, 2)[-1][0]
+    frozen = {name for name in before if name.endswith("embedding") or before[name].ndim < 2}
+    assert frozen and {name for name, leaf in named_leaves(state.model).items() if same(leaf, before[name])} == frozen
+    assert named_leaves(state.ema).keys() == before.keys() - frozen
+    moments = {name for name in named_leaves(state.optimizer) if ".mu." in f".{name}"}
+    assert moments and not any(name.endswith(tuple(frozen)) for name in moments)
+    assert named_leaves(state.eval_model).keys() == before.keys()

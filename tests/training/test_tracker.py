@@ -84,5 +84,5 @@ def test_asking_for_wandb_without_it_installed_says_what_to_install(tmp_path, mo
 
     monkeypatch.setattr(builtins, "__import__", without_wandb)
     asking = Recipe.model_validate(config().model_dump() | {"log": {"wandb": "kelp"}})
-    with pytest.raises(ConfigError, match=r"pip install 'kelp\[wandb\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'kelp-repair\[wandb\]'"):
         Tracker(asking, tmp_path, start=0, metrics={})

@@ -14,6 +14,7 @@ import kelp
 from kelp.cli import bank, corpus, data, evaluate, lm, model, runs
 from kelp.cli.doctor import doctor
 from kelp.cli.locate import locate
+from kelp.cli.mcp import mcp
 from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
@@ -40,6 +41,7 @@ app.add_typer(bank.app, name="bank")
 app.add_typer(lm.app, name="lm")
 app.add_typer(model.app, name="model")
 app.command()(doctor)
+app.command()(mcp)
 
 
 def _version(asked: bool) -> None:

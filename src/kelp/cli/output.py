@@ -44,13 +44,13 @@ def as_json(result: Result, session: Session) -> dict[str, Any]:
         "tests_before": _counts(start),
         "set_aside": _aside(session.aside),
         "runs": trajectory.runs,
-        "seconds": round(session.timings.total, 4),
+        "seconds": result.timings["total"],
         "validity": trajectory.validity,
         "stopped": trajectory.stopped,
         "python": vars(session.python),
         "model": trajectory.model,
         "search": trajectory.strategy,
-        "timings": session.timings.rounded(),
+        "timings": result.timings,
     }
 
 
@@ -124,7 +124,7 @@ def _aside(needs: Mapping[str, str]) -> list[dict[str, str | None]]:
 
 def diffs(patches: Sequence[Patch]) -> str:
     """Return the diff of a patch, or those of several with a line about each."""
-    if len(patches) == 1:
+    if len(patches) == 1:  # `git apply` takes it
         return patches[0].diff
     heads = [f"# patch {n} of {len(patches)}: {_edits(patch)}" for n, patch in enumerate(patches, 1)]
     return "\n".join(f"{head}\n{patch.diff}" for head, patch in zip(heads, patches, strict=True))
@@ -135,11 +135,11 @@ def _edits(patch: Patch) -> str:
     return f"{' and '.join(patch.functions)}, {', '.join(edits)}"
 
 
-def sentence(result: Result, seconds: float) -> str:
-    """Return the result in one line; `seconds` are those of the whole command."""
+def sentence(result: Result) -> str:
+    """Return the result in one line."""
     trajectory = result.trajectory
     before = _counts(trajectory.states[0].observation)
-    status, cost = result.status.capitalize(), f"{trajectory.runs} test runs, {seconds:.1f} s"
+    status, cost = result.status.capitalize(), f"{trajectory.runs} test runs, {result.timings['total']:.1f} s"
     if result.patches:
         best = result.patches[0]
         assert best.state.observation is not None
@@ -170,7 +170,7 @@ def _doubt(result: Result, patch: Patch) -> str:
     return f" Look closely: {'; '.join(reasons)}." if reasons else ""
 
 
-def explanation(result: Result) -> str:
+def still_failing(result: Result) -> str:
     """Return in paragraphs what still fails, the closest edit, and where the fault probably is."""
     trajectory, closest = result.trajectory, result.closest
     start = trajectory.states[0].observation

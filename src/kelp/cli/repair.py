@@ -29,6 +29,13 @@ class Strategy(StrEnum):
     best_of_n = "best-of-n"
 
 
+class Format(StrEnum):
+    diff = "diff"
+    sarif = "sarif"
+    github = "github"
+    lsp = "lsp"
+
+
 def repair(
     target: Argument = None,
     tests: options.Tests = None,
@@ -74,6 +81,13 @@ def repair(
     ] = None,
     search: Annotated[Strategy, typer.Option(help="Search strategy.")] = Strategy.best_first,
     diff: Annotated[bool, typer.Option("--diff", help="Print the best patch as a diff (the default).")] = False,
+    format: Annotated[
+        Format,
+        typer.Option(
+            help="Print the patch as a diff, or all patches and the place of the fault as SARIF 2.1.0, a GitHub "
+            "workflow's annotation or LSP code actions."
+        ),
+    ] = Format.diff,
     write: Annotated[bool, typer.Option("--write", help="Replace the files by those of the best patch.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as one JSON object.")] = False,
     trace: Annotated[
@@ -88,10 +102,10 @@ def repair(
 
     \b
     Examples:
+      kelp repair slugs.py --tests tests/test_slugs.py
       kelp repair
       kelp repair tests/test_app.py::test_total | git apply
       kelp repair src/app/slugs.py:42
-      kelp repair slugs.py --tests tests/test_slugs.py
       kelp repair slugs.py --assert "slug('A b') == 'a-b'" --function slug --write
       kelp repair slugs.py --doctest --max-seconds 10 --json
       kelp repair slugs.py --python 3.12
@@ -112,8 +126,8 @@ def repair(
     gc.disable()  # until the search begins: imports and JAX traces stay, and examining them takes time
     asked = Target(Path(target or "."))
     try:
-        if diff + write + as_json > 1:
-            raise KelpError("--diff, --write and --json exclude one another: give one of them")
+        if diff + write + as_json + (format is not Format.diff) > 1:
+            raise KelpError("--diff, --write, --json and --format exclude one another: give one of them")
         asked = read_target(target)
         _check_outputs(asked.path if write and asked.path.is_file() else None, trace)
         with timings("import"):
@@ -143,13 +157,16 @@ def repair(
             )
             say_tests(session, given is None)
             result = _run(session)
-        code = _hand_out(session, result, write=write, as_json=as_json, trace=trace, several=wanted or 1)
+        code = _hand_out(session, result, write=write, as_json=as_json, format=format, trace=trace, several=wanted or 1)
     except (KelpError, KeyboardInterrupt) as error:
+        from kelp.cli.formats import FORMATS
         from kelp.cli.output import blank
 
         problem = error if isinstance(error, KelpError) else KelpError("Interrupted", status="interrupted")
         if as_json:
             print_out(json.dumps(blank(asked.path, problem), indent=1) + "\n")
+        else:
+            print_out(FORMATS[format](None))
         say(str(problem))
         code = exit_status(problem)
     finally:
@@ -251,10 +268,18 @@ def say_found(session: "Session", event: "Event") -> None:
 
 
 def _hand_out(
-    session: "Session", result: "Result", *, write: bool, as_json: bool, trace: Path | None, several: int
+    session: "Session",
+    result: "Result",
+    *,
+    write: bool,
+    as_json: bool,
+    format: Format,
+    trace: Path | None,
+    several: int,
 ) -> int:
     """Print, write and explain a result; return the exit status. Raises KelpError."""
     from kelp.cli import output
+    from kelp.cli.formats import FORMATS
 
     interrupted = result.status == "interrupted"
     code = 130 if interrupted else 0 if result.patches else 1
@@ -262,8 +287,13 @@ def _hand_out(
         print_out(json.dumps(output.as_json(result, session), indent=1) + "\n")
     elif write and result.patches and not interrupted:
         _write_all(session, result.patches[0].files)
-    elif result.patches:
+    elif several > 1 and format is Format.diff:
         print_out(output.diffs(result.patches[:several]))
+    else:
+        print_out(FORMATS[format](result))
+    say(output.sentence(result))
+    if not (result.patches or as_json):
+        say(output.still_failing(result))
     if trace:
         from kelp.web.trace import render_trace
 
@@ -271,10 +301,7 @@ def _hand_out(
             _write(trace, render_trace(result.trajectory).encode())
         except KelpError as problem:  # the patch is printed already
             say(str(problem))
-            code = 2
-    say(output.sentence(result, session.timings.total))
-    if not (result.patches or as_json):
-        say(output.explanation(result))
+            return 2
     return code
 
 

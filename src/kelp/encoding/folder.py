@@ -88,7 +88,13 @@ def same_encoding(first: Path, second: Path) -> bool:
     """Return whether ids mean the same in two folders. Limits may differ: they change no weight's meaning."""
     one, other = (read_encoding(folder) for folder in (first, second))
     same = replace(one, limits=other.limits) == other
-    return same and (first / "tokenizer.json").read_bytes() == (second / "tokenizer.json").read_bytes()
+    return same and same_tokenizer(first, second)
+
+
+def same_tokenizer(first: Path, second: Path) -> bool:
+    """Return whether two folders have the same tokenizer.json."""
+    paths = (first / "tokenizer.json", second / "tokenizer.json")
+    return all(path.is_file() for path in paths) and len({path.read_bytes() for path in paths}) == 1
 
 
 def load_encoding(folder: Path, language: "Language", limits: EncodingConfig | None = None) -> "Encoder":

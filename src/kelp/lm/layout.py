@@ -22,14 +22,19 @@ class Layout(NamedTuple):
     noisy: Bool[Array, "B S"]
 
     @staticmethod
-    def of(document: Int[Array, "B S"], position: Int[Array, "B S"], noisy: Bool[Array, "B S"], size: int) -> "Layout":
-        """The layout of rows whose blocks have `size` tokens (0: one block a document)."""
+    def of(
+        document: Int[Array, "B S"],
+        position: Int[Array, "B S"],
+        noisy: Bool[Array, "B S"],
+        size: Int[Array, "B 1"] | int,
+    ) -> "Layout":
+        """The layout of rows whose blocks have `size` tokens (the number 0: one block a document)."""
         return Layout(document, position, blocks(position, size), noisy)
 
 
-def blocks(position: Int[Array, "*S"], size: int) -> Int[Array, "*S"]:
+def blocks(position: Int[Array, "*S"], size: Int[Array, "*S"] | int) -> Int[Array, "*S"]:
     """Number of each token's block: 0 for position 0, which precedes the text, then 1, 2, ... every `size` tokens."""
-    return jnp.where(position == 0, 0, 1 if size == 0 else (position - 1) // size + 1)
+    return jnp.where(position == 0, 0, 1 if isinstance(size, int) and size == 0 else (position - 1) // size + 1)
 
 
 def attends(query: Layout, key: Layout, cfg: DiffusionConfig) -> Bool[Array, "B Q T"]:

@@ -10,10 +10,11 @@ Letters: B rows, L slots of a row, D model width.
 
 import math
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from kelp.lm import noise as noises
 from kelp.lm.batch import LMBatch
@@ -22,6 +23,7 @@ from kelp.lm.layout import Layout, attends, blocks
 from kelp.lm.noise import Noise
 from kelp.lm.recipe import LMSection
 from kelp.model.attention import chunks
+from kelp.model.low_rank import without_adapters
 from kelp.model.transformer import Transformer
 from kelp.training.objective import Metrics, row_keys
 
@@ -31,9 +33,17 @@ METRICS = {  # whether more is better
     "accuracy": True,  # of masked tokens
     "bits_per_byte": False,  # of text, by weights 1 / ratio: the likelihood bound, roughly, since ratios are clipped
     "ar_loss": False,  # nats a token
+    "align_loss": False,  # 1 - cosine of the states of masked tokens and those of the model without its adapters
     **dict.fromkeys(BUCKETS, False),
 }
 OFFSET_STREAM = 2**31  # folded into the step's key; no row's number reaches it
+
+
+class Schedule(NamedTuple):
+    """Values that change from step to step, the same in every row."""
+
+    ar_share: Any = None  # float32 [B]: weight of the autoregressive loss; None: no such loss
+    block: Any = None  # int32 [B]: tokens of a block; None: those of the configuration
 
 
 def loss(
@@ -44,26 +54,34 @@ def loss(
     lm: LMSection,
     *,
     tokens: int,
-    ar_share: Float[Array, " B"] | None = None,
+    schedule: Schedule = Schedule(),
+    align: float = 0.0,
 ) -> tuple[Float[Array, ""], Metrics]:
     """The loss of a batch under noise drawn from `key`, and its metrics. `tokens` is a full batch's number of slots.
 
     The loss is a sum over tokens divided by that constant, so that the mean of micro-batches' gradients is the gradient
-    of one large batch; the metrics are means over the tokens that are there. `ar_share` is each row's weight of the
-    autoregressive loss, if there is one.
+    of one large batch; the metrics are means over the tokens that are there. `align` is the weight of the distance
+    between the states of masked tokens and those of the autoregressive model without its adapters (REPR-ALIGN).
     """
-    return masked_loss(model, *draw(batch, key, cfg, lm), cfg, lm, tokens=tokens, ar_share=ar_share)
+    batch, noise = draw(batch, key, cfg, lm, schedule.block)
+    return masked_loss(model, batch, noise, cfg, lm, tokens=tokens, schedule=schedule, align=align)
 
 
-def draw(batch: LMBatch, key: PRNGKeyArray, cfg: DiffusionConfig, lm: LMSection) -> tuple[LMBatch, Noise]:
-    """The batch, some rows shortened, and its noise: of as many rows, or of twice as many, complementary in pairs."""
+def draw(
+    batch: LMBatch, key: PRNGKeyArray, cfg: DiffusionConfig, lm: LMSection, block: Int[Array, " B"] | None = None
+) -> tuple[LMBatch, Noise]:
+    """The batch, some rows shortened, and its noise: of as many rows, or of twice as many, complementary in pairs.
+
+    `block` is the size of each row's blocks, in place of the configuration's.
+    """
     keys = jax.vmap(jax.random.split)(row_keys(key, len(batch.tokens)))
     if lm.random_length_share:
         batch = batch._replace(document=noises.shorten(keys[:, 0], batch.document, lm.random_length_share))
     wanted = targets(batch, cfg, lm)
     if cfg.block == 1:
         return batch, Noise(wanted, jnp.ones(wanted.shape))
-    number, (low, high) = noises.number_blocks(batch.document, blocks(batch.position, cfg.block)), lm.limits
+    size = cfg.block if block is None else block[:, None]
+    number, (low, high) = noises.number_blocks(batch.document, blocks(batch.position, size)), lm.limits(size)
     ratio = noises.ratios(jax.random.fold_in(key, OFFSET_STREAM), number, eps=lm.eps, low=low, high=high)
     noise = noises.mask(keys[:, 1], ratio, number, wanted)
     return batch, noises.complementary(noise, wanted, low=low, high=high) if lm.complementary else noise
@@ -77,13 +95,15 @@ def masked_loss(
     lm: LMSection,
     *,
     tokens: int,
-    ar_share: Float[Array, " B"] | None = None,
+    schedule: Schedule = Schedule(),
+    align: float = 0.0,
 ) -> tuple[Float[Array, ""], Metrics]:
     """The loss under given noise, of the batch's rows or of a whole number of copies of each, one after the other."""
     copies = len(noise.masked) // len(batch.tokens)
     rows: LMBatch = jax.tree.map(lambda array: jnp.repeat(array, copies, axis=0), batch)
     wanted, masked = targets(rows, cfg, lm), noise.masked
-    hidden, clean = states(model, rows, masked, cfg)
+    ar_share, block = schedule
+    hidden, clean = states(model, rows, masked, cfg, None if block is None else jnp.repeat(block, copies))
     nats, right = predict(model, hidden, rows.tokens)
     nats = jnp.where(masked, nats, 0.0)
     bound = nats / noise.ratio
@@ -95,11 +115,18 @@ def masked_loss(
         "accuracy": _mean(right, masked),
         "bits_per_byte": jnp.where(text > 0, bound.sum() / (math.log(2) * jnp.maximum(text, 1)), jnp.nan),
         "ar_loss": jnp.asarray(jnp.nan),
+        "align_loss": jnp.asarray(jnp.nan),
     }
+    if align:
+        target = jnp.repeat(_autoregressive(without_adapters(model), batch, cfg), copies, axis=0)
+        distance = jnp.where(masked, 1 - _cosine(hidden, jax.lax.stop_gradient(target)), 0.0)
+        total += align * distance.sum() / (copies * tokens)
+        figures["loss"] += align * distance.sum() / count
+        figures["align_loss"] = _mean(distance, masked)
     if ar_share is not None:
         wanted = targets(batch, cfg, lm)
         if cfg.block <= 1 or cfg.clean == "block":  # no stream that is both clean and causal
-            clean, _ = states(model, batch, jnp.zeros_like(wanted), replace(cfg, block=1, shift=True, clean="causal"))
+            clean = _autoregressive(model, batch, cfg)
         nats_ar, _ = predict(model, clean[:: len(clean) // len(wanted)], batch.tokens)
         nats_ar = jnp.where(wanted, nats_ar, 0.0)
         shared = (ar_share[:, None] * nats_ar).sum()
@@ -118,7 +145,11 @@ def targets(batch: LMBatch, cfg: DiffusionConfig, lm: LMSection) -> Bool[Array, 
 
 
 def states(
-    model: Transformer, rows: LMBatch, masked: Bool[Array, "B L"], cfg: DiffusionConfig
+    model: Transformer,
+    rows: LMBatch,
+    masked: Bool[Array, "B L"],
+    cfg: DiffusionConfig,
+    block: Int[Array, " B"] | None = None,
 ) -> tuple[Float[Array, "B L D"], Float[Array, "B L D"]]:
     """The states that predict each slot's token: given the masks, and from the clean stream's slot before it.
 
@@ -137,13 +168,24 @@ def states(
             streams = [(noised, jnp.ones_like(masked)), (rows.tokens, jnp.zeros_like(masked))]
     tokens, noisy = (jnp.concatenate(parts, axis=1) for parts in zip(*streams))
     document, position = (jnp.tile(x, len(streams)) for x in (rows.document, rows.position))
-    layout = Layout.of(document, position, noisy, cfg.block)
+    layout = Layout.of(document, position, noisy, cfg.block if block is None else block[:, None])
     hidden = model(tokens, position, attends(layout, layout, cfg))
     given, clean = hidden[:, :length], jnp.roll(hidden[:, -length:], 1, axis=1)
     if cfg.shift:
-        block = layout.block[:, :length]
-        given = jnp.where((block != jnp.roll(block, 1, axis=1))[..., None], clean, jnp.roll(given, 1, axis=1))
+        number = layout.block[:, :length]
+        given = jnp.where((number != jnp.roll(number, 1, axis=1))[..., None], clean, jnp.roll(given, 1, axis=1))
     return given, clean
+
+
+def _autoregressive(model: Transformer, batch: LMBatch, cfg: DiffusionConfig) -> Float[Array, "B L D"]:
+    """The states that predict each slot's token from the clean tokens before it."""
+    nothing = jnp.zeros(batch.tokens.shape, bool)
+    return states(model, batch, nothing, replace(cfg, block=1, shift=True, clean="causal"))[0]
+
+
+def _cosine(x: Float[Array, "B L D"], y: Float[Array, "B L D"]) -> Float[Array, "B L"]:
+    norms = jnp.linalg.norm(x, axis=-1) * jnp.linalg.norm(y, axis=-1)
+    return (x * y).sum(axis=-1) / jnp.maximum(norms, 1e-6)
 
 
 def predict(

@@ -10,6 +10,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, UInt32
 # Fractions of 2**32 whose multiples spread evenly, however many: the golden ratio's over rows, sqrt(2)'s over blocks.
 ROW_STEP, BLOCK_STEP = 2654435769, 1779033704
 
+Ratio = Float[Array, "B L"] | float  # one for all blocks, or one for each row
+
 
 class Noise(NamedTuple):
     """The masked tokens, and each token's mask ratio: the probability with which a target of its block is masked."""
@@ -27,7 +29,7 @@ def number_blocks(document: Int[Array, "B L"], block: Int[Array, "B L"]) -> Int[
     return jnp.cumsum(changes(document) | changes(block), axis=1)
 
 
-def ratios(key: PRNGKeyArray, number: Int[Array, "B L"], *, eps: float, low: float, high: float) -> Float[Array, "B L"]:
+def ratios(key: PRNGKeyArray, number: Int[Array, "B L"], *, eps: float, low: Ratio, high: float) -> Float[Array, "B L"]:
     """Mask ratio t ~ U(eps, 1) of each block, clipped to [low, high].
 
     One offset for the batch and fixed steps from row to row and from block to block (a Kronecker sequence) spread the
@@ -59,7 +61,7 @@ def mask(
     return Noise(masked, ratio + (1 - ratio) ** count / count)
 
 
-def complementary(noise: Noise, targets: Bool[Array, "B L"], *, low: float, high: float) -> Noise:
+def complementary(noise: Noise, targets: Bool[Array, "B L"], *, low: Ratio, high: float) -> Noise:
     """The noise of 2 B rows: each row, and after it the same one with exactly its other targets masked."""
     other = Noise(targets & ~noise.masked, jnp.clip(1 - noise.ratio, low, high))
     return Noise(*(jnp.stack(pair, axis=1).reshape(-1, targets.shape[1]) for pair in zip(noise, other)))

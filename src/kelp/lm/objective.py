@@ -14,15 +14,18 @@ from tokenizers import Tokenizer
 from kelp.lm.batch import LMBatch
 from kelp.lm.config import DiffusionConfig
 from kelp.lm.folder import load_lm, save_lm
-from kelp.lm.loss import METRICS, loss, targets
+from kelp.lm.loss import METRICS, Schedule, loss, targets
 from kelp.lm.recipe import LMRecipe, make_model_config
 from kelp.lm.sampler import Allowed, SampleConfig, prompt_row, sample
 from kelp.model.config import TransformerConfig
+from kelp.model.low_rank import merged
+from kelp.model.pretrained import with_tokens
+from kelp.model.store import find
 from kelp.model.transformer import Transformer
 from kelp.training.config import ConfigError
 from kelp.training.objective import Dtype, Metrics, Row, TrainingError
 
-Batch = tuple[LMBatch, Any]  # and each row's weight of the autoregressive loss, float32 [B], or None
+Batch = tuple[LMBatch, Schedule]
 
 
 class Source(Protocol):
@@ -117,12 +120,19 @@ class LMObjective:
         return tuple(self.source.tokenizer_files)
 
     def init(self, key: jax.Array) -> Transformer:
-        return Transformer.init(self.sizes, key=key)
+        model: Transformer = self.recipe.transfer.adapt(Transformer.init(self.sizes, key=key), key)
+        return model
 
-    def load(self, folder: Path) -> Transformer:
-        """The model of a folder, where its sizes and its tokenizer are this run's. Raises ModelError, TrainingError."""
-        model, _ = load_lm(folder, autoregressive=True, dtype="float32")
-        ours, theirs = (replace(s, compute_dtype="float32", remat=False).to_dict() for s in (self.sizes, model.cfg))
+    def load(self, folder: Path) -> dict[str, jax.Array]:
+        """The weights of a model, where its sizes and its tokenizer are this run's. Raises ModelError, TrainingError.
+
+        Where this run has more tokens, the rows of the new ones are the mean of all rows.
+        """
+        folder = find(folder)
+        model, _ = load_lm(folder, autoregressive=True)
+        tokens = max(model.cfg.vocab_size, self.sizes.vocab_size)
+        grown = replace(model.cfg, vocab_size=tokens)
+        ours, theirs = (replace(s, compute_dtype="float32", remat=False).to_dict() for s in (self.sizes, grown))
         if ours != theirs:
             key = next(key for key in ours if ours[key] != theirs[key])
             raise TrainingError(
@@ -134,23 +144,23 @@ class LMObjective:
                 raise TrainingError(
                     f"{self.files[0]} is another tokenizer than that of {folder}: give that one in [data]."
                 )
-        return model
+        return with_tokens(model, tokens)
 
     def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: Dtype, origin: dict[str, Any]) -> None:
-        length = self.recipe.data.length
+        length, weights = self.recipe.data.length, merged(weights, self.recipe.transfer.scale)
         save_lm(out, weights, self.sizes, self.cfg, files=self.files, length=length, dtype=dtype, origin=origin)
 
     def loss(self, model: Transformer, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        rows, share = batch
-        tokens = self.recipe.training.tokens_per_batch
-        return loss(model, rows, key, self.cfg, self.recipe.lm, tokens=tokens, ar_share=share)
+        rows, schedule = batch
+        tokens, align = self.recipe.training.tokens_per_batch, self.recipe.transfer.align
+        return loss(model, rows, key, self.cfg, self.recipe.lm, tokens=tokens, schedule=schedule, align=align)
 
     def batch(self, step: int) -> Batch:
-        return self._with_share(self.source.batch(step), step)
+        return self._scheduled(self.source.batch(step), step)
 
     def valid_batches(self) -> Iterable[Batch]:
         last = self.recipe.training.steps - 1
-        return (self._with_share(batch, last) for batch in self.source.valid_batches())
+        return (self._scheduled(batch, last) for batch in self.source.valid_batches())
 
     def reports(self, model: Transformer, step: int) -> Iterator[tuple[str, Row]]:
         """The origin of the text, figures of its stream as training goes, and samples."""
@@ -194,14 +204,16 @@ class LMObjective:
         """Number of tokens to predict."""
         return int(targets(batch[0], self.cfg, self.recipe.lm).sum())
 
-    def _with_share(self, batch: LMBatch, step: int) -> Batch:
-        """The batch with the weight of the autoregressive loss at a step."""
-        lm = self.recipe.lm
-        if lm.objective != "joint":
-            return batch, None
-        end = lm.ar_share if lm.ar_share_end is None else lm.ar_share_end
-        share = lm.ar_share + (end - lm.ar_share) * step / max(1, self.recipe.training.steps - 1)
-        return batch, np.full(len(batch.tokens), share, np.float32)
+    def _scheduled(self, batch: LMBatch, step: int) -> Batch:
+        """The batch with what a schedule sets at a step."""
+        lm, rows, steps = self.recipe.lm, len(batch.tokens), self.recipe.training.steps
+        share = size = None
+        if lm.objective == "joint":
+            end = lm.ar_share if lm.ar_share_end is None else lm.ar_share_end
+            share = np.full(rows, lm.ar_share + (end - lm.ar_share) * step / max(1, steps - 1), np.float32)
+        if sizes := self.recipe.transfer.blocks:
+            size = np.full(rows, (*sizes, lm.block)[step * (len(sizes) + 1) // steps], np.int32)
+        return batch, Schedule(share, size)
 
 
 def _read_tokenizer(path: Path) -> Tokenizer:

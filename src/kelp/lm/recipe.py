@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 from pydantic import Field, model_validator
 
 from kelp.lm.config import DiffusionConfig
 from kelp.lm.text import DataSection
 from kelp.model.config import TransformerConfig
 from kelp.model.pretrained import llama_config
+from kelp.model.store import find
 from kelp.model.tensors import read_json
-from kelp.training.config import ConfigError, PresetSection, RunConfig, Section
+from kelp.training.config import ConfigError, RunConfig, Section, SizesSection, TransferSection
 
 # Llama's proportions. Parameters without the embeddings: 0.1 M, 4.4 M, 24 M and 75 M.
 PRESETS: dict[str, dict[str, int]] = {
@@ -19,26 +22,19 @@ PRESETS: dict[str, dict[str, int]] = {
     "medium": {"dim": 512, "layers": 8, "heads": 8, "kv_heads": 4, "mlp_dim": 1408},
     "base": {"dim": 768, "layers": 12, "heads": 12, "kv_heads": 4, "mlp_dim": 2048},
 }
-SIZES = ("dim", "layers", "heads", "kv_heads", "mlp_dim")
 
 
-class ModelSection(PresetSection):
-    """`[model]`: sizes. A preset fills in what the file leaves out, and else the model of init_from does."""
+class ModelSection(SizesSection):
+    """`[model]`."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
     preset: Literal["toy", "small", "medium", "base"] | None = None
-    dim: int | None = Field(default=None, gt=0)
-    layers: int | None = Field(default=None, gt=0)
-    heads: int | None = Field(default=None, gt=0)
-    kv_heads: int | None = Field(default=None, gt=0)
-    mlp_dim: int | None = Field(default=None, gt=0)
     head_dim: int | None = Field(default=None, gt=0)  # dim / heads
     vocab_size: int | None = Field(default=None, gt=0)  # the tokenizer's
     rope_theta: float | None = Field(default=None, gt=0)
     norm_eps: float | None = Field(default=None, gt=0)
     tie_embeddings: bool | None = None
-    remat: bool = False  # less memory for a third more work
 
 
 class SamplesSection(Section):
@@ -100,11 +96,25 @@ class LMSection(Section):
         """This order of prediction, with the ids of the special tokens."""
         return DiffusionConfig(mask, end, pad, self.block, self.shift, self.clean)
 
-    @property
-    def limits(self) -> tuple[float, float]:
-        """The least and the greatest mask ratio."""
-        low, high = self.clip or (1 / self.block if self.block else 0.0, 1.0)
-        return max(low, self.eps), high
+    def limits(self, block: Int[Array, "B 1"] | int) -> tuple[Float[Array, "B 1"] | float, float]:
+        """The least and the greatest mask ratio of blocks of this size."""
+        low, high = self.clip or (1 / block if self.block else 0.0, 1.0)
+        return jnp.maximum(low, self.eps), high
+
+
+class LMTransferSection(TransferSection):
+    """`[transfer]` of a language model: from an autoregressive one to diffusion."""
+
+    blocks: tuple[int, ...] = ()  # block sizes on the way to that of [lm], each for an equal share of the steps
+    align: float = Field(default=0.0, ge=0)  # weight of the distance to the states of the model without its adapters
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        if any(block < 1 for block in self.blocks):
+            raise ValueError(f"blocks = {list(self.blocks)} must be sizes of 1 or more")
+        if self.align and not self.rank:
+            raise ValueError(f"align = {self.align} needs adapters: the model without them is the one aligned with")
+        return self
 
 
 class LMRecipe(RunConfig):
@@ -115,12 +125,15 @@ class LMRecipe(RunConfig):
     model: ModelSection = ModelSection()
     lm: LMSection
     data: DataSection
+    transfer: LMTransferSection = LMTransferSection()
 
     @model_validator(mode="after")
     def check(self) -> Self:
-        missing = next((name for name in SIZES if getattr(self.model, name) is None), None)
-        if missing and self.training.init_from is None:
-            raise ConfigError(f"[model] lacks {missing!r}: give it, a preset, or init_from in [training].")
+        self.check_sizes(self.model)
+        if self.transfer.blocks and self.lm.block <= 1:
+            raise ConfigError(
+                f"blocks in [transfer] lead to the block of [lm], which must be 2 or more, got {self.lm.block}."
+            )
         if self.training.tokens_per_batch < self.data.length:
             raise ConfigError(
                 f"tokens_per_batch = {self.training.tokens_per_batch} in [training] is less than a row of "
@@ -134,7 +147,9 @@ def make_model_config(recipe: LMRecipe, tokens: int) -> TransformerConfig:
     folder, given = recipe.training.init_from, recipe.model.model_dump(exclude={"preset"}, exclude_none=True)
     begin_with = {"vocab_size": tokens}
     if folder is not None:
+        folder = find(folder)
         begin_with = llama_config(read_json(folder / "config.json"), folder).to_dict()
+        begin_with["vocab_size"] = max(begin_with["vocab_size"], tokens)  # special tokens may be new
     try:
         config = TransformerConfig.from_dict(begin_with | {"compute_dtype": recipe.training.dtype} | given)
     except ValueError as error:

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from kelp.errors import KelpError
 from kelp.lm.tokenizer import Special, Tokenizer
+from kelp.model.store import find
 from kelp.rows import PROJECT, TEXT, matching, open_dataset, read_rows
 from kelp.training.config import RunConfig, Section
 
@@ -24,7 +25,7 @@ class DataSection(Section):
     text: str = ""  # column of the text; "": the first of text, content, code and source that exists
     split: str = "train"  # of a data set on the hub
     revision: str | None = None  # of a data set on the hub: a branch, tag or commit
-    tokenizer: Path  # a tokenizer.json, or a folder with one or with GPT-2's vocab.json and merges.txt
+    tokenizer: Path  # a tokenizer.json, a folder with one or with GPT-2's vocab.json and merges.txt, or a model's name
     vocab_size: int = Field(default=16_384, gt=0)  # of the tokenizer that `kelp lm tokenizer train` makes
     end: str = Special.end  # names of the special tokens
     mask: str = Special.mask
@@ -59,7 +60,7 @@ class DataSection(Section):
 
     def load_tokenizer(self) -> Tokenizer:
         """The tokenizer with the recipe's special tokens. Raises KelpError."""
-        return Tokenizer.load(self.tokenizer, self.special)
+        return Tokenizer.load(find(self.tokenizer), self.special)
 
 
 class DataRecipe(RunConfig):

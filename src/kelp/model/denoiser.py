@@ -1,12 +1,12 @@
 """The denoiser: one transformer that predicts where to edit a program and what to write there.
 
-The prefix is the conditioning and the program, with attention in both directions; the suffix is `<edit>`, `<until>`
-and the written tokens, with causal attention, at the rotary positions of the span that they replace. Padding is at the
-right.
+The prefix is the conditioning and the program, with attention in both directions unless configured otherwise; the
+suffix is `<edit>`, `<until>` and the written tokens, with causal attention, at the rotary positions of the span that
+they replace. Padding is at the right.
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import equinox as eqx
 import jax
@@ -31,29 +31,40 @@ METRICS = {  # of the loss: whether more is better
 }
 
 
+PrefixAttention = Literal["bidirectional", "causal", "upper third bidirectional"]
+
+
 @dataclass(frozen=True)
 class DenoiserConfig:
-    """Sizes of a denoiser: its transformer's, and its pointer's."""
+    """Sizes of a denoiser, its transformer's and its pointer's, and how the tokens of a prefix attend to each other.
+
+    `upper third bidirectional` is causal in the lower blocks, as an autoregressive model is that the weights may come
+    from, and sees what follows in the upper ones alone.
+    """
 
     transformer: TransformerConfig
     site_kinds: int
     pointer_dim: int
+    prefix: PrefixAttention = "bidirectional"
 
     def __post_init__(self) -> None:
+        if self.prefix not in get_args(PrefixAttention):
+            raise ValueError(f"prefix must be one of {', '.join(get_args(PrefixAttention))}, got {self.prefix!r}")
         for name in ("site_kinds", "pointer_dim"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values in one flat dict, as JSON holds them."""
-        return self.transformer.to_dict() | {"site_kinds": self.site_kinds, "pointer_dim": self.pointer_dim}
+        own = {"site_kinds": self.site_kinds, "pointer_dim": self.pointer_dim, "prefix": self.prefix}
+        return self.transformer.to_dict() | own
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "DenoiserConfig":
         """The configuration that `to_dict` gave. Raises KeyError, TypeError or ValueError where it is none."""
         sizes = dict(values)
-        site_kinds, pointer_dim = sizes.pop("site_kinds"), sizes.pop("pointer_dim")
-        return cls(TransformerConfig.from_dict(sizes), site_kinds, pointer_dim)
+        own = [sizes.pop("site_kinds"), sizes.pop("pointer_dim"), sizes.pop("prefix", "bidirectional")]
+        return cls(TransformerConfig.from_dict(sizes), *own)
 
 
 class Batch(Protocol):
@@ -80,17 +91,19 @@ class Denoiser(eqx.Module):
 
     transformer: Transformer
     pointer: SitePointer
+    prefix: PrefixAttention = eqx.field(static=True, default="bidirectional")
 
     @staticmethod
     def init(cfg: DenoiserConfig, *, key: PRNGKeyArray) -> "Denoiser":
         t, p = jax.random.split(key)
         inner = cfg.transformer
         pointer = SitePointer.init(inner.dim, cfg.site_kinds, cfg.pointer_dim, inner.compute_dtype, key=p)
-        return Denoiser(Transformer.init(inner, key=t), pointer)
+        return Denoiser(Transformer.init(inner, key=t), pointer, cfg.prefix)
 
     @property
     def cfg(self) -> DenoiserConfig:
-        return DenoiserConfig(self.transformer.cfg, *self.pointer.kind.shape)
+        site_kinds, pointer_dim = self.pointer.kind.shape
+        return DenoiserConfig(self.transformer.cfg, site_kinds, pointer_dim, self.prefix)
 
     def __call__(
         self,
@@ -101,7 +114,8 @@ class Denoiser(eqx.Module):
         suffix: Int[Array, "B T"],
     ) -> tuple[Float[Array, "B N"], Float[Array, "B T V"]]:
         """Site log-probabilities, and logits at the suffix's tokens, in one pass over prefix and suffix."""
-        hidden = self.transformer(tokens, positions, masks.prefix(segments))
+        lower, upper = (masks.prefix(segments, causal=causal) for causal in self._causal)
+        hidden, _ = self.transformer.with_cache(tokens, positions, lower, upper_mask=upper)
         written = jnp.take_along_axis(hidden, suffix[..., None], axis=1)
         return self.pointer(hidden, sites), self.transformer.logits(written)
 
@@ -111,8 +125,15 @@ class Denoiser(eqx.Module):
         The first `lengths[b]` tokens of row b are its prefix, and the rest padding.
         """
         place = jnp.arange(prefix.shape[1])
-        mask = masks.bidirectional(place < lengths[:, None])
-        return self.transformer.with_cache(prefix, jnp.broadcast_to(place, prefix.shape), mask, lengths=lengths)
+        valid = place < lengths[:, None]
+        lower, upper = (masks.causal(valid) if causal else masks.bidirectional(valid) for causal in self._causal)
+        places = jnp.broadcast_to(place, prefix.shape)
+        return self.transformer.with_cache(prefix, places, lower, upper_mask=upper, lengths=lengths)
+
+    @property
+    def _causal(self) -> tuple[bool, bool]:
+        """Whether the prefix attends causally in the lower blocks, and in the upper ones."""
+        return self.prefix != "bidirectional", self.prefix == "causal"
 
     def site_log_probs(self, hidden: Float[Array, "B P D"], sites: Int[Array, "B N 3"]) -> Float[Array, "B N"]:
         """Log-softmax over the rows with kind > 0; -inf on padding rows."""

@@ -24,7 +24,7 @@ from kelp.model.pretrained import by_leaf, dtype_keys, llama_config, llama_keys,
 from kelp.model.tensors import WEIGHTS, ModelError, fill, open_tensors, read_json, write_tensors
 
 FORMAT = 2
-KELP_KEYS = ("site_kinds", "pointer_dim")
+KELP_KEYS = ("site_kinds", "pointer_dim", "prefix")
 COMPUTING = ("compute_dtype", "remat")
 
 
@@ -106,7 +106,8 @@ def load_model(folder: Path, *, dtype: str | None = None, mesh: Mesh | None = No
             config = DenoiserConfig.from_dict(section["model"])
         else:
             computing = {key: section[key] for key in COMPUTING}
-            config = DenoiserConfig(llama_config(keys, folder, **computing), *(section[key] for key in KELP_KEYS))
+            own = {"prefix": "bidirectional"} | section  # older folders lack the key
+            config = DenoiserConfig(llama_config(keys, folder, **computing), *(own[key] for key in KELP_KEYS))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}/config.json is of no model that Kelp computes: {error}.") from None
     shape = jax.eval_shape(lambda key: Denoiser.init(config, key=key), jax.random.key(0))

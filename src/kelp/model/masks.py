@@ -19,8 +19,12 @@ def bidirectional(valid: Bool[Array, "B S"]) -> Bool[Array, "B S S"]:
     return jnp.broadcast_to(valid[:, None, :], (*valid.shape, valid.shape[1]))
 
 
-def prefix(segments: Int[Array, "B S"]) -> Bool[Array, "B S S"]:
-    """All tokens attend to the prefix, segment 1; every other segment also to itself, causally. 0 is padding."""
+def prefix(segments: Int[Array, "B S"], *, causal: bool = False) -> Bool[Array, "B S S"]:
+    """All tokens attend to the prefix, segment 1; every other segment also to itself, causally. 0 is padding.
+
+    With `causal`, a token of the prefix attends to those up to itself alone.
+    """
     query, token = jnp.arange(segments.shape[1])[:, None], jnp.arange(segments.shape[1])[None, :]
     own = (token <= query) & (segments[:, :, None] == segments[:, None, :])
-    return ((segments == 1)[:, None, :] | own) & (segments != 0)[:, None, :]
+    to_prefix = (segments == 1)[:, None, :] & ((token <= query) if causal else True)
+    return (to_prefix | own) & (segments != 0)[:, None, :]

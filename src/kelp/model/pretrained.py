@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
@@ -75,6 +76,16 @@ def read_llama(
     cfg = llama_config(read_json(folder / "config.json"), folder, compute_dtype=compute_dtype)
     shape = jax.eval_shape(lambda key: Transformer.init(cfg, key=key), jax.random.key(0))
     return fill(shape, by_leaf(shape, open_tensors(folder), folder), dtype, mesh)
+
+
+def with_tokens(model: Transformer, tokens: int) -> dict[str, jax.Array]:
+    """The weights by name, with rows for so many tokens, at least those that there are: the mean of all rows."""
+    weights: dict[str, jax.Array] = named_leaves(model)
+    for name in {"embedding", "unembedding"} & weights.keys():
+        more = max(0, tokens - len(weights[name]))
+        mean = jnp.broadcast_to(weights[name].mean(axis=0), (more, model.cfg.dim))
+        weights[name] = jnp.concatenate([weights[name], mean])
+    return weights
 
 
 def write_llama(

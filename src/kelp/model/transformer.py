@@ -23,6 +23,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from kelp.model.attention import KV, Cache, Rotation, attend
 from kelp.model.config import TransformerConfig
 from kelp.model.einsum import einsum
+from kelp.model.low_rank import LowRank
 from kelp.model.recorded import record
 
 
@@ -38,6 +39,8 @@ def partition_specs(model: Any) -> Any:
         owner = model
         for key in owners:
             owner = getattr(owner, key.name) if isinstance(key, jax.tree_util.GetAttrKey) else owner[key.idx]
+        if isinstance(owner, LowRank):
+            return owner.partition(name.name, spec(tuple(owners), None))
         declared = get_args(next(field.type for field in dataclasses.fields(owner) if field.name == name.name))
         if not (declared and isinstance(declared[-1], P)):
             raise ValueError(f"no partition is declared for {jax.tree_util.keystr(path)}")
@@ -203,6 +206,7 @@ class Transformer(eqx.Module):
         positions: Int[Array, "B S"],
         mask: Bool[Array, "#B S S"],
         *,
+        upper_mask: Bool[Array, "#B S S"] | None = None,
         lengths: Int[Array, " B"] | None = None,
         past: Cache | None = None,
         into: Cache | None = None,
@@ -211,7 +215,8 @@ class Transformer(eqx.Module):
         """The states of `__call__`, and a cache of these tokens.
 
         `mask` decides which of these tokens attend to each other; all attend to all of `past`, or each to the first
-        `visible` slots of it, and to all of `into`.
+        `visible` slots of it, and to all of `into`. Without `past` and `into`, the upper third of the blocks may have
+        `upper_mask` in place of `mask`.
         The cache holds these tokens alone; with `into`, of B rows, it is `into` with these after each row's last token.
         `lengths` counts the real tokens of each row where some are padding, at the right; later reads skip the padding.
         """
@@ -230,13 +235,14 @@ class Transformer(eqx.Module):
         starts = None if into is None else into.lengths
         run = jax.checkpoint(Block.__call__) if self.cfg.remat else _run_block
         layers = []
+        upper = 2 * len(self.blocks) // 3
         for i, block in enumerate(self.blocks):
             with jax.named_scope(f"block{i}"):
                 x, kv = run(
                     block,
                     x,
                     rotation,
-                    mask,
+                    mask if upper_mask is None or i < upper else upper_mask,
                     past=None if past is None else past.layers[i],
                     into=None if into is None else into.layers[i],
                     starts=starts,

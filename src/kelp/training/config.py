@@ -9,13 +9,16 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, Self, TypeVar
 
+import jax
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from kelp.errors import KelpError
+from kelp.model.low_rank import PROJECTIONS, Projection, adapt
 from kelp.training.optimizer import OptimizerConfig
 
+ADAPTERS = 2**31  # folded into the key of the weights for that of their adapters
 C = TypeVar("C", bound="RunConfig")
 
 
@@ -40,6 +43,22 @@ class PresetSection(Section):
         return values
 
 
+class SizesSection(PresetSection):
+    """Sizes of a transformer. A preset fills in what the file leaves out, and else the model of init_from does."""
+
+    dim: int | None = Field(default=None, gt=0)
+    layers: int | None = Field(default=None, gt=0)
+    heads: int | None = Field(default=None, gt=0)
+    kv_heads: int | None = Field(default=None, gt=0)
+    mlp_dim: int | None = Field(default=None, gt=0)
+    remat: bool = False  # less memory for a third more work
+
+    @property
+    def missing(self) -> str | None:
+        """Name of a size that the file gives neither itself nor by a preset."""
+        return next((name for name in SizesSection.model_fields if getattr(self, name) is None), None)
+
+
 class MeshSection(Section):
     """`[training.mesh]`: the layout of the devices. `data`, if left out, takes all that fsdp and tensor leave."""
 
@@ -55,7 +74,7 @@ class TrainingSection(Section):
     max_minutes: float | None = Field(default=None, gt=0)  # stop earlier, with a checkpoint to resume from
     tokens_per_batch: int = Field(default=8192, gt=0)
     seed: int = Field(default=0, ge=0)
-    init_from: Path | None = None  # a model folder whose weights to begin with, in place of random ones
+    init_from: Path | None = None  # a model, by folder or name, whose weights to begin with, in place of random ones
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; weights are always float32
     mesh: MeshSection = MeshSection()
     out: Path = Path("runs/latest")
@@ -66,6 +85,29 @@ class TrainingSection(Section):
     checkpoint_every: int = Field(default=500, gt=0)
     keep: int = Field(default=2, gt=0)  # newest checkpoints kept, next to the best one
     best_by: str = "valid_loss"  # metric that picks the best checkpoint, which is exported
+
+
+class TransferSection(Section):
+    """`[transfer]`: how a run moves away from the weights that it begins with (`init_from`).
+
+    Whatever else is not to move has the factor 0 in `[optimizer.rates]`.
+    """
+
+    rank: int = Field(default=0, ge=0)  # of low-rank adapters (LoRA), which move in place of projections; 0: none
+    alpha: float = Field(default=16.0, gt=0)  # adapters are scaled by alpha / rank
+    projections: tuple[Projection, ...] = PROJECTIONS
+
+    @property
+    def scale(self) -> float:
+        """Factor of an adapter's product."""
+        return self.alpha / self.rank if self.rank else 0.0
+
+    def adapt(self, model: Any, key: jax.Array) -> Any:
+        """`model`, made from `key`, with its adapters, if any."""
+        if not self.rank:
+            return model
+        own = jax.random.fold_in(key, ADAPTERS)
+        return adapt(model, self.projections, rank=self.rank, alpha=self.alpha, key=own)
 
 
 class LogSection(Section):
@@ -101,8 +143,20 @@ class RunConfig(Section):
 
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingSection
+    transfer: TransferSection = TransferSection()
     export: ExportSection = ExportSection()
     log: LogSection = LogSection()
+
+    @model_validator(mode="after")
+    def check_transfer(self) -> Self:
+        if self.transfer != type(self.transfer)() and self.training.init_from is None:
+            raise ConfigError("[transfer] needs init_from in [training]: the model that the run begins with.")
+        return self
+
+    def check_sizes(self, model: SizesSection) -> None:
+        """Raise ConfigError where a size is not known and there is no model to begin with."""
+        if model.missing and self.training.init_from is None:
+            raise ConfigError(f"[model] lacks {model.missing!r}: give it, a preset, or init_from in [training].")
 
     def deciding(self) -> dict[str, dict[str, Any]]:
         """Values by section and key, as JSON, that must not change within a run."""

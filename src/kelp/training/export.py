@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from kelp.model.leaves import named_leaves
 from kelp.training.checkpoint import CheckpointError, Checkpoints
 from kelp.training.objective import Dtype, Objective
 
@@ -46,7 +45,7 @@ def export_run(
         "run": progress["config"],
     }
     if merge is not None:
-        other = named_leaves(objective.load(merge))
+        other = objective.load(merge)
         weights = {name: (1 - share) * array + share * np.asarray(other[name]) for name, array in weights.items()}
         origin["merge"] = {"model": str(merge), "sha256": _sha256(merge), "share": share}
         origin["metrics"] = {}  # those are of the run's own weights

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -15,9 +15,12 @@ from types import FrameType
 from typing import Any, Literal
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pydantic import ValidationError
 
+from kelp.model.leaves import named_leaves, with_leaves
+from kelp.model.low_rank import BASE
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError, RunConfig
 from kelp.training.norms import make_norms
@@ -90,7 +93,10 @@ def train(
                 shutil.copyfile(path, out / path.name)
             state = init(jax.random.key(settings.seed))
             if settings.init_from is not None:
-                state = begin_with(objective.load(settings.init_from), state)
+                with jax.default_device(jax.local_devices(backend="cpu")[0]):  # whole, so not on a device of the mesh
+                    weights = objective.load(settings.init_from)
+                state = begin_with(weights, state)
+                del weights
         elif resume:
             progress = checkpoints.progress(start)
             _check_same_run(progress["config"], config)
@@ -177,14 +183,16 @@ def plan_state(
     return jax.jit(fresh, out_shardings=shardings), placed
 
 
-def begin_with(model: Model, state: TrainState) -> TrainState:
-    """A fresh state with a model's weights in place of its own."""
+def begin_with(weights: Mapping[str, jax.Array], state: TrainState) -> TrainState:
+    """A fresh state with these weights, by name, in place of its own; an adapted projection takes them as its base."""
 
     def placed(like: Model) -> Model:  # in new buffers, since a step overwrites the arrays donated to it
-        def place(old: jax.Array, new: jax.Array) -> jax.Array:
-            return jax.device_put(new, old.sharding, may_alias=False)
+        def place(name: str, old: jax.Array) -> jax.Array:
+            if (new := weights.get(name.removesuffix(BASE))) is None:
+                return old
+            return jax.make_array_from_callback(old.shape, old.sharding, lambda part: np.array(new[part], old.dtype))
 
-        return jax.tree.unflatten(jax.tree.structure(like), map(place, jax.tree.leaves(like), jax.tree.leaves(model)))
+        return with_leaves(like, {name: place(name, old) for name, old in named_leaves(like).items()})
 
     return state._replace(model=placed(state.model), ema=state.ema and placed(state.ema))
 

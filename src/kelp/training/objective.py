@@ -52,8 +52,11 @@ class Objective(Protocol):
     def init(self, key: jax.Array) -> Model:
         """Random weights."""
 
-    def load(self, folder: Path) -> Model:
-        """The weights of an exported model. Raises ModelError, or TrainingError where they do not fit."""
+    def load(self, folder: Path) -> dict[str, jax.Array]:
+        """Weights of an exported model by name, for those of `init`; others keep their random values.
+
+        Raises ModelError, or TrainingError where they do not fit.
+        """
 
     def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: Dtype, origin: dict[str, Any]) -> None:
         """Write weights, given by name, as a model folder; `origin` is JSON about the run. Raises ModelError."""

@@ -5,18 +5,23 @@ import operator
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
+import equinox as eqx
 import jax
 import optax
 
 from kelp.model.leaves import named_leaves, with_leaves
+from kelp.model.low_rank import BASE, A
 from kelp.training.schedule import Shape, make_schedule
 
 
 @dataclass(frozen=True)
 class Rates:
-    """`[optimizer.rates]`: factors of the learning rate, one for each group of weights. They scale the decay too."""
+    """`[optimizer.rates]`: factors of the learning rate, one for each group of weights. They scale the decay too.
 
-    hidden: float = 1.0  # matrices of the transformer's blocks
+    Weights with the factor 0 are frozen: they have no gradient and no moments.
+    """
+
+    hidden: float = 1.0  # matrices of the transformer's blocks; of their adapters, where they have some
     head: float = 1.0  # other matrices: the output layer where it is not tied to the embedding, a pointer
     embedding: float = 1.0
     vectors: float = 1.0  # weights of one dimension: scales of norms, biases
@@ -34,11 +39,18 @@ class Rates:
         def factor(name: str, leaf: Any) -> float:
             if leaf.ndim < 2:
                 return self.vectors
+            if name.endswith(BASE):
+                return 0.0
             if _in_block(name):
                 return self.hidden
             return self.embedding if name.split(".")[-1] == "embedding" else self.head
 
         return with_leaves(weights, {name: factor(name, leaf) for name, leaf in named_leaves(weights).items()})
+
+    def split(self, model: Any) -> tuple[Any, Any]:
+        """(moving, frozen): `model` without its frozen weights, and without all others."""
+        moving, frozen = eqx.partition(model, jax.tree.map(bool, self.scale(model)))
+        return moving, frozen
 
 
 @dataclass(frozen=True)
@@ -136,7 +148,7 @@ def _matrices(weights: Any) -> Any:
     def axes(name: str, leaf: Any) -> Any:
         if leaf.ndim < 2 or not _in_block(name):
             return None
-        inputs = leaf.ndim - 1 if name.endswith("attention.out") else 1  # out maps from all heads, the others from D
+        inputs = leaf.ndim - 1 if name.endswith(("attention.out", A)) else 1  # out maps from all heads, others from D
         return optax.contrib.MuonDimensionNumbers(tuple(range(inputs)), tuple(range(inputs, leaf.ndim)))
 
     return with_leaves(weights, {name: axes(name, leaf) for name, leaf in named_leaves(weights).items()})

@@ -55,4 +55,5 @@ def state_shardings(state: Any, mesh: Mesh) -> Any:
         return next((named[n] for i in range(len(parts)) if (n := ".".join(parts[i:])) in named), replicated)
 
     moments = with_leaves(state.optimizer, {name: place_moment(name) for name in named_leaves(state.optimizer)})
-    return type(state)(replicated, model, moments, None if state.ema is None else model)
+    ema = None if state.ema is None else with_leaves(state.ema, named)
+    return type(state)(replicated, model, moments, ema)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
@@ -19,17 +20,18 @@ class TrainState(NamedTuple):
     step: jax.Array  # int32 scalar: batches trained on
     model: Model  # float32 weights
     optimizer: optax.OptState
-    ema: Model | None  # exponential moving average of the weights
+    ema: Model | None  # exponential moving average of the weights that are not frozen
 
     @property
     def eval_model(self) -> Model:
         """The weights to evaluate and to export."""
-        return self.model if self.ema is None else self.ema
+        return self.model if self.ema is None else eqx.combine(self.ema, self.model)
 
 
 def init_state(model: Model, optimizer: optax.GradientTransformation, config: OptimizerConfig) -> TrainState:
-    ema = jax.tree.map(jnp.copy, model) if config.ema_decay else None
-    return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(model), ema)
+    moving, _ = config.rates.split(model)
+    ema = jax.tree.map(jnp.copy, moving) if config.ema_decay else None
+    return TrainState(jnp.zeros((), jnp.int32), model, optimizer.init(moving), ema)
 
 
 def make_train_step(
@@ -40,11 +42,16 @@ def make_train_step(
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         key = loss_key(seed, state.step)
+        moving, frozen = config.rates.split(state.model)
+
+        def loss(moving: Model) -> tuple[jax.Array, Metrics]:
+            return objective.loss(eqx.combine(moving, frozen), batch, key)
+
         with jax.named_scope("loss"):
-            (_, metrics), gradients = jax.value_and_grad(objective.loss, has_aux=True)(state.model, batch, key)
+            (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(moving)
         with jax.named_scope("optimizer"):
-            updates, optimizer_state = optimizer.update(gradients, state.optimizer, state.model)
-            model = optax.apply_updates(state.model, updates)
+            updates, optimizer_state = optimizer.update(gradients, state.optimizer, moving)
+            moving = optax.apply_updates(moving, updates)
         metrics |= {
             "gradient_norm": optax.tree.norm(gradients),
             "learning_rate": jnp.asarray(rate(state.step // config.accumulation), jnp.float32),
@@ -53,8 +60,8 @@ def make_train_step(
         if ema is not None:
             # Adam's correction for the start: the first averages are means of the weights so far.
             decay = jnp.minimum(config.ema_decay, (state.step + 1) / (state.step + 10))
-            ema = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), ema, model)
-        return TrainState(state.step + 1, model, optimizer_state, ema), metrics
+            ema = jax.tree.map(lambda old, new: old + (1 - decay) * (new - old), ema, moving)
+        return TrainState(state.step + 1, eqx.combine(moving, frozen), optimizer_state, ema), metrics
 
     return train_step
 

@@ -26,6 +26,7 @@ from kelp.encoding.folder import load_encoding, save_encoding
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer, read_tokenizer
 from kelp.encoding.vocabulary import EncodingError
 from kelp.files import atomic
+from kelp.model.store import find
 
 EXAMPLES_PER_SHARD = 5_000
 
@@ -103,13 +104,15 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
 
 
 def _given_encoder(source: Path, limits: EncodingConfig) -> Encoder:
-    """The encoder of a model folder, so that its weights can be trained further, or a new one of a tokenizer.json."""
+    """The encoder of an edit model, so that its weights can be trained further, or a new one of a tokenizer.json.
+
+    The tokenizer.json may be that of a language model, by folder or name.
+    """
     try:
-        return (
-            load_encoding(source, LANGUAGE, limits)
-            if source.is_dir()
-            else Encoder(read_tokenizer(source, LANGUAGE), limits)
-        )
+        folder = find(source)
+        if (folder / "encoding.json").is_file():
+            return load_encoding(folder, LANGUAGE, limits)
+        return Encoder(read_tokenizer(folder / "tokenizer.json" if folder.is_dir() else folder, LANGUAGE), limits)
     except OSError as error:
         raise DataError(f"tokenizer = {str(source)!r} in [data] cannot be read: {error.strerror or error}") from None
     except EncodingError as error:

@@ -11,9 +11,14 @@ import numpy as np
 
 from kelp.data.examples.recipe import Recipe, make_model_config
 from kelp.encoding.batch import Batch
-from kelp.encoding.folder import FILES, same_encoding
+from kelp.encoding.folder import FILES, same_encoding, same_tokenizer
 from kelp.model.denoiser import METRICS, Denoiser, DenoiserConfig, loss
 from kelp.model.folder import load_model, save_model
+from kelp.model.leaves import named_leaves
+from kelp.model.low_rank import merged
+from kelp.model.pretrained import read_llama, with_tokens
+from kelp.model.store import find
+from kelp.model.tensors import read_json
 from kelp.training.objective import Dtype, Metrics, Row, TrainingError
 
 
@@ -78,27 +83,43 @@ class EditObjective:
         return tuple(self.source.folder / name for name in FILES)
 
     def init(self, key: jax.Array) -> Denoiser:
-        return Denoiser.init(self.model_config, key=key)
+        model: Denoiser = self.recipe.transfer.adapt(Denoiser.init(self.model_config, key=key), key)
+        return model
 
-    def load(self, folder: Path) -> Denoiser:
-        """The model of a folder, where its sizes and its encoding are this run's. Raises ModelError, TrainingError."""
-        model, _ = load_model(folder, dtype="float32")
-        same = dict.fromkeys(("compute_dtype", "remat"))  # how to compute, no part of the model
-        ours, theirs = self.model_config.to_dict() | same, model.cfg.to_dict() | same
-        if ours != theirs:
-            key = next(key for key in ours if ours[key] != theirs[key])
-            raise TrainingError(
-                f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
-            )
-        same_ids = same_encoding(folder, self.source.folder)
-        if not same_ids:
+    def load(self, folder: Path) -> dict[str, jax.Array]:
+        """The weights of a model, where its sizes and its encoding are this run's. Raises ModelError, TrainingError.
+
+        A language model has none for the pointer, and may lack tokens of this run: the rows of these are the mean of
+        all rows.
+        """
+        folder = find(folder)
+        language_model = "kelp" not in read_json(folder / "config.json")
+        theirs: dict[str, Any]
+        if language_model:
+            base = read_llama(folder)
+            weights = {f"transformer.{name}": leaf for name, leaf in with_tokens(base, self.source.vocab_size).items()}
+            theirs = base.cfg.to_dict() | {"vocab_size": max(base.cfg.vocab_size, self.source.vocab_size)}
+        else:
+            model, _ = load_model(folder)
+            weights, theirs = named_leaves(model), model.cfg.to_dict()
+        ours = self.model_config.to_dict()
+        for key in theirs:
+            if (
+                key not in ("compute_dtype", "remat") and ours[key] != theirs[key]
+            ):  # how to compute, no part of the model
+                raise TrainingError(
+                    f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
+                )
+        same = same_tokenizer if language_model else same_encoding
+        if not same(folder, self.source.folder):
             raise TrainingError(
                 f"{self.source.folder} has another tokenizer than {folder}: put tokenizer = {str(folder)!r} in [data], "
                 "and make the data in another folder."
             )
-        return model
+        return weights
 
     def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: Dtype, origin: dict[str, Any]) -> None:
+        weights = merged(weights, self.recipe.transfer.scale)
         save_model(out, weights, self.model_config, files=self.files, dtype=dtype, origin=origin)
 
     def loss(self, model: Denoiser, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:

@@ -3,15 +3,18 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 import kelp
 from kelp.data.examples.make import DataConfig
 from kelp.model.config import TransformerConfig
-from kelp.model.denoiser import DenoiserConfig
-from kelp.training.config import ConfigError, PresetSection, RunConfig, Section, load_config
+from kelp.model.denoiser import DenoiserConfig, PrefixAttention
+from kelp.model.pretrained import llama_config
+from kelp.model.store import find
+from kelp.model.tensors import read_json
+from kelp.training.config import ConfigError, RunConfig, Section, SizesSection, load_config
 
 # Llama's proportions: heads of 16 to 128 dimensions, two or three of them a key-value head, an MLP of
 # about 8/3 of the width. Parameters without the embeddings: 0.1 M, 3 M, 17 M, 80 M and 1.1 G.
@@ -27,19 +30,14 @@ PACKAGE = Path(kelp.__file__).parent
 FOLDERS = (PACKAGE / "configs", PACKAGE.parents[1] / "configs")  # of the recipes: in a wheel, in a checkout
 
 
-class ModelSection(PresetSection):
-    """`[model]`: sizes. A preset fills in what the file leaves out; the vocabulary comes with the data."""
+class ModelSection(SizesSection):
+    """`[model]`. The vocabulary comes with the data."""
 
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 
-    preset: Literal["toy", "overnight_cpu", "laptop", "single_gpu", "tpu_v4_8"]
-    dim: int = Field(gt=0)
-    layers: int = Field(gt=0)
-    heads: int = Field(gt=0)
-    kv_heads: int = Field(gt=0)
-    mlp_dim: int = Field(gt=0)
+    preset: Literal["toy", "overnight_cpu", "laptop", "single_gpu", "tpu_v4_8"] | None = None
     pointer_dim: int = Field(gt=0)
-    remat: bool = False  # less memory for a third more work
+    prefix: PrefixAttention = "bidirectional"  # how the tokens of condition and program attend to each other
 
 
 class ObjectiveSection(Section):
@@ -57,6 +55,11 @@ class Recipe(RunConfig):
     model: ModelSection
     data: DataConfig
     objective: ObjectiveSection = ObjectiveSection()
+
+    @model_validator(mode="after")
+    def check(self) -> Self:
+        self.check_sizes(self.model)
+        return self
 
 
 def load_recipe(path: str | os.PathLike[str]) -> Recipe:
@@ -83,10 +86,19 @@ def shipped_recipes() -> list[str]:
 
 
 def make_model_config(recipe: Recipe, *, vocab_size: int, site_kinds: int) -> DenoiserConfig:
-    """The model's own configuration, once the data says how many tokens and kinds of site there are."""
-    sizes = recipe.model.model_dump(exclude={"preset", "pointer_dim"})
+    """The model's own configuration, once the data says how many tokens and kinds of site there are.
+
+    Raises ConfigError, ModelError.
+    """
+    own = {"preset", "pointer_dim", "prefix"}
+    sizes: dict[str, Any] = recipe.model.model_dump(exclude=own, exclude_none=True)
+    folder = recipe.training.init_from
+    if folder is not None and recipe.model.missing:
+        folder = find(folder)
+        sizes = llama_config(read_json(folder / "config.json"), folder).to_dict() | sizes
+    sizes |= {"vocab_size": vocab_size, "compute_dtype": recipe.training.dtype}
     try:
-        transformer = TransformerConfig(**sizes, vocab_size=vocab_size, compute_dtype=recipe.training.dtype)
-        return DenoiserConfig(transformer, site_kinds, recipe.model.pointer_dim)
+        transformer = TransformerConfig.from_dict(sizes)
+        return DenoiserConfig(transformer, site_kinds, recipe.model.pointer_dim, recipe.model.prefix)
     except ValueError as error:
         raise ConfigError(f"[model] {error}.") from None
