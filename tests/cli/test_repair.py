@@ -449,4 +449,4 @@ def test_a_command_without_tests_of_its_own_needs_a_function(kelp_here: Kelp, sh
 )  # fmt: skip
 def test_a_command_that_cannot_be_used_is_said(kelp_here: Kelp, shapes: Path, options: str, said: str) -> None:
     ran = kelp_here("repair", "shapes.py", *shlex.split(options), *NO_MODEL)
-    assert (ran.code, ran.sentence) == (2, said)
+    assert (ran.code, ran.sentence) == (3 if "pass already" in said else 2, said)

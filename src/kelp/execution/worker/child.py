@@ -253,7 +253,8 @@ def _plan(
 
         def run_files(collect_only: bool, last: bool) -> bool:
             pytest_run.run_pytest(
-                files, candidate, report, stage, first=first, stop_on_failure=request["stop_on_failure"],
+                files, candidate, report, stage, only=config["only"], first=first,
+                stop_on_failure=request["stop_on_failure"],
                 collect_only=collect_only or kind == "rehearsal", finish=_flush if last and kind == "tests" else None,
             )  # fmt: skip
             return report.stopped

@@ -251,12 +251,13 @@ def run_pytest(
     report: Report,
     stage: Stage,
     *,
+    only: list[str],
     first: str | None,
     stop_on_failure: bool,
     collect_only: bool,
     finish: Callable[[], None] | None = None,
 ) -> None:
-    """Run the files in one session and report each test under its node id.
+    """Run the files in one session and report each test under its node id; `only` names those that count, if any.
 
     `finish`, if given, is called when the session is over and the run needs nothing more.
     """
@@ -264,7 +265,7 @@ def run_pytest(
     arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
     arguments += [f"-pno:{name}" for name in _UNUSED.split()]
     arguments += ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
-    plugin = _Plugin(candidate, report, stage, first=first, finish=finish)
+    plugin = _Plugin(candidate, report, stage, only=only, first=first, finish=finish)
     _current.append(plugin)
     code = pytest.main(arguments, plugins=[plugin])
     if plugin.collected is None and not plugin.broken:
@@ -278,6 +279,11 @@ def _may_skip(item: pytest.Item) -> bool:
     return getattr(getattr(item, "obj", None), "__unittest_expecting_failure__", False) is True
 
 
+def _is_of(test: str, names: list[str]) -> bool:
+    """Return whether a test is one of the node ids, or of the class or function that one of them names."""
+    return any(test == name or test.startswith((f"{name}::", f"{name}[")) for name in names)
+
+
 class _Plugin:
     def __init__(
         self,
@@ -285,10 +291,12 @@ class _Plugin:
         report: Report,
         stage: Stage,
         *,
+        only: list[str],
         first: str | None,
         finish: Callable[[], None] | None,
     ):
         self.candidate, self.report, self.stage, self.first = candidate, report, stage, first
+        self.only = only
         self.finish = finish
         self.called = False  # the running test's function was called, so the judge knows whether it skips
         self.nodeid = ""
@@ -344,6 +352,8 @@ class _Plugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.only:
+            items[:] = [item for item in items if _is_of(f"{item.path}::{item.nodeid.partition('::')[2]}", self.only)]
         items.sort(key=lambda item: item.nodeid != self.first)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
