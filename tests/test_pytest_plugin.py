@@ -108,7 +108,7 @@ def test_with_xdist_the_controller_prints_one_patch_after_the_workers(run: Pytes
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("arguments", [("-x", "-k", "unit", "-rA"), ("-qq", "--tb=no")])
+@pytest.mark.parametrize("arguments", [("-x", "-k", "area", "-rA"), ("-qq", "--tb=no")])
 def test_it_works_with_other_options(run: Pytest, arguments: tuple[str, ...]) -> None:
     assert PATCH in run("--kelp", *arguments)
 
@@ -134,9 +134,9 @@ def test_failing_tests_that_reach_nothing_are_named_with_a_command_to_see_more(r
 
 @pytest.mark.slow
 def test_without_a_patch_the_suspicious_functions_are_named(run: Pytest, project: Path) -> None:
-    (project / "tests/test_app.py").write_text(TESTS.replace("== 15", "== 1234567"))
+    (project / "tests/test_app.py").write_text(TESTS.replace("== 15", "== 4711").replace("(1, 1) == 1", "(1, 1) == 4712"))
     output = run("--kelp", "--kelp-seconds", "2", "-q", "tests")
-    assert "No patch found: 1 of 3 tests pass" in output and "suspicious: src/app/shapes.py:1 area (100%)" in output
+    assert "No patch found: 0 of 2 tests pass" in output and "suspicious: src/app/shapes.py:1 area (100%)" in output
     assert "--tests tests/test_app.py::test_area --tests tests/test_app.py::test_unit --test-command" in output
 
 

@@ -60,8 +60,8 @@ SUSPECTS = 5  # functions that `locate` names
 FAILURES = 10  # failing tests that are explained
 INSTRUCTIONS = (
     "Kelp repairs Python functions that fail their tests: it searches small edits and runs the tests in a sandbox. "
-    "Call repair for the project, or with a file and its tests. Read the diff that it returns before you apply it, since "
-    "tests may be too weak. Where there is no patch, locate says which functions and lines the failing tests point to."
+    "Call repair for the project, or with a file and its tests. Read the diff before you apply it: tests may be too "
+    "weak. Where there is no patch, locate says which functions and lines the failing tests point to."
 )
 T = TypeVar("T", bound=Event)
 
