@@ -134,7 +134,9 @@ def test_failing_tests_that_reach_nothing_are_named_with_a_command_to_see_more(r
 
 @pytest.mark.slow
 def test_without_a_patch_the_suspicious_functions_are_named(run: Pytest, project: Path) -> None:
-    (project / "tests/test_app.py").write_text(TESTS.replace("== 15", "== 4711").replace("(1, 1) == 1", "(1, 1) == 4712"))
+    (project / "tests/test_app.py").write_text(
+        TESTS.replace("== 15", "== 4711").replace("(1, 1) == 1", "(1, 1) == 4712")
+    )
     output = run("--kelp", "--kelp-seconds", "2", "-q", "tests")
     assert "No patch found: 0 of 2 tests pass" in output and "suspicious: src/app/shapes.py:1 area (100%)" in output
     assert "--tests tests/test_app.py::test_area --tests tests/test_app.py::test_unit --test-command" in output
