@@ -31,7 +31,7 @@ FILES: dict[str, str | bytes] = {
 FAILING = ("--assert", "area(2, 3) == 6")
 CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "missing file": (("nowhere.py",), "nowhere.py does not exist."),
-    "folder": ((".", *FAILING), "--assert and --doctest need a file: kelp repair FILE.py ..."),
+    "folder": ((".", *FAILING), "--assert and --doctest need a file, and not a project or a test file."),
     "encoding": (("latin.py",), "latin.py is not UTF-8 (line 2), and Kelp edits no other encoding."),
     "syntax": (("broken.py",), "broken.py does not parse (line 2: '(' was never closed): Kelp repairs programs that do."),
     "nul": (("nul.py",), "nul.py does not parse ("),
@@ -54,7 +54,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "far function": (("shapes.py", "--function", "zzz", *FAILING), "shapes.py has no function zzz: there are area, Box.size."),
     "assert": (("shapes.py", "--assert", "area(1, 2) =="), "--assert 'area(1, 2) ==' is no Python expression: invalid syntax."),
     "assert statement": (("shapes.py", "--assert", "x = 1"), "--assert 'x = 1' is no Python expression: give one that must be true, as in 'f(1) == 2'."),
-    "outputs": (("shapes.py", "--write", "--json"), "--diff, --write and --json exclude one another: give one of them."),
+    "outputs": (("shapes.py", "--write", "--json"), "--diff, --write, --json and --format exclude one another: give one of them."),
     "seconds": (("shapes.py", "--max-seconds", "0", *FAILING), "--max-seconds must be positive, not 0.0."),
     "model": (("shapes.py", *FAILING, "--model", "no-such-model"), "There is no model 'no-such-model': "),
     "model folder": (("shapes.py", *FAILING, "--model", "."), ". is no model folder: it holds no config.json."),

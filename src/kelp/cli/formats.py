@@ -67,9 +67,8 @@ def _place(result: Result) -> tuple[Path, int, int]:
         change = next(changes(result, result.patches[0]))
         return change.path, change.start, max(change.end, change.start + 1)
     program, likeliest = result.trajectory.program, result.functions[0]
-    first = program.source.count(b"\n", 0, likeliest.start)
-    path, line = program.place(first + 1)
-    return path, line - 1, line + program.source.count(b"\n", 0, likeliest.end - 1) - first
+    path, line = program.place(program.source.count(b"\n", 0, likeliest.start) + 1)
+    return path, line - 1, line + program.source.count(b"\n", likeliest.start, likeliest.end - 1)
 
 
 def _message(result: Result) -> str:

@@ -220,7 +220,7 @@ def chosen(
             names.append(function_at(path, asked.line))
         return path, given, names, settings, interpreter
     if asserts or doctest:
-        raise KelpError("--assert and --doctest need a file: kelp repair FILE.py ...")
+        raise KelpError("--assert and --doctest need a file, and not a project or a test file")
     project = project_of(
         asked, root, settings, tests=tests or [], command=command, functions=function or [], python=interpreter.path
     )

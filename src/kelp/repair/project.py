@@ -31,7 +31,7 @@ FUNCTIONS = 10  # most suspicious ones, whose files are searched
 FILES = 5  # in which they are, at most
 GOALS = 20  # failing tests that every candidate runs, at most
 PASSING = 8  # passing tests for each of the functions, the quickest
-LATE_SECONDS = 5.0  # of a survey, after which it ends at a failing test
+LATE_SECONDS = 3.0  # of a survey, after which it ends at a failing test
 TEST_SECONDS = 10.0  # that one test may take
 SUITE_SECONDS = 3600.0  # that all may take
 

@@ -261,7 +261,8 @@ class Session:
             survey = sandbox.survey(project.front, enough=LATE_SECONDS, of_a_test=TEST_SECONDS)
         self._check_stopped()
         yield TestsObserved(survey.observation)
-        check_ran(self.tests, self.name, survey.observation)
+        if survey.observation.error == "no tests were found":
+            raise KelpError(f"There is no test in {self.name}")
         if survey.observation.error is not None and survey.observation.passed == len(survey.observation.outcomes):
             output = survey.observation.output.strip()[-2000:]
             raise KelpError(f"The tests cannot be run: {survey.observation.error}", output or None)

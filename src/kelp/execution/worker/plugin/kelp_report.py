@@ -251,11 +251,12 @@ class _Reporter:
         if self.only is not None:
             root = str(session.config.rootpath)
             self.wanted = {os.path.join(root, name.partition("::")[0]) for name in self.only}
-        if self.functions is not None:
-            self.functions.start()
+        if self.functions is None or _monitoring is None:  # a trace function would take longer than the rest
+            yield
+            return
+        self.functions.start()
         yield
-        if self.functions is not None:
-            self.functions.stop("")
+        self.functions.stop("")
 
     def pytest_ignore_collect(self, collection_path: Any) -> bool | None:
         if self.only is None or collection_path.name in ("__init__.py", "conftest.py"):
