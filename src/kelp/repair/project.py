@@ -32,7 +32,8 @@ FILES = 5  # in which they are, at most
 GOALS = 20  # failing tests that every candidate runs, at most
 PASSING = 8  # passing tests for each of the functions, the quickest
 LATE_SECONDS = 3.0  # of a survey, after which it ends at a failing test
-TEST_SECONDS = 10.0  # that one test may take
+TEST_SECONDS = 10.0  # that one test may take on the project as it is ...
+LEAST_SECONDS = 1.0  # ... and at least on a candidate, if it is not three times as long as it took
 SUITE_SECONDS = 3600.0  # that all may take
 
 
@@ -293,12 +294,14 @@ class ProjectRunner:
     diagnosis: Diagnosis
     until_stopped: Callable[[], AbstractContextManager[None]]
     start: Observation | None = None  # of the selected tests, on the project as it is
+    test_seconds: float = TEST_SECONDS  # that one test may take
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
         """Run the tests that reach the edited functions; where they pass, all others of the project too."""
         diagnosis = self.diagnosis
         if self.start is None:
             self.start = self._run(source, diagnosis.selected, trace, seconds)
+            self.test_seconds = max(LEAST_SECONDS, 3 * max((o.seconds for o in self.start.outcomes), default=0.0))
             return self.start
         edited = self.edited(source)
         related = [name for name in diagnosis.selected if self._reaches(name, edited)]
@@ -334,11 +337,11 @@ class ProjectRunner:
         skipped = {*ran, *self.diagnosis.others}
         left = [name for name in survey.tests if name not in skipped]
         left.sort(key=lambda name: not self._reaches(name, edited))
-        found = self._run(source, left, False, SUITE_SECONDS) if left else Observation((), seconds=0.0)
+        found = self._run_all(source, left) if left else Observation(())
         failed = [o for o in found.outcomes if o.status not in ("pass", "skip")]
         unknown = [o.name for o in failed if o.name not in before]  # the survey ended before them
         if unknown:
-            now = self._run(self.diagnosis.program.source, unknown, False, SUITE_SECONDS)
+            now = self._run_all(self.diagnosis.program.source, unknown)
             before |= {outcome.name: outcome for outcome in now.outcomes}
         known = {outcome.name for outcome in observation.outcomes if outcome.status not in ("pass", "skip")}
         worse = [
@@ -355,12 +358,19 @@ class ProjectRunner:
         reached = self.diagnosis.reach.get(test)
         return reached is None or bool(reached & edited)  # a test of which nothing is known may reach all
 
+    def _run_all(self, source: bytes, tests: Sequence[str]) -> Observation:
+        """Run any number of tests, for as long as they take."""
+        limits, of_a_test = self.sandbox.limits, self.test_seconds
+        self.sandbox.limits, self.test_seconds = replace(limits, seconds=SUITE_SECONDS), TEST_SECONDS
+        try:
+            return self._run(source, tests, False, None)
+        finally:
+            self.sandbox.limits, self.test_seconds = limits, of_a_test
+
     def _run(self, source: bytes, tests: Sequence[str], trace: bool, seconds: float | None) -> Observation:
         files = {str(path): text for path, text in self.diagnosis.program.files(source).items()}
         with self.until_stopped():
-            return self.sandbox.run_files(
-                files, tests, trace=trace, seconds=seconds, of_a_test=TEST_SECONDS if trace else None
-            )
+            return self.sandbox.run_files(files, tests, trace=trace, seconds=seconds, of_a_test=self.test_seconds)
 
 
 def _common(lines: Sequence[bytes], others: Sequence[bytes]) -> int:

@@ -67,6 +67,7 @@ FIRST_RUN_SECONDS = 10.0  # for the tests on the file as it is; for a command, t
 PARTIAL_CHECKS = 3  # states that pass some failing tests, and run all tests of the project
 LEAST_RUN_SECONDS = 2.0  # for the tests on a candidate ...
 MORE_SECONDS = 3.0  # for further patches, where a test command makes each run slow
+LEAST_PROJECT_SECONDS = 10.0  # ... in a project, where each test has a limit of its own
 LEAST_CPU_SECONDS = 0.5  # ... and of processor time; of both, three times what the first run took if that is more
 
 
@@ -466,7 +467,8 @@ class Session:
         """
         elapsed = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
         if self.tests.command:  # its start and its other work beside the tests, in any number of processes
-            return replace(limits, seconds=max(LEAST_RUN_SECONDS, 3 * max(elapsed, observation.seconds)))
+            least = LEAST_PROJECT_SECONDS if self.project else LEAST_RUN_SECONDS
+            return replace(limits, seconds=max(least, 3 * max(elapsed, observation.seconds)))
         return replace(
             limits, seconds=max(LEAST_RUN_SECONDS, 3 * elapsed), cpu_seconds=max(LEAST_CPU_SECONDS, 3 * elapsed)
         )
