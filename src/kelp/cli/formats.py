@@ -98,7 +98,7 @@ def github(result: Result | None) -> str:
     if result is None:
         return ""
     path, first, last = _place(result)
-    title = "Kelp: tests pass with this patch" if result.patches else "Kelp: no patch found"
+    title = "Kelp: a patch" if result.patches else "Kelp: no patch found"
     where = {"file": shown(path), "line": first + 1, "endLine": last, "title": title}
     properties = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in where.items())
     text = f"{_message(result)}\n\n{diff(result)}".strip()
