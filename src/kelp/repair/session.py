@@ -60,7 +60,7 @@ from kelp.search.baselines import NoModel
 from kelp.search.node import SearchResult
 from kelp.search.policy import Policy
 from kelp.search.search import INTERRUPTED, STRATEGIES, Search, Stop, explore
-from kelp.search.task import Budget, Target, Task
+from kelp.search.task import DAY, Budget, Target, Task
 from kelp.syntax.functions import Function, functions
 
 FIRST_RUN_SECONDS = 10.0  # for the tests on the file as it is; for a command, the whole budget
@@ -180,7 +180,7 @@ class Session:
         self.folder = models.find(str(model)) if isinstance(model, str | Path) else None
         seconds = SUITE_SECONDS if self.project else budget.seconds if self.tests.command else FIRST_RUN_SECONDS
         self.limits = limits or run_limits(self.tests, seconds)
-        if self.tests.command and budget.more_seconds == math.inf:
+        if self.tests.command and budget.more_seconds == DAY:
             self.budget = replace(budget, more_seconds=MORE_SECONDS)
         self.allow_weak, self.timings = allow_weak, timings or Timings()
         self.aside: dict[str, str] = {}  # once the tests have run

@@ -1,6 +1,5 @@
 """A task of repair: a file or several, the functions in them that may be edited, specifications, and the budget."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +8,8 @@ from kelp.encoding.condition import Condition
 from kelp.syntax.bundle import split
 from kelp.syntax.functions import Function, functions
 from kelp.syntax.program import Language, Wanted
+
+DAY = 86400.0  # seconds: without a limit
 
 
 @dataclass(frozen=True)
@@ -74,18 +75,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Budget:
-    """Limits of one search. `more_runs` and `more_seconds`: spent on further patches after the first.
-
-    `patience`: test runs without a program that passes more tests than those before it.
-    """
+    """Limits of one search. `more_runs` and `more_seconds`: spent on further patches after the first."""
 
     runs: int = 256
     seconds: float = 60.0
     edits: int = 3
     patches: int = 3
     more_runs: int = field(default=16)
-    more_seconds: float = math.inf
-    patience: float = math.inf
+    more_seconds: float = DAY
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():

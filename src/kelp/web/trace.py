@@ -4,7 +4,6 @@ from dataclasses import asdict
 from typing import Any
 
 from kelp.execution.observation import TestOutcome
-from kelp.files import diff
 from kelp.repair.trajectory import State, Trajectory
 from kelp.web.page import fill
 
@@ -18,7 +17,6 @@ def render_trace(trajectory: Trajectory) -> str:
 
 
 def _page(trajectory: Trajectory) -> dict[str, Any]:
-    source = trajectory.source.encode()
     start, end = _span(trajectory)
     first = next((f for f in trajectory.functions if f.name == _best(trajectory)), trajectory.functions[0])
     observed = [state.observation for state in trajectory.states if state.observation is not None]
@@ -39,7 +37,7 @@ def _page(trajectory: Trajectory) -> dict[str, Any]:
             {
                 "node": id,
                 "log_prob": trajectory.by_id[id].log_prob,
-                "diff": diff(path, source, trajectory.sources[id]),
+                "diff": trajectory.program.diff(trajectory.sources[id]),
             }
             for id in trajectory.patches
         ],
@@ -61,7 +59,7 @@ def _state(trajectory: Trajectory, state: State, start: int, end: int) -> dict[s
         "run": state.run,
     }
     if state.edit is None:  # the page derives the other sources from their parents: a tenth of the size, or less
-        shown["source"] = source[start:end].decode()
+        shown["source"] = source[start:end].decode().replace("\0", "#")  # between the files of a bundle
     else:
         shown["edit"] = asdict(state.edit) | {"start": state.edit.start - start, "end": state.edit.end - start}
     if state.observation is not None:
