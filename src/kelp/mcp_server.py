@@ -70,9 +70,9 @@ T = TypeVar("T", bound=Event)
 class Tools:
     """The tools of one server, which share the model: it is loaded by the first repair."""
 
-    model: str = "default"
+    model: str | None = None  # None: the one of the project's settings, or the one that ships
     allow_weak: bool = False
-    _loaded: Any = None
+    _loaded: dict[str, Any] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     async def repair(
@@ -90,7 +90,7 @@ class Tools:
         """
 
         def make() -> Session:
-            return self._session(target, tests, asserts, doctest, Budget(seconds=seconds), self._model())
+            return self._session(target, tests, asserts, doctest, Budget(seconds=seconds))
 
         result = (await _run(make, Session.run, Done, context)).result
         answer = {
@@ -144,20 +144,23 @@ class Tools:
         tests: Sequence[str],
         asserts: Sequence[str],
         doctest: bool,
-        budget: Budget = Budget(),
-        model: Any = "none",
+        budget: Budget | None = None,
     ) -> Session:
+        """A session of a target; without a budget, one that runs tests and loads no model."""
         asked, paths = read_target(target), list(map(Path, tests))
-        program, given, names, _, python = chosen(asked, paths, list(asserts), doctest, None, None, None)
-        return Session(program, given, budget, model=model, functions=names, python=python, allow_weak=self.allow_weak)
+        program, given, names, settings, python = chosen(asked, paths, list(asserts), doctest, None, None, None)
+        model = "none" if budget is None else self._model(self.model or settings.model or "default")
+        return Session(
+            program, given, budget or Budget(), model=model, functions=names, python=python, allow_weak=self.allow_weak
+        )
 
-    def _model(self) -> Any:
-        """The model of all repairs: loaded once, and compiled once for each size of program."""
+    def _model(self, name: str) -> Any:
+        """A model, loaded once for all repairs, and compiled once for each size of program."""
         with self._lock:
-            if self._loaded is None:
-                folder = known_models.find(self.model)
-                self._loaded = "none" if folder is None else load(folder)
-            return self._loaded
+            if name not in self._loaded:
+                folder = known_models.find(name)
+                self._loaded[name] = "none" if folder is None else load(folder)
+            return self._loaded[name]
 
 
 async def _run(
