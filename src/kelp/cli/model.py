@@ -1,7 +1,9 @@
 """`kelp model`: pretrained models are imported, and all models are listed and shown."""
 
 import json
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -112,6 +114,21 @@ def import_(
     print(f"{out}: {section['parameters'] / 1e6:.1f} M parameters in {section['dtype']} from {base}")
 
 
+def offer_import(name: str) -> None:
+    """Ask whether to import a known pretrained model that is not there; where nobody can answer, do nothing."""
+    from kelp.model.store import imported
+    from kelp.repair.models import BASES
+
+    if name not in BASES or name in imported() or Path(name).exists():
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return
+    base, megabytes = BASES[name]
+    with redirect_stdout(sys.stderr):  # stdout is the command's own
+        if typer.confirm(f"{name} is not imported yet. Fetch {base} ({megabytes} MB)?", default=True):
+            import_(base)
+
+
 @app.command("list")
 def list_(runs: Runs = Path("runs"), as_json: options.AsJson = False) -> None:
     """List the models that ship, were imported, or were trained here.
@@ -154,7 +171,7 @@ def show(
     folder = by_name.get(name) or (path if (path / "config.json").is_file() else None)
     if folder is None:
         raise KelpError(f"There is no model {name!r}: give {', '.join(by_name)}, or a model folder")
-    described = there.get(folder) or _describe(folder, str(folder), "folder")
+    described = there.get(folder) or describe(folder, str(folder), "folder")
     from kelp.model.fetch import digest
 
     keys = _config(folder)
@@ -247,15 +264,15 @@ def _models(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     from kelp.model.store import imported
 
     for path in sorted((Path(kelp.__file__).parent / "models").glob("*/config.json")):
-        yield path.parent, _describe(path.parent, path.parent.name, "shipped")
+        yield path.parent, describe(path.parent, path.parent.name, "shipped")
     for name, folder in imported().items():
-        yield folder, _describe(folder, name, "imported")
+        yield folder, describe(folder, name, "imported")
     for path in sorted(runs.glob("**/config.json")):
         if (path.parent / "model.safetensors").is_file():
-            yield path.parent, _describe(path.parent, str(path.parent), "trained")
+            yield path.parent, describe(path.parent, str(path.parent), "trained")
 
 
-def _describe(folder: Path, name: str, kind: str) -> dict[str, Any]:
+def describe(folder: Path, name: str, kind: str) -> dict[str, Any]:
     keys = _config(folder)
     section = _section(keys)
     predicts = "edits" if "kelp" in keys else "masked tokens" if "diffusion" in keys else "next tokens"

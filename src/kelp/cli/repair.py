@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from kelp.cli import options
+from kelp.cli.model import offer_import
 from kelp.cli.target import Argument, Target, function_at, is_project, project_of, read_target, root_of
 from kelp.errors import KelpError, reason
 
@@ -90,6 +91,9 @@ def repair(
     ] = Format.diff,
     write: Annotated[bool, typer.Option("--write", help="Replace the files by those of the best patch.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as one JSON object.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with status 0 where all tests pass already, and with 1 for a repair.")
+    ] = False,
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
     ] = None,
@@ -130,6 +134,7 @@ def repair(
             raise KelpError("--diff, --write, --json and --format exclude one another: give one of them")
         asked = read_target(target)
         _check_outputs(asked.path if write and asked.path.is_file() else None, trace)
+        offer_import(model or "default")
         with timings("import"):
             from kelp.repair import Session
         with options.in_options():
@@ -169,6 +174,10 @@ def repair(
             print_out(FORMATS[format](None))
         say(str(problem))
         code = exit_status(problem)
+        if check and problem.status == "passes already":
+            code = 0
+    else:
+        code = code or int(check)
     finally:
         gc.enable()
     raise typer.Exit(code)

@@ -61,7 +61,8 @@ def loss(
 
     The loss is a sum over tokens divided by that constant, so that the mean of micro-batches' gradients is the gradient
     of one large batch; the metrics are means over the tokens that are there. `align` is the weight of the distance
-    between the states of masked tokens and those of the autoregressive model without its adapters (REPR-ALIGN).
+    between the states of masked tokens and those of the autoregressive model without its adapters (after REPR-ALIGN,
+    arXiv 2605.06885, which aligns every block).
     """
     batch, noise = draw(batch, key, cfg, lm, schedule.block)
     return masked_loss(model, batch, noise, cfg, lm, tokens=tokens, schedule=schedule, align=align)

@@ -144,10 +144,10 @@ class LMRecipe(RunConfig):
 
 def make_model_config(recipe: LMRecipe, tokens: int) -> TransformerConfig:
     """Sizes of the model, for a tokenizer of so many tokens. Raises ConfigError, ModelError."""
-    folder, given = recipe.training.init_from, recipe.model.model_dump(exclude={"preset"}, exclude_none=True)
+    given = recipe.model.model_dump(exclude={"preset"}, exclude_none=True)
     begin_with = {"vocab_size": tokens}
-    if folder is not None:
-        folder = find(folder)
+    folder = recipe.training.init_from and find(recipe.training.init_from)
+    if folder is not None and ((folder / "config.json").is_file() or recipe.model.missing):
         begin_with = llama_config(read_json(folder / "config.json"), folder).to_dict()
         begin_with["vocab_size"] = max(begin_with["vocab_size"], tokens)  # special tokens may be new
     try:

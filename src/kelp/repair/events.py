@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kelp.execution.observation import Observation
 from kelp.repair.localize import Suspect, explained
+from kelp.repair.notebook import patch_html, result_html
 from kelp.repair.program import Program
 from kelp.repair.trajectory import Candidate, State, TextEdit, Trajectory, edits_of
 
@@ -82,6 +83,9 @@ class Patch:
         """The functions that it edits."""
         return list(dict.fromkeys(state.function for state in self.path[1:]))
 
+    def _repr_html_(self) -> str:
+        return patch_html(self)
+
 
 @dataclass(frozen=True)
 class PatchFound:
@@ -120,6 +124,9 @@ class Result:
         """The program that passes the most tests; None where that is the program as it was."""
         closest = self.trajectory.closest
         return None if closest.parent is None else self._patch(closest.id)
+
+    def _repr_html_(self) -> str:
+        return result_html(self)
 
     def fixed(self, patch: Patch) -> list[str]:
         """Return the tests that fail in the program as it was and pass with a patch."""

