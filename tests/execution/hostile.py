@@ -22,8 +22,8 @@ def forge(secret=""):
 USE = """
 import re
 def use(value, depth=0):
-    '''Try what a report, a stage or a secret might be good for.'''
-    for name in ("outcome", "ended", "passed", "_send", "send", "notify", "finish", "collected", "skipped", "guard"):
+    '''Try what a report or a secret might be good for.'''
+    for name in ("outcome", "ended", "passed", "_send", "send", "finish", "skipped", "verdict", "done"):
         try:
             method = getattr(value, name)
         except BaseException:
@@ -80,11 +80,11 @@ def walk(frame):
         use(dict(frame.f_locals))
         use({k: v for k, v in frame.f_globals.items() if not k.startswith("__")})
         frame = frame.f_back
-def stage():
+def report():
     frame = sys._getframe()
-    while not hasattr(frame.f_locals.get("self"), "ready"):
+    while not hasattr(frame.f_locals.get("report"), "outcome"):
         frame = frame.f_back
-    return frame.f_locals["self"]
+    return frame.f_locals["report"]
 """
 
 # What runs its destructor on another thread than the tests' leaves there what leads to that thread's frames.
@@ -187,7 +187,7 @@ VERDICT = {
         WALK + "import signal, time\nsignal.signal(signal.SIGALRM, lambda n, x: walk(x))\n"
         "signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)",
     ),
-    # the judge's thread
+    # destructors
     "what a comparison gives leaves a traceback where it ends": _wrong(
         "return A()",
         LEFT
@@ -199,17 +199,6 @@ class A:
 """,
     ),
     "a value leaves a traceback where it ends": _wrong("look()\nreturn Left()", LEFT),
-    "an attribute of the stage leaves a traceback where it ends": _wrong(
-        "s = stage()\nfor x in vars(s).values():\n    if type(x) is list: x.append(Left())\nreturn A()",
-        LEFT + "class A:\n    def __eq__(self, other):\n        look()\n        return False",
-    ),
-    "a code's constant leaves a traceback where it is hashed": _wrong(
-        "s = stage()\n"
-        "def speak(): s.notify('returned', 1)\n"
-        "speak.__code__ = speak.__code__.replace(co_consts=(*speak.__code__.co_consts, Left()))\n"
-        "import threading\nthreading.Thread(target=look_on, daemon=True).start()\nspeak()",
-        LEFT,
-    ),
     "what is in a list is changed while it is compared": _wrong(
         "values = [3] + [[0]] * 9\nimport threading\nthreading.Thread(target=change, args=(values,), daemon=True).start()\n"
         "return values",
@@ -245,43 +234,9 @@ def look():
             x.update(plain=yes, fair=yes, _COMPARE=dict.fromkeys(("==",), yes))
 """,
     ),
-    "a thread changes what the stage is to call": _wrong(
-        "import threading\nthreading.Thread(target=change, args=(stage(),), daemon=True).start()\ntime.sleep(0.01)",
-        WALK
-        + """
-import time
-sys.setswitchinterval(1e-9)
-def yes(*arguments, **named): return True
-def change(t):
-    while True:
-        if t.tasks: t.tasks[-1] = (yes, (), {})
-""",
-    ),
-    "a thread changes what was told": _wrong(
-        "import threading\nthreading.Thread(target=change, args=(stage(),), daemon=True).start()\ntime.sleep(0.01)",
-        WALK
-        + """
-import time
-sys.setswitchinterval(1e-9)
-def change(t):
-    while True:
-        for x in vars(t).values():
-            if type(x) is list: x[:] = [(1,)] * len(x)
-""",
-    ),
     "swaps the code of what called it": _wrong(
         "import unittest\nunittest.TestCase.fail.__code__ = (lambda *a: None).__code__\n"
-        "import kelp.execution.worker.stage as s\ns.Stage.perform.__code__ = (lambda self: None).__code__"
-    ),
-    "a thread speaks for the stage": _wrong(
-        "t = stage()\n"
-        "def speak():\n    for _ in range(9):\n        t.tasks.append((int, (1,), {}))\n        t.ready.release()\n"
-        "import threading\nw = threading.Thread(target=speak); w.start(); w.join()",
-        WALK,
-    ),
-    "calls the guard itself": _wrong("t = stage()\nt.guard('f() == 1', lambda: None, None, {})", WALK),
-    "puts another answer on the stage": _wrong(
-        "t = stage()\nt.tasks.append((int, (1,), {}))\nt.ready.release()\nt.go.acquire()", WALK
+        "import kelp.execution.worker.bare_asserts as s\ns._check.__code__ = (lambda check, namespace: []).__code__"
     ),
     "changes the locals below": _wrong(
         "frame = sys._getframe().f_back\nwhile frame is not None:\n    frame.f_locals.update({'facts': (1,), 'task': 1, 'self': None})\n"
@@ -305,10 +260,12 @@ def change(t):
             "the harness's modules": "import sys\nfor n, m in list(sys.modules.items()):\n    if n.startswith('kelp'):\n"
             "        for k, v in list(vars(m).items()):\n            if callable(v) and not isinstance(v, type):\n"
             "                setattr(m, k, lambda *a, **k: None)",
-            "the harness's classes": "import kelp.execution.worker.events as r, kelp.execution.worker.stage as s\n"
+            "the harness's classes": "import kelp.execution.worker.events as r\n"
             "o = r.Report.outcome\nr.Report.outcome = lambda self, name, **k: o(self, name, status='pass', seconds=0.0)",
-            "the judge's file": "import kelp.execution.worker.judge as j\nj.plain = lambda *a: True\nj._equal = lambda *a: True\n"
-            "j._COMPARE.update({'==': lambda *a: True})\nj.judge = None",
+            "what compares": "import kelp.execution.worker.bare_asserts as b\nb.COMPARE.update(dict.fromkeys(b.COMPARE, "
+            "lambda *a: True))\nb._holds = b._true = b.fair = b.plain = lambda *a: True",
+            "what sends values": "import kelp.execution.worker.values as v, kelp.execution.worker.bare_asserts as b\n"
+            "v.Encoder.encode = lambda self, value, depth=0: None\nb._check = lambda check, namespace: None",
             "all that reports": "import kelp.execution.worker.bare_asserts as a\na.report_unmet.__globals__['safe_repr'] = lambda *a: '1'\n"
             "a.report_unmet = a.report_raised = lambda *a: forge()",
         }.items()
@@ -322,19 +279,19 @@ def change(t):
         "import sys, types\nclass Finder:\n    def find_spec(self, name, path=None, target=None): forge()\n"
         "sys.meta_path.insert(0, Finder())\nsys.path_hooks.insert(0, lambda p: forge())",
     ),
-    # what the judge goes by
+    # what the tests are judged by
     "empties the steps of its tests": _loaded(
         "import kelp.execution.worker.bare_asserts as b\ntest = b.compile_test('f() == 1')\n"
         "for change in (lambda: test.__dict__.update(steps=()), lambda: test[2].clear(), lambda: test.__setitem__(2, ())):\n"
         "    try: change()\n    except Exception: pass"
     ),
-    "puts properties on all that the judge reads": _wrong(
+    "puts properties on all that the harness reads": _wrong(
         "for error in errors: climb(error)",
         CLIMB + "import kelp.execution.worker.bare_asserts as b, kelp.execution.worker.child as c\n"
         "for k in [*vars(b).values(), *vars(c).values()]:\n    if isinstance(k, type) and k.__module__.startswith('kelp'):\n"
         "        for n in [*getattr(k, '__annotations__', ()), '__iter__', '__getattribute__']: setattr(k, n, property(caught))",
     ),
-    "gives the judge's exceptions its own code": _wrong(
+    "gives all exceptions of the harness its own code": _wrong(
         "for error in errors: climb(error)\n1 / 0",
         CLIMB
         + "for c in Exception.__subclasses__():\n    if c.__module__.startswith('kelp'): c.__init__ = c.__new__ = caught",
@@ -354,6 +311,110 @@ def change(t):
     "the mock that equals anything": "from unittest.mock import ANY\ndef f():\n    return ANY",
     "equal to every number": "class N:\n    def __eq__(self, other): return isinstance(other, (int, float))\n"
     "def f():\n    return N()",
+    # what once forged a verdict, by kinds
+    **{
+        f"equal by its metaclass: {name}": "class M(type):\n    def __eq__(cls, other): return True\n    def __ne__(cls, other): "
+        f"return False\n    def __hash__(cls): return hash(int)\n    def __instancecheck__(cls, x): return True\n"
+        f"class C({base}metaclass=M):\n    def __eq__(self, other): return True\n    __hash__ = None\ndef f():\n    return {value}"
+        for name, base, value in (
+            ("a class", "", "C"),
+            ("an instance", "", "C()"),
+            ("an int", "int, ", "C(2)"),
+            ("a list", "list, ", "C([2])"),
+            ("a str", "str, ", "C('2')"),
+            ("in a list", "", "[C]"),
+        )
+    },
+    **{
+        f"{what} of all exceptions": _wrong(
+            f"import builtins\nfor e in [*vars(builtins).values()]:\n    if isinstance(e, type) and issubclass(e, BaseException):\n"
+            f"        for k in {what}:\n            for n in ('__init__', '__new__', '__del__', '__eq__', '__bool__', 'args'):\n"
+            f"                try: setattr(k, n, forge)\n                except (TypeError, AttributeError): pass"
+        )
+        for what in (
+            "e.__subclasses__()",
+            "type(e).__subclasses__(e)",
+            "[c for k in e.__subclasses__() for c in k.__subclasses__()]",
+        )
+    },
+    **{
+        f"a key with a hash of its metaclass in {names}": _wrong(
+            f"import math, builtins, sys, kelp.execution.worker.bare_asserts as b\nvars({names})[K] = 1\nvars({names})[K()] = 1",
+            "class M(type):\n    def __hash__(cls): return hash('isclose')\n    def __eq__(cls, other): return True\n"
+            "class K(metaclass=M):\n    def __hash__(self): return hash('eval')\n    def __eq__(self, other): return True",
+        )
+        for names in ("math", "builtins", "sys", "b")
+    },
+    **{
+        f"a refusal's traceback: {call}": _wrong(
+            f"try:\n    import gc, ctypes\n    {call}\n    1 / 0\nexcept BaseException as error:\n    t = error.__traceback__\n"
+            "    while t is not None:\n        names = t.tb_frame.f_globals\n        for n, v in list(names.items()):\n"
+            "            if callable(v) and n in ('plain', 'fair', 'same', 'eval', '_eval', '_equal', '_holds', '_true'):\n"
+            "                names[n] = lambda *a: True\n        walk(t.tb_frame)\n        t = t.tb_next",
+            WALK,
+        )
+        for call in (
+            "gc.get_objects()",
+            "sys.addaudithook(print)",
+            "ctypes.string_at(0)",
+            "open('/etc/shadow')",
+            "os.fork()",
+        )
+    },
+    **{
+        f"a signal's handler with destructors: {signal}": _wrong(
+            "kept = [D() for _ in range(9)]\nfor _ in range(50): time.sleep(0.0001)\nreturn D()",
+            WALK
+            + f"import signal, time\nclass D:\n    def __del__(self): walk(sys._getframe())\n    def __eq__(self, other):\n"
+            "        try: return False\n        finally: walk(sys._getframe())\ndef handle(n, frame):\n    while frame is not None:\n"
+            f"        frame.f_locals.update(held=True, left=1, right=1, x=D())\n        walk(frame)\n        frame = frame.f_back\n"
+            f"signal.signal(signal.{signal}, handle)\nsignal.setitimer(signal.{timer}, 0.0001, 0.0001)",
+        )
+        for signal, timer in (("SIGALRM", "ITIMER_REAL"), ("SIGVTALRM", "ITIMER_VIRTUAL"), ("SIGPROF", "ITIMER_PROF"))
+    },
+    **{
+        f"a {part} that is no plain text": _wrong(
+            "return g2()",
+            "class S(str):\n    def __eq__(self, other): return True\n    def __ne__(self, other): return False\n"
+            "    def startswith(self, *a): return True\n    __hash__ = str.__hash__\n"
+            f"def g1(): return S('2')\ng2 = type(g1)(g1.__code__.replace({part}=S('<test>')), globals(), S('f'))",
+        )
+        for part in ("co_filename", "co_name")
+    },
+    **{
+        f"a {what} of dict's subclass": _wrong(
+            f"return {value}",
+            "class D(dict):\n    def __getitem__(self, k): return 1\n    def get(self, *a): return 1\n    def __eq__(self, o): return True\n"
+            "    def items(self): return [('f', 1)]\n    __contains__ = __len__ = lambda *a: True\n    def __missing__(self, k): return 1\n"
+            "class C:\n    def __eq__(self, other): return True\nc = C()\nc.__dict__ = D()\nh = type(forge)((lambda: 2).__code__, D())",
+        )
+        for what, value in (
+            ("value", "D(a=2)"),
+            ("__dict__", "c"),
+            ("__globals__", "h()"),
+            ("function with __globals__", "h"),
+        )
+    },
+    **{
+        f"finds the report: {name}": _wrong(f"r = report()\n{code}", WALK)
+        for name, code in {
+            "a pass": "r.outcome('f() == 1', status='pass', seconds=0.0)\nr.done()",
+            "a pass with a verdict": "r.verdict('f() == 1', 'pass')\nr.outcome('f() == 1', status='pass', seconds=0.0)\nr.done()",
+            "a pass with no values": "r.verdict('f() == 1', 'pass')\n"
+            "r.outcome('f() == 1', status='pass', seconds=0.0, evidence=[[]])\nr.done()",
+            "a pass with empty values": "r.verdict('f() == 1', 'pass')\n"
+            "r.outcome('f() == 1', status='pass', seconds=0.0, evidence=[[None, []]])\nr.done()",
+            "a pass with values of no type": "r.verdict('f() == 1', 'pass')\n"
+            "r.outcome('f() == 1', status='pass', seconds=0.0, evidence=[[[[['no', 1], True, False]], []]])\nr.done()",
+            "a pass that is vouched for": "r.verdict('f() == 1', 'pass')\n"
+            "r.outcome('f() == 1', status='pass', seconds=0.0, vouched=True)\nr.done()",
+            "other names": "r.source({}, {'f() == 1': [['', 0]]})\nr.verdict('f() == 1', 'pass')\n"
+            "r.outcome('f() == 1', status='pass', seconds=0.0, evidence=[''])\nr.done()",
+            "many entries whose hashes collide": "r.verdict('f() == 1', 'pass')\nmany = [(2 ** 61 - 1) * n for n in range(15000)]\n"
+            "r.outcome('f() == 1', status='pass', seconds=0.0, evidence=[[[[['set', [['int', hex(n)] for n in many]], True, True]], []]])"
+            "\nr.done()",
+        }.items()
+    },
     "poses as an int": "class C:\n    __class__ = int\n    def __eq__(self, other): return True\ndef f():\n    return C()",
 }
 
@@ -401,13 +462,13 @@ PYTEST = {
             "approx is anything": "import pytest, unittest.mock\npytest.approx = lambda *a, **k: unittest.mock.ANY",
             "raises raises nothing": "import pytest, contextlib\npytest.raises = lambda *a, **k: contextlib.suppress(BaseException)",
             "builtins": "import builtins\nbuiltins.AssertionError = type('A', (Exception,), {})\nbuiltins.len = lambda *a: 1",
-            "the judge's eyes": "import kelp.execution.worker.judge as j, kelp.execution.worker.pytest_run as p\n"
+            "the checks of equality": "import kelp.execution.worker.checks as j, kelp.execution.worker.pytest_run as p\n"
             "j.same = p.same = lambda *a: True",
             "the plugin": "import kelp.execution.worker.pytest_run as p\np._Plugin.call = lambda *a: None\n"
             "p._Plugin.pytest_runtest_logfinish = lambda self, nodeid: self.report.outcome(nodeid, status='pass', seconds=0.0)",
             "every pass is reported by hand": "import kelp.execution.worker.pytest_run as p\nq = p._current[-1]\n"
             "for n in ('test_it.py::test_f', 'test_it.py::test_g', 'test_it.py::Old::test_old'):\n"
-            "    q.report.begin(n); q.report.outcome(n, status='pass', seconds=0.0)\nq.stage.finish()",
+            "    q.report.begin(n); q.report.outcome(n, status='pass', seconds=0.0)\nq.finish()",
             "the guard is called by hand": "import kelp.execution.worker.pytest_run as p\nq = p._current[-1]\n"
             "q.nodeid = 'test_it.py::test_f'\nq.call(lambda: None, None, {})",
             "the tests are emptied": "import sys\nfor m in list(sys.modules.values()):\n    for n in list(vars(m)):\n"
@@ -416,8 +477,6 @@ PYTEST = {
             "for k in list(c.TESTS._codes): c.TESTS._codes[k] = (c.TESTS._codes[k][0], compile('', k, 'exec'))",
             "a skip has its own traceback": "import pytest\n"
             "pytest.skip.Exception.__traceback__ = property(lambda self: forge(), lambda *a: None)",
-            "the stage's lines have other meanings": "import kelp.execution.worker.child as c\nfor k, v in list(c._PLACES.items()):\n"
-            "    c._PLACES[k] = {'threw': 'left', 'raised': 'returned'}.get(v, v)",
             "a plugin lets everything pass": _FRAMES
             + "class Plugin:\n    def pytest_runtest_protocol(self, item, nextitem): return True\n"
             "    def pytest_pyfunc_call(self, pyfuncitem): return True\n"
@@ -450,7 +509,7 @@ PYTEST = {
             "code = next(x for k, (_, x) in c.TESTS._codes.items() if k.endswith('test_it.py'))\n"
             "for n, v in list(vars(module()).items()):\n    if n.startswith('test_'): v.__code__ = code\n"
             "module().Old.test_old.__code__ = code",
-            "judge": "setattr(module(), '@kelp_judge', types.SimpleNamespace(same=lambda *a: True))",
+            "equality": "setattr(module(), '@kelp_checks', types.SimpleNamespace(same=lambda *a: True))",
             "builtins": "vars(module())['__builtins__'] = {**vars(builtins), 'len': lambda x: 3}",
             "len": "module().len = lambda x: 3",
             "pytest": "module().pytest = types.SimpleNamespace(raises=lambda *a: contextlib.suppress(BaseException))",
@@ -463,7 +522,7 @@ import types
 def f():
     for item in getattr(found("Session"), "items", ()):
         if isinstance(item.obj, types.FunctionType):
-            names = {**item.obj.__globals__, "@kelp_judge": types.SimpleNamespace(same=lambda *a: True)}
+            names = {**item.obj.__globals__, "@kelp_checks": types.SimpleNamespace(same=lambda *a: True)}
             item.obj = types.FunctionType(item.obj.__code__, names)
     return 2
 g = f
@@ -576,6 +635,36 @@ EFFECT = {
     "its own memory": _gets("open('/proc/self/mem', 'r+b').seek(4096)"),
     "its own memory's map": _gets("open('/proc/self/maps').read()"),
     "another's memory": _gets("open('/proc/PARENT/mem', 'rb')"),
+    # doors of the kernel
+    **{
+        f"datagrams to a socket by its path: {name}": _gets(f"a, b = socket.socketpair(socket.AF_UNIX, {kind})\n{send}")
+        for name, kind, send in (
+            ("sendto", "socket.SOCK_DGRAM", "a.sendto(b'x', 'CANARY/socket')"),
+            ("sendmsg", "socket.SOCK_DGRAM", "a.sendmsg([b'x'], [], 0, 'CANARY/socket')"),
+            (
+                "a descriptor",
+                "socket.SOCK_DGRAM",
+                "import array\na.sendmsg([b'x'], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0]))], 0, 'CANARY/socket')",
+            ),
+            ("connected", "socket.SOCK_DGRAM | socket.SOCK_NONBLOCK", "a.connect('CANARY/socket')\na.send(b'x')"),
+            ("a stream", "socket.SOCK_STREAM", "a.connect('CANARY/socket')\na.send(b'x')"),
+            ("a stream that sends", "socket.SOCK_STREAM", "a.sendto(b'x', 'CANARY/socket')"),
+        )
+    },
+    "many memory files": _gets("for _ in range(100):\n    n = os.memfd_create('x')\n    os.write(n, bytes(15 << 20))"),
+    "a call by number: memfd_secret": _gets(_LIBC + "\ncall(447, 0)"),
+    "a call by number: shmget": _gets(_LIBC + "\ncall(29, 0, 2 ** 30, 0o1600)"),
+    "a call by number: inotify": _gets(_LIBC + "\ncall(294, 0)"),
+    "a call by number: fanotify": _gets(_LIBC + "\ncall(300, 0, 0)"),
+    "a lease on a file": _gets(
+        "import fcntl\nfcntl.fcntl(os.open(os.__file__, os.O_RDONLY), fcntl.F_SETLEASE, fcntl.F_RDLCK)"
+    ),
+    "notices of a folder": _gets(
+        "import fcntl\nfcntl.fcntl(os.open(os.path.dirname(os.__file__), os.O_RDONLY), 1026, 1)"
+    ),
+    "flags of a file": _gets(
+        "import fcntl, struct\nfcntl.ioctl(os.open(os.__file__, os.O_RDONLY), 0x40086602, struct.pack('l', 0))"
+    ),
     # other processes
     "kills its parent": _gets("os.kill(os.getppid(), 9)"),
     "kills everything": _gets("os.kill(-1, 9)"),

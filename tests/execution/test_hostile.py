@@ -91,19 +91,21 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     udp.bind(("127.0.0.1", port))
     unix = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     unix.bind(f"\0kelp-{port}")
-    for each in (tcp, udp, unix):
+    paths = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    paths.bind(str(canary / "socket"))
+    for each in (tcp, udp, unix, paths):
         each.setblocking(False)
     os.environ["KELP_CANARY"] = "SECRET"
     homes = tmp_path_factory.mktemp("homes")
     usual, tempfile.tempdir = tempfile.tempdir, str(homes)
     suite = Suite(pytest_files=(project / "test_it.py",))
     with (
-        tcp, udp, unix, Sandbox(limits=LIMITS) as sandbox,
+        tcp, udp, unix, paths, Sandbox(limits=LIMITS) as sandbox,
         Sandbox(suite, module=project / "it.py", limits=LIMITS) as files,
     ):  # fmt: skip
         if missing := [part for part, how in sandbox.protections.items() if how == "none"]:
             pytest.skip(f"this machine has no protection of: {', '.join(missing)}")
-        yield World(canary, homes, tcp, [udp, unix], sandbox, files)
+        yield World(canary, homes, tcp, [udp, unix, paths], sandbox, files)
     del os.environ["KELP_CANARY"]
     tempfile.tempdir = usual
     assert not any(homes.iterdir())
@@ -159,16 +161,23 @@ def resident_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def fails(observation: Observation) -> None:
+def fails(observation: Observation, *, whole: bool = True) -> None:
+    """Nothing passed; where not the `whole` run counts, nothing of it that is vouched for."""
     assert not observation.ok
-    assert all(outcome.status not in ("pass", "skip") for outcome in observation.outcomes), observation
+    passed = [outcome for outcome in observation.outcomes if outcome.status in ("pass", "skip")]
+    assert not [outcome for outcome in passed if whole or outcome.vouched], observation
 
 
 @pytest.mark.parametrize("name", hostile.VERDICT)
 def test_a_wrong_program_cannot_say_that_it_is_right(world: World, name: str) -> None:
     source = world.fill(hostile.VERDICT[name])
-    fails(world.sandbox.run(source, asserts=TESTS, setup="import math, fractions", seconds=SECONDS))
-    assert world.sandbox.run(GOOD, asserts=[TEST]).ok
+    observation = world.sandbox.run(source, asserts=TESTS, setup="import math, fractions", seconds=SECONDS)
+    fails(observation, whole=False)
+    for outcome in observation.outcomes:
+        if outcome.status == "pass":  # alone, so that a verdict on it takes all that one ever takes
+            alone = world.sandbox.run(source, asserts=[outcome.name], setup="import math, fractions", seconds=SECONDS)
+            assert not any(outcome.vouched for outcome in alone.outcomes), alone
+    assert all(outcome.vouched for outcome in world.sandbox.run(GOOD, asserts=[TEST]).outcomes)
 
 
 @pytest.mark.parametrize("name", hostile.PYTEST)
@@ -205,6 +214,23 @@ def test_a_test_that_passes_does_not_stand_in_for_one_that_fails(tmp_path: Path)
     with Sandbox(Suite(pytest_files=(tmp_path / "test_it.py",)), module=tmp_path / "it.py", limits=LIMITS) as sandbox:
         assert [outcome.status for outcome in sandbox.run(GOOD).outcomes] == ["pass", "pass"]
         assert [outcome.status for outcome in sandbox.run(program).outcomes] == ["pass", "error"]
+
+
+def test_a_forged_list_of_modules_gives_a_run_no_file_that_it_may_not_read(tmp_path: Path) -> None:
+    secret, project = tmp_path / "secret.py", tmp_path / "project"
+    project.mkdir()
+    secret.write_text("KEY = 'hunter2'\n")
+    (project / "pytest.ini").write_text("[pytest]\n")
+    (project / "link.py").symlink_to(secret)
+    files = {"secret": str(secret), "link": str(project / "link.py")}
+    forged = f"{hostile.FORGE}{hostile.USE}{hostile.WALK}\ntry: report().modules({files!r}, {list(files.values())!r})\n"
+    forged += "except AttributeError: pass\nimport kelp.execution.worker.code_cache as c\n"
+    mine = "p for each in (c.PROJECT, c.TESTS) for p in each.paths()"
+    forged += f"def f():\n    return [{mine} if p in {list(files.values())}]\n"
+    (project / "it.py").write_text(forged)
+    with Sandbox(Suite(asserts=("f() == []",)), module=project / "it.py", limits=LIMITS) as sandbox:
+        observation = sandbox.run(forged.encode())
+        assert observation.ok, observation
 
 
 def test_there_are_at_least_sixty_of_them() -> None:

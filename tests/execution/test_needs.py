@@ -30,7 +30,6 @@ REFUSED = {  # the body of a function f, by what it needs
     "import os; return os.listdir('/root')": "access to /root",
     "return open('/etc/kelp', 'w')": "to write to /etc/kelp",
     "import os; return os.mkdir('/opt/kelp')": "to write to /opt/kelp",
-    "import sys; return sys.settrace(lambda *a: None)": "to use sys.settrace",
     "import nosuchmodule": f"the package 'nosuchmodule', which {sys.executable} does not have",
     # caught by the program, and gone wrong for that
     "\n try: return open('/etc/passwd').read()\n except OSError as error: raise ValueError('no users') from error":

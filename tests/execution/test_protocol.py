@@ -40,7 +40,7 @@ def test_a_malformed_event_is_none(value: object) -> None:
 def test_an_event_has_every_field_of_its_type_and_no_other() -> None:
     event = as_event(OUTCOME | {"color": "green", "got": "\ud800"})
     fields = ("call", "exception", "expected", "line", "message", "needs")
-    assert event == OUTCOME | {"got": "?"} | dict.fromkeys(fields)
+    assert event == OUTCOME | {"got": "?", "evidence": [], "vouched": False} | dict.fromkeys(fields)
 
 
 def test_a_program_that_writes_malformed_events_is_only_wrong() -> None:

@@ -581,3 +581,45 @@ def test_pytest_files_need_a_module(project: Project) -> None:
         Sandbox(Suite(pytest_files=(test,)), module=project.folder / "nothing.py")
     with pytest.raises(FileNotFoundError, match="does not exist"):
         Suite(pytest_files=(project.folder / "test_nothing.py",))
+
+
+PARAMETERS = """
+import pytest
+from it import evens, halves
+
+@pytest.mark.parametrize("n", evens(6))
+def test_even(n):
+    assert n % 2 == 0
+
+def test_halves():
+    assert halves(4) == 2
+"""
+EVENS = "def evens(n):\n    return list(range(0, n, 2))\ndef halves(n):\n    return n {}\n"
+
+
+SKIPPED = "import pytest; return [pytest.param(0, marks=pytest.mark.skip)] * 3"
+
+
+@pytest.mark.parametrize("body", ["return []", "return [0]", SKIPPED])
+def test_a_program_that_makes_tests_vanish_does_not_pass(project: Project, body: str) -> None:
+    project.write("it.py", EVENS.format("* 2"))
+    project.write("test_it.py", PARAMETERS)
+    good = EVENS.format("// 2")
+    with project.sandbox("it.py", "test_it.py") as sandbox:
+        assert sandbox.run(EVENS.format("* 2").encode()).passed == 3
+        assert sandbox.run(good.encode()).ok
+        assert sandbox.run(good.replace("list(range(0, n, 2))", "[2, 4, 8]").encode()).ok  # as many
+        assert not sandbox.run(good.replace("return list(range(0, n, 2))", body).encode()).ok
+
+
+def test_a_seed_shuffles_the_tests_of_files(project: Project) -> None:
+    project.write("it.py", "seen = []\ndef see(n):\n    seen.append(n)\n    return seen\n")
+    tests = "from it import see\n" + "".join(f"def test_{n}():\n    see({n})\n" for n in range(6))
+    tests += "class TestIt:\n" + "".join(f"    def test_{n}(self): see({n})\n" for n in range(3))
+    project.write("test_it.py", tests)
+    with project.sandbox("it.py", "test_it.py") as sandbox:
+        source = (project.folder / "it.py").read_bytes()
+        usual, other, again = ([o.name for o in sandbox.run(source, shuffle=seed).outcomes] for seed in (None, 1, 1))
+    assert usual != other == again and sorted(usual) == sorted(other)
+    inside = [at for at, name in enumerate(other) if "TestIt" in name]
+    assert inside == list(range(inside[0], inside[0] + 3))  # its fixtures are set up once

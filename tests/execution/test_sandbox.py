@@ -1,6 +1,7 @@
 """The sandbox keeps its caller, its neighbors and its time; nothing of a run stays behind."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -227,6 +228,32 @@ def f():
     return seen[0]
 """
     assert run(sandbox, source).ok
+
+
+@pytest.mark.parametrize("task", ["threading.Thread(target=time.sleep, args=(60,)).start()", "subprocess(60)"])
+def test_the_kernel_bounds_the_processes_and_threads_of_a_run(task: str, tmp_path: Path) -> None:
+    program = f"""
+import os, threading, time
+threading.stack_size(2 ** 16)
+def subprocess(seconds):
+    if os.fork() == 0: time.sleep(seconds)
+def f():
+    for count in range(900):
+        try: {task}
+        except (OSError, RuntimeError): return count
+    return 900
+"""
+    limits = Limits(seconds=60, memory_mb=4096, tasks=64)
+    (tmp_path / "it.py").write_text(program)
+    (tmp_path / "check.py").write_text("import os\nfrom it import f\nprint('count', f(), flush=True)\nos._exit(0)\n")
+    with Sandbox(Suite(command=(sys.executable, "check.py")), module=tmp_path / "it.py", limits=limits) as sandbox:
+        if "at most 64" not in sandbox.protections["processes"]:
+            pytest.skip("this kernel has no limit of tasks for a process namespace")
+        observation = sandbox.run(program.encode())
+    count = re.search(r"count (\d+)", observation.output)
+    assert int(count[1]) < 400 if count else "starting too many processes" in str(observation.outcomes[0].message)
+    with Sandbox(limits=limits) as sandbox:  # without processes, the threads are bounded all the same
+        assert sandbox.run(program.encode(), asserts=["f() < 400"]).ok
 
 
 def test_nothing_is_written_outside_the_scratch_folder(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from kelp.encoding.condition import Condition
 from kelp.errors import KelpError
-from kelp.execution import Sandbox
+from kelp.execution import Limits, Sandbox, Suite
 from kelp.repair import (
     Budget,
     CommandError,
@@ -31,6 +31,7 @@ from kelp.repair import (
     find_tests,
 )
 from kelp.repair.models import SHIPPED, load
+from kelp.repair.session import _Runner
 from kelp.search.policy import Policy, Proposal
 from kelp.syntax.program import Program
 
@@ -223,3 +224,40 @@ def test_a_repair_needs_nothing_of_training() -> None:
     script = WITHOUT_TRAINING.format(source=BROKEN, model=model)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "repaired\n[]\n", done.stderr
+
+
+ORDERED = """
+from shapes import area
+{before}
+def test_small():
+    assert area(1, 1) == 1
+def test_tall():
+    assert area(1, 7) == 7
+def test_wide():
+    assert area(5, 1) == 5
+def test_large():
+    assert area(9, 3) == 27
+"""
+IN_TURN = "turns = []\ndef setup_function(function):\n    turns.append(function)\n    assert turns[0] is test_small\n"
+STATEFUL = "answers = [1, 7, 5, 27]\ndef area(width, height):\n    return answers.pop(0)\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "program", "passes"),
+    [
+        ("", FIXED, True),
+        ("", STATEFUL, False),
+        (IN_TURN, FIXED, True),
+    ],
+)
+def test_a_patch_must_pass_in_another_order_too_unless_the_tests_depend_on_it(
+    tmp_path: Path, before: str, program: str, passes: bool
+) -> None:
+    (tmp_path / "shapes.py").write_text(BROKEN)
+    (tmp_path / "test_shapes.py").write_text(ORDERED.format(before=before))
+    tests = Tests(files=(tmp_path / "test_shapes.py",))
+    suite = Suite(pytest_files=tests.files)
+    with Sandbox(suite, module=tmp_path / "shapes.py", limits=Limits(seconds=60)) as sandbox:
+        assert sandbox.run(program.encode()).ok
+        runner = _Runner(sandbox, tests, shared=False, stopping=threading.Event(), original=BROKEN.encode())
+        assert runner.run(program.encode(), first=None, seconds=None, trace=False).ok is passes

@@ -54,17 +54,27 @@ class CaseRunner:
         return self.run(source.encode()).ok and self.passes_hidden(source) is not False
 
     def passes_hidden(self, source: str) -> bool | None:
-        """Return whether the hidden tests pass; None where there are none."""
+        """Return whether the hidden tests pass; None where there are none.
+
+        An assert must pass outside of the program's process too, if it can be judged there with the correct program.
+        """
         tests = self.case.hidden_tests
         if not tests:
             return None
         if not isinstance(tests, str):
-            return self._run(source.encode(), tests).ok
+            observation = self._run(source.encode(), tests)
+            return observation.ok and _vouched(observation) >= self._vouched_if_correct
         with ExitStack() as stack:
             return self._start(stack, tests).run(source.encode()).ok
 
     def _run(self, source: bytes, tests: Tests, *, trace: bool = False) -> Observation:
         return self.shared.run(source, asserts=tests, setup=self.case.setup, trace=trace)
+
+    @cached_property
+    def _vouched_if_correct(self) -> set[str]:
+        """Hidden asserts that are judged outside of the program's process with the correct program; else all."""
+        fixed, tests = self.case.fixed, self.case.hidden_tests
+        return set(tests) if fixed is None else _vouched(self._run(fixed.encode(), tuple(tests)))
 
     @cached_property
     def _own(self) -> Sandbox:
@@ -84,6 +94,10 @@ class CaseRunner:
         program.write_text(self.case.source, encoding="utf-8")
         test.write_text(tests, encoding="utf-8")
         return program, test
+
+
+def _vouched(observation: Observation) -> set[str]:
+    return {outcome.name for outcome in observation.outcomes if outcome.vouched}
 
 
 def shared_sandbox() -> Sandbox:

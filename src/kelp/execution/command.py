@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kelp.execution.interpreter import Interpreter
-from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome, outcome_of
+from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome, fewer, outcome_of
 from kelp.execution.worker.candidate import holds_home, project_root
 from kelp.execution.worker.command_run import PLUGIN
 from kelp.execution.worker.plugin.kelp_needs import NETWORK
@@ -162,7 +162,9 @@ def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], mod
             return Observation((), error=error, not_run=len(before["tests"]), **facts)
         return Observation((_plain(reply, shlex.join(command), module, how),), **facts)
 
-    outcomes, died = _outcomes(events, before["ran"])
+    functions_run = set(map(function_of, before["ran"]))
+    new = {name for name in _collected(events) if name not in before["tests"] and function_of(name) in functions_run}
+    outcomes, died = _outcomes(events, {*before["ran"], *new})
     ended: dict[str, Any] = (
         {"status": "timeout"} if timed_out(reply) else {"status": "error", "exception": "ProcessDied"}
     )
@@ -173,13 +175,14 @@ def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], mod
     # A test function that ran with other parameters is not missing: the parameters may come from the program.
     missing = {name for name in expected if name not in outcomes}
     missing -= {name for name in missing if name in before["tests"] and function_of(name) in functions}
+    fine = not missing and not died and all(outcome.status in ("pass", "skip") for outcome in outcomes.values())
+    not_run = fewer(before["tests"], outcomes) if fine else len(missing)
     first = next((event for event in events if event["event"] == "error"), None)
     if first is not None:
         facts |= {"error": first["sentence"], "error_line": first["line"], "needs": first["needs"]}
     elif not died:
-        passed = not missing and all(outcome.status in ("pass", "skip") for outcome in outcomes.values())
-        facts |= _bad_end(reply, module, how, found=bool(expected or outcomes), passed=passed)
-    return Observation(tuple(outcomes.values()), not_run=len(missing), **facts)
+        facts |= _bad_end(reply, module, how, found=bool(expected or outcomes), passed=fine)
+    return Observation(tuple(outcomes.values()), not_run=not_run, **facts)
 
 
 def _has(events: Iterable[Event], kind: str) -> bool:
@@ -193,7 +196,7 @@ def _collected(events: Iterable[Event]) -> list[str]:
 def _outcomes(events: Iterable[Event], ran: Container[str]) -> tuple[dict[str, TestOutcome], dict[str, set[int]]]:
     """Return the outcomes by test, and the lines executed by each test that began and did not end.
 
-    `ran` are tests that the unchanged file does not skip.
+    `ran` are tests that the unchanged file does not skip, and further ones of the same functions.
     """
     outcomes: dict[str, TestOutcome] = {}
     begun: dict[str, set[int]] = {}

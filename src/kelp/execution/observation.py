@@ -1,10 +1,11 @@
 """Results of running tests against a program."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from kelp.execution.worker.protocol import STATUSES, Outcome, Status
+from kelp.execution.worker.protocol import STATUSES, Outcome, Status, function_of
 
 NEWLY_SKIPPED = "it was skipped, but runs with the file as it is"
 
@@ -19,6 +20,8 @@ class TestOutcome:
     only, are all lines that the test executed.
     `needs`, a noun phrase like "a network connection", is a resource that the test asked for and the sandbox refuses:
     a failure for lack of it is no fault of the program.
+    `vouched`: a process that has never run the program has seen that the test holds, by the values that it compares or
+    the text that its examples print. Else whoever runs in the program's process could have made it pass.
     """
 
     __test__ = False  # pytest must not collect it
@@ -34,6 +37,7 @@ class TestOutcome:
     line: int | None = None
     lines: frozenset[int] = frozenset()
     needs: str | None = None
+    vouched: bool = False
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
@@ -42,8 +46,13 @@ class TestOutcome:
 
 def outcome_of(event: Outcome, lines: frozenset[int]) -> TestOutcome:
     """The outcome that a run reports, `lines` being those that the test executed."""
-    facts = {name: value for name, value in event.items() if name != "event"}
+    facts = {name: value for name, value in event.items() if name not in ("event", "evidence")}
     return TestOutcome(**facts, lines=lines)  # type: ignore[arg-type]
+
+
+def fewer(before: Iterable[str], now: Iterable[str]) -> int:
+    """Return how many tests of the same functions run fewer than before, whatever their parameters are."""
+    return (Counter(map(function_of, before)) - Counter(map(function_of, now))).total()
 
 
 @dataclass(frozen=True)
@@ -103,6 +112,11 @@ class Observation:
         """True where every test ran and passed; some may be skipped, but not all of them."""
         clean = self.error is None and self.not_run == 0 and self.passed > 0
         return clean and all(outcome.status in ("pass", "skip") for outcome in self.outcomes)
+
+    @property
+    def vouched(self) -> bool:
+        """True where it is `ok`, and every test that passed is vouched for."""
+        return self.ok and all(outcome.vouched for outcome in self.outcomes if outcome.status == "pass")
 
     @property
     def lines_failing(self) -> frozenset[int]:

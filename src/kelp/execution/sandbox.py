@@ -18,7 +18,7 @@ from typing import Any, Self
 
 from kelp.execution import command
 from kelp.execution.interpreter import Interpreter, own
-from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome, outcome_of
+from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome, fewer, outcome_of
 from kelp.execution.suite import Limits, Suite, absolute, as_tests
 from kelp.execution.survey import Survey, survey_of
 from kelp.execution.worker import start
@@ -89,6 +89,7 @@ class Sandbox:
         self._plan: Plan | None = None  # for a test command
         self._before: dict[str, Any] | None = None  # its run with the file as it is
         self._ran: frozenset[str] | None = None  # tests of files that the file as it is neither skips nor may skip
+        self._skipped: frozenset[str] = frozenset()  # those that it may skip
         if suite.command and self.module is not None:
             self.module = self.module.resolve()  # the project's copy has the target of a link
             self._plan = command.plan(suite.command, self.module, self.python)
@@ -116,16 +117,20 @@ class Sandbox:
         first: str | None = None,
         stop_on_failure: bool = False,
         trace: bool = False,
+        shuffle: int | None = None,
         asserts: Sequence[str] | None = None,
         setup: str | None = None,
         seconds: float | None = None,
     ) -> Observation:
         """Run the suite, `first` before the others, against the program `source`, for `seconds` at most.
 
+        `shuffle` is the seed of another order of the tests of files.
+
         With `asserts`, those are run instead of the suite's tests, with the program as a bare module.
         """
         request = self._request(source, seconds)
         request |= {"first": first, "stop_on_failure": stop_on_failure, "trace": trace, "setup": setup}
+        request["shuffle"] = shuffle
         request["asserts"] = None if asserts is None else list(as_tests(asserts))
         if self.suite.command and asserts is None:
             return self._run_command(request)
@@ -156,10 +161,13 @@ class Sandbox:
             request = self._request(self.module.read_bytes()) | {"setup": request["setup"]}
             before = self._ask(request)
             ran = {outcome.name for outcome in _observation(before, _how(before, request)).outcomes}
-            self._ran = frozenset(ran - _judged(before, "skip"))
+            self._skipped = frozenset(ran & _judged(before, "skip"))
+            self._ran = frozenset(ran) - self._skipped
+        functions = {function_of(name) for name in self._ran}
+        new = {name for name in skips - self._skipped if name in self._ran or function_of(name) in functions}
         outcomes = tuple(
             replace(outcome, status="error", exception="Skipped", message=NEWLY_SKIPPED)
-            if outcome.name in skips & self._ran
+            if outcome.name in new
             else outcome
             for outcome in observation.outcomes
         )
@@ -471,12 +479,15 @@ def _observation(reply: Reply, how: str) -> Observation:
     missing = tests - Counter(outcome.name for outcome in outcomes)
     # Test functions of the unchanged file of which no test ran; other parameters may come from the program.
     gone = {function_of(name) for name in reply["expected"]} - {function_of(outcome.name) for outcome in outcomes}
+    not_run = max(missing.total(), len(gone))
+    if error is None and not_run == 0 and all(outcome.status in ("pass", "skip") for outcome in outcomes):
+        not_run = fewer(reply["expected"], (outcome.name for outcome in outcomes))
     return Observation(
         outcomes=tuple(outcomes),
         error=error,
         error_line=error_line,
         needs=needs,
-        not_run=max(missing.total(), len(gone)),
+        not_run=not_run,
         seconds=reply["seconds"],
         output=reply["output"],
     )

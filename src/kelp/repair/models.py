@@ -122,7 +122,7 @@ def _load_language_model(folder: Path) -> LanguageModel:
     end = keys.get("eos_token_id") or 0
     shipped = SHIPPED / "default"
     return LanguageModel(
-        read_llama(folder, dtype="float32"),
+        read_llama(folder, compute_dtype="bfloat16"),  # a third of the time; orders edits as float32 does
         tokenizer,
         end=end[0] if isinstance(end, list) else end,
         edits=load(shipped) if (shipped / "config.json").is_file() else None,

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from threading import Event as Flag
+from typing import Any
 
 from kelp.errors import KelpError
 from kelp.execution.explain import need, needs_of
@@ -67,6 +68,7 @@ FIRST_RUN_SECONDS = 10.0  # for the tests on the file as it is; for a command, t
 PARTIAL_CHECKS = 3  # states that pass some failing tests, and run all tests of the project
 LEAST_RUN_SECONDS = 2.0  # for the tests on a candidate ...
 MORE_SECONDS = 3.0  # for further patches, where a test command makes each run slow
+_ORDER = 1  # seed of the other order in which a patch must pass too
 LEAST_PROJECT_SECONDS = 10.0  # ... in a project, where each test has a limit of its own
 LEAST_CPU_SECONDS = 0.5  # ... and of processor time; of both, three times what the first run took if that is more
 
@@ -95,14 +97,29 @@ class _Runner:
     shared: bool
     stopping: Flag
     aside: Mapping[str, str] = field(default_factory=dict)  # tests that need not pass, and what they lack
+    original: bytes | None = None  # the file as it is, where test files pass only if they pass again in another order
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
+        observation = self._run(source, first=first, seconds=seconds, trace=trace)
+        if not observation.ok or self.original is None or source == self.original:
+            return observation
+        again = self._run(source, shuffle=_ORDER)
+        if not again.ok and self._depend_on_order():
+            again = self._run(source)
+        return observation if again.ok else again
+
+    def _run(self, source: bytes, **options: Any) -> Observation:
         with _until_stopped(self.stopping):
             asserts, setup = (self.tests.asserts, self.tests.setup) if self.shared else (None, None)
-            observation = self.sandbox.run(
-                source, first=first, seconds=seconds, trace=trace, asserts=asserts, setup=setup
-            )
+            observation = self.sandbox.run(source, asserts=asserts, setup=setup, **options)
         return observation.set_aside(self.aside) if self.aside else observation
+
+    def _depend_on_order(self) -> bool:
+        """Return whether the tests of the file as it is come out otherwise in that other order."""
+        assert self.original is not None
+        runs = [self._run(self.original, shuffle=order) for order in (None, _ORDER)]
+        one, other = ({outcome.name: outcome.status for outcome in run.outcomes} for run in runs)
+        return one != other
 
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
         with _until_stopped(self.stopping):
@@ -240,7 +257,10 @@ class Session:
         """Run the tests on the program as it is; what needs not pass is set aside. Raises KelpError."""
         if self.project is not None:
             return (yield from self._surveyed(sandbox, self.project))
-        runner = _Runner(sandbox, self.tests, shared=self._shared is not None, stopping=self._stopping)
+        runner = _Runner(
+            sandbox, self.tests, shared=self._shared is not None, stopping=self._stopping,
+            original=self.source if self.tests.files or self.tests.command else None,
+        )  # fmt: skip
         with self.timings("first_tests"):
             observation = self._first_run(runner)
         yield TestsObserved(observation)

@@ -6,9 +6,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -91,12 +92,10 @@ def train(
         if start is None:
             for path in objective.files:  # for an export without the data
                 shutil.copyfile(path, out / path.name)
-            state = init(jax.random.key(settings.seed))
-            if settings.init_from is not None:
-                with jax.default_device(jax.local_devices(backend="cpu")[0]):  # whole, so not on a device of the mesh
-                    weights = objective.load(settings.init_from)
-                state = begin_with(weights, state)
-                del weights
+            if settings.init_from is None:
+                state = init(jax.random.key(settings.seed))
+            else:
+                state = begin_with(settings.init_from, config, objective, abstract)
         elif resume:
             progress = checkpoints.progress(start)
             _check_same_run(progress["config"], config)
@@ -183,18 +182,39 @@ def plan_state(
     return jax.jit(fresh, out_shardings=shardings), placed
 
 
-def begin_with(weights: Mapping[str, jax.Array], state: TrainState) -> TrainState:
-    """A fresh state with these weights, by name, in place of its own; an adapted projection takes them as its base."""
+def begin_with(folder: Path, config: RunConfig, objective: Objective, abstract: TrainState) -> TrainState:
+    """A fresh state with the weights of a model, of which an adapted projection takes its base.
 
-    def placed(like: Model) -> Model:  # in new buffers, since a step overwrites the arrays donated to it
-        def place(name: str, old: jax.Array) -> jax.Array:
-            if (new := weights.get(name.removesuffix(BASE))) is None:
-                return old
-            return jax.make_array_from_callback(old.shape, old.sharding, lambda part: np.array(new[part], old.dtype))
+    `abstract` is the state's shape with its shardings. Only weights that the model lacks are drawn at random.
+    Raises ModelError, TrainingError.
+    """
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):  # whole, so not on a device of the mesh
+        weights = objective.load(folder)
+    shapes = named_leaves(abstract.model)
+    drawn = {name: shape.sharding for name, shape in shapes.items() if name.removesuffix(BASE) not in weights}
 
-        return with_leaves(like, {name: place(name, old) for name, old in named_leaves(like).items()})
+    @partial(jax.jit, out_shardings=drawn)
+    def draw(key: jax.Array) -> dict[str, jax.Array]:
+        leaves = named_leaves(objective.init(key))
+        return {name: leaves[name] for name in drawn}
 
-    return state._replace(model=placed(state.model), ema=state.ema and placed(state.ema))
+    def place(name: str, shape: jax.ShapeDtypeStruct) -> jax.Array:  # a copy: a step overwrites the state's arrays
+        stored = weights[name.removesuffix(BASE)]
+
+        def copy(part: Any) -> np.ndarray:
+            return np.array(stored[part], shape.dtype)
+
+        return jax.make_array_from_callback(shape.shape, shape.sharding, copy)
+
+    random = draw(jax.random.key(config.training.seed))
+    leaves = {name: random[name] if name in drawn else place(name, shape) for name, shape in shapes.items()}
+    optimizer = make_optimizer(config.optimizer, config.training.steps, objective.no_decay)
+
+    @partial(jax.jit, donate_argnums=0, out_shardings=jax.tree.map(lambda leaf: leaf.sharding, abstract))
+    def begin(model: Model) -> TrainState:
+        return init_state(model, optimizer, config.optimizer)
+
+    return begin(with_leaves(abstract.model, leaves))
 
 
 def batches(objective: Objective, *, start: int, steps: int) -> Iterator[tuple[int, Batch]]:

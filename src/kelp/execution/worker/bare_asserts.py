@@ -1,61 +1,221 @@
-"""Bare asserts: split into sides before the program is loaded, so that a failure shows the call, got and expected.
+"""Bare asserts: split into sides, so that a failure shows the call, got and expected, and run.
 
-The judge (`judge.py`) evaluates and compares the sides; this module compiles them and reports the judge's findings.
+The program's process evaluates and compares the sides, and sends the values of those that held: whether they do is for
+`verdict.py` to say, in another process.
 """
 
 from __future__ import annotations
 
 import ast
-from functools import lru_cache, partial
+import operator
+import time
+from collections.abc import Callable
+from functools import lru_cache
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from kelp.execution.worker.candidate import Candidate, safe_message, safe_repr
+from kelp.execution.worker.checks import fair, plain
 from kelp.execution.worker.events import Report
+from kelp.execution.worker.leaves import Split, code_of, split
 from kelp.execution.worker.plugin.kelp_sides import MIRRORED, Use, computed, uses
+from kelp.execution.worker.values import Encoder
 
 _OPERATORS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.Is: "is", ast.NotEq: "!=", ast.IsNot: "is not", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">",
     ast.GtE: ">=", ast.In: "in", ast.NotIn: "not in",
 }  # fmt: skip
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "in": lambda left, right: left in right, "not in": lambda left, right: left not in right,
+    "is": operator.is_, "is not": operator.is_not,
+}  # fmt: skip
 EXPECTED_PREFIX = {"==": "", "is": "", "is not": "not "}  # prefixes of `expected`; other operators stand as they are
 WIDE = frozenset(("approx", "ANY"))  # names of pytest's and unittest.mock's values that equal many others
 _CLOSE_TO = ("isclose", "allclose", "array_equal")  # predicates that compare their first two arguments
 
-
-# Plain tuples, not classes: the judge reads them beside the program, which can reach what `compile_test` has cached and
-# could put a property on a class.
 Named = tuple[str, tuple[Use, ...]]  # source of a side of a comparison, and the names that it reads
-# One side of a comparison: its names, its code, whether its value is a literal of the test, and whether it is made
-# to equal many values.
-Side = tuple[Named, CodeType, bool, bool]
-# One step of a test: "check" or "execute", an expression for the judge or code, and the code of an assert's message.
-Step = tuple[str, Any, Any]
-# One test, ready to run: its text, sides and steps. The sides are those of its last comparison, those that call
-# something first: one of them is shown as the test's call when it raises instead of comparing.
-Test = tuple[str, tuple[Named, ...], tuple[Step, ...]]
+
+
+class Side(NamedTuple):
+    """One side of a comparison. `value`: a literal's, in a tuple; `wide`: it is made to equal many values."""
+
+    named: Named
+    split: Split
+    value: tuple[Any] | None
+    wide: bool
+
+    def here(self, namespace: dict[str, Any]) -> tuple[Any, list[Any]]:
+        """Evaluate the side in the program's process: its value, and those of its leaves."""
+        taken = [eval(code, namespace) for code in self.split.leaves]
+        if self.split.whole is None:
+            return taken[0], taken
+        return eval(self.split.whole, namespace, {f"@{at}": value for at, value in enumerate(taken)}), taken
+
+
+class Check(NamedTuple):
+    """One condition of an assert: its sides with the words between them.
+
+    A truth has the word "true" or "false". A predicate of closeness has none, but codes of its function, its further
+    arguments and those by name, and its whole split; its sides are shown.
+    """
+
+    sides: tuple[Side, ...]
+    words: tuple[str, ...]
+    predicate: tuple[CodeType, tuple[CodeType, ...], tuple[tuple[str, CodeType], ...]] | None = None
+    whole: Split | None = None
+
+
+class Test(NamedTuple):
+    """One test: its text, its sides, its steps, and the known names in it.
+
+    `sides` are those of its last comparison, those that call something first: one of them is shown as the test's call
+    when it raises instead of comparing. A step is a check, or code, and the code of an assert's message.
+    """
+
+    text: str
+    sides: tuple[Named, ...]
+    steps: tuple[tuple[Any, CodeType | None], ...]
+    names: frozenset[str]
+
+    @property
+    def checks(self) -> list[Check]:
+        return [check for step, _ in self.steps if isinstance(step, tuple) for check in step]
 
 
 @lru_cache(512)
-def compile_test(text: str) -> Test:
-    """Parse and compile a test, in the server, once for many runs."""
+def compile_test(text: str, opened: frozenset[str] = frozenset()) -> Test:
+    """Parse and compile a test, in the server, once for many runs; `opened` known names mean something else in it."""
     source = text.strip()
     try:
         statements = ast.parse(source, "<test>").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # reported when its turn comes
-        return text, (), (("execute", compile(f"compile({source!r}, '<test>', 'exec')", "<test>", "exec"), None),)
-    parts = partial(_parts, text=source, scope=statements[:-1])
-    steps: list[Step] = []
+        code = compile(f"compile({source!r}, '<test>', 'exec')", "<test>", "exec")
+        return Test(text, (), ((code, None),), frozenset())
+    steps: list[tuple[Any, CodeType | None]] = []
     for statement in statements:
         if isinstance(statement, ast.Assert):
-            note = None if statement.msg is None else _code(statement.msg)
-            steps.append(("check", parts(statement.test), note))
+            note = None if statement.msg is None else code_of(statement.msg)
+            steps.append((tuple(_checks(statement.test, source, statements[:-1], opened)), note))
         elif isinstance(statement, ast.Expr) and len(statements) == 1:
-            steps.append(("check", parts(statement.value), None))
+            steps.append((tuple(_checks(statement.value, source, [], opened)), None))
         else:
             code = compile(ast.Module([statement], []), "<test>", "exec", dont_inherit=True)
-            steps.append(("execute", code, None))
-    return text, _sides_of(statements, source), tuple(steps)
+            steps.append((code, None))
+    test = Test(text, _sides_of(statements, source), tuple(steps), frozenset())
+    splits = [split for check in test.checks for split in _splits(check)]
+    names = {name for part in splits for name in (*part.known, *(o for owners in part.owners for o in owners))}
+    return test._replace(names=frozenset(names))
+
+
+def _splits(check: Check) -> list[Split]:
+    return [side.split for side in check.sides] if check.whole is None else [check.whole]
+
+
+class Unmet(Exception):
+    """An assertion does not hold: left names, left value, operator, right value, right names."""
+
+
+def run_test(
+    test: Test, namespace: dict[str, Any], candidate: Candidate, report: Report, begin: Callable[..., None]
+) -> None:
+    """Run one test and report its outcome; one that held, with the values that it is to be judged by."""
+    begin(test.text, test.sides, namespace)
+    began, note = time.perf_counter(), None
+    evidence: list[Any] = []
+    try:
+        for step, message in test.steps:
+            note = message
+            if isinstance(step, tuple):
+                for check in step:
+                    evidence.append(_check(check, namespace))
+            else:
+                eval(step, namespace)
+    except Unmet as unmet:
+        seconds = time.perf_counter() - began
+        report_unmet(report, candidate, test.text, seconds, note, namespace, *unmet.args)
+        return
+    except BaseException as error:
+        report_raised(report, candidate, test.text, time.perf_counter() - began, test.sides, namespace, error)
+        return
+    report.verdict(test.text, "pass")
+    report.outcome(test.text, status="pass", seconds=time.perf_counter() - began, evidence=evidence)
+
+
+def _check(check: Check, namespace: dict[str, Any]) -> list[Any]:
+    """Evaluate the sides once, from left to right, and compare; return the values of their leaves, encoded.
+
+    Raises Unmet, and whatever the program raises.
+    """
+    if check.predicate is not None:
+        return _check_close(check, namespace)
+    first = check.sides[0]
+    left, taken = first.here(namespace)
+    evidence = [_encoded(first, taken)]
+    if check.words[0] in ("true", "false"):
+        if _true(left) != (check.words[0] == "true"):
+            raise Unmet(first.named, left, "is", check.words[0] == "true", None)
+        return _settled(evidence, [(first, taken)])
+    seen = [(first, taken)]
+    for word, side in zip(check.words, check.sides[1:]):
+        right, taken = side.here(namespace)
+        evidence.append(_encoded(side, taken))
+        seen.append((side, taken))
+        if not _holds(word, left, right, first, side):
+            raise Unmet(first.named, left, word, right, side.named)
+        first, left = side, right
+    return _settled(evidence, seen)
+
+
+def _check_close(check: Check, namespace: dict[str, Any]) -> list[Any]:
+    assert check.predicate is not None
+    (function, rest, options), (one, other) = check.predicate, check.sides
+    (got, taken), (expected, also) = one.here(namespace), other.here(namespace)
+    others = [eval(code, namespace) for code in rest]
+    named = {name: eval(code, namespace) for name, code in options}
+    if not _true(eval(function, namespace)(got, expected, *others, **named)):
+        raise Unmet(one.named, got, "about", expected, other.named)
+    return [_encode([*taken, *also])]
+
+
+def _true(value: Any) -> bool:
+    return value is True or (value is not False and bool(value) is True)
+
+
+def _holds(word: str, left: Any, right: Any, left_side: Side, right_side: Side) -> bool:
+    function = COMPARE[word]
+    if not _true(function(left, right)):
+        return False
+    if word not in ("==", "in") or (plain(left) and plain(right)):
+        return True
+    sides = ((left, right, left_side.wide), (right, left, right_side.wide))
+    return all(wide or fair(value, other) for value, other, wide in sides)
+
+
+def _encoded(side: Side, taken: list[Any]) -> Any:
+    """Values of leaves when they were taken, where something is done with them before they are compared."""
+    return None if side.split.whole is None or not taken else _encode(taken)
+
+
+def _settled(before: list[Any], seen: list[tuple[Side, list[Any]]]) -> list[Any]:
+    """Values of the leaves; None for those of a side that has changed since they were taken."""
+    evidence = []
+    for earlier, (_, taken) in zip(before, seen):
+        now = _encode(taken) if taken else []
+        evidence.append(now if earlier is None or earlier == now else None)
+    return evidence
+
+
+def _encode(taken: list[Any]) -> list[Any]:
+    """Each value with whether its types are those that travel as they are, and whether it holds a set; or None."""
+    values: list[Any] = []
+    for value in taken:
+        encoder = Encoder()
+        try:
+            values.append([encoder.encode(value), encoder.exact, encoder.sets])
+        except BaseException:  # its class is the program's, and may do anything
+            values.append(None)
+    return values
 
 
 def report_unmet(
@@ -122,10 +282,6 @@ def run_calls(calls: list[str], namespace: dict[str, Any], *, report: Report, li
         report.call(call, repr=text[:limit], round_trips=round_trips)
 
 
-def _code(node: ast.expr) -> CodeType:
-    return compile(ast.Expression(node), "<test>", "eval", dont_inherit=True)
-
-
 def call_of(sides: tuple[Named, ...], namespace: dict[str, Any] | None, program: str) -> str | None:
     """Source of the side that the program computes; of the first side where that is unknown."""
     if len(sides) < 2 or namespace is None:
@@ -133,28 +289,25 @@ def call_of(sides: tuple[Named, ...], namespace: dict[str, Any] | None, program:
     return max(sides, key=lambda side: computed(side[1], namespace, program))[0]
 
 
-def _parts(test: ast.expr, text: str, scope: list[ast.stmt]) -> tuple[Any, ...]:
-    """Expression for the judge's `check`: a word for its kind, and the sides to evaluate.
-
-    `scope` are the statements before the test, which may have made its variables.
-    """
+def _checks(test: ast.expr, text: str, scope: list[ast.stmt], opened: frozenset[str]) -> list[Check]:
+    """Conditions that must hold for the test to hold; `scope` are the statements that may have made its variables."""
 
     def side(node: ast.expr) -> Side:
-        wide = bool(names_in(node) & WIDE)
-        return (_source(node, text), uses(node, scope)), _code(node), _is_literal(node), wide
+        named = (_source(node, text), uses(node, scope))
+        return Side(named, split(node, scope, opened), _literal(node), bool(names_in(node) & WIDE))
 
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-        return ("and", *(_parts(part, text, scope) for part in test.values))
+        return [check for part in test.values for check in _checks(part, text, scope, opened)]
     if isinstance(test, ast.Compare):
-        pairs = zip(test.ops, test.comparators)
-        return ("compare", side(test.left), *((_OPERATORS[type(op)], side(right)) for op, right in pairs))
+        sides = (side(test.left), *map(side, test.comparators))
+        return [Check(sides, tuple(_OPERATORS[type(op)] for op in test.ops))]
     if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
-        return ("false", side(test.operand))
+        return [Check((side(test.operand),), ("false",))]
     if isinstance(test, ast.Call) and _is_close_to(test):
-        got, expected = map(side, test.args[:2])
-        options = tuple((str(keyword.arg), _code(keyword.value)) for keyword in test.keywords)
-        return ("close", _code(test.func), got, expected, tuple(map(_code, test.args[2:])), options)
-    return ("true", side(test))
+        options = tuple((str(keyword.arg), code_of(keyword.value)) for keyword in test.keywords)
+        predicate = (code_of(test.func), tuple(map(code_of, test.args[2:])), options)
+        return [Check((side(test.args[0]), side(test.args[1])), (), predicate, split(test, scope, opened))]
+    return [Check((side(test),), ("true",))]
 
 
 def names_in(node: ast.AST) -> set[str]:
@@ -163,12 +316,11 @@ def names_in(node: ast.AST) -> set[str]:
     return names | {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
 
 
-def _is_literal(node: ast.expr) -> bool:
+def _literal(node: ast.expr) -> tuple[Any] | None:
     try:
-        ast.literal_eval(node)
+        return (ast.literal_eval(node),)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return False
-    return True
+        return None
 
 
 def _is_close_to(test: ast.Call) -> bool:

@@ -33,6 +33,7 @@ class Candidate:
         linecache.cache[self.filename] = (len(source), None, text.splitlines(True), self.filename)
         self._name = os.path.basename(self.filename)
         self._real = os.path.realpath(self.filename)
+        self._code: types.CodeType | None = None
         self._traced = False
         self._lines: set[int] | None = None  # collects the program's executed lines
 
@@ -43,7 +44,9 @@ class Candidate:
         return os.path.realpath(path) == self._real
 
     def compile(self) -> types.CodeType:
-        return compile(self.source, self.filename, "exec", dont_inherit=True)
+        if self._code is None:
+            self._code = compile(self.source, self.filename, "exec", dont_inherit=True)
+        return self._code
 
     def install(self) -> None:
         """Patch the import system: every import of the candidate's file, under whatever name, gets this source."""

@@ -1,23 +1,21 @@
-"""One run, in a process forked for it: protect the machine, start the judge, and return the stage for its tasks."""
+"""One run, in a process forked for it: protect the machine, load the program and run its tests."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
-import json
 import os
 import random
 import resource
 import sys
 import sysconfig
-from _thread import get_ident, start_new_thread
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from types import CodeType
-from typing import Any
+from typing import Any, NoReturn
 
 from kelp.execution.worker import protection
-from kelp.execution.worker.bare_asserts import Named, Test, call_of, report_raised, report_unmet, run_calls
+from kelp.execution.worker.bare_asserts import Named, Test, call_of, run_calls, run_test
 from kelp.execution.worker.candidate import (
     BARE_MODULE,
     SITES,
@@ -28,53 +26,20 @@ from kelp.execution.worker.candidate import (
     package_root,
     project_root,
 )
+from kelp.execution.worker.checks import Snapshot, TestChecks, changed
 from kelp.execution.worker.code_cache import PROJECT, TESTS
 from kelp.execution.worker.events import Report
+from kelp.execution.worker.leaves import imports
 from kelp.execution.worker.plugin.kelp_needs import Needs
 from kelp.execution.worker.protocol import Config, Request
-from kelp.execution.worker.stage import Stage, places
+from kelp.execution.worker.verdict import adapted
 
-_NOTIFY, _PLACES = places()
 _INSTALLED = [path for path in sys.path if os.path.basename(path) in SITES]  # the user's, and others' by a .pth file
 LIBRARIES = tuple(
     os.path.join(path, "")
     for path in dict.fromkeys([*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), *_INSTALLED])
 )
-_encode = json.JSONEncoder().encode
 WORKER = os.path.join(os.path.dirname(__file__), "")
-
-
-@dataclass(frozen=True)
-class Run:
-    """Input of the judge, made before the program is loaded: functions that it has the stage call, and facts."""
-
-    asserts: tuple[Test, ...]
-    first: str | None
-    stop_on_failure: bool
-    rehearsal: bool  # only load and collect
-    # functions for the stage
-    load: Callable[[], dict[str, Any] | None]  # returns the namespace of the asserts; None: an error
-    calls: Callable[[dict[str, Any]], None] | None  # evaluates calls instead of running tests
-    examples: Callable[[], list[tuple[str, Callable[[], dict[str, Any]]]]]  # the docstrings with examples
-    files: Callable[[bool, bool], bool] | None  # run pytest (collect only?, is it the last?); returns whether to stop
-    begin: Callable[[str, tuple[Named, ...], dict[str, Any] | None], None]
-    unmet: Callable[..., None]
-    raised: Callable[..., None]
-    ended: Callable[[str, float, dict[str, Any]], None]
-    flush: Callable[[], None]
-    # facts for the judge
-    main: int  # the thread of the stage
-    notify: CodeType  # code of `Stage.notify`
-    places: dict[tuple[int, int], str]  # event by the line that calls `notify`
-    program: str  # the program's file
-    scratch: str  # prefix of files that the program may have written
-    labels: dict[str, set[str]]  # by test function: file and name of its code, as the file as it is has it
-    tests: dict[int, CodeType]  # by id: code of the tests and the project, without the program
-    trusted: tuple[str, ...]  # prefixes of files whose code may be below a test on the stack
-    skips: tuple[type, ...]  # the exceptions that skip a test
-    runs: tuple[Any, ...]  # the functions that may call a test
-    inner_test: Callable[[Any], Any]  # returns the attributes of hypothesis' handle on a test
-    words: dict[str, tuple[dict[str, Any], frozenset[str]]]  # by test file: meaning of names; builtins' names
 
 
 def be_child(
@@ -84,16 +49,15 @@ def be_child(
     labels: dict[str, set[str]],
     trusted_files: tuple[str, ...],
     secret: str,
-    sealed: dict[str, Any],
+    before: Snapshot,
     *,
     pipe: int,
     output: int,
-    ruleset: int | None,
-    read_only: bool,
-) -> Stage:
+    confinement: Confinement,
+) -> Callable[[], NoReturn]:
     """Do everything between the fork and the first line of the program.
 
-    The caller calls `perform` of the returned stage, from a stack without frames of the server.
+    The caller calls the returned function, which ends the process, from a stack without frames of the server.
     """
     os.setsid()
     protection.die_with_parent()
@@ -101,37 +65,52 @@ def be_child(
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.chdir(config["scratch"])
-    active = _protect(config["limits"], ruleset, read_only)
-    _close_all_but(pipe)
+    active = confinement.enter(config["limits"])
+    close_all_but(pipe)
+    needs = Needs(config["scratch"], _work_folders(config))
+    report = Report(pipe, secret, needs, stop_on_failure=request["stop_on_failure"])
     if request["kind"] == "probe":
-        os.write(pipe, (secret + _encode({"event": "protections", "active": active}) + "\n").encode())
-        os.write(pipe, (secret + _encode({"event": "done"}) + "\n").encode())
-        os._exit(0)
+        report.protections(active)
+        report.done()
     random.seed(0)  # the same program gives the same observation
     sys.path[:] = _import_path(config, request)
-    needs = Needs(config["scratch"], _work_folders(config))
-    report, stage = Report(pipe, needs, stop_on_failure=request["stop_on_failure"]), Stage()
-    run = _plan(config, request, asserts, labels, trusted_files, report, stage)
-    start_new_thread(sealed["judge"], (secret, pipe, stage, run, sealed["before"]))
-    return stage
+    return partial(_run, config, request, asserts, labels, trusted_files, report, before)
 
 
-def _protect(limits: dict[str, Any], ruleset: int | None, read_only: bool) -> dict[str, str]:
-    active = {"resources": "rlimits", "privileges": "none", "files": "none"}
-    protection.limit_resources(limits)
-    if protection.drop_privileges():
-        active["privileges"] = "capabilities dropped, no_new_privs"
-        if ruleset is not None and protection.restrict_files(ruleset):
-            active["files"] = "Landlock: reads of libraries and project, writes to the scratch folder only"
-    if protection.forbid_calls(read_only=read_only):
-        active["calls"] = "seccomp: no sockets, processes or signals"
-    else:
-        protection.forbid_events()
-        active["calls"] = "audit hook: no sockets, processes or signals"
-    return active
+@dataclass(frozen=True)
+class Confinement:
+    """Confinement of runs: a Landlock ruleset, whether all but the scratch folder is mounted read-only, `own_size`."""
+
+    ruleset: int | None
+    read_only: bool
+    size: int | None
+
+    def enter(self, limits: dict[str, Any]) -> dict[str, str]:
+        """Confine this process for good, with the limits of a run, and return the active protections."""
+        active = {"resources": "rlimits", "privileges": "none", "files": "none"}
+        protection.limit_resources(limits, self.size)
+        self._enter_files(active)
+        if protection.forbid_calls(read_only=self.read_only):
+            active["calls"] = "seccomp: no sockets, processes or signals"
+        else:
+            protection.forbid_events()
+            active["calls"] = "audit hook: no sockets, processes or signals"
+        return active
+
+    def enter_server(self) -> None:
+        """Confine the server for good: it imports what runs have named, so it may do no more than they, and fork."""
+        self._enter_files({})
+        if self.read_only:  # else it could not clear the scratch folder away
+            protection.forbid_calls(read_only=True, processes=True)
+
+    def _enter_files(self, active: dict[str, str]) -> None:
+        if protection.drop_privileges():
+            active["privileges"] = "capabilities dropped, no_new_privs"
+            if self.ruleset is not None and protection.restrict_files(self.ruleset):
+                active["files"] = "Landlock: reads of libraries and project, writes to the scratch folder only"
 
 
-def _close_all_but(pipe: int) -> None:
+def close_all_but(pipe: int) -> None:
     os.closerange(3, pipe)
     os.closerange(pipe + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 4096))
 
@@ -192,109 +171,160 @@ def trusted(readable: Iterable[str]) -> tuple[str, ...]:
     return tuple(name if name.endswith(".py") else os.path.join(name, "") for name in names)
 
 
-def _plan(
+def _run(
     config: Config,
     request: Request,
     asserts: list[Test],
     labels: dict[str, set[str]],
     trusted_files: tuple[str, ...],
     report: Report,
-    stage: Stage,
-) -> Run:
-    of_suite = request["asserts"] is None
-    path = config["module"] if of_suite else None
-    candidate = Candidate(request["source"].encode("latin-1"), path)
-    if request["trace"]:
-        candidate.trace()
-    setup = config["setup"] if request["setup"] is None else request["setup"]
-    files = config["pytest_files"] if of_suite else []
-    kind, first = request["kind"], request["first"]
-    wants_examples = of_suite and config["doctest"]
-    wants_module = asserts or wants_examples or kind == "calls" or not files
+    before: Snapshot,
+) -> NoReturn:
+    """Run everything, in the suite's order except for the test to run first, and end the process."""
+    try:
+        of_suite = request["asserts"] is None
+        candidate = Candidate(request["source"].encode("latin-1"), config["module"] if of_suite else None)
+        if request["trace"]:
+            candidate.trace()
+        setup = config["setup"] if request["setup"] is None else request["setup"]
+        files = _Files(config, request, candidate, report, labels, trusted_files) if of_suite else None
+        if files is not None and not files.paths:
+            files = None
+        kind, first, wants_examples = request["kind"], request["first"], of_suite and config["doctest"]
+        wants_module = bool(asserts or wants_examples or kind == "calls" or files is None)
+        bound = _read(candidate, asserts, report, wants_examples)  # before anything else is reported
+        for test in asserts:
+            report.expected(test.text)
+        asserts = [adapted(test, bound, setup) for test in asserts]
+        namespace = _load(candidate, setup, report, wants_module)
+        if namespace is None:
+            report.done()
+        if kind == "calls":
+            run_calls(request["calls"], namespace, report=report, limit=request["repr_limit"])
+            report.done()
 
-    def load() -> dict[str, Any] | None:
-        name = "the program" if path is None else os.path.basename(path)
-        try:
-            candidate.compile()  # pytest need not start for a program that does not compile
-            candidate.install()
-            return candidate.load(setup) if wants_module else {}
-        except BaseException as error:
-            line = candidate.line_of(error)
-            report.error(f"{describe(error, line)} (while loading {name})", line, report.needs.of(error))
-            return None
+        def begin(name: str, sides: tuple[Named, ...], namespace: dict[str, Any] | None) -> None:
+            candidate.record(report.begin(name, call_of(sides, namespace, candidate.filename)))
 
-    def examples() -> list[Any]:
-        if not wants_examples:
-            return []
-        from kelp.execution.worker.doctests import find_doctests
+        parts: list[tuple[str, Callable[[], None]]] = []
+        for test in asserts:
+            parts.append((test.text, partial(run_test, test, namespace, candidate, report, begin)))
+        parts.sort(key=lambda part: part[0] != first)
+        examples: list[tuple[str, Callable[[], None]]] = []
+        if wants_examples:
+            from kelp.execution.worker import doctests
 
-        module = sys.modules[BARE_MODULE if path is None else dotted_name(path)]
-        return find_doctests(module, candidate, report.needs)
+            for each in doctests.find(sys.modules[_module_name(candidate)]):
+                report.expected(each.name)
+                examples.append((each.name, partial(doctests.run_test, each, candidate, report, begin)))
+            examples.sort(key=lambda part: part[0] != first)
+        parts = examples + parts if examples and examples[0][0] == first else parts + examples
+        files_first = first is not None and all(name != first for name, _ in parts)
+        if files is not None and files_first:
+            files.run(collect_only=False, last=False)
+        for _, run in parts:
+            if not report.stopped and kind != "rehearsal":
+                run()
+        if files is not None and not files_first:  # after a stop its tests need not run but still count
+            files.run(collect_only=report.stopped, last=True)
+        if files is None or not files.finished:  # else pytest has only printed its summary since
+            _list_modules(report) if kind == "rehearsal" else None
+            _flush()
+        if files is not None and (change := changed(before)) is not None:
+            report.tampered(f"{change} was replaced while the tests ran")
+        report.done()
+    except BaseException:
+        os._exit(71)
 
-    def begin(name: str, sides: tuple[Named, ...], namespace: dict[str, Any] | None) -> None:
-        candidate.record(report.begin(name, call_of(sides, namespace, candidate.filename)))
 
-    def ended(name: str, seconds: float, facts: dict[str, Any]) -> None:
-        report.outcome(name, seconds=seconds, **({"status": "pass"} | facts))
+def _read(candidate: Candidate, asserts: list[Test], report: Report, wants_examples: bool) -> dict[str, str]:
+    """Read the program's text before it runs, and report what the tests are judged by; return the names it binds."""
+    names = {name for test in asserts for name in test.names} | {"*"}
+    bound: dict[str, str] = {}
+    found: dict[str, Any] = {}
+    if asserts or wants_examples:
+        with contextlib.suppress(Exception):
+            tree = ast.parse(candidate.source)
+            bound = {name: path for name, path in imports(tree).items() if name in names}
+            if wants_examples:
+                from kelp.execution.worker import doctests
 
-    run_files: Callable[[bool, bool], bool] | None = None
-    tests: dict[int, CodeType] = {}
-    inner_test: Callable[[Any], Any] = vars
-    words: dict[str, tuple[dict[str, Any], frozenset[str]]] = {}
-    skips: tuple[type, ...] = ()
-    runs: tuple[Any, ...] = ()
-    if files:
+                found = doctests.examples(tree, _module_name(candidate))
+    report.source(bound, found)
+    return bound
+
+
+def _module_name(candidate: Candidate) -> str:
+    return BARE_MODULE if candidate.path is None else dotted_name(candidate.path)
+
+
+def _load(candidate: Candidate, setup: str, report: Report, wants_module: bool) -> dict[str, Any] | None:
+    """Load the program; return the namespace that its asserts read, or None where it cannot be loaded."""
+    name = "the program" if candidate.path is None else os.path.basename(candidate.path)
+    try:
+        candidate.compile()  # pytest need not start for a program that does not compile
+        candidate.install()
+        return candidate.load(setup) if wants_module else {}
+    except BaseException as error:
+        line = candidate.line_of(error)
+        report.error(f"{describe(error, line)} (while loading {name})", line, report.needs.of(error))
+        return None
+
+
+class _Files:
+    """The test files of a run."""
+
+    def __init__(
+        self,
+        config: Config,
+        request: Request,
+        candidate: Candidate,
+        report: Report,
+        labels: dict[str, set[str]],
+        trusted_files: tuple[str, ...],
+    ):
+        self.paths, self.request, self.candidate, self.report = config["pytest_files"], request, candidate, report
+        self.only = config["only"]
+        self.finished = False
+        if not self.paths:
+            return
         from kelp.execution.worker import pytest_run
 
         pytest_run.refresh(candidate)
-        skips, runs, inner_test = pytest_run.SKIPS, pytest_run.RUNS, pytest_run.inner_test()
-        words = pytest_run.words(() if candidate.filename.startswith(LIBRARIES) else (*LIBRARIES, "<built-in>"))
-        tests = {id(code): code for codes in (TESTS.codes(), PROJECT.codes()) for code in codes}
+        libraries = () if candidate.filename.startswith(LIBRARIES) else (*LIBRARIES, "<built-in>")
+        self.checks = TestChecks(
+            candidate.filename,
+            os.path.join(config["scratch"], ""),
+            (WORKER, "<frozen", *trusted_files),
+            labels,
+            tests={id(code): code for codes in (TESTS.codes(), PROJECT.codes()) for code in codes},
+            words=pytest_run.words(libraries),
+            runs=pytest_run.RUNS,
+            inner_test=pytest_run.inner_test(),
+        )
 
-        def run_files(collect_only: bool, last: bool) -> bool:
-            pytest_run.run_pytest(
-                files, candidate, report, stage, only=config["only"], first=first,
-                stop_on_failure=request["stop_on_failure"],
-                collect_only=collect_only or kind == "rehearsal", finish=_flush if last and kind == "tests" else None,
-            )  # fmt: skip
-            return report.stopped
+    def run(self, *, collect_only: bool, last: bool) -> None:
+        """Run pytest; the `last` run flushes its output when the session is over."""
+        from kelp.execution.worker import pytest_run
 
-    def flush() -> None:
-        if kind == "rehearsal":
-            modules = dict(sys.modules)
-            paths = {name: getattr(module, "__file__", None) for name, module in modules.items()}
-            loaders = {name: type(getattr(module, "__loader__", None)).__name__ for name, module in modules.items()}
-            report.modules(paths, [paths[name] for name in paths if loaders[name] == "AssertionRewritingHook"])
-        _flush()
+        kind = self.request["kind"]
 
-    calls = partial(run_calls, request["calls"], report=report, limit=request["repr_limit"])
-    return Run(
-        asserts=tuple(asserts),
-        first=first,
-        stop_on_failure=request["stop_on_failure"],
-        rehearsal=kind == "rehearsal",
-        load=load,
-        calls=calls if kind == "calls" else None,
-        examples=examples,
-        files=run_files,
-        begin=begin,
-        unmet=partial(report_unmet, report, candidate),
-        raised=partial(report_raised, report, candidate),
-        ended=ended,
-        flush=flush,
-        main=get_ident(),
-        notify=_NOTIFY,
-        places=_PLACES,
-        program=candidate.filename,
-        scratch=os.path.join(config["scratch"], ""),
-        labels=labels,
-        tests=tests,
-        trusted=(WORKER, "<frozen", *trusted_files),
-        skips=skips,
-        runs=runs,
-        inner_test=inner_test,
-        words=words,
-    )
+        def finish() -> None:
+            _flush()
+            self.finished = True
+
+        pytest_run.run_pytest(
+            self.paths, self.candidate, self.report, self.checks, only=self.only, first=self.request["first"],
+            shuffle=self.request["shuffle"], stop_on_failure=self.request["stop_on_failure"],
+            collect_only=collect_only or kind == "rehearsal", finish=finish if last and kind == "tests" else None,
+        )  # fmt: skip
+
+
+def _list_modules(report: Report) -> None:
+    modules = dict(sys.modules)
+    paths = {name: getattr(module, "__file__", None) for name, module in modules.items()}
+    loaders = {name: type(getattr(module, "__loader__", None)).__name__ for name, module in modules.items()}
+    report.modules(paths, [paths[name] for name in paths if loaders[name] == "AssertionRewritingHook"])
 
 
 def _flush() -> None:

@@ -23,7 +23,7 @@ from kelp.execution.worker.overlay import ProjectCopy
 from kelp.execution.worker.protocol import Config, Request
 
 PLUGIN = str(Path(__file__).with_name("plugin"))
-_METER_PAUSE = 0.05  # seconds between two measurements, if one is cheap
+_METER_PAUSE, _LONGEST_PAUSE = 0.05, 0.25  # seconds between two measurements: if one is cheap, and at most
 
 
 def run_command(
@@ -55,7 +55,7 @@ def run_command(
     active = {"resources": "rlimits, processes and their memory counted", "privileges": "none", "files": "none"}
     active |= {"copy": "own mount namespace with an overlay", "calls": "none"}
     ruleset = protection.confined(writable, [*plan["readable"], PLUGIN])
-    protection.limit_resources(config["limits"])
+    protection.limit_resources(config["limits"], protection.own_size())
     if protection.drop_privileges():
         active["privileges"] = "capabilities dropped, no_new_privs"
         if ruleset is not None and protection.restrict_files(ruleset):
@@ -168,7 +168,9 @@ class Meter:
                         tasks, memory = tasks + int(facts[17]), memory + int(facts[21]) * self.page  # proc(5)
                 except OSError:
                     continue
+                if tasks > self.tasks or memory > self.memory:
+                    return "tasks" if tasks > self.tasks else "memory"
         elapsed = time.monotonic() - now
-        self.pause = max(_METER_PAUSE, 20 * elapsed)
+        self.pause = min(max(_METER_PAUSE, 20 * elapsed), _LONGEST_PAUSE)
         self.due = now + elapsed + self.pause
-        return "tasks" if tasks > self.tasks else "memory" if memory > self.memory else None
+        return None

@@ -1,18 +1,20 @@
-"""Events of the program's thread: lines of JSON on a pipe (`protocol.Event`).
+"""Events of a run: lines of JSON on a pipe (`protocol.Event`).
 
-Anybody in the process can write them, so none makes a test pass: only the judge's own lines do (`judge.py`).
+Each begins with the run's secret, so that nobody writes one by accident. The program is in the same process and could
+find it: whether a bare assert or an example holds is found out from the values that are sent, outside (`verdict.py`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
 
 from kelp.execution.worker.plugin.kelp_needs import Needs
 
 _encode = json.JSONEncoder().encode
-_write = os.write
+_write, _exit = os.write, os._exit
 
 
 class _Lines(set[int]):
@@ -31,13 +33,13 @@ class _Lines(set[int]):
 class Report:
     """Writes events to the pipe as they happen, so that a killed run keeps its events so far."""
 
-    def __init__(self, pipe: int, needs: Needs, *, stop_on_failure: bool):
-        self._pipe, self.needs = pipe, needs
+    def __init__(self, pipe: int, secret: str, needs: Needs, *, stop_on_failure: bool):
+        self._pipe, self._secret, self.needs = pipe, secret, needs
         self._stop_on_failure = stop_on_failure
         self.stopped = False
 
     def _send(self, event: str, **facts: object) -> None:
-        line = (_encode({"event": event, **facts}) + "\n").encode()
+        line = f"{self._secret}{_encode({'event': event, **facts})}\n".encode()
         while line:
             line = line[_write(self._pipe, line) :]
 
@@ -59,6 +61,35 @@ class Report:
     def modules(self, files: dict[str, str | None], rewritten: list[str | None]) -> None:
         """Report the files of the imported modules, and those whose asserts pytest has rewritten."""
         self._send("modules", files=files, rewritten=rewritten)
+
+    def source(self, names: Mapping[str, str], examples: Mapping[str, list[list[Any]]]) -> None:
+        """Report what the program's text says before it runs: names that it binds, and examples in its docstrings."""
+        self._send("source", names=names, examples=examples)
+
+    def expected(self, name: str, label: str | None = None) -> None:
+        """Report a test that is to run."""
+        self._send("test", name=name, label=label)
+
+    def verdict(self, name: str, status: str) -> None:
+        """Report that the function of a test, the tests' own, has passed or skipped it."""
+        self._send("verdict", name=name, status=status)
+
+    def unknown(self, name: str) -> None:
+        """Report that the code of a test is not that of the test files."""
+        self._send("unknown", name=name)
+
+    def tampered(self, reason: str) -> NoReturn:
+        """Report why no test of the run counts, and end the process."""
+        self._send("tampered", reason=reason)
+        _exit(70)
+
+    def protections(self, active: Mapping[str, str]) -> None:
+        self._send("protections", active=active)
+
+    def done(self) -> NoReturn:
+        """Report that the run is over, and end the process."""
+        self._send("done")
+        _exit(0)
 
     def error(self, sentence: str, line: int | None = None, needs: str | None = None) -> None:
         self._send("error", sentence=sentence, line=line, needs=needs)

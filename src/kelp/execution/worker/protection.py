@@ -36,6 +36,7 @@ PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD_SUBREAPER, PR_SE
 )
 MOUNT_SETATTR, CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 442, 444, 445, 446
 _AT_FDCWD, _AT_RECURSIVE, _RDONLY = -100, 0x8000, 1
+_RESERVED_PIDS = 300  # of the kernel's pid.h
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -138,6 +139,19 @@ def mount_read_only_but(folder: str) -> bool:
     return True
 
 
+def limit_tasks(most: int) -> bool:
+    """Bound the processes and threads of this process namespace, of any user (since Linux 6.14); False where refused.
+
+    The kernel gives out numbers up to `pid_max` of the namespace; it keeps the first 300 for the time before they are
+    used up, so that a few more tasks than `most` can exist at first. RLIMIT_NPROC does not bind root.
+    """
+    try:
+        Path("/proc/sys/kernel/pid_max").write_text(str(_RESERVED_PIDS + most))
+    except OSError:
+        return False
+    return True
+
+
 def die_with_parent() -> bool:
     return _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
@@ -155,11 +169,17 @@ def drop_privileges() -> bool:
     return _libc.capset(header, bytes(24)) == 0
 
 
-def limit_resources(limits: Mapping[str, Any]) -> None:
-    """Set this process's limits from the fields of a `Limits`."""
-    mapped = 0
-    if os.path.exists("/proc/self/statm"):
-        mapped = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+def own_size() -> int | None:
+    """Return a descriptor that tells this process's memory; its forks, which begin with as much, may not open one."""
+    try:
+        return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def limit_resources(limits: Mapping[str, Any], size: int | None) -> None:
+    """Set this process's limits from the fields of a `Limits`; `size` is from `own_size`."""
+    mapped = 0 if size is None else int(os.pread(size, 64, 0).split()[0]) * resource.getpagesize()
     cpu = ceil(min(limits["seconds"], limits["cpu_seconds"] or limits["seconds"])) + 1
     memory, file = mapped + limits["memory_mb"] * 2**20, limits["file_mb"] * 2**20
     for kind, soft, hard in (
@@ -238,6 +258,7 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             fsetxattr=190, removexattr=197, lremovexattr=198, fremovexattr=199, utimes=235, fchownat=260,
             futimesat=261, fchmodat=268, utimensat=280, fchmodat2=452, setxattrat=463, removexattrat=466,
             file_setattr=469,
+            socketpair=53, inotify_init=253, inotify_init1=294, fanotify_init=300, memfd_create=319, memfd_secret=447,
             ioctl=16, shmget=29, semget=64, msgget=68, fcntl=72, setpriority=141, sched_setparam=142,
             sched_setscheduler=144, sched_setaffinity=203, mq_open=240, ioprio_set=251, prlimit64=302,
             sched_setattr=314,
@@ -254,12 +275,13 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
             setxattr=5, lsetxattr=6, fsetxattr=7, removexattr=14, lremovexattr=15, fremovexattr=16, truncate=45,
             fchmod=52, fchmodat=53, fchownat=54, fchown=55, utimensat=88, fchmodat2=452, setxattrat=463,
             removexattrat=466, file_setattr=469,
+            inotify_init1=26, socketpair=199, fanotify_init=262, memfd_create=279, memfd_secret=447,
             fcntl=25, ioctl=29, ioprio_set=30, sched_setparam=118, sched_setscheduler=119, sched_setaffinity=122,
             setpriority=140, mq_open=180, msgget=186, semget=190, shmget=194, prlimit64=261, sched_setattr=274,
         ),
     ),
 }  # fmt: skip
-_LOAD, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _NUMBER, _ARCH, _ARGUMENT, _SECOND = 0, 4, 16, 24  # offsets in struct seccomp_data (little endian: the low halves)
 
@@ -272,7 +294,12 @@ _OF_PROCESSES = (
     "fork vfork execve execveat kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal"
 ).split()
 _OF_SIGNALS = {"fcntl": (8, 15), "ioctl": (0x8901, 0x8902)}  # set the process to signal when there is input
-_OF_LEFTOVERS = "shmget semget msgget mq_open".split()  # they make objects that outlast the run
+_OF_OTHERS = {  # leases and notices of files, whoever uses them; flags, versions, keys of files that can be read
+    "fcntl": (1024, 1026),
+    "ioctl": (0x40086602, 0x40046602, 0x401C5820, 0x40087602, 0x40047602, 0x800C6613, 0x40806685),
+}
+_OF_LEFTOVERS = "semget msgget mq_open".split()  # they make objects that outlast the run
+# Refused everywhere too: memory that no process's size shows (`memfd_create`, `shmget`), watching the user's files.
 _OF_LIMITS = "prlimit64 sched_setparam sched_setscheduler sched_setaffinity sched_setattr".split()
 _OF_PRIORITY = {"setpriority": 0, "ioprio_set": 1}  # with this first argument, the second is a process
 _OF_FILES = (
@@ -282,7 +309,7 @@ _OF_FILES = (
 
 
 SOME_PID = 0x7E1D5A3B  # no other number in the program
-_FOR_A_COMMAND = (*_OF_PROCESSES, *_OF_SIGNALS, *_OF_LEFTOVERS)  # allowed where there are processes and namespaces
+_FOR_A_COMMAND = (*_OF_PROCESSES, *_OF_LEFTOVERS)  # allowed where there are processes and namespaces
 
 
 @lru_cache(8)
@@ -316,8 +343,11 @@ def seccomp_program(pid: int | None, read_only: bool) -> bytes | None:
         elif name in ("kill", "tgkill"):  # a program may signal itself
             verdict = [(_LOAD, 0, 0, _ARGUMENT), (_JUMP_EQUAL, 1, 0, pid or 0), deny, allow]
         elif name in _OF_SIGNALS:
-            one, other = _OF_SIGNALS[name]
-            verdict = [(_LOAD, 0, 0, _SECOND), (_JUMP_EQUAL, 1, 0, one), (_JUMP_EQUAL, 0, 1, other), deny, allow]
+            refused = (*_OF_OTHERS[name], *(() if pid is None else _OF_SIGNALS[name]))
+            jumps = [(_JUMP_EQUAL, len(refused) - at, 0, each) for at, each in enumerate(refused)]
+            verdict = [(_LOAD, 0, 0, _SECOND), *jumps, allow, deny]
+        elif name == "socketpair":  # one of datagrams can send to any socket that has a path
+            verdict = [(_LOAD, 0, 0, _SECOND), (_AND, 0, 0, 0xF), (_JUMP_EQUAL, 0, 1, 2), deny, allow]
         elif name in _OF_LIMITS:
             verdict = [(_LOAD, 0, 0, _ARGUMENT), *whose, deny, allow]
         elif name in _OF_PRIORITY:

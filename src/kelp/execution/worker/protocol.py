@@ -74,6 +74,7 @@ class Request(TypedDict):
     first: str | None
     stop_on_failure: bool
     trace: bool
+    shuffle: int | None  # seed of the order of the tests of files
     asserts: list[str] | None
     setup: str | None
     calls: list[str]
@@ -89,9 +90,9 @@ class Request(TypedDict):
 
 
 PROBE: Request = {
-    "kind": "probe", "source": "", "first": None, "stop_on_failure": False, "trace": False, "asserts": None,
-    "setup": None, "calls": [], "repr_limit": 0, "seconds": None, "cpu_seconds": None, "files": [], "only": None,
-    "front": [], "survey": False, "enough_seconds": None, "test_seconds": None,
+    "kind": "probe", "source": "", "first": None, "stop_on_failure": False, "trace": False, "shuffle": None,
+    "asserts": None, "setup": None, "calls": [], "repr_limit": 0, "seconds": None, "cpu_seconds": None, "files": [],
+    "only": None, "front": [], "survey": False, "enough_seconds": None, "test_seconds": None,
 }  # fmt: skip
 
 
@@ -112,7 +113,12 @@ class Reply(TypedDict):
     last: bool
 
 
-# Events of the program's thread, or of the plugin in a command's pytest: anything but a verdict.
+class Source(TypedDict):
+    """Facts of the program's text, sent before it runs: names that it binds (`leaves.imports`), examples by name."""
+
+    event: Literal["source"]
+    names: dict[str, str]
+    examples: dict[str, list[Any]]
 
 
 class Begin(TypedDict):
@@ -156,7 +162,11 @@ class Raised(TypedDict):
 
 
 class Outcome(TypedDict):
-    """A test has ended. Its status "pass" counts only with a verdict."""
+    """A test has ended. Its status "pass" counts with a verdict.
+
+    `evidence`: values or texts that an assert or example is judged by outside (`verdict.py`); `vouched`: it held there,
+    as the server finds.
+    """
 
     event: Literal["outcome"]
     name: str
@@ -169,6 +179,8 @@ class Outcome(TypedDict):
     message: str | None
     line: int | None
     needs: str | None
+    evidence: list[Any]
+    vouched: bool
 
 
 class CallValue(TypedDict):
@@ -216,9 +228,6 @@ class SessionFinished(TypedDict):
     event: Literal["finished"]
 
 
-# Events of the judge (for a command without one: of the run's process before the command)
-
-
 class Protections(TypedDict):
     """Protections of the run that are active, by what means."""
 
@@ -235,7 +244,7 @@ class Expected(TypedDict):
 
 
 class Verdict(TypedDict):
-    """The judge's decision on a test."""
+    """The function of a test has ended, and was the tests' own."""
 
     event: Literal["verdict"]
     name: str
@@ -263,10 +272,10 @@ class Done(TypedDict):
 
 
 Event = Union[  # noqa: UP007 (Python 3.9)
-    Begin, Line, Code, Reached, Raised, Outcome, CallValue, Modules, Error, SessionStarted, Collected, SessionFinished,
+    Source, Begin, Line, Code, Reached, Raised, Outcome, CallValue, Modules, Error, SessionStarted, Collected,
+    SessionFinished,
     Protections, Expected, Verdict, Unknown, Tampered, Done,
 ]  # fmt: skip
-JUDGED = frozenset(("protections", "test", "verdict", "unknown", "tampered", "done"))  # need the run's secret
 
 
 def as_event(value: object) -> Event | None:
@@ -291,7 +300,7 @@ def _text(value: object) -> str:
 
 
 def _integer(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 2**53:
         raise TypeError
     return value
 
@@ -328,6 +337,8 @@ _READERS: dict[str, Callable[[object], Any]] = {  # by annotation
     "float": _number,
     "bool": lambda value: value is True,
     "Status": _status,
+    "list[Any]": lambda value: [] if value is None else _list(value),
+    "dict[str, list[Any]]": lambda value: {key: _list(part) for key, part in _dict(value).items()},
     "list[str]": lambda value: [_text(part) for part in _list(value)],
     "list[int]": lambda value: [_integer(part) for part in _list(value)],
     "dict[str, str]": lambda value: {key: _text(part) for key, part in _dict(value).items()},

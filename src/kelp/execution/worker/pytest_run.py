@@ -6,6 +6,7 @@ import ast
 import builtins
 import inspect
 import os
+import random
 import re
 import sys
 import time
@@ -22,14 +23,13 @@ from _pytest import fixtures, python
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
-from kelp.execution.worker import judge
+from kelp.execution.worker import checks
 from kelp.execution.worker.bare_asserts import EXPECTED_PREFIX, WIDE, calls, names_in
 from kelp.execution.worker.candidate import Candidate, describe, project_root, safe_message, safe_repr
+from kelp.execution.worker.checks import TestChecks, label, same
 from kelp.execution.worker.code_cache import TESTS
 from kelp.execution.worker.events import Report
-from kelp.execution.worker.judge import same
 from kelp.execution.worker.plugin.kelp_sides import MIRRORED, computed, statements_around, uses
-from kelp.execution.worker.stage import Stage
 
 # Plugins that only print, store or debug: a session starts sooner without them.
 _UNUSED = "cacheprovider faulthandler junitxml pastebin setuponly setupplan stepwise terminalprogress"
@@ -111,7 +111,7 @@ def words(libraries: tuple[str, ...]) -> dict[str, tuple[dict[str, Any], frozens
     """
     found: dict[str, tuple[dict[str, Any], frozenset[str]]] = {}
     for path, (imports, free) in _words.items():
-        meant = {"@py_builtins": builtins, "@pytest_ar": rewrite, "@kelp_judge": judge}
+        meant = {"@py_builtins": builtins, "@pytest_ar": rewrite, "@kelp_checks": checks}
         for name, (module, part) in imports.items():
             library = sys.modules.get(module)
             if library is not None and (getattr(library, "__file__", None) or "<built-in>").startswith(libraries):
@@ -156,7 +156,7 @@ def _compile_tests(source: bytes, path: str) -> CodeType:
     rewrite.rewrite_asserts(tree, source, path, None)
     for number, statement in enumerate(tree.body):
         if isinstance(statement, ast.Import) and statement.names[0].asname == "@pytest_ar":
-            ours = ast.Import([ast.alias("kelp.execution.worker.judge", "@kelp_judge")])
+            ours = ast.Import([ast.alias("kelp.execution.worker.checks", "@kelp_checks")])
             tree.body.insert(number, _placed(ours, statement.lineno, statement.lineno))
             _FairEquality().visit(tree)
             break
@@ -172,7 +172,7 @@ def _placed(made: Any, line: int, end: int) -> Any:
 
 
 class _FairEquality(ast.NodeTransformer):
-    """Replaces `a == b` and `a in b`, in asserts that pytest has rewritten, by calls of the judge's `same`.
+    """Replaces `a == b` and `a in b`, in asserts that pytest has rewritten, by calls of `same`.
 
     Comparisons with `approx` or `ANY`, which equal many values, stay.
     """
@@ -191,7 +191,7 @@ class _FairEquality(ast.NodeTransformer):
         if target.startswith("@py_") and isinstance(test, ast.Compare) and len(test.ops) == 1:
             word = {ast.Eq: "==", ast.In: "in"}.get(type(test.ops[0]))
             if word is not None:
-                same = ast.Attribute(ast.Name("@kelp_judge", ast.Load()), "same", ast.Load())
+                same = ast.Attribute(ast.Name("@kelp_checks", ast.Load()), "same", ast.Load())
                 call = ast.Call(same, [test.left, test.comparators[0], ast.Constant(word)], [])
                 node.value = _placed(call, test.lineno, test.end_lineno or test.lineno)
         return node
@@ -204,7 +204,7 @@ def inner_test() -> Callable[[Any], Any]:
 
 
 def _watch_unittest() -> None:
-    """Patch unittest: it calls its test methods, and compares, through the plugin and the judge."""
+    """Patch unittest: it calls its test methods, and compares, through the plugin and `same`."""
 
     def call_test_method(case: unittest.TestCase, method: Any) -> None:
         plugin = _current[-1]
@@ -231,7 +231,7 @@ def _watch_unittest() -> None:
 
 
 def _watch_async() -> None:
-    """Have pytest, which before 8.4 skips an async test that no plugin runs, tell the judge."""
+    """Have pytest, which before 8.4 skips an async test that no plugin runs, tell the plugin."""
     warn_and_skip: Any = getattr(python, "async_warn_and_skip", None)
 
     def skip_and_say(nodeid: str) -> None:
@@ -249,10 +249,11 @@ def run_pytest(
     files: list[str],
     candidate: Candidate,
     report: Report,
-    stage: Stage,
+    test_checks: TestChecks,
     *,
     only: list[str],
     first: str | None,
+    shuffle: int | None,
     stop_on_failure: bool,
     collect_only: bool,
     finish: Callable[[], None] | None = None,
@@ -265,7 +266,7 @@ def run_pytest(
     arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
     arguments += [f"-pno:{name}" for name in _UNUSED.split()]
     arguments += ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
-    plugin = _Plugin(candidate, report, stage, only=only, first=first, finish=finish)
+    plugin = _Plugin(candidate, report, test_checks, only=only, first=first, shuffle=shuffle, finish=finish)
     _current.append(plugin)
     code = pytest.main(arguments, plugins=[plugin])
     if plugin.collected is None and not plugin.broken:
@@ -284,21 +285,32 @@ def _is_of(test: str, names: list[str]) -> bool:
     return any(test == name or test.startswith((f"{name}::", f"{name}[")) for name in names)
 
 
+def _shuffle(items: list[pytest.Item], seed: int) -> None:
+    """Put the tests into another order; those of a file and of a class stay together, as their fixtures want it."""
+    rng = random.Random(seed)
+    place: dict[Any, float] = {}
+    for item in items:
+        for part in (item.path, item.parent, item):
+            place.setdefault(part, rng.random())
+    items.sort(key=lambda item: [place[part] for part in (item.path, item.parent, item)])
+
+
 class _Plugin:
     def __init__(
         self,
         candidate: Candidate,
         report: Report,
-        stage: Stage,
+        test_checks: TestChecks,
         *,
         only: list[str],
         first: str | None,
+        shuffle: int | None,
         finish: Callable[[], None] | None,
     ):
-        self.candidate, self.report, self.stage, self.first = candidate, report, stage, first
-        self.only = only
-        self.finish = finish
-        self.called = False  # the running test's function was called, so the judge knows whether it skips
+        self.candidate, self.report, self.checks, self.first = candidate, report, test_checks, first
+        self.only, self.shuffle, self.finish = only, shuffle, finish
+        self.called = False  # the running test's function was called, so that it is known whether it skips
+        self.calling = False  # it is running
         self.nodeid = ""
         self.import_mode: str | None = None
         self.collected: int | None = None
@@ -354,13 +366,17 @@ class _Plugin:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self.only:
             items[:] = [item for item in items if _is_of(f"{item.path}::{item.nodeid.partition('::')[2]}", self.only)]
+        if self.shuffle is not None:
+            _shuffle(items, self.shuffle)
         items.sort(key=lambda item: item.nodeid != self.first)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.collected = len(session.items)
-        may_skip = [item.nodeid for item in session.items if _may_skip(item)]
-        functions = [getattr(item, "obj", None) for item in session.items]
-        self.stage.collected([item.nodeid for item in session.items], may_skip, functions)
+        for item in session.items:
+            self.report.expected(item.nodeid, label(getattr(item, "obj", None)))
+        for item in session.items:
+            if _may_skip(item):
+                self.report.verdict(item.nodeid, "skip")
 
     # Running
 
@@ -391,12 +407,31 @@ class _Plugin:
         return True
 
     def call(self, test: Any, run: Any, arguments: dict[str, Any]) -> None:
-        self.called = True
-        self.stage.guard(self.nodeid, test, run, arguments)
+        """Call a function of the tests, through `run` if there is one, and report how it ends if it is their own."""
+        if self.calling:
+            self.report.tampered("a test was called while another ran")
+        if (file := self.checks.intruder()) is not None:
+            self.report.tampered(f"code that is not theirs took part in running the tests ({file})")
+        name, function = self.nodeid, self.checks.function(self.nodeid, test, run)
+        self.called = self.calling = True
+        if function is None:
+            self.report.unknown(name)
+        try:
+            test(**arguments) if run is None else run(test)
+        except SKIPS as skip:
+            if function is not None and not self.checks.through_program(skip):
+                self.report.verdict(name, "skip")
+            raise
+        finally:
+            self.calling = False
+        if function is not None:
+            if (change := self.checks.replaced(function)) is not None:
+                self.report.tampered(change)
+            self.report.verdict(name, "pass")
 
     def skipped(self, nodeid: str) -> None:
         if not self.called:
-            self.stage.skipped(nodeid)
+            self.report.verdict(nodeid, "skip")
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         self.compared = (op, safe_repr(left), safe_repr(right))
@@ -440,7 +475,6 @@ class _Plugin:
     def pytest_sessionfinish(self) -> None:
         if self.finish is not None and self.collected is not None:
             self.finish()
-            self.stage.finish()
 
 
 def _explain(

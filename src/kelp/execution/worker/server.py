@@ -10,7 +10,6 @@ is left at the run's end or at the deadline.
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import gc
 import importlib
@@ -33,12 +32,21 @@ from typing import Any
 from kelp.execution.worker import protection
 from kelp.execution.worker.bare_asserts import compile_test
 from kelp.execution.worker.candidate import package_root
-from kelp.execution.worker.child import LIBRARIES, WORKER, be_child, editable, project_folders, trusted
+from kelp.execution.worker.checks import Snapshot, snapshot
+from kelp.execution.worker.child import (
+    LIBRARIES,
+    WORKER,
+    Confinement,
+    be_child,
+    close_all_but,
+    editable,
+    project_folders,
+    trusted,
+)
 from kelp.execution.worker.code_cache import PROJECT
 from kelp.execution.worker.command_run import Meter, prepare, run_command, sources
 from kelp.execution.worker.overlay import ProjectCopy
 from kelp.execution.worker.protocol import (
-    JUDGED,
     PROBE,
     Config,
     Event,
@@ -52,31 +60,28 @@ from kelp.execution.worker.protocol import (
     remove_folder,
     send,
 )
+from kelp.execution.worker.verdict import judged
 
 OLDEST_PYTEST = (8, 3)
 OLDEST_REPORTED = (7, 0)  # of a command, which has no judge
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
-_FEW = 64  # files and folders; more are removed with the whole disk, which is quicker
+_MANY = 4_000  # files and folders; more are removed with the whole disk, which is quicker
 _REHEARSAL = 20.0  # seconds for the tests' first imports
 _COMMON = (  # modules that functions often need: imported once here instead of in every child
     "bisect collections.abc contextlib copy dataclasses datetime decimal fractions functools heapq itertools math "
     "operator random re statistics string textwrap types typing unittest"
 )
-# Modules where a patch would change verdicts: at the end of a run they must be as they were at its beginning.
-_UNCHANGED = ("builtins", "cmath", "math", "operator", "_operator")
-_UNCHANGED_FOR_PYTEST = ("ast", "doctest", "inspect", "kelp", "pluggy", "pytest", "_pytest", "re", "unittest")
+_OF_VALUES = {"datetime", "decimal", "fractions"}  # imported here to judge, and by the program under the same names
+# Modules where a patch would change what test files say: at the end of a run they must be as at its beginning.
+_UNCHANGED = (
+    "builtins", "cmath", "math", "operator", "_operator", "ast", "inspect", "kelp", "pluggy", "pytest", "_pytest", "re",
+    "unittest",
+)  # fmt: skip
 
 
 class _Forked(BaseException):
     """Raised in the child, so that it leaves the server's frames; its argument is the function to call then."""
-
-
-def _seal() -> dict[str, Any]:
-    """Execute `judge.py` in a namespace that nothing else refers to, with builtins of its own."""
-    namespace: dict[str, Any] = {"__builtins__": dict(vars(builtins)), "__name__": "kelp.execution.worker.judge"}
-    exec(_compile(str(Path(__file__).with_name("judge.py"))), namespace)
-    return namespace
 
 
 def _worth_watching(packages: tuple[str, ...]) -> dict[str, Any]:
@@ -97,36 +102,38 @@ class Server:
         self.connection, self.config = connection, config
         self.alone = alone  # process 1 of a process namespace
         os.mkdir(config["scratch"], 0o700)
-        self.ruleset: int | None = None
-        self.sealed = _seal()
-        self.sealed["before"] = []
+        self.before: Snapshot = []
         self.expected: list[str] = []  # the tests of the unchanged file
         self.labels: dict[str, set[str]] = {}  # by test function: file and name of its code
         self.trusted: tuple[str, ...] = ()  # prefixes of the files that a run may read
-        self.read_only = False  # everything mounted, except the scratch folder
+        self.confinement = Confinement(None, read_only=False, size=None)
         self.disk = False  # the scratch folder is a file system in memory
+        module = config["module"]
+        self.unchanged = Path(module).read_bytes().decode("latin-1") if module else ""  # source of the file as it is
         self.copy: ProjectCopy | None = None  # where a command is the test
         self.has_libraries = False  # those that a command's tests import
 
     def serve(self, active: dict[str, str]) -> None:
         config = self.config
-        copy = None
+        copy, read_only = None, False
         if config["plan"] is not None and self.alone:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # with Python's handler, process 1 could be interrupted
             copy = ProjectCopy(config["plan"]["root"], os.path.dirname(config["scratch"]), config["limits"]["disk_mb"])
+        if self.alone and protection.limit_tasks(config["limits"]["tasks"]):
+            active["processes"] += f", at most {config['limits']['tasks']} at a time"
         if protection.own_mounts():
             with contextlib.suppress(OSError):
                 protection.mount_disk(config["scratch"], config["limits"]["disk_mb"])
                 self.disk = True
-            self.read_only = protection.mount_read_only_but(config["scratch"])
-        self.confine()
-        if self.read_only:
+            read_only = protection.mount_read_only_but(config["scratch"])
+        self.confinement = Confinement(self.ruleset(), read_only, protection.own_size())
+        if read_only:
             self.copy = copy
             active["mounts"] = "own namespace, read-only but for the scratch folder"
             active["mounts"] += ", which is a small disk in memory" * self.disk
-        protection.seccomp_program(protection.SOME_PID, self.read_only)  # once, for all that are forked
-        unchanged = [[config["module"], self.on_disk()]] if config["module"] else []
-        probe = self.run(PROBE | {"source": self.on_disk(), "files": unchanged})
+        protection.seccomp_program(protection.SOME_PID, read_only)  # once, for all that are forked
+        unchanged = [[config["module"], self.unchanged]] if config["module"] else []
+        probe = self.run(PROBE | {"source": self.unchanged, "files": unchanged})
         for event in probe["events"]:
             if event["event"] == "protections":
                 active |= event["active"]
@@ -143,9 +150,11 @@ class Server:
         if oldest is not None and (lack := _lacks_pytest(oldest)) is not None:
             self.greet(active, refused=True, error=lack)
             return
+        if not self.config["command"]:
+            self.confinement.enter_server()
         self.warm_up()
-        tools = _UNCHANGED_FOR_PYTEST if self.config["pytest_files"] or self.config["doctest"] else ()
-        self.sealed["before"] = self.sealed["snapshot"](_worth_watching(_UNCHANGED + tools))
+        if self.config["pytest_files"]:
+            self.before = snapshot(_worth_watching(_UNCHANGED))
         gc.collect()
         gc.freeze()  # forked children then share these pages
         self.greet(active, refused=False)
@@ -174,14 +183,12 @@ class Server:
         hello: Hello = {"protections": active, "refused": refused, "error": error}
         send(self.connection, hello)
 
-    def confine(self) -> None:
+    def ruleset(self) -> int | None:
         """Make the runs' Landlock ruleset, which holds for the scratch folder that is mounted now."""
-        if self.ruleset is not None:
-            os.close(self.ruleset)
         folders, listed = project_folders(self.config)
         readable = [*folders, *self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES, WORKER, *editable()]
-        self.ruleset = protection.confined([self.config["scratch"]], readable, listed)
         self.trusted = trusted(readable)
+        return protection.confined([self.config["scratch"]], readable, listed)
 
     def warm_up(self) -> None:
         """Import the libraries that every child needs, and compile the project's modules.
@@ -194,7 +201,7 @@ class Server:
             if self.runs_pytest:
                 prepare()
             return
-        before = set(sys.modules)
+        before = set(sys.modules) - _OF_VALUES
         names = set(_COMMON.split())
         if config["pytest_files"]:
             importlib.import_module("kelp.execution.worker.pytest_run").prepare(config["pytest_files"])
@@ -204,7 +211,7 @@ class Server:
         if module is not None and module.startswith(libraries):
             libraries = ()  # the program is a library itself: others may depend on it
         if config["pytest_files"] or module or config["setup"]:
-            reply = self.run(PROBE | {"kind": "rehearsal", "source": self.on_disk(), "seconds": _REHEARSAL})
+            reply = self.run(PROBE | {"kind": "rehearsal", "source": self.unchanged, "seconds": _REHEARSAL})
             self.clean_up()
             collected = [event for event in reply["events"] if event["event"] == "test"]
             self.expected = [event["name"] for event in collected]
@@ -233,11 +240,6 @@ class Server:
         for name in set(sys.modules) - before:
             if name.partition(".")[0] in hidden:  # outside of Kelp, the project's own would be found first
                 del sys.modules[name]
-
-    def on_disk(self) -> str:
-        """Source of the unchanged file."""
-        module = self.config["module"]
-        return Path(module).read_bytes().decode("latin-1") if module else ""
 
     def run(self, request: Request) -> Reply:
         """Fork a child for the request, follow it to its end, and clear its processes away."""
@@ -275,12 +277,11 @@ class Server:
                         self.labels,
                         self.trusted,
                         secret,
-                        self.sealed,
+                        self.before,
                         pipe=pipe_end,
                         output=output_end,
-                        ruleset=self.ruleset,
-                        read_only=self.read_only,
-                    ).perform
+                        confinement=self.confinement,
+                    )
             except BaseException:
                 traceback.print_exc()  # into the output that the reply carries
                 os._exit(70)
@@ -289,7 +290,7 @@ class Server:
         os.close(pipe_end)
         os.close(output_end)
         os.close(key)
-        watch = _Watch(secret, pipe, output, judged=copy is None)
+        watch = _Watch(secret, pipe, output)
         try:
             meter = None if copy is None else Meter(limits)
             deadline = began + limits["seconds"]
@@ -306,9 +307,11 @@ class Server:
             copy.end()
         if ended == "abandoned":
             sys.exit(0)
+        setup = config["setup"] if request["setup"] is None else request["setup"]
+        events = judged(watch.events, asserts, setup, lambda judge: self.apart(judge, limits["seconds"]))
         printed = bytes(watch.printed).decode("utf-8", "replace")
         return {
-            "events": watch.events,
+            "events": events,
             "ended": "done" if watch.done else ended,
             "status": status,
             "output": printed,
@@ -318,21 +321,44 @@ class Server:
             "last": False,
         }
 
+    def apart(self, function: Callable[[], Any], seconds: float) -> Any:
+        """Call a function in a process with the limits of a run; its value, which travels as JSON, or None."""
+        pipe, pipe_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setsid()
+                self.confinement.enter(self.config["limits"])
+                close_all_but(pipe_end)
+                with open(pipe_end, "w") as file:
+                    json.dump(function(), file)
+            except BaseException:
+                os._exit(70)
+            os._exit(0)
+        os.close(pipe_end)
+        text, deadline = b"", time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and select.select([pipe], [], [], left)[0]:
+            part = os.read(pipe, 2**16)
+            if not part:
+                break
+            text += part
+        os.close(pipe)
+        with contextlib.suppress(ValueError):
+            return json.loads(text) if self._end(child) == 0 else None
+        return None
+
     def clean_up(self) -> bool:
         """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run.
 
-        A disk that a program has filled with files is replaced as a whole, which takes no time.
+        A disk that a program has filled with files goes away as a whole, with this server, which is replaced.
         """
         scratch = self.config["scratch"]
         try:
             os.chmod(scratch, 0o700)
             disk = os.statvfs(scratch)
-            if self.disk and disk.f_files - disk.f_ffree > _FEW:
-                protection.unmount(scratch)
-                protection.mount_disk(scratch, self.config["limits"]["disk_mb"])
-                self.confine()
-            else:
-                empty_folder(scratch)
+            if self.disk and disk.f_files - disk.f_ffree > _MANY:
+                return False
+            empty_folder(scratch)
             return True
         except OSError:
             return False
@@ -353,9 +379,8 @@ class Server:
 class _Watch:
     """Reads a child's two pipes while it runs."""
 
-    def __init__(self, secret: str, pipe: int, output: int, *, judged: bool):
-        self.secret, self.pipe, self.output = secret, pipe, output
-        self.judged = judged  # there is a judge; else every event needs the secret
+    def __init__(self, secret: str, pipe: int, output: int):
+        self.secret, self.pipe, self.output = secret.encode(), pipe, output
         self.events: list[Event] = []
         self.printed = bytearray()
         self.partial = b""
@@ -420,7 +445,7 @@ class _Watch:
         self.read_output()
 
     def read_report(self) -> bool:
-        """Take in complete lines, ignoring malformed ones and verdicts without the secret; False at the pipe's end."""
+        """Take in complete lines, ignoring malformed ones and those without the secret; False at the pipe's end."""
         try:
             data = os.read(self.pipe, 2**16)
         except BlockingIOError:
@@ -428,10 +453,11 @@ class _Watch:
         self.size += len(data)
         *lines, self.partial = (self.partial + data).split(b"\n")
         for line in lines:
-            ours = line.startswith(self.secret.encode())
             with contextlib.suppress(ValueError, RecursionError):
-                event = as_event(json.loads(line[len(self.secret) :] if ours else line))
-                if event is not None and ours == (not self.judged or event["event"] in JUDGED):
+                if (
+                    line.startswith(self.secret)
+                    and (event := as_event(json.loads(line[len(self.secret) :]))) is not None
+                ):
                     self.events.append(event)
         return bool(data)
 

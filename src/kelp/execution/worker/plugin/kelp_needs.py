@@ -38,7 +38,6 @@ class Needs:
         self.attempted: str | None = None
 
         def hook(event: str, arguments: Any) -> None:
-            # The judge's thread comes here too: with any other event, nothing is read that a program could replace.
             if event in {
                 "socket.__new__", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen", "pty.spawn",
                 "os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.spawn", "os.system",

@@ -42,18 +42,18 @@ class Use(NamedTuple):
 
 def uses(node: ast.AST, scope: Iterable[ast.AST] = (), line: int = sys.maxsize) -> tuple[Use, ...]:
     """The names that an expression reads; `scope` are the statements of its test, which count up to `line`."""
-    return tuple(dict.fromkeys(_uses(node, _origins(scope, line), frozenset())))
+    return tuple(dict.fromkeys(_uses(node, origins(scope, line), frozenset())))
 
 
-def _uses(node: ast.AST, origins: Mapping[str, list[ast.AST]], seen: frozenset[str]) -> Iterable[Use]:
+def _uses(node: ast.AST, made: Mapping[str, list[ast.AST]], seen: frozenset[str]) -> Iterable[Use]:
     left: list[tuple[ast.AST, tuple[str, ...], bool]] = [(node, (), False)]
     while left:
         part, path, called = left.pop()
         if isinstance(part, ast.Name):
             yield Use(part.id, path, called)
             if part.id not in seen:
-                for origin in origins.get(part.id, ()):
-                    for use in _uses(origin, origins, seen | {part.id}):
+                for origin in made.get(part.id, ()):
+                    for use in _uses(origin, made, seen | {part.id}):
                         yield use._replace(held=True, method=called or use.method)
         elif isinstance(part, ast.Attribute):
             left.append((part.value, (part.attr, *path), called))
@@ -64,13 +64,13 @@ def _uses(node: ast.AST, origins: Mapping[str, list[ast.AST]], seen: frozenset[s
             left += [(child, (), False) for child in ast.iter_child_nodes(part)]
 
 
-def _origins(scope: Iterable[ast.AST], line: int) -> dict[str, list[ast.AST]]:
+def origins(scope: Iterable[ast.AST], line: int = sys.maxsize) -> dict[str, list[ast.AST]]:
     """Expressions by variable: those that it is assigned, looped over or changed by."""
-    origins: dict[str, list[ast.AST]] = {}
+    made: dict[str, list[ast.AST]] = {}
 
     def add(target: ast.AST | None, *values: ast.AST | None) -> None:
         if isinstance(target, ast.Name):
-            origins.setdefault(target.id, []).extend(value for value in values if value is not None)
+            made.setdefault(target.id, []).extend(value for value in values if value is not None)
         elif isinstance(target, (ast.Tuple, ast.List)):
             for part in target.elts:
                 add(part, *values)
@@ -93,7 +93,7 @@ def _origins(scope: Iterable[ast.AST], line: int) -> dict[str, list[ast.AST]]:
             call = node.value  # rows.append(f(1)), but not self.assertEqual(f(1), 2)
             if isinstance(call.func, ast.Attribute) and not call.func.attr.startswith("assert"):
                 add(call.func.value, *call.args)
-    return origins
+    return made
 
 
 def computed(
