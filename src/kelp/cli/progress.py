@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from kelp.errors import KelpError
+from kelp.errors import KelpError, printable
 
 Progress = Callable[[str, int, int | None], None]
 QUIET, NORMAL, VERBOSE = -1, 0, 1
@@ -68,7 +68,7 @@ def say(sentence: str, at: int = NORMAL) -> None:
     """Print a message to stderr, unless the level is below `at`; errors are said at level QUIET."""
     if level >= at:
         with suppress(OSError):  # whoever reads stderr may have closed it
-            print(sentence, file=sys.stderr, flush=True)
+            print(printable(sentence), file=sys.stderr, flush=True)
 
 
 def in_color(diff: str) -> str:
