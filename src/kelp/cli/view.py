@@ -75,7 +75,7 @@ def view(
     def ready(address: str) -> None:
         print(address, flush=True)
         if open:  # by a file that leads there: a command line with the address could be read by other users
-            file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".html"))
+            file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".html"))  # noqa: SIM115 (the stack closes it)
             file.write(f'<meta http-equiv="refresh" content="0; url={address}">')
             file.flush()
             webbrowser.open(Path(file.name).as_uri())
