@@ -60,10 +60,14 @@ def diff(path: Path | str, old: bytes, new: bytes) -> str:
 
 
 def shown(path: Path | str) -> str:
-    """The path as a diff names it: relative to the current folder, or to the root for a file outside of it."""
+    """The path as a diff names it: relative to its Git repository, which is what `git apply` takes.
+
+    Outside of a repository it is relative to the current folder, or to the root for a file outside of that.
+    """
     path = Path(os.path.abspath(path))
+    repository = next((folder for folder in path.parents if (folder / ".git").exists()), None)
     with suppress(ValueError, FileNotFoundError):
-        return path.relative_to(Path.cwd()).as_posix()
+        return path.relative_to(repository or Path.cwd()).as_posix()
     return path.relative_to(path.anchor).as_posix()
 
 

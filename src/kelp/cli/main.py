@@ -15,6 +15,7 @@ import typer
 import kelp
 from kelp.cli import bank, corpus, data, evaluate, lm, model, runs
 from kelp.cli.doctor import doctor
+from kelp.cli.locate import locate
 from kelp.cli.mcp import mcp
 from kelp.cli.plan import plan
 from kelp.cli.repair import repair
@@ -31,6 +32,7 @@ app = typer.Typer(
     context_settings={"max_content_width": 120},
 )
 app.command()(repair)
+app.command()(locate)
 app.command()(test)
 app.add_typer(corpus.app, name="corpus")
 app.command()(train)
@@ -101,7 +103,9 @@ def kelp_command(
 
     \b
     Examples:
+      kelp repair
       kelp repair slugs.py --tests test_slugs.py
+      kelp locate
       kelp test slugs.py
       kelp corpus build --source stdlib --out corpus
       kelp train configs/toy.toml

@@ -53,7 +53,7 @@ def content_of(trajectory: Trajectory, name: str | None = None) -> Content:
         "validity": trajectory.validity,
         "tests": _names(state.observation for state in trajectory.states),
         "nodes": nodes,
-        "patches": [_patch(state, path, source, trajectory.sources[state.id]) for state in patches],
+        "patches": [_patch(state, _diff(trajectory, name, trajectory.sources[state.id])) for state in patches],
     }
 
 
@@ -62,7 +62,7 @@ def told(session: Session, name: str | None) -> Iterator[Content]:
 
     `name` is that of the file. Raises KelpError, as the session does.
     """
-    source, path = session.source, name or UNNAMED
+    path = name or UNNAMED
     functions: tuple[Candidate, ...] = ()
     depths: dict[int, int] = {}
     best = 0
@@ -71,6 +71,7 @@ def told(session: Session, name: str | None) -> Iterator[Content]:
         return {"kind": "progress", "text": text}
 
     for event in session.run():
+        source = session.source  # of a project, known when its tests have run
         span = _span(source, functions)
         match event:
             case SandboxStarted():
@@ -101,7 +102,8 @@ def told(session: Session, name: str | None) -> Iterator[Content]:
             case SitesPointed(state=id, sites=sites):
                 yield {"kind": "sites", "node": id, "sites": _sites(sites, span)}
             case PatchFound(patch=patch):
-                yield {"kind": "patch", "patch": _patch(patch.state, path, source, patch.source)}
+                changed = patch.diff if session.project else diff(path, source, patch.source)
+                yield {"kind": "patch", "patch": _patch(patch.state, changed)}
             case Done(result=result):
                 yield {"kind": "done", "trace": content_of(result.trajectory, name)}
 
@@ -139,8 +141,15 @@ def _names(observations: Iterator[Observation | None] | Sequence[Observation | N
     return list(dict.fromkeys(outcome.name for outcome in outcomes))
 
 
-def _patch(state: State, path: str, before: bytes, after: bytes) -> Content:
-    return {"node": state.id, "log_prob": state.log_prob, "diff": diff(path, before, after)}
+def _patch(state: State, diff: str) -> Content:
+    return {"node": state.id, "log_prob": state.log_prob, "diff": diff}
+
+
+def _diff(trajectory: Trajectory, name: str | None, after: bytes) -> str:
+    """The diff of a state, under the name of its file if one is given."""
+    if trajectory.files or name is None:
+        return trajectory.program.diff(after)
+    return diff(name, trajectory.source.encode(), after)
 
 
 def _sites(sites: Sequence[PointedSite], span: tuple[int, int]) -> list[tuple[int, int, float]]:
@@ -165,7 +174,7 @@ def _node(state: State, source: bytes, span: tuple[int, int], depth: int) -> Con
         "sites": [],
     }
     if state.edit is None:  # the page derives the other sources from their parents: a tenth of the size, or less
-        shown["source"] = source[start:end].decode()
+        shown["source"] = source[start:end].decode().replace("\0", "#")  # between the files of a bundle
     else:
         shown["edit"] = asdict(state.edit) | {"start": state.edit.start - start, "end": state.edit.end - start}
     if state.observation is not None:

@@ -290,6 +290,7 @@ class _Files:
         trusted_files: tuple[str, ...],
     ):
         self.paths, self.request, self.candidate, self.report = config["pytest_files"], request, candidate, report
+        self.only = config["only"]
         self.finished = False
         if not self.paths:
             return
@@ -319,7 +320,7 @@ class _Files:
             self.finished = True
 
         pytest_run.run_pytest(
-            self.paths, self.candidate, self.report, self.checks, first=self.request["first"],
+            self.paths, self.candidate, self.report, self.checks, only=self.only, first=self.request["first"],
             shuffle=self.request["shuffle"], stop_on_failure=self.request["stop_on_failure"],
             collect_only=collect_only or kind == "rehearsal", finish=finish if last and kind == "tests" else None,
         )  # fmt: skip
