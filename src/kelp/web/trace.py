@@ -78,8 +78,8 @@ def told(session: Session, name: str | None) -> Iterator[Content]:
                 yield progress("Running the tests")
             case TestsObserved(observation=seen):
                 yield progress(f"{seen.passed} of {seen.total} tests pass")
-            case TestsSetAside(needs=needs):
-                yield progress(f"Set aside, as no fault of the program: {', '.join(needs)}")
+            case TestsSetAside(needs=needs, others=others):
+                yield progress(f"Set aside, as no fault of the program: {', '.join([*needs, *others])}")
             case FunctionsChosen(functions=functions):
                 names = ", ".join(function.name for function in functions)
                 yield progress(f"Suspicious: {names}. Waiting for the model")
