@@ -14,7 +14,7 @@ import typer
 from kelp.cli import options
 from kelp.cli.model import offer_import
 from kelp.cli.target import Argument, Target, function_at, is_project, project_of, read_target, root_of
-from kelp.errors import KelpError, reason
+from kelp.errors import KelpError, printable, reason
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from collections.abc import Mapping
@@ -358,4 +358,4 @@ def print_out(text: str) -> None:
 
 def say(sentence: str) -> None:
     with contextlib.suppress(OSError):  # whoever reads stderr may have closed it
-        print(sentence, file=sys.stderr, flush=True)
+        print(printable(sentence), file=sys.stderr, flush=True)

@@ -10,6 +10,7 @@ from kelp.repair.events import (
     PatchFound,
     Result,
     SandboxStarted,
+    SitesPointed,
     StateTested,
     TestsObserved,
     TestsSetAside,
@@ -20,6 +21,7 @@ from kelp.repair.project import Project
 from kelp.repair.session import NoSuspect, Session
 from kelp.repair.tests import CommandError, NoTests, Tests, find_python, find_tests
 from kelp.repair.trajectory import Trajectory
+from kelp.search.policy import PointedSite
 from kelp.search.task import Budget
 
 __all__ = [
@@ -34,10 +36,12 @@ __all__ = [
     "NoTests",
     "Patch",
     "PatchFound",
+    "PointedSite",
     "Project",
     "Result",
     "SandboxStarted",
     "Session",
+    "SitesPointed",
     "StateTested",
     "Suspect",
     "Tests",

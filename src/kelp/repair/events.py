@@ -10,6 +10,7 @@ from kelp.repair.localize import Suspect, explained
 from kelp.repair.notebook import patch_html, result_html
 from kelp.repair.program import Program
 from kelp.repair.trajectory import Candidate, State, TextEdit, Trajectory, edits_of
+from kelp.search.policy import PointedSite
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,14 @@ class Patch:
 
     def _repr_html_(self) -> str:
         return patch_html(self)
+
+
+@dataclass(frozen=True)
+class SitesPointed:
+    """Sites of a state where the model would edit next, as far as they are known: offsets are bytes of its source."""
+
+    state: int  # its id
+    sites: tuple[PointedSite, ...]
 
 
 @dataclass(frozen=True)
@@ -177,6 +186,6 @@ class Located:
 
 
 Event = (
-    SandboxStarted | TestsObserved | TestsSetAside | FunctionsChosen | ModelReady | StateTested | PatchFound | Done
-    | Located
+    SandboxStarted | TestsObserved | TestsSetAside | FunctionsChosen | ModelReady | StateTested | SitesPointed
+    | PatchFound | Done | Located
 )  # fmt: skip

@@ -37,6 +37,7 @@ from kelp.repair.events import (
     PatchFound,
     Result,
     SandboxStarted,
+    SitesPointed,
     StateTested,
     TestsObserved,
     TestsSetAside,
@@ -363,14 +364,18 @@ class Session:
         return self._shared
 
     def _events(self, search: Search, observation: Observation) -> Generator[Event, None, SearchResult]:
-        """Search and yield each state tested, and each patch; return the result of the search."""
-        exploring = explore(search, self.strategy, observation)
+        """Search and yield each state tested, sites of it and each patch; return the result of the search."""
+        exploring, told = explore(search, self.strategy, observation), dict[int, int]()
         while True:
             try:
                 node = next(exploring)
             except StopIteration as end:
                 result: SearchResult = end.value
                 return result
+            for id, sites in search.pointer.items():
+                if told.get(id) != len(sites):
+                    told[id] = len(sites)
+                    yield SitesPointed(id, sites)
             yield StateTested(state_of(node))
             if node.solved:
                 yield PatchFound(patch_of(self.program, tuple(map(state_of, node.path())), node.source))
@@ -506,6 +511,7 @@ class Session:
                 budget=self.budget,
                 functions=self._candidates,
                 states=tuple(map(state_of, found.tried)),
+                pointer={} if self._search is None else dict(self._search.pointer),
                 patches=tuple(node.id for node in found.patches),
                 runs=found.runs,
                 seconds=found.seconds,

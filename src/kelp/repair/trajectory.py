@@ -4,7 +4,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from kelp.errors import KelpError
 from kelp.execution.observation import Observation
 from kelp.repair.program import Program
 from kelp.search.node import Node
+from kelp.search.policy import PointedSite
 from kelp.search.task import Budget
 
 UNNAMED = "program.py"  # in the diffs of a program that is no file
@@ -82,6 +83,7 @@ class Trajectory:
     stopped: str  # reason
     timings: dict[str, float]
     files: tuple[str, ...] = ()  # of a project, relative to its folder
+    pointer: dict[int, tuple[PointedSite, ...]] = field(default_factory=dict)  # by state: where the model would edit
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:

@@ -41,7 +41,7 @@ class Config(TypedDict):
 
 
 class Plan(TypedDict):
-    """Plan of a test command: project, program, readable paths and environment.
+    """Plan of a test command: project, program, paths to read, folders to list, and environment.
 
     `pytest`: the arguments of a command that is pytest in the server's own Python, which runs it in a fork of itself.
     """
@@ -49,6 +49,7 @@ class Plan(TypedDict):
     root: str
     program: str
     readable: list[str]
+    listed: list[str]
     environment: dict[str, str]
     pytest: list[str] | None
 
