@@ -90,7 +90,9 @@ def main() -> None:
             shutil.rmtree(folder / ".pytest_cache", ignore_errors=True)
         else:
             pytest()
-        session = Session(Project(folder, (sys.executable, "-m", "pytest")), budget=Budget(patches=1), model="none")
+        session = Session(
+            Project(folder, (sys.executable, "-m", "pytest")), budget=Budget(seconds=20.0, patches=1), model="none"
+        )
         began = time.monotonic()
         print(what)
         for event in session.run():
