@@ -22,6 +22,8 @@ def read(path: Path) -> bytes:
     """Return the bytes of a file. Raises KelpError."""
     if path.is_dir():
         raise KelpError(f"{path} is a directory: give a Python file.")
+    if path.exists() and not path.is_file():  # reading a pipe waits for somebody who writes
+        raise KelpError(f"{path} is a pipe or a device: give a Python file.")
     try:
         return path.read_bytes()
     except FileNotFoundError:

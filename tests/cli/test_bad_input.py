@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Kelp
 
+from kelp.errors import KelpError
+from kelp.files import read
+
 pytestmark = pytest.mark.slow
 
 BAD = "def area(width, height):\n    return width + height\n\nclass Box:\n    def size(self):\n        return 1\n"
@@ -108,3 +111,9 @@ def test_a_folder_that_cannot_be_written_is_found_out_before_the_search(kelp_her
     finally:
         tmp_path.chmod(0o700)
     assert (ran.code, ran.sentence) == (2, "shapes.py cannot be written: permission denied.")
+
+
+def test_a_pipe_is_no_program(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    with pytest.raises(KelpError, match="pipe or a device"):
+        read(tmp_path / "pipe.py")

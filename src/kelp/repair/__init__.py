@@ -12,12 +12,14 @@ from kelp.repair.session import (
     Result,
     SandboxStarted,
     Session,
+    SitesPointed,
     StateTested,
     TestsObserved,
     TestsSetAside,
 )
 from kelp.repair.tests import CommandError, NoTests, Tests, find_python, find_tests
 from kelp.repair.trajectory import Trajectory
+from kelp.search.policy import PointedSite
 from kelp.search.task import Budget
 
 __all__ = [
@@ -31,9 +33,11 @@ __all__ = [
     "NoTests",
     "Patch",
     "PatchFound",
+    "PointedSite",
     "Result",
     "SandboxStarted",
     "Session",
+    "SitesPointed",
     "StateTested",
     "Tests",
     "TestsObserved",

@@ -34,7 +34,7 @@ from kelp.repair.timing import Timings
 from kelp.repair.trajectory import SCHEMA, Candidate, State, TextEdit, Trajectory, edits_of, state_of
 from kelp.search.baselines import NoModel
 from kelp.search.node import Node, SearchResult
-from kelp.search.policy import Policy
+from kelp.search.policy import PointedSite, Policy
 from kelp.search.search import INTERRUPTED, STRATEGIES, Search, Stop, explore
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.functions import Function, functions
@@ -121,6 +121,14 @@ class Patch:
 
 
 @dataclass(frozen=True)
+class SitesPointed:
+    """Sites of a state where the model would edit next, as far as they are known: offsets are bytes of its source."""
+
+    state: int  # its id
+    sites: tuple[PointedSite, ...]
+
+
+@dataclass(frozen=True)
 class PatchFound:
     """A state passes all tests. Its rank among the patches is known at the end."""
 
@@ -178,7 +186,10 @@ class Done:
     result: Result
 
 
-Event = SandboxStarted | TestsObserved | TestsSetAside | FunctionsChosen | ModelReady | StateTested | PatchFound | Done
+Event = (
+    SandboxStarted | TestsObserved | TestsSetAside | FunctionsChosen | ModelReady | StateTested | SitesPointed
+    | PatchFound | Done
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -359,14 +370,18 @@ class Session:
         return self._shared
 
     def _events(self, search: Search, observation: Observation) -> Generator[Event, None, SearchResult]:
-        """Search and yield each state tested, and each patch; return the result of the search."""
-        exploring = explore(search, self.strategy, observation)
+        """Search and yield each state tested, sites of it and each patch; return the result of the search."""
+        exploring, told = explore(search, self.strategy, observation), dict[int, int]()
         while True:
             try:
                 node = next(exploring)
             except StopIteration as end:
                 result: SearchResult = end.value
                 return result
+            for id, sites in search.pointer.items():
+                if told.get(id) != len(sites):
+                    told[id] = len(sites)
+                    yield SitesPointed(id, sites)
             yield StateTested(state_of(node))
             if node.solved:
                 yield PatchFound(self._patch(node))
@@ -484,6 +499,7 @@ class Session:
                 budget=self.budget,
                 functions=self._candidates,
                 states=tuple(map(state_of, found.tried)),
+                pointer={} if self._search is None else dict(self._search.pointer),
                 patches=tuple(node.id for node in found.patches),
                 runs=found.runs,
                 seconds=found.seconds,

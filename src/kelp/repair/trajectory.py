@@ -4,13 +4,14 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from kelp.errors import KelpError
 from kelp.execution.observation import Observation
 from kelp.search.node import Node
+from kelp.search.policy import PointedSite
 from kelp.search.task import Budget
 
 SCHEMA = 1  # version of what `Trajectory` and the records in it hold
@@ -78,6 +79,7 @@ class Trajectory:
     valid: int  # ... and how many of them compiled
     stopped: str  # reason
     timings: dict[str, float]
+    pointer: dict[int, tuple[PointedSite, ...]] = field(default_factory=dict)  # by state: where the model would edit
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:

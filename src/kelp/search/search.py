@@ -21,7 +21,7 @@ from kelp.diffusion.mutations import breaking
 from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.search.node import Guards, Node, SearchResult
-from kelp.search.policy import NEAR_MISS, Bound, Policy, Proposal
+from kelp.search.policy import NEAR_MISS, Bound, PointedSite, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
 from kelp.search.swaps import is_off_by_one, swaps
@@ -68,6 +68,7 @@ class Search:
     states: int = 0
     valid_states: int = 0
     probes: int = 0  # runs that only evaluated calls
+    pointer: dict[int, tuple[PointedSite, ...]] = field(default_factory=dict)  # of each node: sites in its source
     last_failure: str | None = None
     running: tuple[Node, Future[Observation]] | None = None
 
@@ -118,6 +119,10 @@ class Search:
         """Yield the children by the policy's edits of one function."""
         for proposal in self.policy.propose(window.program, self._condition(node, target, window)):
             if isinstance(proposal, Bound):
+                if proposal.pointer:
+                    at, share = window.offsets, math.exp(target.prior)
+                    found = (PointedSite(at[s.start], at[s.end], share * s.probability) for s in proposal.pointer)
+                    self.pointer[node.id] = (*self.pointer.get(node.id, ()), *found)
                 yield Bound(node.log_prob + target.prior + proposal.log_prob)
             else:
                 yield self._child(node, target, window, proposal)

@@ -41,7 +41,7 @@ def run_command(
     os.chdir(plan["root"])
     active = {"resources": "rlimits, processes and their memory counted", "privileges": "none", "files": "none"}
     active |= {"copy": "own mount namespace with an overlay", "calls": "none"}
-    ruleset = protection.confined(writable, [*plan["readable"], PLUGIN])
+    ruleset = protection.confined(writable, [*plan["readable"], PLUGIN], plan["listed"])
     protection.limit_resources(config["limits"], protection.own_size())
     if protection.drop_privileges():
         active["privileges"] = "capabilities dropped, no_new_privs"

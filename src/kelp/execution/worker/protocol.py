@@ -40,11 +40,12 @@ class Config(TypedDict):
 
 
 class Plan(TypedDict):
-    """Plan of a test command: project, program, readable paths and environment."""
+    """Plan of a test command: project, program, paths to read, folders to list, and environment."""
 
     root: str
     program: str
     readable: list[str]
+    listed: list[str]
     environment: dict[str, str]
 
 

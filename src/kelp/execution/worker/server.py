@@ -40,6 +40,7 @@ from kelp.execution.worker.child import (
     be_child,
     close_all_but,
     editable,
+    outside_home,
     project_folders,
     trusted,
 )
@@ -166,7 +167,9 @@ class Server:
     def ruleset(self) -> int | None:
         """Make the runs' Landlock ruleset, which holds for the scratch folder that is mounted now."""
         folders, listed = project_folders(self.config)
-        readable = [*folders, *self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES, WORKER, *editable()]
+        more = [*self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES, WORKER, *editable()]
+        readable, at_home = outside_home(filter(os.path.exists, more), self.config["home"])
+        readable, listed = folders + readable, listed + at_home
         self.trusted = trusted(readable)
         return protection.confined([self.config["scratch"]], readable, listed)
 
