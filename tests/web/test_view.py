@@ -33,7 +33,7 @@ class Server:
 
     def __init__(self, *args: str, folder: Path) -> None:
         command = [sys.executable, "-m", "kelp", "view", *args, "--model", "none"]
-        self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
         self.parts = urlsplit(self.address)
@@ -43,8 +43,8 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.communicate(timeout=PATIENCE / 1000)
-        assert self.process.returncode == 0
+        _, said = self.process.communicate(timeout=PATIENCE / 1000)
+        assert (self.process.returncode, said) == (0, "")
 
     def ask(self, path: str, method: str = "GET", body: Any = None, **headers: str) -> tuple[int, str]:
         """Status and text of the answer to a request; `path` begins with the token unless it begins with a slash."""
@@ -67,7 +67,7 @@ def traces(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     assert at is not None
     lit = replace(plain, pointer={0: (PointedSite(at.start, at.end, 0.4), PointedSite(at.end + 2, at.end + 2, 0.1))})
     (folder / "plain.html").write_text(render_trace(lit), "utf-8")
-    edit = TextEdit(start=at.start, end=at.end, old="-", new=f"+ {HOSTILE!r} +")
+    edit = TextEdit(start=at.start, end=at.end, old="-", new=f'+ """{HOSTILE}""" +')
     hostile = replace(plain, file=f"{HOSTILE}.py", states=(*plain.states[:2], replace(plain.states[2], edit=edit)))
     (folder / f"{HOSTILE.replace('/', '')}.html").write_text(render_trace(hostile), "utf-8")
     (folder / "other.html").write_text("<script>alert('boo')</script> a secret")
@@ -183,7 +183,8 @@ def test_hostile_text_stays_text(traces: Server, page: Any) -> None:
     page.wait_for_selector("#trace-page:not([hidden])")
     assert page.text_content("#file") == f"{HOSTILE}.py"
     page.keyboard.press("ArrowRight")
-    assert HOSTILE.partition("\u2028")[0] in page.text_content("#program ins")
+    seen = HOSTILE.replace("\u2028", "\\u2028")  # a control character as its escape
+    assert seen in page.text_content("#program ins") and seen in page.text_content("#diff")
     assert page.evaluate("document.scripts.length") == 1
 
 
@@ -230,10 +231,26 @@ def test_a_repair_is_watched_while_it_goes_on_and_stopped(browser: Any, page: An
         page.locator(".verdict", has_text="Interrupted").wait_for()
         assert page.is_hidden("#live")
         runs = candidates.count()
+        page.get_by_role("button", name="Every try").click()
+        page.keyboard.press("End")
+        of_list = "one => { const [a, b] = [one, one.parentNode].map(e => e.getBoundingClientRect());"
+        in_sight = f"{of_list} return a.top >= b.top - 1 && a.bottom <= b.bottom + 1; }}"
+        assert page.get_by_role("option", selected=True).evaluate(in_sight)
         page.reload()  # the repair of the file is not begun again
         page.locator(".verdict", has_text="Interrupted").wait_for()
         assert candidates.count() == runs >= 3
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_the_command_ends_while_a_repair_goes_on_and_its_page_says_so(browser: Any) -> None:
+    page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
+    with Server("slugs.py", "--max-seconds", "3000", "--max-runs", "100000", folder=EXAMPLES) as server:
+        page.goto(server.address)
+        page.get_by_role("option").first.wait_for(state="attached")
+    page.get_by_role("alert").filter(has_text="kelp view does not answer").wait_for()
+    assert page.is_hidden("#live") and page.is_visible("#trace-page")
+    page.close()
 
 
 @pytest.mark.parametrize(
@@ -241,17 +258,29 @@ def test_a_repair_is_watched_while_it_goes_on_and_stopped(browser: Any, page: An
     [
         (["nowhere.html"], "nowhere.html does not exist."),
         (["page.html"], "page.html: This is no page of kelp repair --trace."),
-        (["page.html", "--tests", "test_x.py"], "Tests go with a Python file: name one, as in kelp view"),
         (["mine.py"], "No tests are given"),
     ],
 )
 def test_bad_input_is_a_sentence_before_anything_is_served(args: list[str], sentence: str, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<p>hello")
     (tmp_path / "mine.py").write_text(AREA)
-    (tmp_path / "test_x.py").write_text("def test_x(): pass\n")
     command = [sys.executable, "-m", "kelp", "view", *args, "--model", "none"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert (done.returncode, done.stdout) == (2, "") and sentence in done.stderr
+
+
+def test_a_missing_library_is_a_sentence_with_the_command_that_installs_it() -> None:
+    script = """
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "starlette" else find(name, *rest)
+sys.argv = ["kelp", "view"]
+from kelp.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    sentence = "kelp view needs starlette, which is not installed: pip install 'kelp-repair[view]'.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", sentence)
 
 
 def test_typed_tests_are_asserts_with_their_setup_or_test_functions() -> None:

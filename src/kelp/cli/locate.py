@@ -24,6 +24,7 @@ def locate(
     python: options.Python = None,
     most: Annotated[int, typer.Option("--most", min=1, metavar="N", help="Functions to list.")] = 10,
     as_json: options.AsJson = False,
+    quiet: options.Quiet = False,
     allow_weak_sandbox: options.AllowWeakSandbox = False,
 ) -> None:
     """Say which functions and lines probably make the tests fail, and why.
@@ -45,8 +46,10 @@ def locate(
       3  all tests pass
       130  interrupted
     """
-    from kelp.cli.repair import chosen, exit_status, print_out, say, say_tests
+    from kelp.cli.progress import QUIET, say, set_level
+    from kelp.cli.repair import chosen, exit_status, print_out, say_tests
 
+    set_level(quiet, False)
     asked = Target(Path(target or "."))
     try:
         asked = read_target(target)
@@ -66,7 +69,7 @@ def locate(
         if as_json:
             blank = {"status": problem.status, "error": str(problem), "suspects": []}
             print_out(json.dumps(blank, indent=1) + "\n")
-        say(str(problem))
+        say(str(problem), QUIET)
         code = exit_status(problem)
     raise typer.Exit(code)
 

@@ -1,7 +1,6 @@
 """Options that name the tests, the same for all commands that run them, and their translation for a session."""
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kelp.cli.progress import say
 from kelp.errors import KelpError
 
 if TYPE_CHECKING:  # imported when a command runs, so that --help is fast
@@ -46,6 +46,8 @@ Python = Annotated[
         "active environment's, or that of .venv or venv in FILE.py's project, or Kelp's own.",
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no messages but errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what is tried.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 AllowWeakSandbox = Annotated[
     bool, typer.Option("--allow-weak-sandbox", help="Run although this machine lacks protections (see kelp doctor).")
@@ -124,7 +126,7 @@ def python(file: Path, name: str | None, settings: "Settings | None" = None, roo
 def say_python(interpreter: "Interpreter") -> None:
     """Name the Python that runs the tests on stderr, unless it is Kelp's own."""
     if not interpreter.is_own:
-        print(f"Python: {interpreter}", file=sys.stderr)
+        say(f"Python: {interpreter}")
 
 
 def budget(*, runs: int | None, seconds: float | None, edits: int | None, patches: int | None) -> "repair.Budget":

@@ -10,7 +10,7 @@ from kelp.execution.explain import failures
 from kelp.execution.observation import Observation, shorten
 from kelp.files import shown
 from kelp.repair import Patch, Result, Session, Suspect
-from kelp.repair.trajectory import TextEdit
+from kelp.repair.trajectory import State, TextEdit
 from kelp.syntax.bundle import file_at, split
 
 
@@ -120,6 +120,14 @@ def _counts(observation: Observation | None) -> dict[str, Any]:
 
 def _aside(needs: Mapping[str, str]) -> list[dict[str, str | None]]:
     return [{"name": name, "needs": what or None} for name, what in needs.items()]
+
+
+def step(state: State) -> str:
+    """Return a tested state in a line: `run 5: 6/8 tests, unique_slug: 'slug' to 'base' (model)`."""
+    observation, edit = state.observation, state.edit
+    tests = "" if observation is None else f"{observation.passed}/{observation.total} tests"
+    change = "" if edit is None else f", {state.function}: {shorten(edit.old, 40)!r} to {shorten(edit.new, 40)!r}"
+    return f"run {state.run}: {tests}{change} ({state.origin})"
 
 
 def diffs(patches: Sequence[Patch]) -> str:

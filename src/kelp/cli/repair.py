@@ -1,8 +1,8 @@
 """`kelp repair`: a broken function goes in, a tested patch comes out."""
 
-import contextlib
 import gc
 import json
+import math
 import os
 import sys
 from enum import StrEnum
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kelp.cli import options
+from kelp.cli import options, progress
 from kelp.cli.model import offer_import
+from kelp.cli.progress import QUIET, VERBOSE, say
 from kelp.cli.target import Argument, Target, function_at, is_project, project_of, read_target, root_of
-from kelp.errors import KelpError, printable, reason
+from kelp.errors import KelpError, reason
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
     from collections.abc import Mapping
@@ -97,6 +98,8 @@ def repair(
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
     ] = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     allow_weak_sandbox: options.AllowWeakSandbox = False,
 ) -> None:
     """Repair the functions at fault until the tests pass.
@@ -130,17 +133,19 @@ def repair(
     gc.disable()  # until the search begins: imports and JAX traces stay, and examining them takes time
     asked = Target(Path(target or "."))
     try:
+        progress.set_level(quiet, verbose)
         if diff + write + as_json + (format is not Format.diff) > 1:
             raise KelpError("--diff, --write, --json and --format exclude one another: give one of them")
         asked = read_target(target)
         _check_outputs(asked.path if write and asked.path.is_file() else None, trace)
-        offer_import(model or "default")
         with timings("import"):
             from kelp.repair import Session
         with options.in_options():
             program, given, names, settings, interpreter = chosen(
                 asked, tests, asserts, doctest, test_command, function, python
             )
+            model = model or settings.model or "default"
+            offer_import(model)
             wanted = patches or settings.patches
             session = Session(
                 program,
@@ -151,7 +156,7 @@ def repair(
                     edits=max_edits or settings.max_edits,
                     patches=wanted,
                 ),
-                model=model or settings.model or "default",
+                model=model,
                 functions=names,
                 intent=intent,
                 strategy=search.value,
@@ -172,7 +177,7 @@ def repair(
             print_out(json.dumps(blank(asked.path, problem), indent=1) + "\n")
         else:
             print_out(FORMATS[format](None))
-        say(str(problem))
+        say(str(problem), QUIET)
         code = exit_status(problem)
         if check and problem.status == "passes already":
             code = 0
@@ -231,6 +236,7 @@ def say_tests(session: "Session", found: bool) -> None:
 
 def _run(session: "Session") -> "Result":
     """Run a session to its end, or until Ctrl-C, and show its progress. Raises KelpError and KeyboardInterrupt."""
+    from kelp.cli import output
     from kelp.cli.progress import status_line
     from kelp.execution.observation import shorten
     from kelp.repair import Done, ModelReady, StateTested
@@ -245,6 +251,7 @@ def _run(session: "Session") -> "Result":
                         gc.freeze()
                         gc.enable()
                     case StateTested(state=state) if state.observation is not None:
+                        say(output.step(state), VERBOSE)
                         best = max(best, state.observation.passed)
                         runs = f"{state.run}/{session.budget.runs} test runs"
                         edit = state.edit and f": {shorten(state.edit.old, 20)!r} to {shorten(state.edit.new, 20)!r}"
@@ -262,13 +269,16 @@ def say_found(session: "Session", event: "Event") -> None:
     """Say on stderr what the first run of the tests shows."""
     from kelp.execution.explain import counts, needs_of
     from kelp.execution.worker.protection import weakness
-    from kelp.repair import SandboxStarted, TestsObserved, TestsSetAside
+    from kelp.repair import FunctionsChosen, SandboxStarted, TestsObserved, TestsSetAside
 
     match event:
         case SandboxStarted(missing=missing) if missing:
             say(f"{weakness(missing)}; running all the same.")
         case TestsObserved(observation=observation) if session.project is not None:
             say(f"{counts(observation)}.")
+        case FunctionsChosen(functions=functions):
+            names = (f"{each.name} ({math.exp(each.log_prob):.0%})" for each in functions)
+            say(f"Functions: {', '.join(names)}.", VERBOSE)
         case TestsSetAside(needs=needs, others=others):
             if needs:
                 say(f"Set aside, as no fault of the program: {needs_of(needs)}.")
@@ -297,9 +307,10 @@ def _hand_out(
     elif write and result.patches and not interrupted:
         _write_all(session, result.patches[0].files)
     elif several > 1 and format is Format.diff:
-        print_out(output.diffs(result.patches[:several]))
+        print_out(progress.in_color(output.diffs(result.patches[:several])))
     else:
-        print_out(FORMATS[format](result))
+        text = FORMATS[format](result)
+        print_out(progress.in_color(text) if format is Format.diff else text)
     say(output.sentence(result))
     if not (result.patches or as_json):
         say(output.still_failing(result))
@@ -309,7 +320,7 @@ def _hand_out(
         try:
             _write(trace, render_trace(result.trajectory).encode())
         except KelpError as problem:  # the patch is printed already
-            say(str(problem))
+            say(str(problem), QUIET)
             return 2
     return code
 
@@ -354,8 +365,3 @@ def print_out(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter tries again at its end
         if not isinstance(error, BrokenPipeError):  # its reader has closed it
             raise KelpError(f"The output cannot be written: {reason(error)}.") from None
-
-
-def say(sentence: str) -> None:
-    with contextlib.suppress(OSError):  # whoever reads stderr may have closed it
-        print(printable(sentence), file=sys.stderr, flush=True)

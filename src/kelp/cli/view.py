@@ -2,7 +2,6 @@
 
 import tempfile
 import webbrowser
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,7 +35,7 @@ def view(
 ) -> None:
     """Show a page that steps through repairs, watches one while it goes on, and tries functions.
 
-    Prints the page's address, which is secret, and serves it on this machine alone until Ctrl-C. Writes no file.
+    Prints the page's address, which is secret, and serves it on this machine alone until Ctrl-C. Changes no file.
 
     \b
     Examples:
@@ -46,6 +45,8 @@ def view(
       kelp view
     """
     require("view", "kelp view")
+    if path is not None and not path.exists():
+        raise KelpError(f"{path} does not exist")
     from kelp.repair import Budget, Session, models
     from kelp.repair import Tests as GivenTests
     from kelp.web.server import Shown, serve
@@ -53,8 +54,6 @@ def view(
     given = options.given_tests(tests, asserts, doctest, test_command)
     budget = options.budget(runs=max_runs, seconds=max_seconds, edits=Budget().edits, patches=Budget().patches)
     is_file = path is not None and not path.is_dir() and path.suffix != ".html"
-    if path is not None and not path.exists():
-        raise KelpError(f"{path} does not exist")
     if given is not None and not is_file:
         raise KelpError("Tests go with a Python file", "name one, as in kelp view mine.py --tests test_mine.py")
     interpreter = options.python(path if is_file and path else Path("program.py").absolute(), python)
@@ -63,33 +62,30 @@ def view(
         return Session(program, tests, budget, model=model, python=interpreter, allow_weak=allow_weak_sandbox)
 
     with options.in_options():
-        folder = models.find(model)
+        weights = models.find(model)
         if is_file and path is not None:
             session(path, given, "none")  # which says what is wrong before the page is there
         elif path is not None and path.is_file():
             read_trace_of(path)
     options.say_python(interpreter)
 
-    stack = ExitStack()
-
     def ready(address: str) -> None:
         print(address, flush=True)
         if open:  # by a file that leads there: a command line with the address could be read by other users
-            file = stack.enter_context(tempfile.NamedTemporaryFile("w", suffix=".html"))
-            file.write(f'<meta http-equiv="refresh" content="0; url={address}">')
-            file.flush()
-            webbrowser.open(Path(file.name).as_uri())
+            file = Path(folder, "open.html")
+            file.write_text(f'<meta http-equiv="refresh" content="0; url={address}">')
+            webbrowser.open(file.as_uri())
 
     shown = Shown(
         session=session,
-        model=folder,
+        model=weights,
         folder=path if path is not None and path.is_dir() else None,
         trace=path if path is not None and path.is_file() and not is_file else None,
         file=path if is_file else None,
         tests=given,
     )
     try:
-        with stack:
+        with tempfile.TemporaryDirectory(prefix="kelp-view-") as folder:
             serve(shown, port, ready)
     except OSError as error:
         raise KelpError(f"Port {port} cannot be used: {reason(error)}") from None

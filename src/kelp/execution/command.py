@@ -86,7 +86,8 @@ def plan(command: tuple[str, ...], module: Path, python: Interpreter) -> Plan:
     home = str(Path.home())
     readable, listed = outside_home([path for path in readable if os.path.isabs(path) and path != os.sep], home)
     return {
-        "root": root, "program": program, "readable": readable, "listed": listed, "environment": environment,
+        "root": root, "program": program, "readable": readable, "listed": listed,
+        "environment": environment,
         "pytest": _pytest_arguments(command, program, script_python, python),
     }  # fmt: skip
 

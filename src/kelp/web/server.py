@@ -18,6 +18,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -38,7 +39,7 @@ from kelp.web.trace import Content, read_trace, told
 
 LARGEST_REQUEST = 1 << 20  # bytes
 FILES = dict.fromkeys(["trace.css", "view.css"], "text/css") | dict.fromkeys(
-    ["view.js", "trace.js", "tree.js", "python.js", "dom.js"], "text/javascript"
+    ["view.js", "trace.js", "program.js", "tree.js", "python.js", "dom.js"], "text/javascript"
 )
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -87,6 +88,7 @@ class Repair:
     stopped: bool = False
     session: Session | None = None
     thread: threading.Thread | None = None
+    left: bool = False  # the server ends, and the readers are sent away
     more: asyncio.Event = field(default_factory=asyncio.Event)  # set, and replaced, at each message
 
     def start(self) -> None:
@@ -113,6 +115,10 @@ class Repair:
         self.over = True
         self._wake()
 
+    def leave(self) -> None:
+        self.left = True
+        self._wake()
+
     def stop(self) -> None:
         self.stopped = True
         if self.session is not None:
@@ -137,7 +143,7 @@ class Repair:
             for message in self.messages[at:]:
                 yield f"id: {at}\ndata: {message}\n\n"
                 at += 1
-            if over:
+            if over or self.left:
                 return
             await more.wait()
 
@@ -370,6 +376,17 @@ class Guard:
         return None
 
 
+class Server(uvicorn.Server):
+    """A server that ends its streams before it waits for them to end."""
+
+    viewer: Viewer
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        for repair in self.viewer.repairs:
+            repair.leave()
+        super().handle_exit(sig, frame)
+
+
 def application(viewer: Viewer, token: str, port: int) -> ASGIApp:
     async def refused(request: Request, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, 400)
@@ -399,8 +416,10 @@ def serve(shown: Shown, port: int, ready: Callable[[str], None]) -> None:
         if shown.first in ("file", "try"):
             viewer.load()
         ready(f"http://127.0.0.1:{port}/{token}/")
+        server = Server(config)
+        server.viewer = viewer
         try:
-            uvicorn.Server(config).run(sockets=[listening])
+            server.run(sockets=[listening])
         finally:
             for thread in viewer.stop_all():  # its sandbox and temporary folder go with it
                 thread.join()

@@ -1,7 +1,7 @@
 // A repair to step through: a saved one, or one that goes on, whose programs are added as they come.
 
 import { $, make } from "./dom.js";
-import { tokens } from "./python.js";
+import { percent, programElement, sitesOf, units } from "./program.js";
 import { drawTree } from "./tree.js";
 
 let trace, nodes, byRun, start, total, patched; // of the repair that is shown
@@ -12,7 +12,7 @@ const parentOf = (node) => nodes.get(node.parent);
 // ---- opening, and adding to what is open --------------------------------------------------------------------------
 
 export function openTrace(content, goesOn = false) {
-  const finished = live && !goesOn && trace ? state.node.id : null;
+  const last = live && !goesOn ? state.node.id : null; // shown when the repair came to its end
   trace = content;
   live = goesOn;
   nodes = new Map();
@@ -26,12 +26,18 @@ export function openTrace(content, goesOn = false) {
   barsFor = treeFor = null;
   buildHeader();
   $("step").ariaLive = live ? "off" : "polite"; // it would speak without end
-  if (live) following = true;
-  if (live) Object.assign(state, { mode: "tried", patch: 0, node: start });
-  if (live) show();
-  else if (finished === null) openAt(location.hash);
-  else if (following) Object.assign(state, { mode: "path", patch: 0 }), goTo(goal(0));
-  else goTo(nodes.get(finished) ?? start);
+  if (live) {
+    following = true;
+    Object.assign(state, { mode: "tried", patch: 0, node: start });
+    show();
+  } else if (last === null) {
+    openAt(location.hash);
+  } else if (following) {
+    Object.assign(state, { mode: "path", patch: 0 });
+    goTo(goal(0));
+  } else {
+    goTo(nodes.get(last) ?? start);
+  }
 }
 
 export function addNode(node) {
@@ -63,20 +69,13 @@ function showSoon() {
   requestAnimationFrame(() => { due = false; buildHeader(); show(); });
 }
 
-// Only the start brings its source; the others are their parent's with one edit. Offsets in the trace are UTF-8 bytes,
-// JavaScript counts UTF-16 units: `at` is where the edit begins in those.
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+// Only the start brings its source; the others are their parent's with one edit, which begins at `at`.
 function take(node) {
   nodes.set(node.id, node);
   if (!node.edit) return;
   const before = parentOf(node).source;
   node.at = units(before, [node.edit.start])[0];
   node.source = before.slice(0, node.at) + node.edit.new + before.slice(node.at + node.edit.old.length);
-}
-function units(source, offsets) {
-  const bytes = encoder.encode(source);
-  return offsets.map((offset) => decoder.decode(bytes.subarray(0, offset)).length);
 }
 
 // ---- what the trace says ------------------------------------------------------------------------------------------
@@ -100,115 +99,8 @@ function goal(patch) {
 
 const lineAt = (node, at) => node.first_line + node.source.slice(0, at).split("\n").length - 1;
 const lineOf = (node) => lineAt(parentOf(node), node.at);
-const percent = (share) => share < 0.01 ? "<1 %" : `${Math.round(100 * share)} %`;
 
-// ---- the program, with the edit that made it and the sites of the pointer -----------------------------------------
-
-// Sites of a node with their shares of the probability: where the next edit may go, as long as the model has looked.
-const sitesOf = (node) => (node?.sites ?? []).map(([from, until, share]) => [...units(node.source, [from, until]), share]);
-
-// Without sites of its own a program has those of the program before it, where its edit might have gone instead.
-function litSites(node) {
-  if (!node.edit || node.sites?.length) return sitesOf(node);
-  const end = node.at + node.edit.old.length, longer = node.edit.new.length - node.edit.old.length;
-  return sitesOf(parentOf(node)).flatMap(([from, until, share]) =>
-    until <= node.at ? [[from, until, share]] : from >= end ? [[from + longer, until + longer, share]] : []);
-}
-
-// Cuts of the source of a node: [at, share of the probability from there on], and the empty sites between two pieces.
-function lights(node, sites) {
-  const spans = sites.filter(([from, until]) => from < until), gaps = new Map();
-  for (const [from, until, share] of sites) if (from === until) gaps.set(from, (gaps.get(from) ?? 0) + share);
-  const ends = [...new Set([0, node.source.length, ...spans.flatMap(([from, until]) => [from, until]), ...gaps.keys()])];
-  const light = (at) => Math.max(0, ...spans.filter(([from, until]) => from <= at && at < until).map(([, , share]) => share));
-  return { cuts: ends.sort((a, b) => a - b).map((at) => [at, light(at)]), gaps };
-}
-
-// Pieces of the source between two places, each of one color and one light.
-function pieces(node, from, to, mark, sites) {
-  const colors = node.colors ??= tokens(node.source), out = [];
-  const { cuts, gaps } = lights(node, sites);
-  const edges = new Set([from, to, ...cuts.map(([at]) => at), ...colors.flatMap(([start, end]) => [start, end])]);
-  const inside = [...edges].filter((at) => from <= at && at <= to).sort((a, b) => a - b);
-  let color = 0, cut = 0;
-  inside.forEach((at, i) => {
-    const end = inside[i + 1];
-    if (gaps.has(at) && (end !== undefined || at === node.source.length)) out.push({ text: "", gap: gaps.get(at), mark });
-    if (end === undefined) return;
-    while (colors[color]?.[1] <= at) color += 1;
-    while (cuts[cut + 1]?.[0] <= at) cut += 1;
-    const kind = colors[color]?.[0] <= at ? colors[color][2] : null;
-    out.push({ text: node.source.slice(at, end), kind, mark, light: cuts[cut][1] });
-  });
-  return out;
-}
-
-function programPieces(node) {
-  const source = node.source, sites = litSites(node);
-  if (!node.edit) return pieces(node, 0, source.length, "", sites);
-  const from = node.at, until = from + node.edit.new.length, before = parentOf(node);
-  return [
-    ...pieces(node, 0, from, "", sites),
-    ...pieces(before, from, from + node.edit.old.length, "del", node.sites?.length ? [] : sitesOf(before)),
-    ...pieces(node, from, until, "ins", sites),
-    ...pieces(node, until, source.length, "", sites),
-  ];
-}
-
-// Rows of pieces. A row's number is its line in the new program; a row with nothing but removed text has none.
-function programRows(node) {
-  const rows = [];
-  let row = { pieces: [], line: null };
-  let line = node.first_line;
-  let numbered = false;
-  const close = (mark) => {
-    const kept = row.pieces.some((piece) => piece.mark !== "del");
-    if (!numbered && (kept || mark !== "del")) { row.line = line; numbered = true; }
-    rows.push(row);
-    row = { pieces: [], line: null };
-    if (mark !== "del") { line += 1; numbered = false; }
-  };
-  for (const piece of programPieces(node)) {
-    const parts = piece.text.split("\n");
-    parts.forEach((text, i) => {
-      const shown = text.replace(/\r$/, "");
-      const indent = i ? shown.match(/^[ \t]*/)[0] : ""; // belongs to no site
-      if (indent) row.pieces.push({ ...piece, text: indent, light: 0 });
-      if (shown.length > indent.length || piece.gap) row.pieces.push({ ...piece, text: shown.slice(indent.length) });
-      if (i < parts.length - 1) close(piece.mark);
-    });
-  }
-  if (row.pieces.length) close("");
-  return rows;
-}
-
-function textElement({ text, kind, light, gap }) {
-  if (!kind && !light && !gap) return text;
-  const classes = [kind, light ? "site" : null, gap ? "gap" : null].filter(Boolean).join(" ");
-  const element = make("span", { className: classes }, text);
-  const share = light || gap;
-  if (!share) return element;
-  element.style.setProperty("--light", Math.sqrt(share).toFixed(3)); // a share of 4 % is to be seen too
-  element.title = `${percent(share)} of the model's probability${gap ? ", for an insertion" : ""}`;
-  return element;
-}
-
-function rowElement({ pieces: list, line }) {
-  const row = make("div", { className: "row" });
-  if (line !== null) row.dataset.line = line;
-  let group = null;
-  for (const piece of list) {
-    const text = textElement(piece);
-    if (!piece.mark) { row.append(text); group = null; continue; }
-    if (!group || group.localName !== piece.mark) { group = make(piece.mark, {}); row.append(group); }
-    group.append(text);
-  }
-  const marks = new Set(list.map((piece) => piece.text.trim() ? piece.mark : piece.mark || null).filter((mark) => mark !== null));
-  if (marks.has("del") || marks.has("ins")) {
-    row.classList.add(marks.size > 1 ? "changed" : marks.has("del") ? "removed" : "added");
-  }
-  return row;
-}
+// ---- the program --------------------------------------------------------------------------------------------------
 
 // The row of the function under repair: in a long file, the place to look at first.
 function definition(rows) {
@@ -222,7 +114,7 @@ function brightest(rows) {
 }
 
 function showProgram(node) {
-  const rows = make("div", { className: "rows" }, ...programRows(node).map(rowElement));
+  const rows = programElement(node, parentOf(node));
   const box = $("program");
   box.replaceChildren(rows);
   const edited = rows.querySelector("ins, del") || brightest(rows) || definition(rows);

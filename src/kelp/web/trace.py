@@ -53,7 +53,7 @@ def content_of(trajectory: Trajectory, name: str | None = None) -> Content:
         "validity": trajectory.validity,
         "tests": _names(state.observation for state in trajectory.states),
         "nodes": nodes,
-        "patches": [_patch(state, _diff(trajectory, path, trajectory.sources[state.id])) for state in patches],
+        "patches": [_patch(state, _diff(trajectory, name, trajectory.sources[state.id])) for state in patches],
     }
 
 
@@ -62,7 +62,7 @@ def told(session: Session, name: str | None) -> Iterator[Content]:
 
     `name` is that of the file. Raises KelpError, as the session does.
     """
-    source, path = session.source, name or UNNAMED
+    path = name or UNNAMED
     functions: tuple[Candidate, ...] = ()
     depths: dict[int, int] = {}
     best = 0
@@ -71,14 +71,15 @@ def told(session: Session, name: str | None) -> Iterator[Content]:
         return {"kind": "progress", "text": text}
 
     for event in session.run():
+        source = session.source  # of a project, known when its tests have run
         span = _span(source, functions)
         match event:
             case SandboxStarted():
                 yield progress("Running the tests")
             case TestsObserved(observation=seen):
                 yield progress(f"{seen.passed} of {seen.total} tests pass")
-            case TestsSetAside(needs=needs):
-                yield progress(f"Set aside, as no fault of the program: {', '.join(needs)}")
+            case TestsSetAside(needs=needs, others=others):
+                yield progress(f"Set aside, as no fault of the program: {', '.join([*needs, *others])}")
             case FunctionsChosen(functions=functions):
                 names = ", ".join(function.name for function in functions)
                 yield progress(f"Suspicious: {names}. Waiting for the model")
@@ -101,7 +102,8 @@ def told(session: Session, name: str | None) -> Iterator[Content]:
             case SitesPointed(state=id, sites=sites):
                 yield {"kind": "sites", "node": id, "sites": _sites(sites, span)}
             case PatchFound(patch=patch):
-                yield {"kind": "patch", "patch": _patch(patch.state, diff(path, source, patch.source))}
+                changed = patch.diff if session.project else diff(path, source, patch.source)
+                yield {"kind": "patch", "patch": _patch(patch.state, changed)}
             case Done(result=result):
                 yield {"kind": "done", "trace": content_of(result.trajectory, name)}
 
@@ -139,13 +141,15 @@ def _names(observations: Iterator[Observation | None] | Sequence[Observation | N
     return list(dict.fromkeys(outcome.name for outcome in outcomes))
 
 
-def _patch(state: State, text: str) -> Content:
-    return {"node": state.id, "log_prob": state.log_prob, "diff": text}
+def _patch(state: State, diff: str) -> Content:
+    return {"node": state.id, "log_prob": state.log_prob, "diff": diff}
 
 
-def _diff(trajectory: Trajectory, path: str, source: bytes) -> str:
-    """The diff of a state; of a single file, under the name that is shown."""
-    return trajectory.program.diff(source) if trajectory.files else diff(path, trajectory.source.encode(), source)
+def _diff(trajectory: Trajectory, name: str | None, after: bytes) -> str:
+    """The diff of a state, under the name of its file if one is given."""
+    if trajectory.files or name is None:
+        return trajectory.program.diff(after)
+    return diff(name, trajectory.source.encode(), after)
 
 
 def _sites(sites: Sequence[PointedSite], span: tuple[int, int]) -> list[tuple[int, int, float]]:

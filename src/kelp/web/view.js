@@ -68,9 +68,8 @@ function watch(id) {
     const message = JSON.parse(event.data);
     ACTIONS[message.kind](message);
   };
-  going.onerror = () => {
-    if (going?.readyState === EventSource.CLOSED) ACTIONS.error({ text: "kelp view has ended." });
-  };
+  // The browser tries again for ever: only the server can say whether it is there.
+  going.onerror = () => ask("about").catch(({ message }) => { if (going) ACTIONS.error({ text: message }); });
 }
 
 // ---- the pages ----------------------------------------------------------------------------------------------------
