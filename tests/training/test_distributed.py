@@ -34,11 +34,13 @@ def start(
         place = f"localhost:{listener.getsockname()[1]}"
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     command = [sys.executable, "-m", "tests.training.together", str(out), place]
+    # Gloo waits 30 seconds at most for a process that still compiles, so all of them compile alike.
+    cache = {"JAX_ENABLE_COMPILATION_CACHE": str(processes == 1)}
     return [
         subprocess.Popen(
             [*command, str(process), str(processes), str(steps), str(die[1]) if die and die[0] == process else "never",
              *names],
-            env=os.environ | {"XLA_FLAGS": flags}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env=os.environ | cache | {"XLA_FLAGS": flags}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         for process in range(processes)
     ]  # fmt: skip

@@ -254,8 +254,9 @@ def _edits(settings: "Recipe") -> "tuple[Objective, Evaluation | None]":
     source = Shards(settings.data.folder)
 
     from kelp.data.examples.objective import EditObjective
+    from kelp.evaluation.during_training import evaluation_of
 
-    return EditObjective(settings, source), _evaluation(settings)
+    return EditObjective(settings, source), evaluation_of(settings)
 
 
 def _lm(settings: "LMRecipe") -> "tuple[Objective, Evaluation | None]":
@@ -298,21 +299,3 @@ def _check_metric(best_by: str) -> None:
         repairs = f"toy_ or corpus_ with one of {', '.join(METRICS)}"
         losses = f"valid_ with one of {', '.join(denoiser.METRICS)}"
         raise KelpError(f"best_by = {best_by!r} in [training] is no metric: give {losses}; or {repairs}.")
-
-
-def _evaluation(settings: "Recipe") -> "Evaluation | None":
-    """Repair metrics beside the held-out loss, where one of them picks the best checkpoint."""
-    name = settings.training.best_by.partition("_")[0]
-    if name == "valid":
-        return None
-    from kelp.data.record import LANGUAGE
-    from kelp.encoding.folder import load_encoding
-    from kelp.evaluation.benchmarks import corpus, programs, toy
-    from kelp.evaluation.during_training import repair_metrics
-
-    encoder = load_encoding(settings.data.folder, LANGUAGE, settings.data.encoding)
-    try:
-        clean, _ = programs(toy() if name == "toy" else corpus(settings.data.folder))
-        return repair_metrics(name, clean, encoder)
-    except ValueError as error:
-        raise KelpError(f"best_by = {settings.training.best_by!r} in [training]: {error}.") from None

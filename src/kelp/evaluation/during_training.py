@@ -7,7 +7,12 @@ from typing import Any
 
 from jax import process_count, process_index
 
+from kelp.data.examples.recipe import Recipe
+from kelp.data.record import LANGUAGE
 from kelp.encoding.encoder import Encoder
+from kelp.encoding.folder import load_encoding
+from kelp.errors import KelpError
+from kelp.evaluation import benchmarks
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_runner import shared_sandbox
 from kelp.evaluation.corrupt import Corruption, break_all
@@ -24,6 +29,23 @@ METRICS = {  # whether more is better
     **dict.fromkeys("pass_rate area site_top_1 site_top_5 site_top_20 site_edit".split(), True),
     **dict.fromkeys("median_runs p90_runs median_first_seconds median_seconds".split(), False),
 }
+
+
+def evaluation_of(recipe: Recipe) -> Evaluation | None:
+    """Repair metrics beside the held-out loss, where one of them picks the best checkpoint.
+
+    The data of the recipe is there already. Raises KelpError.
+    """
+    data, best_by = recipe.data, recipe.training.best_by
+    name = best_by.partition("_")[0]
+    if name == "valid":
+        return None
+    encoder = load_encoding(data.folder, LANGUAGE, data.encoding)
+    try:
+        clean, _ = benchmarks.programs(benchmarks.toy() if name == "toy" else benchmarks.corpus(data.folder))
+        return repair_metrics(name, clean, encoder)
+    except ValueError as error:
+        raise KelpError(f"best_by = {best_by!r} in [training]: {error}.") from None
 
 
 def repair_metrics(

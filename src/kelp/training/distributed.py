@@ -101,7 +101,8 @@ def joined(place: Place | None) -> Iterator[None]:
             time.sleep(NEWS_SECONDS)  # where the loss of another is the cause, the watch ends this process with it
             code = 2 if isinstance(error, KelpError) else 130 if isinstance(error, KeyboardInterrupt) else 70
             atexit.register(_end_now, code)  # before JAX's own, which waits for the others
-        watch.leave(str(error) if isinstance(error, KelpError) else type(error).__name__)
+        sentence, *_ = str(error).splitlines() or [""]
+        watch.leave(sentence if isinstance(error, KelpError) else f"{type(error).__name__}: {sentence}")
         raise
     watch.leave()
 
