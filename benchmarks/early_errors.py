@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[tuple[str, ...], int]] = {  # arguments, exit status
     "tests cannot be imported": ((*SHAPES, "test_unimportable.py"), 2),
     "missing import in the program": (("missing_import.py",), 2),
     "broken conftest": ((*SHAPES, "broken/test_shapes.py"), 2),
-    "passes already": ((*SHAPES, "test_passes.py"), 2),
+    "passes already": ((*SHAPES, "test_passes.py"), 3),
     "Ctrl-C": ((*SHAPES, "test_slow.py"), 130),
     "SIGTERM": ((*SHAPES, "test_slow.py"), 143),
     "no patch in one run": ((*SHAPES, "test_shapes.py", "--max-runs", "1"), 1),

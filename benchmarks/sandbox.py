@@ -232,7 +232,7 @@ def soak(runs: int, seed: int, minutes: float) -> None:
                 name, source, ok = rng.choice(programs)
                 source = source.replace("PARENT", str(os.getpid())).replace("PORT", "9").replace("CANARY", homes)
                 seconds = 0.1 if name.startswith("hostile") else 2.0
-                if sandbox.run(source.encode(), asserts=["f() == 1"], seconds=seconds).ok != ok:
+                if sandbox.run(source.encode(), asserts=["f() == 1"], seconds=seconds).vouched != ok:
                     wrong[name] = wrong.get(name, 0) + 1
                 if number == min(500, runs // 2):
                     first = left(homes)

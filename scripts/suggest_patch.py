@@ -82,9 +82,7 @@ def annotation(result: dict[str, Any]) -> str:
         elif hunk is not None:
             line = int(hunk[1]) - 1
         elif text.startswith(("-", "+")) and line:
-            return (
-                f"file={escaped(file, ':,')},line={line + 1},title=Kelp%3A tests pass with this patch::{escaped(diff)}"
-            )
+            return f"file={escaped(file, ':,')},line={line + 1},title=Kelp%3A a patch::{escaped(diff)}"
         else:
             line += 1
     return f"title=Kelp::{escaped(diff)}"

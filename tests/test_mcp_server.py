@@ -64,21 +64,23 @@ def test_the_tools_are_three_and_say_that_they_change_nothing_then_repair_locate
         async def progress(done: float, total: float | None, message: str | None) -> None:
             seen.append((done, total, message))
 
-        answer = await client.call_tool("repair", {"file": "shapes.py"}, progress_callback=progress)
+        answer = await client.call_tool("repair", {"target": "shapes.py"}, progress_callback=progress)
         repaired: Any = answer.structured_content
         assert repaired["status"] == "repaired" and repaired["patches"][0]["tests_passed"] == 2
         assert "+    return width * height\n" in repaired["patches"][0]["diff"]
         assert len(seen) >= 4 and [done for done, *_ in seen] == sorted({done for done, *_ in seen})
         assert (256.0, "2 of 2 tests pass") in [(total, message) for _, total, message in seen]
 
-        located: Any = (await client.call_tool("locate", {"file": "shapes.py"})).structured_content
-        assert located["functions"] == [{"name": "area", "probability": 1.0}]
-        assert [(each["line"], each["text"]) for each in located["lines"]] == [(3, "return width + height")]
+        located: Any = (await client.call_tool("locate", {"target": "shapes.py"})).structured_content
+        [suspect] = located["suspects"]
+        assert (suspect["function"], suspect["file"], suspect["lines"][0]["line"]) == ("area", "shapes.py", 3)
+        assert located["failing"] == 2
 
-        asserts = {"file": "shapes.py", "asserts": ["area(2, 2) == 4", "area(1, 2) == 2"]}
+        asserts = {"target": "shapes.py", "asserts": ["area(2, 2) == 4", "area(1, 2) == 2"]}
         tested: Any = (await client.call_tool("run_tests", asserts)).structured_content
         assert (tested["passed"], tested["total"], tested["status"]) == (1, 2, "not passed")
-        assert "area(1, 2)" in tested["report"]
+        [failure] = tested["failures"]
+        assert (failure["call"], failure["got"], failure["expected"]) == ("area(1, 2)", "3", "2")
 
     talk(use)
 
@@ -87,11 +89,11 @@ def test_the_tools_are_three_and_say_that_they_change_nothing_then_repair_locate
 def test_bad_input_is_a_sentence_and_the_server_goes_on(talk) -> None:
     async def use(client: Client) -> None:
         for arguments, words in (
-            ({"file": "nowhere.py"}, "nowhere.py does not exist."),
-            ({"file": "shapes.py", "functions": ["aera"]}, "did you mean area?"),
-            ({"file": "shapes.py", "asserts": ["area("]}, "is no Python expression"),
-            ({"file": "shapes.py", "asserts": ["area(2, 2) == 4"]}, "pass already"),
-            ({"file": "shapes.py", "seconds": -1}, "greater than 0"),
+            ({"target": "nowhere.py"}, "nowhere.py does not exist."),
+            ({"target": "shapes.py::aera"}, "did you mean area?"),
+            ({"target": "shapes.py", "asserts": ["area("]}, "is no Python expression"),
+            ({"target": "shapes.py", "asserts": ["area(2, 2) == 4"]}, "pass already"),
+            ({"target": "shapes.py", "seconds": -1}, "greater than 0"),
         ):
             answer = await client.call_tool("repair", arguments)
             text: Any = answer.content[0]
@@ -106,7 +108,7 @@ def test_a_cancelled_call_ends_its_search_and_the_server_goes_on(talk, tmp_path)
 
     async def use(client: Client) -> None:
         began = time.monotonic()
-        arguments = {"file": "loop.py", "asserts": ["f(1) == 17", "f(2) == 4711"], "seconds": 3000.0}
+        arguments = {"target": "loop.py", "asserts": ["f(1) == 17", "f(2) == 4711"], "seconds": 3000.0}
         searching = anyio.Event()
 
         async def progress(done: float, total: float | None, message: str | None) -> None:
@@ -123,7 +125,7 @@ def test_a_cancelled_call_ends_its_search_and_the_server_goes_on(talk, tmp_path)
             children = running(tmp_path)
             group.cancel_scope.cancel()
         assert children
-        tested = await client.call_tool("run_tests", {"file": "shapes.py"})
+        tested = await client.call_tool("run_tests", {"target": "shapes.py"})
         assert not tested.is_error
         while running(tmp_path) & children and time.monotonic() - began < 60:
             await anyio.sleep(0.1)

@@ -88,9 +88,7 @@ def run(tmp_path, github):
 
 def test_a_patch_is_annotated_summarized_and_commented_once(run, github, tmp_path):
     output = run()
-    assert output.startswith(
-        "::error file=shapes.py,line=3,title=Kelp%3A tests pass with this patch::--- a/shapes.py%0A"
-    )
+    assert output.startswith("::error file=shapes.py,line=3,title=Kelp%3A a patch::--- a/shapes.py%0A")
     assert "status=repaired\npatch=" in (tmp_path / "output").read_text()
     patch = (tmp_path / "project/kelp.patch").read_text()
     assert "+    return width * height\n" in patch

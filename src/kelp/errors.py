@@ -1,5 +1,6 @@
 """Errors that a person can put right: one sentence, and a hint that says what to do."""
 
+import re
 from typing import Any
 
 
@@ -30,3 +31,11 @@ class KelpError(Exception):
 def reason(error: OSError) -> str:
     """The operating system's own words for an error."""
     return (error.strerror or str(error)).lower()
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff]")
+
+
+def printable(text: str) -> str:
+    """The text with escapes in place of control characters, but tabs and line feeds: a terminal obeys them."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

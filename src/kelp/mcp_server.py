@@ -4,9 +4,8 @@ Each tool reads files and runs tests in the sandbox; none writes a file. A call 
 the client cancels it.
 """
 
-import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -22,42 +21,47 @@ from pydantic import Field
 
 import kelp
 from kelp.cli import output
+from kelp.cli.repair import chosen
+from kelp.cli.target import read_target
 from kelp.errors import KelpError
-from kelp.execution.explain import explain
+from kelp.execution.explain import counts
+from kelp.execution.observation import Observation
 from kelp.repair import (
     Budget,
     Done,
     Event,
     FunctionsChosen,
+    Located,
     ModelReady,
     Patch,
     SandboxStarted,
     Session,
     StateTested,
-    Tests,
     TestsObserved,
-    find_python,
     load,
 )
 from kelp.repair import models as known_models
-from kelp.search.suspicion import suspicion
 
 Answer = dict[str, Any]
-File = Annotated[str, Field(description="Python file, relative to the folder that the server was started in")]
+Target = Annotated[
+    str,
+    Field(
+        description="'.' for the project, FILE.py, FILE.py:LINE, FILE.py::FUNCTION, a test file or TEST_FILE.py::TEST, "
+        "relative to the folder that the server was started in"
+    ),
+]
 TestFiles = Annotated[
-    list[str], Field(description="pytest files; with no tests at all, test_FILE.py beside FILE or in tests/")
+    list[str], Field(description="pytest files; without any tests, those beside a file, or the project's failing ones")
 ]
-Asserts = Annotated[list[str], Field(description="expressions that must be true, as in f([]) == 0")]
-Doctest = Annotated[bool, Field(description="run the examples in the docstrings")]
-Functions = Annotated[
-    list[str], Field(description="functions to repair, methods as Class.method; without: those that fail")
-]
-Seconds = Annotated[float, Field(gt=0, le=3600)]
-LINES = 5  # suspicious lines that `locate` names
+Asserts = Annotated[list[str], Field(description="for a file: expressions that must be true, as in f([]) == 0")]
+Doctest = Annotated[bool, Field(description="for a file: run the examples in the docstrings")]
+Seconds = Annotated[float, Field(gt=0, le=3600, description="seconds to search")]
+SUSPECTS = 5  # functions that `locate` names
+FAILURES = 10  # failing tests that are explained
 INSTRUCTIONS = (
     "Kelp repairs Python functions that fail their tests: it searches small edits and runs the tests in a sandbox. "
-    "Call repair with a file and its tests; read the diff that it returns before you apply it: tests may be too weak. "
-    "Where there is no patch, locate says which functions and lines the failing tests point to."
+    "Call repair for the project, or with a file and its tests. Read the diff before you apply it: tests may be too "
+    "weak. Where there is no patch, locate says which functions and lines the failing tests point to."
 )
 T = TypeVar("T", bound=Event)
 
@@ -66,120 +70,101 @@ T = TypeVar("T", bound=Event)
 class Tools:
     """The tools of one server, which share the model: it is loaded by the first repair."""
 
-    model: str = "default"
+    model: str | None = None  # None: the one of the project's settings, or the one that ships
     allow_weak: bool = False
-    _loaded: Any = None
+    _loaded: dict[str, Any] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     async def repair(
         self,
         context: Context,
-        file: File,
+        target: Target = ".",
         tests: TestFiles = [],  # noqa: B006 (no tool changes its arguments)
         asserts: Asserts = [],  # noqa: B006
         doctest: Doctest = False,
-        functions: Functions = [],  # noqa: B006
         seconds: Seconds = 60.0,
     ) -> Answer:
-        """Search for a small patch of a Python file that makes its failing tests pass. Changes no file.
+        """Search for a small patch of a Python project or file that makes its failing tests pass. Changes no file.
 
         Returns patches as unified diffs, best first; without one, the failures that are left.
         """
 
         def make() -> Session:
-            return self._session(file, tests, asserts, doctest, functions, seconds=seconds, model=self._model())
+            return self._session(target, tests, asserts, doctest, Budget(seconds=seconds))
 
-        result = (await _run(make, Done, context)).result
+        result = (await _run(make, Session.run, Done, context)).result
         answer = {
             "status": result.status,
             "summary": output.sentence(result),
             "patches": [_patch(patch) for patch in result.patches],
         }
-        return answer if result.patches else answer | {"failures": output.still_failing(result)}
+        return answer if result.patches else answer | {"explanation": output.still_failing(result)}
 
     async def locate(
         self,
         context: Context,
-        file: File,
+        target: Target = ".",
         tests: TestFiles = [],  # noqa: B006
         asserts: Asserts = [],  # noqa: B006
         doctest: Doctest = False,
-        seconds: Seconds = 60.0,
     ) -> Answer:
-        """Name the functions and lines of a Python file that its failing tests point to, most suspicious first."""
-        observed: list[TestsObserved] = []
+        """Name the functions and lines that the failing tests of a Python project or file point to, and why."""
 
         def make() -> Session:
-            return self._session(file, tests, asserts, doctest, (), seconds=seconds, model="none")
+            return self._session(target, tests, asserts, doctest)
 
-        chosen = await _run(make, FunctionsChosen, context, observed.append)
-        observation = observed[0].observation
-        by_line = suspicion(observation)
-        source = Path(file).read_bytes().decode("utf-8", "replace").split("\n")
-        worst = sorted(by_line, key=lambda line: -by_line[line])[:LINES]
-        return {
-            "functions": [{"name": each.name, "probability": math.exp(each.log_prob)} for each in chosen.functions],
-            "lines": [{"line": n, "suspicion": by_line[n], "text": source[n - 1].strip()} for n in sorted(worst)],
-            "failures": explain(observation, Path(file).read_bytes(), file),
-        }
+        located = await _run(make, lambda session: session.locate(SUSPECTS), Located, context)
+        return {"suspects": list(map(output.suspect_json, located.suspects)), **_failing(located.observation)}
 
     async def run_tests(
         self,
         context: Context,
-        file: File,
+        target: Target = ".",
         tests: TestFiles = [],  # noqa: B006
         asserts: Asserts = [],  # noqa: B006
         doctest: Doctest = False,
-        seconds: Seconds = 60.0,
     ) -> Answer:
-        """Run the tests of a Python file once, in the sandbox, and explain the failures."""
+        """Run the tests of a Python project or file once, in the sandbox, and explain the failures."""
 
         def make() -> Session:
-            return self._session(file, tests, asserts, doctest, (), seconds=seconds, model="none")
+            return self._session(target, tests, asserts, doctest)
 
-        observation = (await _run(make, TestsObserved, context)).observation
+        observation = (await _run(make, Session.run, TestsObserved, context)).observation
         return {
             "status": "passed" if observation.ok else "not passed",
+            "summary": counts(observation),
             "passed": observation.passed,
             "total": observation.total,
-            "tests": [{"name": each.name, "status": each.status} for each in observation.outcomes],
-            "report": explain(observation, Path(file).read_bytes(), file),
+            **_failing(observation),
         }
 
     def _session(
         self,
-        file: str,
-        tests: Iterable[str],
-        asserts: Iterable[str],
+        target: str,
+        tests: Sequence[str],
+        asserts: Sequence[str],
         doctest: bool,
-        functions: Iterable[str],
-        *,
-        seconds: float,
-        model: Any,
+        budget: Budget | None = None,
     ) -> Session:
-        path = Path(file)
-        given = Tests(asserts=tuple(asserts), files=tuple(map(Path, tests)), doctest=doctest)
+        """A session of a target; without a budget, one that runs tests and loads no model."""
+        asked, paths = read_target(target), list(map(Path, tests))
+        program, given, names, settings, python = chosen(asked, paths, list(asserts), doctest, None, None, None)
+        model = "none" if budget is None else self._model(self.model or settings.model or "default")
         return Session(
-            path,
-            given if given != Tests() else None,
-            Budget(seconds=seconds),
-            model=model,
-            functions=tuple(functions),
-            python=find_python(path),
-            allow_weak=self.allow_weak,
+            program, given, budget or Budget(), model=model, functions=names, python=python, allow_weak=self.allow_weak
         )
 
-    def _model(self) -> Any:
-        """The model of all repairs: loaded once, and compiled once for each size of program."""
+    def _model(self, name: str) -> Any:
+        """A model, loaded once for all repairs, and compiled once for each size of program."""
         with self._lock:
-            if self._loaded is None:
-                folder = known_models.find(self.model)
-                self._loaded = "none" if folder is None else load(folder)
-            return self._loaded
+            if name not in self._loaded:
+                folder = known_models.find(name)
+                self._loaded[name] = "none" if folder is None else load(folder)
+            return self._loaded[name]
 
 
 async def _run(
-    make: Callable[[], Session], until: type[T], context: Context, see: Callable[[Any], None] | None = None
+    make: Callable[[], Session], start: Callable[[Session], Iterator[Event]], until: type[T], context: Context
 ) -> T:
     """Run a session in a thread up to an event, which is returned. Raises ToolError.
 
@@ -192,14 +177,12 @@ async def _run(
         session.append(make())
         if cancelled:
             raise KelpError("Interrupted")
-        for event in session[0].run():
-            if see is not None and isinstance(event, TestsObserved):
-                see(event)
+        for event in start(session[0]):
             if isinstance(event, until):
                 return event
             if (progress := _progress(event, session[0])) is not None:
                 anyio.from_thread.run(context.report_progress, *progress)
-        raise AssertionError("a session ends with Done")
+        raise AssertionError("a session ends with Done, or with Located")
 
     async def stop_if_cancelled() -> None:
         nonlocal cancelled
@@ -250,6 +233,14 @@ def _patch(patch: Patch) -> Answer:
         "tests_passed": observation.passed,
         "tests_total": observation.total,
     }
+
+
+def _failing(observation: Observation) -> Answer:
+    """The failing tests, each with what is known about its failure."""
+    failing = [outcome for outcome in observation.outcomes if outcome.status not in ("pass", "skip")]
+    keys = ("name", "status", "call", "got", "expected", "exception", "message", "line", "needs")
+    known = [{key: getattr(outcome, key) for key in keys if getattr(outcome, key)} for outcome in failing[:FAILURES]]
+    return {"failing": len(failing), "failures": known, "error": observation.error}
 
 
 def make_server(tools: Tools) -> MCPServer[Any]:

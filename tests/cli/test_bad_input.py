@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Kelp
 
+from kelp.errors import KelpError
+from kelp.files import read
+
 pytestmark = pytest.mark.slow
 
 BAD = "def area(width, height):\n    return width + height\n\nclass Box:\n    def size(self):\n        return 1\n"
@@ -31,14 +34,16 @@ FILES: dict[str, str | bytes] = {
 FAILING = ("--assert", "area(2, 3) == 6")
 CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "missing file": (("nowhere.py",), "nowhere.py does not exist."),
-    "folder": ((".", *FAILING), ". is a directory: give a Python file."),
+    "folder": ((".", *FAILING), "--assert and --doctest need a file, and not a project or a test file."),
     "encoding": (("latin.py",), "latin.py is not UTF-8 (line 2), and Kelp edits no other encoding."),
     "syntax": (("broken.py",), "broken.py does not parse (line 2: '(' was never closed): Kelp repairs programs that do."),
     "nul": (("nul.py",), "nul.py does not parse ("),
     "no tests": (("shapes.py",), "No tests are given, and there is no test_shapes.py beside shapes.py or in tests/: name tests with --tests, --assert or --doctest."),
     "no function": (("constants.py", "--assert", "X == 2"), "constants.py holds no function, and Kelp repairs functions."),
     "no test file": (("shapes.py", "--tests", "test_x.py"), "test_x.py does not exist."),
-    "test folder": (("shapes.py", "--tests", "."), ". is a directory: give a Python file."),
+    "test folder": (("shapes.py", "--tests", "scratch"), "There is no test file in scratch: pytest's are named test_*.py or *_test.py."),
+    "whole and single": (("shapes.py", "--tests", "test_good.py::test_it", "--tests", "test_skip.py"), "--tests takes whole files or single tests, not both."),
+    "no such test": (("shapes.py", "--tests", "test_good.py::test_no"), "There is no test test_good.py::test_no."),
     "no test in it": (("shapes.py", "--tests", "test_empty.py"), "There is no test in test_empty.py."),
     "no doctest": (("shapes.py", "--doctest"), "There is no example in the docstrings of shapes.py."),
     "test import": (("shapes.py", "--tests", "test_import.py"), "The tests cannot be run: ModuleNotFoundError: No module named 'surely_not_installed' (while importing test_import.py); they need the package 'surely_not_installed', which "),
@@ -52,7 +57,7 @@ CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "far function": (("shapes.py", "--function", "zzz", *FAILING), "shapes.py has no function zzz: there are area, Box.size."),
     "assert": (("shapes.py", "--assert", "area(1, 2) =="), "--assert 'area(1, 2) ==' is no Python expression: invalid syntax."),
     "assert statement": (("shapes.py", "--assert", "x = 1"), "--assert 'x = 1' is no Python expression: give one that must be true, as in 'f(1) == 2'."),
-    "outputs": (("shapes.py", "--write", "--json"), "--diff, --write and --json exclude one another: give one of them."),
+    "outputs": (("shapes.py", "--write", "--json"), "--diff, --write, --json and --format exclude one another: give one of them."),
     "seconds": (("shapes.py", "--max-seconds", "0", *FAILING), "--max-seconds must be positive, not 0.0."),
     "model": (("shapes.py", *FAILING, "--model", "no-such-model"), "There is no model 'no-such-model': "),
     "model folder": (("shapes.py", *FAILING, "--model", "."), ". is no model folder: it holds no config.json."),
@@ -79,7 +84,7 @@ def test_each_mistake_has_its_sentence(kelp_here: Kelp, tmp_path: Path, case: st
 def test_tests_that_pass_already_are_said_to(kelp_here: Kelp, tmp_path: Path, output: tuple[str, ...]) -> None:
     (tmp_path / "shapes.py").write_text(FILES["shapes"])
     ran = kelp_here("repair", "shapes.py", "--assert", "area(2, 2) == 4", *output, "--model", "none")
-    assert (ran.code, ran.out, ran.sentence) == (2, b"", "All tests of shapes.py pass already (1 of 1).")
+    assert (ran.code, ran.out, ran.sentence) == (3, b"", "All tests of shapes.py pass already (1 of 1).")
 
 
 def test_json_is_printed_for_bad_input_too(kelp_here: Kelp, tmp_path: Path) -> None:
@@ -89,7 +94,7 @@ def test_json_is_printed_for_bad_input_too(kelp_here: Kelp, tmp_path: Path) -> N
     assert ran.json["error"] == ran.sentence == "nowhere.py does not exist."
     (tmp_path / "shapes.py").write_text(FILES["shapes"])
     ran = kelp_here("repair", "shapes.py", "--assert", "area(2, 2) == 4", "--json", "--model", "none")
-    assert (ran.code, ran.json["status"], ran.json["tests_before"]["passed"]) == (2, "passes already", 1)
+    assert (ran.code, ran.json["status"], ran.json["tests_before"]["passed"]) == (3, "passes already", 1)
 
 
 def test_an_unknown_option_names_the_one_that_was_meant(kelp: Kelp) -> None:
@@ -108,3 +113,9 @@ def test_a_folder_that_cannot_be_written_is_found_out_before_the_search(kelp_her
     finally:
         tmp_path.chmod(0o700)
     assert (ran.code, ran.sentence) == (2, "shapes.py cannot be written: permission denied.")
+
+
+def test_a_pipe_is_no_program(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.py")
+    with pytest.raises(KelpError, match="pipe or a device"):
+        read(tmp_path / "pipe.py")

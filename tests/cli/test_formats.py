@@ -104,7 +104,7 @@ def test_code_actions_and_fixes_make_the_same_file_as_write(kelp_here, shapes, s
 def test_a_github_annotation_is_one_line_at_the_place_of_the_patch(kelp_here, shapes):
     ran = kelp_here("repair", shapes, "--format", "github", *QUICK)
     [line] = ran.out.decode().splitlines()
-    head = "::error file=my shapes/shapes.py,line=6,endLine=6,title=Kelp%3A tests pass with this patch::"
+    head = "::error file=my shapes/shapes.py,line=6,endLine=6,title=Kelp%3A a patch::"
     assert ran.code == 0 and line.startswith(head)
     assert "%0A-    return width + height%0A+    return width * height%0A" in line
 

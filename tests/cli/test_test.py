@@ -104,3 +104,16 @@ def test_a_hanging_test_is_a_timeout(kelp_here: Kelp, shapes: Path) -> None:
     assert ran.code == 1
     assert ran.out.startswith(b"TIMEOUT ") and b"killed at its limit of 0.5 s" in ran.out
     assert b"2 tests: 1 timeout, 1 not run (" in ran.out
+
+
+def test_control_characters_of_a_program_are_shown_and_not_obeyed(kelp_here: Kelp, shapes: Path) -> None:
+    loud = "\\x1b[2J\\x1b]52;c;aGk=\\x07\\u202e\\ud800"
+    shapes.write_text(
+        f'def area(*sides):\n    print("{loud[:-6]}")\n    raise ValueError("no\\nRepaired shapes.py {loud}")\n'
+    )
+    for command in (("test",), ("repair", "--model", "none", "--max-runs", "3")):
+        ran = kelp_here(*command, "shapes.py", "--assert", "area(2) == 4")
+        assert ran.code == 1, ran.err
+        printed = ran.out.decode() + ran.err
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e]", printed) and r"\x1b[2J" in printed
+        assert not re.search("(?m)^Repaired", printed)

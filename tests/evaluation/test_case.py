@@ -147,3 +147,33 @@ def test_a_bad_bug_of_a_folder_is_named_and_skipped(tmp_path: Path) -> None:
     table.write_text("[double")
     with pytest.raises(ValueError):
         read_folder(tmp_path)
+
+
+FORGED = """
+import sys
+def f(x):
+    frame = sys._getframe()
+    while "report" not in frame.f_locals:
+        frame = frame.f_back
+    report = frame.f_locals["report"]
+    for name in ("f(1) == 2",):
+        report.verdict(name, "pass")
+        report.outcome(name, status="pass", seconds=0.0)
+    report.done()
+"""
+
+
+def test_a_hidden_assert_counts_only_if_its_values_hold_outside_of_the_programs_process() -> None:
+    source = (
+        "class Box:\n    def __init__(self, x): self.x = x\n    def __eq__(self, other): return self.x == other.x\n"
+    )
+    source += "def f(x):\n    return Box(x)\n"
+    boxed = ("f(1) == Box(1)", "f(2).x == 2")  # the first cannot be judged outside, with the correct program either
+    plain = ("f(1) == 2",)
+    with shared_sandbox() as sandbox:
+        with CaseRunner(Case("a", source, boxed, boxed, fixed=source), sandbox) as runner:
+            assert runner.passes_hidden(source) is True
+        for fixed in ("def f(x):\n    return x + 1\n", None):
+            with CaseRunner(Case("a", FORGED, plain, plain, fixed=fixed), sandbox) as runner:
+                assert runner.run(FORGED.encode()).ok and runner.passes_hidden(FORGED) is False
+                assert runner.passes_hidden("def f(x):\n    return 2 * x\n") is True

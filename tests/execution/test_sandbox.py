@@ -452,3 +452,24 @@ def test_calls_are_cut_off_at_the_seconds_they_are_given() -> None:
         began = time.monotonic()
         results = sandbox.evaluate(b"def f(x):\n    while x: pass\n    return 1\n", ["f(0)", "f(1)"], seconds=0.3)
         assert [r.exception for r in results] == [None, "Timeout"] and time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("command", [(), (sys.executable, "check.py")])
+def test_a_home_folder_on_the_import_path_keeps_what_is_hidden(
+    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, project = tmp_path / "home", tmp_path / "project"
+    (home / ".ssh").mkdir(parents=True)
+    project.mkdir()
+    (home / ".ssh" / "key").write_text("SECRET")
+    (home / "tools.py").write_text("def one():\n    return 1\n")
+    program = f"import tools\ndef f():\n    try: return open({str(home / '.ssh' / 'key')!r}).read()\n"
+    program += "    except PermissionError: return tools.one()\n"
+    (project / "it.py").write_text(program)
+    (project / "check.py").write_text("from it import f\nassert f() == 1\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PYTHONPATH", str(home))
+    suite = Suite(command=command) if command else Suite(asserts=("f() == 1",))
+    with Sandbox(suite, module=project / "it.py", limits=PATIENT) as sandbox:
+        observation = sandbox.run(program.encode())
+        assert observation.ok, observation

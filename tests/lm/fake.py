@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tests.training.fake import take
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -19,6 +20,7 @@ from kelp.lm.objective import LMObjective
 from kelp.lm.recipe import LMRecipe
 from kelp.training.config import MeshSection, parse_config
 from kelp.training.loop import train
+from kelp.training.objective import WHOLE, Part
 
 END, MASK, PAD, FIRST, SIZE = 0, 1, 2, 3, 12  # special tokens, the first of the others, and the number of all
 TOKENIZER = Path(__file__).parent / "tokenizer.json"
@@ -99,7 +101,7 @@ class FakeSource:
     def report(self) -> dict[str, float]:
         return {"padding": 0.5}
 
-    def batch(self, step: int) -> LMBatch:
+    def batch(self, step: int, part: Part = WHOLE) -> LMBatch:
         if step == self.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         rng = np.random.default_rng(step)
@@ -108,10 +110,11 @@ class FakeSource:
             start, count = rng.integers(0, SIZE - FIRST), rng.integers(2, 7)
             return [*(FIRST + (start + np.arange(count)) % (SIZE - FIRST)), END]
 
-        return pack(*([text(), text()] for _ in range(self.rows)))
+        whole = pack(*([text(), text()] for _ in range(self.rows)))
+        return take(whole, part, lambda batch, rows: LMBatch(*(np.zeros((rows, LENGTH), np.int32) for _ in batch)))
 
-    def valid_batches(self) -> list[LMBatch]:
-        return [self.batch(1_000_000), self.batch(1_000_001)]
+    def valid_batches(self, part: Part = WHOLE) -> list[LMBatch]:
+        return [self.batch(1_000_000, part), self.batch(1_000_001, part)]
 
 
 def objective(settings: LMRecipe | None = None, **source: Any) -> LMObjective:
@@ -128,7 +131,10 @@ def main() -> None:
     parser.add_argument("--die-at", type=int)
     parser.add_argument("--mesh", type=int, nargs=3, default=(1, 1, 1))
     parser.add_argument("--steps", type=int, default=STEPS)
-    options = parser.parse_args()
+    run(parser.parse_args())
+
+
+def run(options: argparse.Namespace) -> None:
     mesh = MeshSection(**dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True)))
     settings = recipe({"mesh": mesh.model_dump(), "steps": options.steps}, ar_share=0.3, samples=SAMPLES)
     train(settings, objective(settings, die_at=options.die_at), out=options.out, resume=True)

@@ -31,7 +31,7 @@ from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError
 from kelp.training.export import export_run
 from kelp.training.loop import train
-from kelp.training.objective import TrainingError
+from kelp.training.objective import Part, TrainingError
 
 pytestmark = pytest.mark.slow
 
@@ -146,14 +146,15 @@ def test_the_share_of_the_autoregressive_loss_goes_in_a_line_from_start_to_end()
 def test_rows_that_only_fill_a_batch_add_nothing():
     goal, key = objective(), jax.random.key(0)
     batch = goal.batch(0)
-    filled = jax.tree.map(lambda *parts: np.concatenate(parts), batch, goal.empty(batch, 3))
+    filled = goal.batch(0, Part((0, 1, 2, 3), 4))  # five rows, and three to fill four equal parts
+    assert len(filled[0].tokens) == len(batch[0].tokens) + 3
     model = goal.init(key)
     (one, metrics), (other, others) = (jax.jit(goal.loss)(model, b, key) for b in (batch, filled))
     assert float(one) == pytest.approx(float(other), rel=1e-5)
     assert {k: float(v) for k, v in metrics.items()} == pytest.approx(
         {k: float(v) for k, v in others.items()}, rel=1e-5, nan_ok=True
     )
-    assert goal.weight(batch) == goal.weight(filled) and goal.weight(goal.empty(batch, 2)) == 0
+    assert goal.weight(batch) == goal.weight(filled) and goal.weight(goal.batch(0, Part((3,), 4))) == 0
 
 
 def test_special_tokens_are_found_by_name(tmp_path):

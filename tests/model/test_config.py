@@ -14,6 +14,7 @@ LLAMA3 = dict(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_ma
     ("change", "message"),
     [
         ({"layers": 0}, "layers must be positive, got 0"),
+        ({"layers": 10**9}, "layers must be at most 1000, got 1000000000"),
         ({"heads": 0}, "heads must be positive, got 0"),
         ({"norm_eps": -1.0}, "norm_eps must be positive, got -1.0"),
         ({"heads": 5}, "no head_dim is given, got 32 and 5"),

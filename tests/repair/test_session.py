@@ -21,9 +21,11 @@ from kelp.repair import (
     NoSuspect,
     NoTests,
     PatchFound,
+    PointedSite,
     Result,
     SandboxStarted,
     Session,
+    SitesPointed,
     StateTested,
     Tests,
     TestsObserved,
@@ -32,7 +34,7 @@ from kelp.repair import (
 )
 from kelp.repair.models import SHIPPED, load
 from kelp.repair.session import _Runner
-from kelp.search.policy import Policy, Proposal
+from kelp.search.policy import Bound, Policy, Proposal
 from kelp.syntax.program import Program
 
 pytestmark = pytest.mark.slow
@@ -171,6 +173,26 @@ def test_any_policy_may_stand_in_for_a_model() -> None:
 
     result = result_of(Session(BROKEN, Tests(asserts=ASSERTS), model=Knows()))
     assert (result.trajectory.runs, result.patches[0].source.decode()) == (2, FIXED)
+
+
+def test_sites_of_a_pointer_are_told_with_their_places_in_the_file() -> None:
+    class Points(Policy):
+        def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
+            from kelp.syntax.edits import Edit
+
+            at = program.source.index(b"+")
+            yield Bound(0.0, pointer=(PointedSite(at, at + 1, 0.5),))
+            yield Proposal(Edit(at, at + 1, b"*"), -1.0, "model")
+
+    session = Session("SIDES = 4\n\n\n" + BROKEN, Tests(asserts=ASSERTS), model=Points())
+    events = list(session.run())
+    at = session.source.index(b"+")
+    assert [event for event in events if isinstance(event, SitesPointed)] == [
+        SitesPointed(state=0, sites=(PointedSite(at, at + 1, 0.5),))
+    ]
+    trajectory = events[-1].result.trajectory
+    assert trajectory.pointer == {0: (PointedSite(at, at + 1, 0.5),)}
+    assert Trajectory.loads(trajectory.dumps()) == trajectory
 
 
 @pytest.mark.parametrize(

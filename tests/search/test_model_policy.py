@@ -35,7 +35,7 @@ from kelp.search.suspicion import SUSPICION_FLOOR, may_matter
 from kelp.search.swaps import swaps
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
-from kelp.syntax.sites import is_valid
+from kelp.syntax.sites import is_valid, sites
 
 pytestmark = pytest.mark.slow
 
@@ -206,6 +206,17 @@ def test_nothing_is_likelier_than_a_bound_before_it(policy: ModelPolicy, proposa
     for each in found:
         assert each.log_prob <= least + 1e-9
         least = min(least, each.log_prob)
+
+
+def test_the_pointer_is_known_before_the_first_proposal(policy: ModelPolicy) -> None:
+    found = list(policy.propose(PROGRAM, CONDITION))
+    [first, *others] = [each.pointer for each in found if isinstance(each, Bound) and each.pointer]
+    before = next(i for i, each in enumerate(found) if isinstance(each, Proposal))
+    assert not others and any(isinstance(each, Bound) and each.pointer for each in found[:before])
+    places = {(site.start, site.end) for site in sites(PROGRAM)}
+    assert {(start, end) for start, end, _ in first} <= places
+    shares = [site.probability for site in first]
+    assert shares == sorted(shares, reverse=True) and 0 < sum(shares) <= 1 + 1e-6
 
 
 def test_what_is_known_changes_the_order(policy: ModelPolicy, proposals: list[Proposal]) -> None:

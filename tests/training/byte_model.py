@@ -14,7 +14,7 @@ from kelp.model import masks
 from kelp.model.config import TransformerConfig
 from kelp.model.transformer import Transformer
 from kelp.training.config import RunConfig
-from kelp.training.objective import row_keys
+from kelp.training.objective import WHOLE, Part, row_keys
 
 TEXT = np.frombuffer(Path(__file__).read_bytes(), np.uint8).astype(np.int32)
 SIZES = TransformerConfig(vocab_size=256, dim=16, layers=1, heads=2, kv_heads=2, mlp_dim=32)
@@ -46,23 +46,22 @@ class ByteModel:
         loss = -jnp.where(real, log_probs, 0).sum() / real.sum()
         return loss, {"loss": loss, "accuracy": ((logits.argmax(-1) == targets) & real).sum() / real.sum()}
 
-    def batch(self, step: int) -> np.ndarray:
+    def batch(self, step: int, part: Part = WHOLE) -> np.ndarray:
         if step == self.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         starts = np.random.default_rng((self.recipe.training.seed, step)).integers(0, len(TEXT) - LENGTH, ROWS)
-        return TEXT[starts[:, None] + np.arange(LENGTH + 1)]
+        rows = TEXT[starts[:, None] + np.arange(LENGTH + 1)]
+        own = part.rows(ROWS)
+        return np.stack([rows[row] if row < ROWS else np.full(LENGTH + 1, -1, np.int32) for row in own])
 
-    def valid_batches(self) -> list[np.ndarray]:
-        return [self.batch(1_000_000)]
+    def valid_batches(self, part: Part = WHOLE) -> list[np.ndarray]:
+        return [self.batch(1_000_000, part)]
 
     def reports(self, model: Transformer, step: int) -> tuple[()]:
         return ()
 
-    def empty(self, batch: np.ndarray, rows: int) -> np.ndarray:
-        return np.full((rows, LENGTH + 1), -1, np.int32)
-
-    def weight(self, batch: np.ndarray) -> int:
-        return int((batch[:, 1] >= 0).sum())
+    def weight(self, batch: np.ndarray) -> np.ndarray:
+        return (batch[:, 1] >= 0).sum()
 
     def save(self, out: Path, weights: dict[str, np.ndarray], *, dtype: str, origin: dict[str, object]) -> None:
         out.mkdir()

@@ -8,10 +8,12 @@ import argparse
 import json
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
+import jax
 import numpy as np
 from tests.training.byte_model import ByteModel, ByteRecipe
 
@@ -19,7 +21,9 @@ from kelp.data.examples.objective import EditObjective
 from kelp.data.examples.recipe import Recipe
 from kelp.encoding.batch import Batch
 from kelp.training.config import MeshSection, parse_config
-from kelp.training.objective import Objective
+from kelp.training.objective import WHOLE, Objective, Part
+
+B = TypeVar("B")
 
 STEPS = 40
 RUN = f"""
@@ -64,7 +68,9 @@ class FakeSource:
         self.lengths, self.die_at = lengths, die_at
         self.folder = Path(__file__).parent
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int, span_masking: float = 0.0) -> Batch:
+    def batch(
+        self, step: int, part: Part = WHOLE, *, seed: int, tokens_per_batch: int, span_masking: float = 0.0
+    ) -> Batch:
         if step == self.die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         rng = np.random.default_rng((seed, step))
@@ -86,10 +92,28 @@ class FakeSource:
         suffix = np.tile(np.array([length, length + 1, length + 2, 0], np.int32), (size, 1))
         targets = np.tile(np.array([-1, 7, 3, -1], np.int32), (size, 1))  # 7 <end>
         tokens = np.concatenate([prefix, written], 1)
-        return Batch(tokens, positions.astype(np.int32), segments, sites, site_target, suffix, targets)
+        whole = Batch(tokens, positions.astype(np.int32), segments, sites, site_target, suffix, targets)
+        return take(whole, part, empty)
 
-    def valid_batches(self) -> Iterable[Batch]:
-        return [self.batch(1_000_000 + i, seed=0, tokens_per_batch=64) for i in range(2)]
+    def valid_batches(self, part: Part = WHOLE) -> Iterable[Batch]:
+        return [self.batch(1_000_000 + i, part, seed=0, tokens_per_batch=64) for i in range(2)]
+
+
+def empty(batch: Batch, rows: int) -> Batch:
+    """Examples without a prefix, with `stop` as their one site and answer."""
+    found = Batch(*(np.zeros((rows, *array.shape[1:]), array.dtype) for array in batch))
+    found.sites[:, 0, 2] = 1
+    found.site_target[:, 0] = True
+    found.targets[:] = -1
+    return found
+
+
+def take(batch: B, part: Part, empty: Callable[[B, int], B]) -> B:
+    """A part of a batch."""
+    size = len(jax.tree.leaves(batch)[0])
+    own = part.rows(size)
+    missing = empty(batch, max(own) + 1 - size if max(own) >= size else 0)
+    return jax.tree.map(lambda *arrays: np.concatenate(arrays)[own], batch, missing)
 
 
 def config(**training: object) -> Recipe:
@@ -109,8 +133,6 @@ def rows(out: Path) -> list[dict[str, float]]:
 
 
 def main() -> None:
-    from kelp.training.loop import train
-
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=Path)
     parser.add_argument("--objective", choices=("edit", "bytes"), default="edit")
@@ -119,7 +141,12 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="+", default=(8, 16))
     parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--steps", type=int, default=STEPS)
-    options = parser.parse_args()
+    run(parser.parse_args())
+
+
+def run(options: argparse.Namespace) -> None:
+    from kelp.training.loop import train
+
     mesh = dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True))
     recipe = parse_config(RUN, ByteRecipe) if options.objective == "bytes" else config()
     training = recipe.training.model_copy(update={"mesh": MeshSection(**mesh), "steps": options.steps})

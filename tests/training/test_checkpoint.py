@@ -64,6 +64,18 @@ def test_donating_the_state_right_after_saving_does_not_reach_the_checkpoint(tmp
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), restored, state(1)))
 
 
+def test_saving_holds_no_second_copy_on_the_device(tmp_path, monkeypatch):
+    checkpoints, current = Checkpoints(tmp_path), state(1)
+    handed, manager = [], checkpoints._manager
+    save = manager.save
+    monkeypatch.setattr(manager, "save", lambda *a, args, **k: handed.append(args) or save(*a, args=args, **k))
+    checkpoints.save(current, {})
+    checkpoints.close()
+    leaves = jax.tree.leaves([handed[0].weights.item, handed[0].rest.item])
+    assert len(leaves) == len(jax.tree.leaves(current))
+    assert {leaf.sharding.memory_kind for leaf in leaves} == {"pinned_host"}
+
+
 @pytest.mark.parametrize("item", ["weights", "rest", "progress"])
 @pytest.mark.slow
 def test_a_damaged_checkpoint_gets_one_sentence(folder, item):

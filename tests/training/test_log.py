@@ -13,7 +13,7 @@ from tests.training.fake import RUN, rows
 
 from kelp.training.config import parse_config
 from kelp.training.loop import Outcome, train
-from kelp.training.objective import TrainingError
+from kelp.training.objective import WHOLE, TrainingError
 from kelp.training.profile import Profile
 
 pytestmark = pytest.mark.slow
@@ -27,8 +27,8 @@ class Model(ByteModel):
     def reports(self, model, step):
         return [("told", {"where": str(step)})] if step % 5 == 0 else ()
 
-    def valid_batches(self):
-        return [self.batch(1_000_000), self.batch(1_000_001)]
+    def valid_batches(self, part=WHOLE):
+        return [self.batch(1_000_000, part), self.batch(1_000_001, part)]
 
 
 def run(out: Path, training: dict[str, Any] | None = None, **options: Any) -> Outcome:

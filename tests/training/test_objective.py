@@ -84,7 +84,7 @@ def test_a_metric_without_anything_to_measure_is_no_metric(tmp_path):
 
 def test_masked_spans_have_a_loss_of_their_own(tmp_path):
     class Masked(FakeSource):
-        def batch(self, step, **settings):
+        def batch(self, step, part=None, **settings):
             batch = super().batch(step, **settings)
             return batch._replace(segments=np.where(batch.segments == 2, -1, batch.segments))
 
@@ -104,6 +104,7 @@ def test_training_imports_no_model_and_no_data():
     arrays = (
         "model.leaves.",
         "model.low_rank.",
+        "model.placement.",
         "model.recorded.",
         "model.transformer.partition_specs",
         "model.transformer.shardings",

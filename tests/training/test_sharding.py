@@ -1,12 +1,15 @@
+import math
 import os
 import subprocess
 import sys
 
-import numpy as np
+import jax
 import pytest
-from tests.training.fake import FakeSource, edit_objective, rows
+from tests.training.fake import FakeSource, config, edit_objective, rows
 
-from kelp.training.sharding import make_mesh, pad_rows
+from kelp.training.loop import plan_state
+from kelp.training.objective import Part
+from kelp.training.sharding import make_mesh
 
 pytestmark = pytest.mark.slow
 
@@ -15,9 +18,10 @@ MESHES = [(1, 1, 1), (2, 2, 2)]
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_eight_devices_give_the_losses_of_one(tmp_path, optimizer):
-    flags = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8"}
     runs = []
     for mesh in MESHES:
+        count = f"--xla_force_host_platform_device_count={math.prod(mesh)}"
+        flags = os.environ | {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {count}"}
         out = tmp_path / "x".join(map(str, mesh))
         options = ["--steps", "12", "--lengths", "16", "--optimizer", optimizer, "--mesh", *map(str, mesh)]
         subprocess.run([sys.executable, "-m", "tests.training.fake", str(out), *options], env=flags, check=True)
@@ -31,17 +35,29 @@ def test_eight_devices_give_the_losses_of_one(tmp_path, optimizer):
 
 
 def test_padding_adds_examples_with_nothing_to_learn():
-    batch = FakeSource().batch(0, seed=0, tokens_per_batch=128)
-    padded = pad_rows(batch, 8, edit_objective().empty)
+    source = FakeSource()
+    batch, padded = (source.batch(0, part, seed=0, tokens_per_batch=128) for part in (Part(), Part(tuple(range(8)), 8)))
     size = len(batch.tokens)
     assert size % 8 and len(padded.tokens) % 8 == 0
-    assert all(np.array_equal(old, new[:size]) for old, new in zip(batch, padded))
-    assert not padded.tokens[size:].any() and (padded.targets[size:] == -1).all()
-    assert padded.sites[size:, 0, 2].all() and padded.site_target[size:, 0].all()
-    assert pad_rows(padded, 8, edit_objective().empty) is padded
+    goal, key = edit_objective(source), jax.random.key(0)
+    model = goal.init(key)
+    one, other = (jax.jit(goal.loss)(model, each, key)[0] for each in (batch, padded))
+    assert float(one) == pytest.approx(float(other), rel=1e-5) and goal.weight(batch) == goal.weight(padded) == size
 
 
-def test_a_mesh_takes_the_devices_it_is_given_and_says_when_they_are_too_few():
+def test_a_mesh_takes_all_devices_or_says_that_it_does_not():
     assert make_mesh().shape == {"data": 1, "fsdp": 1, "tensor": 1}
-    with pytest.raises(ValueError, match="data=1 x fsdp=2 x tensor=2 needs 4 devices, and there are 1"):
-        make_mesh(fsdp=2, tensor=2)
+    for mesh in ({"fsdp": 2, "tensor": 2}, {"data": 4}):
+        with pytest.raises(ValueError, match="takes 4 devices, and there are 1"):
+            make_mesh(**mesh)
+
+
+def test_moments_and_gradients_are_in_float32_where_products_are_in_bfloat16():
+    settings = config(dtype="bfloat16")
+    _, state = plan_state(settings, edit_objective(recipe=settings), make_mesh())
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(state)} == {"float32", "int32"}
+    model = state.model
+    batch = FakeSource().batch(0, seed=0, tokens_per_batch=128)
+    loss = edit_objective(recipe=settings).loss
+    gradients = jax.eval_shape(jax.grad(lambda m: loss(m, batch, jax.random.key(0))[0]), model)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(gradients)} == {"float32"}

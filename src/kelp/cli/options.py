@@ -1,26 +1,27 @@
 """Options that name the tests, the same for all commands that run them, and their translation for a session."""
 
 import shlex
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kelp.cli.progress import say
 from kelp.errors import KelpError
 
 if TYPE_CHECKING:  # imported when a command runs, so that --help is fast
     from kelp import repair
     from kelp.execution.interpreter import Interpreter
+    from kelp.repair.settings import Settings
 
 Tests = Annotated[
     list[Path] | None,
     typer.Option(
-        metavar="TEST_FILE.py",
-        help="pytest file; repeatable. Without any test option: test_FILE.py or FILE_test.py beside "
-        "FILE.py or in tests/.",
+        metavar="TESTS",
+        help="pytest file, folder of them, or test (TEST_FILE.py::TEST); repeatable. Without any test option: "
+        "test_FILE.py or FILE_test.py beside FILE.py or in tests/, or else the tests of the project.",
     ),
 ]
 Asserts = Annotated[
@@ -45,6 +46,8 @@ Python = Annotated[
         "active environment's, or that of .venv or venv in FILE.py's project, or Kelp's own.",
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no messages but errors.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what is tried.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 AllowWeakSandbox = Annotated[
     bool, typer.Option("--allow-weak-sandbox", help="Run although this machine lacks protections (see kelp doctor).")
@@ -61,18 +64,57 @@ def given_tests(
         if files or asserts or doctest:
             message = "--test-command excludes --tests, --assert and --doctest"
             raise KelpError(message, "the command decides alone")
-        return Tests(command=_split(command))
+        return Tests(command=split_command(command))
     if not (files or asserts or doctest):
         return None
     for text in asserts or ():
         _check_assert(text)
-    return Tests(asserts=tuple(asserts or ()), files=tuple(files or ()), doctest=doctest)
+    paths, only = _files_and_tests(files or ())
+    return Tests(asserts=tuple(asserts or ()), files=paths, doctest=doctest, only=only)
 
 
-def python(file: Path, name: str | None) -> "Interpreter":
-    """Return the Python that runs the tests of a file: that of the option, or of the project. Raises KelpError."""
+def _files_and_tests(given: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[str, ...]]:
+    """Return the test files that are given, alone, in folders or in node ids; and the node ids, with absolute paths.
+
+    Raises KelpError.
+    """
+    from kelp.execution.suite import absolute
+
+    files: dict[Path, None] = {}
+    only: dict[str, None] = {}
+    whole = False
+    for path in given:
+        name, _, test = str(path).partition("::")
+        if Path(name).is_dir():
+            found = sorted(
+                p for p in Path(name).rglob("*.py") if p.name.startswith("test_") or p.stem.endswith("_test")
+            )
+            if not found:
+                raise KelpError(f"There is no test file in {name}", "pytest's are named test_*.py or *_test.py")
+            files.update(dict.fromkeys(found))
+        else:
+            files[Path(name)] = None
+        if test:
+            only[f"{absolute(Path(name))}::{test}"] = None
+        whole = whole or not test
+    if whole and only:
+        raise KelpError("--tests takes whole files or single tests, not both")
+    return tuple(files), tuple(only)
+
+
+def python(file: Path, name: str | None, settings: "Settings | None" = None, root: Path | None = None) -> "Interpreter":
+    """Return the Python that runs the tests of a file: that of the option, of the settings, or of the project.
+
+    Raises KelpError.
+    """
     from kelp.repair import find_python
 
+    if name is None and settings is not None and settings.python is not None:
+        inside = (root or Path()) / settings.python
+        try:
+            return find_python(file, str(inside) if inside.exists() else settings.python)
+        except KelpError as error:
+            raise KelpError(f"python in [tool.kelp]: {error.message}") from None
     try:
         return find_python(file, name)
     except KelpError as error:
@@ -84,15 +126,21 @@ def python(file: Path, name: str | None) -> "Interpreter":
 def say_python(interpreter: "Interpreter") -> None:
     """Name the Python that runs the tests on stderr, unless it is Kelp's own."""
     if not interpreter.is_own:
-        print(f"Python: {interpreter}", file=sys.stderr)
+        say(f"Python: {interpreter}")
 
 
-def budget(*, runs: int, seconds: float, edits: int, patches: int) -> "repair.Budget":
-    """Return the budget that the options name. Raises KelpError."""
+def budget(*, runs: int | None, seconds: float | None, edits: int | None, patches: int | None) -> "repair.Budget":
+    """Return the budget that the options name; None is the default. Raises KelpError.
+
+    So many patches are searched for as are asked for, as long as the budget lasts.
+    """
     from kelp.repair import Budget
 
+    given: dict[str, Any] = {"runs": runs, "seconds": seconds, "edits": edits, "patches": patches}
+    if patches is not None:
+        given |= {"more_runs": runs or Budget().runs, "more_seconds": seconds or Budget().seconds}
     try:
-        return Budget(runs=runs, seconds=seconds, edits=edits, patches=patches)
+        return Budget(**{name: value for name, value in given.items() if value is not None})
     except ValueError as error:
         raise KelpError(f"--max-{error}") from None
 
@@ -117,7 +165,7 @@ def in_options() -> Iterator[None]:
         raise KelpError(error.message, hint, status=error.status) from None
 
 
-def _split(command: str) -> tuple[str, ...]:
+def split_command(command: str) -> tuple[str, ...]:
     """Return the words of a test command. Raises KelpError."""
     try:
         words = shlex.split(command)

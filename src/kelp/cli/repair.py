@@ -2,6 +2,7 @@
 
 import gc
 import json
+import math
 import os
 import sys
 from enum import StrEnum
@@ -10,12 +11,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from kelp.cli import options
+from kelp.cli import options, progress
 from kelp.cli.model import offer_import
+from kelp.cli.progress import QUIET, VERBOSE, say
+from kelp.cli.target import Argument, Target, function_at, is_project, project_of, read_target, root_of
 from kelp.errors import KelpError, reason
 
 if TYPE_CHECKING:  # imported when the command runs, so that --help is fast
-    from kelp.repair import Result, Session
+    from collections.abc import Mapping
+
+    from kelp.execution.interpreter import Interpreter
+    from kelp.repair import Event, Project, Result, Session, Tests
+    from kelp.repair.settings import Settings
 
 
 class Strategy(StrEnum):
@@ -32,7 +39,7 @@ class Format(StrEnum):
 
 
 def repair(
-    file: Annotated[Path, typer.Argument(metavar="FILE.py", help="Python file to repair.")],
+    target: Argument = None,
     tests: options.Tests = None,
     asserts: options.Asserts = None,
     doctest: options.Doctest = False,
@@ -51,16 +58,29 @@ def repair(
         typer.Option(metavar="TEXT", help="Purpose of the function. Without it: its docstring's first sentence."),
     ] = None,
     max_seconds: Annotated[
-        float, typer.Option(metavar="SECONDS", help="Seconds to search, from the first run of the tests on.")
-    ] = 60.0,
-    max_runs: Annotated[int, typer.Option(min=1, metavar="N", help="Test runs, the first one included.")] = 256,
-    max_edits: Annotated[int, typer.Option(min=1, metavar="N", help="Edits in a patch, at most.")] = 3,
-    patches: Annotated[int, typer.Option(min=1, metavar="N", help="Patches after which the search stops.")] = 3,
+        float | None,
+        typer.Option(
+            metavar="SECONDS", help="Seconds to search, from the first run of the tests on; 60 unless told otherwise."
+        ),
+    ] = None,
+    max_runs: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Test runs, the first one included; 256 unless told otherwise."),
+    ] = None,
+    max_edits: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Edits in a patch, at most; 3 unless told otherwise.")
+    ] = None,
+    patches: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="N", help="Search on for N patches and print all. Without it: print the best of a few."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
     model: Annotated[
-        str,
+        str | None,
         typer.Option(metavar="NAME_OR_FOLDER", help="Model to use; 'none' tries small edits, likely ones first."),
-    ] = "default",
+    ] = None,
     search: Annotated[Strategy, typer.Option(help="Search strategy.")] = Strategy.best_first,
     diff: Annotated[bool, typer.Option("--diff", help="Print the best patch as a diff (the default).")] = False,
     format: Annotated[
@@ -70,7 +90,7 @@ def repair(
             "workflow's annotation or LSP code actions."
         ),
     ] = Format.diff,
-    write: Annotated[bool, typer.Option("--write", help="Replace FILE.py by the best patch.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Replace the files by those of the best patch.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as one JSON object.")] = False,
     check: Annotated[
         bool, typer.Option("--check", help="Exit with status 0 where all tests pass already, and with 1 for a repair.")
@@ -78,16 +98,21 @@ def repair(
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
     ] = None,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     allow_weak_sandbox: options.AllowWeakSandbox = False,
 ) -> None:
-    """Repair a function until its tests pass.
+    """Repair the functions at fault until the tests pass.
 
-    Prints a unified diff; changes no file without --write. Tests run in a sandbox.
+    In a project: runs its pytest, finds the failing tests and the functions at fault in any file. Prints a unified
+    diff; changes no file without --write. Tests run in a sandbox.
 
     \b
     Examples:
-      kelp repair slugs.py
-      kelp repair slugs.py --tests tests/test_slugs.py | patch -p1
+      kelp repair slugs.py --tests tests/test_slugs.py
+      kelp repair
+      kelp repair tests/test_app.py::test_total | git apply
+      kelp repair src/app/slugs.py:42
       kelp repair slugs.py --assert "slug('A b') == 'a-b'" --function slug --write
       kelp repair slugs.py --doctest --max-seconds 10 --json
       kelp repair slugs.py --python 3.12
@@ -99,50 +124,61 @@ def repair(
       0  repaired
       1  no patch found within the budget
       2  bad usage or bad input
+      3  all tests pass already
       130  interrupted
     """
     from kelp.repair.timing import Timings
 
     timings = Timings()
     gc.disable()  # until the search begins: imports and JAX traces stay, and examining them takes time
+    asked = Target(Path(target or "."))
     try:
+        progress.set_level(quiet, verbose)
         if diff + write + as_json + (format is not Format.diff) > 1:
             raise KelpError("--diff, --write, --json and --format exclude one another: give one of them")
-        _check_outputs(file if write else None, trace)
-        offer_import(model)
+        asked = read_target(target)
+        _check_outputs(asked.path if write and asked.path.is_file() else None, trace)
         with timings("import"):
             from kelp.repair import Session
         with options.in_options():
+            program, given, names, settings, interpreter = chosen(
+                asked, tests, asserts, doctest, test_command, function, python
+            )
+            model = model or settings.model or "default"
+            offer_import(model)
+            wanted = patches or settings.patches
             session = Session(
-                file,
-                options.given_tests(tests, asserts, doctest, test_command),
-                options.budget(runs=max_runs, seconds=max_seconds, edits=max_edits, patches=patches),
+                program,
+                given,
+                options.budget(
+                    runs=max_runs or settings.max_runs,
+                    seconds=settings.max_seconds if max_seconds is None else max_seconds,
+                    edits=max_edits or settings.max_edits,
+                    patches=wanted,
+                ),
                 model=model,
-                functions=function or [],
+                functions=names,
                 intent=intent,
                 strategy=search.value,
                 seed=seed,
-                python=options.python(file, python),
+                python=interpreter,
                 allow_weak=allow_weak_sandbox,
                 timings=timings,
             )
-            options.say_python(session.python)
-            if not (tests or asserts or doctest or test_command):
-                for found in session.tests.files:
-                    say(f"Tests: {os.path.relpath(found)}")
+            say_tests(session, given is None)
             result = _run(session)
-        code = _hand_out(session, result, write=write, as_json=as_json, format=format, trace=trace)
+        code = _hand_out(session, result, write=write, as_json=as_json, format=format, trace=trace, several=wanted or 1)
     except (KelpError, KeyboardInterrupt) as error:
         from kelp.cli.formats import FORMATS
         from kelp.cli.output import blank
 
         problem = error if isinstance(error, KelpError) else KelpError("Interrupted", status="interrupted")
         if as_json:
-            print_out(json.dumps(blank(file, problem), indent=1) + "\n")
+            print_out(json.dumps(blank(asked.path, problem), indent=1) + "\n")
         else:
             print_out(FORMATS[format](None))
-        say(str(problem))
-        code = 130 if problem.status == "interrupted" else 2
+        say(str(problem), QUIET)
+        code = exit_status(problem)
         if check and problem.status == "passes already":
             code = 0
     else:
@@ -152,29 +188,74 @@ def repair(
     raise typer.Exit(code)
 
 
+def exit_status(problem: KelpError) -> int:
+    """Return the exit status of a command that ended before its search."""
+    return {"interrupted": 130, "passes already": 3}.get(problem.status, 2)
+
+
+def chosen(
+    asked: Target,
+    tests: list[Path] | None,
+    asserts: list[str] | None,
+    doctest: bool,
+    command: str | None,
+    function: list[str] | None,
+    python: str | None,
+) -> "tuple[Path | Project, Tests | None, list[str], Settings, Interpreter]":
+    """Return the program of a target, its tests, its functions, the project's settings and Python. Raises KelpError.
+
+    The program is a file where it is given with tests, or tests of its name are found; else it is the project.
+    """
+    from kelp.repair import find_tests
+    from kelp.repair.settings import settings_of
+
+    path, root = asked.path, root_of(asked)
+    settings = settings_of(root) if path.is_dir() or is_project(root) else settings_of(path.parent)
+    interpreter = options.python(root / "-" if path.is_dir() else path, python, settings, root)
+    alone = bool(asserts or doctest) or not is_project(root) or (bool(tests or command) and path.is_file())
+    if path.is_file() and not asked.is_test and (alone or find_tests(path)):
+        given = options.given_tests(tests, asserts, doctest, command)
+        names = [*(function or []), *([asked.name] if asked.name else [])]
+        if asked.line is not None:
+            names.append(function_at(path, asked.line))
+        return path, given, names, settings, interpreter
+    if asserts or doctest:
+        raise KelpError("--assert and --doctest need a file, and not a project or a test file")
+    project = project_of(
+        asked, root, settings, tests=tests or [], command=command, functions=function or [], python=interpreter.path
+    )
+    return project, None, [], settings, interpreter
+
+
+def say_tests(session: "Session", found: bool) -> None:
+    """Name the Python and the tests on stderr, where nobody has named them."""
+    options.say_python(session.python)
+    for file in session.tests.files if found else ():
+        say(f"Tests: {os.path.relpath(file)}")
+
+
 def _run(session: "Session") -> "Result":
     """Run a session to its end, or until Ctrl-C, and show its progress. Raises KelpError and KeyboardInterrupt."""
+    from kelp.cli import output
     from kelp.cli.progress import status_line
-    from kelp.execution.explain import needs_of
-    from kelp.execution.worker.protection import weakness
-    from kelp.repair import Done, ModelReady, SandboxStarted, StateTested, TestsSetAside
+    from kelp.execution.observation import shorten
+    from kelp.repair import Done, ModelReady, StateTested
 
     best = 0
     try:
-        with status_line("reading the program") as show:
+        with status_line("running the tests") as show:
             for event in session.run():
+                say_found(session, event)
                 match event:
-                    case SandboxStarted(missing=missing) if missing:
-                        say(f"{weakness(missing)}; running all the same.")
-                    case TestsSetAside(needs=needs):
-                        say(f"Set aside, as no fault of the program: {needs_of(needs)}.")
                     case ModelReady():
                         gc.freeze()
                         gc.enable()
                     case StateTested(state=state) if state.observation is not None:
+                        say(output.step(state), VERBOSE)
                         best = max(best, state.observation.passed)
                         runs = f"{state.run}/{session.budget.runs} test runs"
-                        show(f"{runs}, best {best}/{state.observation.total} tests")
+                        edit = state.edit and f": {shorten(state.edit.old, 20)!r} to {shorten(state.edit.new, 20)!r}"
+                        show(f"{runs}, best {best}/{state.observation.total} tests, {state.function}{edit or ''}")
                     case Done(result=result):
                         return result
     except KeyboardInterrupt:
@@ -184,25 +265,52 @@ def _run(session: "Session") -> "Result":
     raise AssertionError("a session ends with Done")
 
 
+def say_found(session: "Session", event: "Event") -> None:
+    """Say on stderr what the first run of the tests shows."""
+    from kelp.execution.explain import counts, needs_of
+    from kelp.execution.worker.protection import weakness
+    from kelp.repair import FunctionsChosen, SandboxStarted, TestsObserved, TestsSetAside
+
+    match event:
+        case SandboxStarted(missing=missing) if missing:
+            say(f"{weakness(missing)}; running all the same.")
+        case TestsObserved(observation=observation) if session.project is not None:
+            say(f"{counts(observation)}.")
+        case FunctionsChosen(functions=functions):
+            names = (f"{each.name} ({math.exp(each.log_prob):.0%})" for each in functions)
+            say(f"Functions: {', '.join(names)}.", VERBOSE)
+        case TestsSetAside(needs=needs, others=others):
+            if needs:
+                say(f"Set aside, as no fault of the program: {needs_of(needs)}.")
+            if others:
+                say(f"Set aside, as other failures: {', '.join(others[:5])}{' ...' * (len(others) > 5)}.")
+
+
 def _hand_out(
-    session: "Session", result: "Result", *, write: bool, as_json: bool, format: Format, trace: Path | None
+    session: "Session",
+    result: "Result",
+    *,
+    write: bool,
+    as_json: bool,
+    format: Format,
+    trace: Path | None,
+    several: int,
 ) -> int:
     """Print, write and explain a result; return the exit status. Raises KelpError."""
-    from kelp import files
     from kelp.cli import output
     from kelp.cli.formats import FORMATS
 
-    path = session.path
-    assert path is not None
     interrupted = result.status == "interrupted"
+    code = 130 if interrupted else 0 if result.patches else 1
     if as_json:
-        print_out(json.dumps(output.as_json(result, session.python, session.timings), indent=1) + "\n")
+        print_out(json.dumps(output.as_json(result, session), indent=1) + "\n")
     elif write and result.patches and not interrupted:
-        if files.read(path) != session.source:
-            raise KelpError(f"{path} has changed since the search began and is left as it is")
-        _write(path, result.patches[0].source)
+        _write_all(session, result.patches[0].files)
+    elif several > 1 and format is Format.diff:
+        print_out(progress.in_color(output.diffs(result.patches[:several])))
     else:
-        print_out(FORMATS[format](result))
+        text = FORMATS[format](result)
+        print_out(progress.in_color(text) if format is Format.diff else text)
     say(output.sentence(result))
     if not (result.patches or as_json):
         say(output.still_failing(result))
@@ -212,9 +320,22 @@ def _hand_out(
         try:
             _write(trace, render_trace(result.trajectory).encode())
         except KelpError as problem:  # the patch is printed already
-            say(str(problem))
+            say(str(problem), QUIET)
             return 2
-    return 130 if interrupted else 0 if result.patches else 1
+    return code
+
+
+def _write_all(session: "Session", files: "Mapping[Path, bytes]") -> None:
+    """Replace files by those of a patch. Raises KelpError, before the first one, where one is not as it was."""
+    from kelp.files import check_writable, read
+
+    before = session.program.files(session.source)
+    for path in files:
+        if read(path) != before[path]:
+            raise KelpError(f"{path} has changed since the search began and is left as it is")
+        check_writable(path)
+    for path, source in files.items():
+        _write(path, source)
 
 
 def _check_outputs(*paths: Path | None) -> None:
@@ -244,7 +365,3 @@ def print_out(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter tries again at its end
         if not isinstance(error, BrokenPipeError):  # its reader has closed it
             raise KelpError(f"The output cannot be written: {reason(error)}.") from None
-
-
-def say(sentence: str) -> None:
-    print(sentence, file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from kelp.cli import options
-from kelp.errors import KelpError
+from kelp.errors import KelpError, printable
 from kelp.execution.explain import explain
 from kelp.execution.interpreter import Interpreter
 from kelp.execution.observation import Observation
@@ -26,6 +26,7 @@ def test(
         bool, typer.Option("--coverage", help="Also show the lines of FILE.py that failing and passing tests ran.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print every result as one JSON object.")] = False,
+    quiet: options.Quiet = False,
     allow_weak_sandbox: options.AllowWeakSandbox = False,
 ) -> None:
     """Run the tests of a file in the sandbox, once, and explain the failures.
@@ -43,11 +44,13 @@ def test(
       1  some did not
       2  bad usage or bad input
     """
-    from kelp.cli.repair import print_out, say
+    from kelp.cli.progress import say, set_level
+    from kelp.cli.repair import print_out
     from kelp.execution.worker.protection import weakness
     from kelp.files import read
     from kelp.repair.tests import check_program, check_ran, found_tests, run_limits, start_sandbox
 
+    set_level(quiet, False)
     if not max_seconds > 0:
         raise KelpError(f"--max-seconds must be positive, not {max_seconds}")
     source = read(file)
@@ -65,7 +68,7 @@ def test(
     if as_json:
         print_out(json.dumps(as_object(file, interpreter, observation), indent=1) + "\n")
     else:
-        print_out(explain(observation, source, os.path.relpath(file), coverage=coverage))
+        print_out(printable(explain(observation, source, os.path.relpath(file), coverage=coverage)))
     raise typer.Exit(0 if observation.ok else 1)
 
 

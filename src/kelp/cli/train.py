@@ -48,12 +48,20 @@ def train(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the run, in place of the one in the recipe.")
     ] = None,
+    coordinator: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where process 0 of several can be reached by the others.")
+    ] = None,
+    process_id: Annotated[int | None, typer.Option(metavar="N", help="Number of this process, from 0.")] = None,
+    processes: Annotated[int | None, typer.Option(metavar="N", help="Number of processes that train together.")] = None,
 ) -> None:
     """Train a model, making its data first where that is missing: a language model where the recipe has a section [lm].
 
     Checkpoints and metrics.jsonl go to the run's folder. Ctrl-C saves a checkpoint and stops. Where the recipe has
     best_by = "toy_repaired" (or toy_exact_match, toy_area ...), every evaluation repairs some toy tasks too, and with
     best_by = "corpus_correct" some of the functions that the data holds out.
+
+    Several processes, each with devices of its own, train together: started by SLURM, SkyPilot or on the hosts of a
+    TPU they find each other, elsewhere --coordinator, --process-id and --processes tell. All need the same folders.
 
     The recipes of a folder run in the order of their names, each to a model in its run's folder, from which the next
     one may begin. The same command again resumes, and skips the recipes that are done.
@@ -66,31 +74,36 @@ def train(
       kelp train configs/laptop.toml --out runs/second --print-config
       kelp train configs/toy.toml --out runs/profiled --profile trace --profile-steps 20:22
       kelp train configs/default
+      kelp train laptop --coordinator 10.0.0.5:8476 --process-id 1 --processes 2
     """
     require("train", "kelp train")
     from kelp.data.examples.recipe import find_recipe
     from kelp.training.config import render_config
+    from kelp.training.distributed import Place, find_place, joined
 
-    path = find_recipe(recipe)
+    path, given = find_recipe(recipe), Place(coordinator, process_id, processes)
+    place = given if given.coordinator else find_place()
     if path.is_dir():
         if out is not None or print_config or resume_from or profile:
             options = "--out, --print-config, --resume-from and --profile"
             raise KelpError(f"{path} is a folder of recipes: {options} take one recipe.")
-        _chain(path, again=f"kelp train {recipe}")
+        with joined(place):
+            _chain(path, again=f"kelp train {recipe}")
         return
-    settings, traced, origin = _load(path), _profile(profile, profile_steps), _resume_from(resume_from)
+    settings, traced, origin = load_any(path), _profile(profile, profile_steps), _resume_from(resume_from)
     if out is not None:
         settings = settings.model_copy(update={"training": settings.training.model_copy(update={"out": out})})
     if print_config:
         print(render_config(settings), end="")
         return
-    outcome = _run(settings, resume=resume or resume_from is not None, resume_from=origin, profile=traced)
-    if traced:
-        print(f"Profile of steps {traced.first} to {traced.last}: {traced.folder}")
-    if outcome.reason == "done":
-        print(f"Next: kelp export {settings.training.out} --out my-model")
-    else:
-        print(f"Next: kelp train {recipe}{f' --out {out}' if out else ''} --resume")
+    with joined(place):
+        outcome = _run(settings, resume=resume or resume_from is not None, resume_from=origin, profile=traced)
+        if traced:
+            print(f"Profile of steps {traced.first} to {traced.last}: {traced.folder}")
+        if outcome.reason == "done":
+            print(f"Next: kelp export {settings.training.out} --out my-model")
+        else:
+            print(f"Next: kelp train {recipe}{f' --out {out}' if out else ''} --resume")
     raise typer.Exit(130 if outcome.reason == "interrupted" else 0)
 
 
@@ -138,7 +151,7 @@ def export(
     print(f"{out}: step {step} of {run}, as {dtype.value}")
 
 
-def _load(path: Path) -> "Recipe | LMRecipe":
+def load_any(path: Path) -> "Recipe | LMRecipe":
     """Read the recipe of an edit model or, where it has a section [lm], of a language model. Raises ConfigError."""
     from kelp.data.examples.recipe import load_recipe
     from kelp.lm.recipe import LMRecipe
@@ -205,8 +218,9 @@ def _run(
 def _chain(folder: Path, *, again: str) -> None:
     """Train the recipes of a folder one after the other, and export each. Raises KelpError, ConfigError."""
     from kelp.lm.recipe import LMRecipe
+    from kelp.training.distributed import writer_first
 
-    recipes = {path: _load(path) for path in sorted(folder.glob("*.toml"))}  # all, before hours of work
+    recipes = {path: load_any(path) for path in sorted(folder.glob("*.toml"))}  # all, before hours of work
     if not recipes:
         raise KelpError(f"{folder} holds no recipe.")
     for path, settings in recipes.items():
@@ -220,8 +234,10 @@ def _chain(folder: Path, *, again: str) -> None:
             print(f"Next: {again}")
             raise typer.Exit(130 if outcome.reason == "interrupted" else 0)
         merge, share = settings.export.merge, settings.export.share
-        step = _export(out, model, step=None, dtype=Dtype.bfloat16, merge=merge, share=share)
-        print(f"{model}: step {step} of {out}")
+        with writer_first():  # the others only look for the model
+            if not (model / "config.json").is_file():
+                step = _export(out, model, step=None, dtype=Dtype.bfloat16, merge=merge, share=share)
+                print(f"{model}: step {step} of {out}")
     language = isinstance(settings, LMRecipe)
     print(f"Next: kelp lm generate {model}" if language else f"Next: kelp repair slugs.py --model {model}")
 
@@ -230,9 +246,10 @@ def _edits(settings: "Recipe") -> "tuple[Objective, Evaluation | None]":
     """The objective of an edit model, its data made where that is missing. Raises KelpError."""
     from kelp.data.examples.build import build
     from kelp.data.examples.shards import Shards
+    from kelp.training.distributed import writer_first
 
     _check_metric(settings.training.best_by)
-    with progress_bar() as progress:
+    with writer_first(), progress_bar() as progress:
         build(settings.data, progress=progress)
     source = Shards(settings.data.folder)
 
@@ -246,10 +263,11 @@ def _lm(settings: "LMRecipe") -> "tuple[Objective, Evaluation | None]":
     """The objective of a language model, its tokens made where they are missing. Raises KelpError, ModelError."""
     from kelp.lm.objective import LMObjective
     from kelp.lm.stream import Stream
+    from kelp.training.distributed import writer_first
 
     section, training = settings.data, settings.training
     rows = training.tokens_per_batch // section.length
-    with progress_bar() as progress:
+    with writer_first(), progress_bar() as progress:
         source = Stream.open(section, section.load_tokenizer(), rows=rows, seed=training.seed, progress=progress)
     return LMObjective.of(settings, source), None
 

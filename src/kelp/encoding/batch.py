@@ -70,6 +70,8 @@ def collate(examples: Sequence[Example], special: SpecialTokens, length: int, ro
         suffix=np.zeros((count, MAX_SUFFIX), np.int32),
         targets=np.full((count, MAX_SUFFIX), -1, np.int32),
     )
+    batch.sites[len(examples) :, 0, 2] = STOP  # the one site and answer of an empty example, so that its loss is finite
+    batch.site_target[len(examples) :, 0] = True
     for i, example in enumerate(examples):
         prefix = len(example.tokens)
         batch.tokens[i, :prefix] = example.tokens

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from jax import process_count, process_index
+
 from kelp.data.examples.recipe import Recipe
 from kelp.data.record import LANGUAGE
 from kelp.encoding.encoder import Encoder
@@ -18,6 +20,7 @@ from kelp.evaluation.metrics import Estimate, summarize
 from kelp.evaluation.run_cases import Settings, solve
 from kelp.search.model_policy import Model, ModelPolicy
 from kelp.search.task import Budget
+from kelp.training.distributed import gather
 from kelp.training.objective import Evaluation
 
 PROGRAMS = 24
@@ -56,8 +59,8 @@ def repair_metrics(
 ) -> Evaluation:
     """Return the evaluation of a training run: metrics of `summarize`, called `name`_..., with a step's weights.
 
-    At most `PROGRAMS` programs are drawn. The seed is not the benchmarks', whose cases must not choose a checkpoint.
-    Raises ValueError where no program can be broken.
+    At most `PROGRAMS` programs are drawn; processes that train together share the cases out. The seed is not the
+    benchmarks', whose cases must not choose a checkpoint. Raises ValueError where no program can be broken.
     """
     drawn = random.Random(seed).sample(programs, min(PROGRAMS, len(programs)))
     cases, _ = break_all(drawn, mutations, seed=seed)
@@ -67,9 +70,10 @@ def repair_metrics(
     settings = Settings(budget=Budget(runs=max_runs, seconds=600.0, patches=1))
 
     def measure(denoiser: Any, step: int) -> dict[str, float]:
-        weights = replace(model, denoiser=denoiser)
+        weights, shared = replace(model, denoiser=denoiser), cases[process_index() :: process_count()]
         with shared_sandbox() as sandbox:
-            results = [solve(case, ModelPolicy(weights), sandbox, settings) for case in cases]
+            own = [solve(case, ModelPolicy(weights), sandbox, settings) for case in shared]
+        results = [result for each in gather(own) for result in each]
         figures = summarize(results, max_runs)
         values = {metric: figures[metric] for metric in METRICS}
         means = {metric: value.mean if isinstance(value, Estimate) else value for metric, value in values.items()}

@@ -19,6 +19,7 @@ from typing import Any
 from kelp.execution.interpreter import Interpreter
 from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome, fewer, outcome_of
 from kelp.execution.worker.candidate import holds_home, project_root
+from kelp.execution.worker.child import outside_home
 from kelp.execution.worker.command_run import PLUGIN
 from kelp.execution.worker.plugin.kelp_needs import NETWORK
 from kelp.execution.worker.protocol import Event, Outcome, Plan, Reply, function_of, timed_out
@@ -40,9 +41,9 @@ _REFUSED = re.compile(  # as a traceback ends; without a path, a command is refu
 def root_of(module: Path) -> str:
     """Project root of the file, where the command runs: the first folder up with a project's mark, else the file's own.
 
-    Raises ValueError.
+    `module` may be a folder.  Raises ValueError.
     """
-    root = project_root(str(module))
+    root = project_root(str(module / "-" if module.is_dir() else module))
     if holds_home(root, str(Path.home())):
         raise ValueError(f"{module} is in the home folder itself, and a test command runs on no whole home folder")
     return root
@@ -50,6 +51,8 @@ def root_of(module: Path) -> str:
 
 def plan(command: tuple[str, ...], module: Path, python: Interpreter) -> Plan:
     """Plan of a command: where it runs, the file that it executes, its environment, and the paths that it may read.
+
+    `module` is a file of the project, or the project's folder.
 
     Programs of the environment of `python` come first.  The readable paths are those that the command's interpreter
     imports from, as far as it can be asked.
@@ -80,8 +83,24 @@ def plan(command: tuple[str, ...], module: Path, python: Interpreter) -> Plan:
         if os.sep not in word and script_python in (None, program):  # pyenv's shim on the PATH only leads to it
             program = shutil.which(word, path=folder) or program
     readable += [program, os.path.realpath(program)]  # and not their folder, which may be the home
-    readable = [path for path in readable if os.path.isabs(path) and path != os.sep]
-    return {"root": root, "program": program, "readable": readable, "environment": environment}
+    home = str(Path.home())
+    readable, listed = outside_home([path for path in readable if os.path.isabs(path) and path != os.sep], home)
+    return {
+        "root": root, "program": program, "readable": readable, "listed": listed,
+        "environment": environment,
+        "pytest": _pytest_arguments(command, program, script_python, python),
+    }  # fmt: skip
+
+
+def _pytest_arguments(
+    command: tuple[str, ...], program: str, script_python: str | None, python: Interpreter
+) -> list[str] | None:
+    """Arguments of a command that is pytest in the environment of `python`; None for any other."""
+    if script_python is None or os.path.dirname(script_python) != os.path.dirname(python.path):
+        return None
+    if program == script_python:
+        return list(command[3:]) if command[1:3] == ("-m", "pytest") else None
+    return list(command[1:]) if os.path.basename(program) in ("pytest", "py.test") else None
 
 
 def _interpreter(program: str) -> str | None:
@@ -163,7 +182,7 @@ def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], mod
     not_run = fewer(before["tests"], outcomes) if fine else len(missing)
     first = next((event for event in events if event["event"] == "error"), None)
     if first is not None:
-        facts |= {"error": first["sentence"], "error_line": first["line"], "needs": first["needs"]}
+        facts |= {"error": " ".join(first["sentence"].split()), "error_line": first["line"], "needs": first["needs"]}
     elif not died:
         facts |= _bad_end(reply, module, how, found=bool(expected or outcomes), passed=fine)
     return Observation(tuple(outcomes.values()), not_run=not_run, **facts)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from kelp.execution.observation import Observation, TestOutcome, shorten
 from kelp.execution.worker.plugin.kelp_needs import ASYNC, NETWORK, PROCESS
@@ -33,19 +33,27 @@ def explain(observation: Observation, source: bytes, file: str, *, coverage: boo
     listed = [o for o in outcomes if len(outcomes) <= _ALL_LISTED or o.status != "pass"]
     lines = [f"{_SHOWN[o.status]:8}{o.seconds:8.3f} s  {shorten(o.name, _WIDTH - 20)}" for o in listed]
     parts = ["\n".join(lines)] if lines else []
-    parts += failures(observation, source, file)
+    parts += failures(observation, source, lambda line: (file, line))
     if coverage and (observation.lines_failing or observation.lines_passing):
         parts.append(covered(observation, source, file))
     return "\n\n".join([*parts, counts(observation)]) + "\n"
 
 
-def failures(observation: Observation, source: bytes, file: str, most: int = 5) -> list[str]:
-    """Paragraphs: why the tests could not run, the first `most` failures, and the output."""
+def failures(
+    observation: Observation, source: bytes, place: Callable[[int], tuple[str, int]], most: int = 5
+) -> list[str]:
+    """Paragraphs: why the tests could not run, the first `most` failures, and the output.
+
+    `place` gives the file at a line of the source, and the line in it.
+    """
     code = source.decode("utf-8", "replace").splitlines()
 
     def at(line: int | None) -> list[str]:
         known = line is not None and 1 <= line <= len(code)
-        return [f"  {file}:{line}: {shorten(code[line - 1], 80)}"] if known and line is not None else []
+        if not known or line is None:
+            return []
+        file, inside = place(line)
+        return [f"  {file}:{inside}: {shorten(code[line - 1], 80)}"]
 
     parts = []
     if observation.error is not None:

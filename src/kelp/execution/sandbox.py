@@ -20,6 +20,7 @@ from kelp.execution import command
 from kelp.execution.interpreter import Interpreter, own
 from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome, fewer, outcome_of
 from kelp.execution.suite import Limits, Suite, absolute, as_tests
+from kelp.execution.survey import Survey, survey_of
 from kelp.execution.worker import start
 from kelp.execution.worker.candidate import SITES, holds_home, project_root
 from kelp.execution.worker.protection import missing, weakness
@@ -59,7 +60,8 @@ class Sandbox:
 
     `module` is the file under repair: the program's source is imported in its place, under every name that leads
     to it, with the files beside it importable; without one the program is a bare module whose names the asserts
-    read.  Any thread may call; runs go one at a time.  Use as a context manager, or `close()`.
+    read.  A command may also run in a `project`, a folder, of which `run_files` replaces any files.
+    Any thread may call; runs go one at a time.  Use as a context manager, or `close()`.
 
     Raises WeakSandbox, before any code of the program has run, where this machine cannot give a guarantee (`missing`)
     and `allow_weak` is false.
@@ -70,6 +72,7 @@ class Sandbox:
         suite: Suite = Suite(),
         *,
         module: Path | None = None,
+        project: Path | None = None,
         limits: Limits = Limits(),
         allow_weak: bool = False,
         python: Interpreter | None = None,
@@ -79,7 +82,7 @@ class Sandbox:
         if suite.pytest_files and module is None:
             raise ValueError("pytest files import the program, so a module's path is needed")
         self.suite, self.limits, self.allow_weak = suite, limits, allow_weak
-        if suite.command and module is None:
+        if suite.command and module is None and project is None:
             raise ValueError("a test command runs in the project of a file, so a module's path is needed")
         self.module = None if module is None else absolute(module)
         self.python = own() if python is None else python
@@ -90,6 +93,8 @@ class Sandbox:
         if suite.command and self.module is not None:
             self.module = self.module.resolve()  # the project's copy has the target of a link
             self._plan = command.plan(suite.command, self.module, self.python)
+        elif suite.command and project is not None:
+            self._plan = command.plan(suite.command, project.resolve(), self.python)
         self._lock = threading.Lock()
         self._closed = False
         self._server: _Server | None = self._start()
@@ -172,9 +177,44 @@ class Sandbox:
         assert self.module is not None
         unchanged = self.module.read_bytes().decode("latin-1")
         if self._before is None:
-            self._before = command.baseline(self._ask(request | {"source": unchanged}))
-        reply = self._ask(request)
+            self._before = command.baseline(self._ask(request | {"files": [[str(self.module), unchanged]]}))
+        reply = self._ask(request | {"files": [[str(self.module), request["source"]]]})
         return command.observe(reply, self._before, self.suite.command, str(self.module), _how(reply, request))
+
+    def survey(self, front: Sequence[str], *, enough: float, of_a_test: float) -> Survey:
+        """Run all tests of the project as it is, `front` first, and trace the functions that they call.
+
+        The run ends early when a test has failed and `enough` seconds have passed since the first test began; a test is
+        cut off after `of_a_test` seconds.
+        """
+        request = self._request(b"")
+        request |= {"survey": True, "front": list(front), "enough_seconds": enough, "test_seconds": of_a_test}
+        reply = self._ask(request)
+        self._before = command.baseline(reply)
+        observation = command.observe(reply, self._before, self.suite.command, "", _how(reply, request))
+        return survey_of(reply["events"], observation)
+
+    def run_files(
+        self,
+        files: Mapping[str, bytes],
+        only: Sequence[str] | None,
+        *,
+        trace: bool = False,
+        seconds: float | None = None,
+        of_a_test: float | None = None,
+    ) -> Observation:
+        """Run tests of the project, after `survey`, with these sources of files; lines are counted through all files.
+
+        `only` are the tests to run, in this order; None: all.  A test is cut off after `of_a_test` seconds.
+        """
+        assert self._before is not None
+        sources = [[path, source.decode("latin-1")] for path, source in files.items()]
+        request = self._request(b"", seconds)
+        request |= {"files": sources, "only": None if only is None else list(only)}
+        request |= {"trace": trace, "test_seconds": of_a_test}
+        reply = self._ask(request)
+        before = self._before if only is None else self._before | {"tests": list(only)}
+        return command.observe(reply, before, self.suite.command, "", _how(reply, request))
 
     def evaluate(
         self, source: bytes, calls: Sequence[str], setup: str = "", *, seconds: float | None = None
@@ -224,6 +264,7 @@ class Sandbox:
         config: Config = {
             "asserts": list(self.suite.asserts),
             "pytest_files": [str(path) for path in self.suite.pytest_files],
+            "only": list(self.suite.only),
             "doctest": self.suite.doctest,
             "setup": self.suite.setup,
             "module": None if self.module is None else str(self.module),
@@ -236,7 +277,8 @@ class Sandbox:
             "scratch": "",  # the server's to fill in, as is the next
             "pythonpath": [],
         }
-        return _Server(config, sys.executable if self.suite.command else self.python.path)
+        executed = self._plan is not None and self._plan["pytest"] is None
+        return _Server(config, sys.executable if executed else self.python.path)
 
     def _ready(self) -> "_Server":
         if self._closed:
@@ -420,7 +462,7 @@ def _observation(reply: Reply, how: str) -> Observation:
             verdicts[name, status] -= 1
             outcomes.append(outcome_of(event, frozenset(lines)))
         elif event["event"] == "error" and error is None:
-            error, error_line, needs = event["sentence"], event["line"], event["needs"]
+            error, error_line, needs = " ".join(event["sentence"].split()), event["line"], event["needs"]
     if begun is not None:
         name, call = begun
         message = f"the process {how}"

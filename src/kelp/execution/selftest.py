@@ -56,11 +56,11 @@ _TRIALS = {
     ),
     "time": ("a program that never ends is killed", ("processes",), "def f():\n    while True: pass"),
     "verdict": (
-        "a program cannot report that it passed",
+        "a program cannot make a wrong value pass",
         ("verdict",),
-        "import json, os\nline = json.dumps({'event': 'verdict', 'name': 'f() == 1', 'status': 'pass'})\n"
-        "def f():\n    for n in range(3, 64):\n        try: os.write(n, (line + '\\n').encode())\n"
-        "        except OSError: pass\n    os._exit(0)",
+        "import sys\ndef f():\n    frame = sys._getframe()\n    while 'report' not in frame.f_locals:\n"
+        "        frame = frame.f_back\n    report = frame.f_locals['report']\n    report.verdict('f() == 1', 'pass')\n"
+        "    report.outcome('f() == 1', status='pass', seconds=0.0)\n    report.done()",
     ),
 }
 _LIMITS = Limits(seconds=20.0, memory_mb=256)
@@ -93,11 +93,11 @@ def self_test(python: Interpreter | None = None) -> tuple[list[Check], Mapping[s
         setup = "\n".join(f"{name} = {value!r}" for name, value in before.items())
 
         def passes(source: str, seconds: float) -> bool:
-            return sandbox.run(source.encode(), asserts=["f() == 1"], setup=setup, seconds=seconds).ok
+            return sandbox.run(source.encode(), asserts=["f() == 1"], setup=setup, seconds=seconds).vouched
 
         if not passes("def f():\n    return 1", _LIMITS.seconds):
             raise RuntimeError("an honest program does not pass in the sandbox")
-        means = {**sandbox.protections, "verdict": "decided in a thread that the program cannot reach"}
+        means = {**sandbox.protections, "verdict": "values are judged in a process that never ran the program"}
         checks = [
             Check(
                 name,

@@ -33,6 +33,7 @@ class Suite:
     `pytest_files`: files that pytest runs.  `doctest`: run the examples in the program's docstrings.
     `setup`: code run before the program (or, for a module, before the asserts): imports, helpers.
     `command`: instead of all those, a program and its arguments, run in a copy of the whole project.
+    `only`: the tests of the files that count, as node ids with absolute paths; empty: all.
     """
 
     asserts: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Suite:
     doctest: bool = False
     setup: str = ""
     command: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         files = tuple(absolute(path) for path in self.pytest_files)

@@ -23,7 +23,8 @@ from kelp.model.pretrained import with_tokens
 from kelp.model.store import find
 from kelp.model.transformer import Transformer
 from kelp.training.config import ConfigError
-from kelp.training.objective import Dtype, Metrics, Row, TrainingError
+from kelp.training.distributed import whole_here
+from kelp.training.objective import WHOLE, Dtype, Metrics, Part, Row, TrainingError
 
 Batch = tuple[LMBatch, Schedule]
 
@@ -37,9 +38,9 @@ class Source(Protocol):
     @property
     def origin(self) -> Row: ...  # where the text comes from, and how much there is
 
-    def batch(self, step: int) -> LMBatch: ...
+    def batch(self, step: int, part: Part) -> LMBatch: ...
 
-    def valid_batches(self) -> Iterable[LMBatch]: ...
+    def valid_batches(self, part: Part) -> Iterable[LMBatch]: ...
 
     def report(self) -> dict[str, float]: ...  # figures since the last report, such as the share of padding
 
@@ -51,10 +52,10 @@ class _NoText:
     tokenizer_files: tuple[Path, ...]
     origin: Row = field(default_factory=dict)
 
-    def batch(self, step: int) -> LMBatch:
+    def batch(self, step: int, part: Part) -> LMBatch:
         raise NotImplementedError
 
-    def valid_batches(self) -> Iterable[LMBatch]:
+    def valid_batches(self, part: Part) -> Iterable[LMBatch]:
         return ()
 
     def report(self) -> dict[str, float]:
@@ -110,6 +111,12 @@ class LMObjective:
             TransformerConfig.from_dict(about["sizes"]),
         )
 
+    @classmethod
+    def without_data(cls, recipe: LMRecipe) -> Self:
+        """The objective of a recipe, to plan its run before there is data or a tokenizer. Raises ConfigError."""
+        sizes = make_model_config(recipe, recipe.model.vocab_size or recipe.data.vocab_size)
+        return cls(recipe, _NoText(()), recipe.lm.with_ids(mask=0, end=1, pad=2), sizes)
+
     @property
     def description(self) -> dict[str, Any]:
         files = [path.name for path in self.files]
@@ -155,12 +162,12 @@ class LMObjective:
         tokens, align = self.recipe.training.tokens_per_batch, self.recipe.transfer.align
         return loss(model, rows, key, self.cfg, self.recipe.lm, tokens=tokens, schedule=schedule, align=align)
 
-    def batch(self, step: int) -> Batch:
-        return self._scheduled(self.source.batch(step), step)
+    def batch(self, step: int, part: Part = WHOLE) -> Batch:
+        return self._scheduled(self.source.batch(step, part), step)
 
-    def valid_batches(self) -> Iterable[Batch]:
+    def valid_batches(self, part: Part = WHOLE) -> Iterable[Batch]:
         last = self.recipe.training.steps - 1
-        return (self._scheduled(batch, last) for batch in self.source.valid_batches())
+        return (self._scheduled(batch, last) for batch in self.source.valid_batches(part))
 
     def reports(self, model: Transformer, step: int) -> Iterator[tuple[str, Row]]:
         """The origin of the text, figures of its stream as training goes, and samples."""
@@ -171,7 +178,7 @@ class LMObjective:
             yield "data", self.source.report()
         if step > 0 and step % samples.every == 0 and samples.prompts:
             how = SampleConfig(temperature=samples.temperature, seed=training.seed)
-            written = sample(model, self.cfg, self._prompts, how, self._named)
+            written = sample(whole_here(model), self.cfg, self._prompts, how, self._named)
             for prompt, row, tokens, end in zip(samples.prompts, self._prompts, written.tokens, written.lengths):
                 text = self._tokenizer.decode(
                     tokens[len(row) - samples.length : end].tolist(), skip_special_tokens=False
@@ -195,14 +202,9 @@ class LMObjective:
         names = max(self._tokenizer.get_vocab().values()) + 1
         return lambda row, place: jnp.arange(self.sizes.vocab_size) < names
 
-    def empty(self, batch: Batch, rows: int) -> Batch:
-        """Rows of padding."""
-        empty: Batch = jax.tree.map(lambda array: np.zeros((rows, *array.shape[1:]), array.dtype), batch)
-        return empty
-
-    def weight(self, batch: Batch) -> int:
+    def weight(self, batch: Batch) -> Any:
         """Number of tokens to predict."""
-        return int(targets(batch[0], self.cfg, self.recipe.lm).sum())
+        return targets(batch[0], self.cfg, self.recipe.lm).sum()
 
     def _scheduled(self, batch: LMBatch, step: int) -> Batch:
         """The batch with what a schedule sets at a step."""

@@ -23,6 +23,8 @@ from kelp.lm.ahead import Progress, Tokens, check_made_of, made_of, prepare
 from kelp.lm.batch import LMBatch
 from kelp.lm.text import DataSection, documents_of, encode, open_hub
 from kelp.lm.tokenizer import Tokenizer
+from kelp.training.distributed import gather, is_writer
+from kelp.training.objective import WHOLE, Part
 
 logger = logging.getLogger(__name__)
 
@@ -91,10 +93,7 @@ def pack(lengths: Sequence[int] | np.ndarray, size: int) -> list[list[int]]:
 
 
 class Stream:
-    """Batches to train on, and the held-out ones.
-
-    Several processes that train together have each a part of the rows: `process` is this one's number of `processes`.
-    """
+    """Batches to train on, and the held-out ones, the same ones for any number of processes."""
 
     def __init__(
         self,
@@ -103,13 +102,11 @@ class Stream:
         *,
         rows: int,
         seed: int = 0,
-        process: int = 0,
-        processes: int = 1,
         progress: Progress = lambda *_: None,
     ) -> None:
-        """Batches of `rows` rows a process. Tokens that are missing are made first. Raises KelpError."""
+        """Batches of `rows` rows. Tokens that are missing are made first. Raises KelpError."""
         self.section, self.tokenizer = section, tokenizer
-        self.rows, self.seed, self.process, self.processes = rows, seed, process, processes
+        self.rows, self.seed = rows, seed
         meta = prepare(section, tokenizer, progress)
         self.origin = {key: meta[key] for key in ("origin", "train", "valid")}  # JSON: sources, and amounts of text
         logger.info("data: %s", json.dumps(self.origin))
@@ -127,26 +124,29 @@ class Stream:
         """The tokenizer of these tokens, with its special tokens."""
         return (self.section.folder / "tokenizer.json",)
 
-    def batch(self, step: int) -> LMBatch:
-        """This process's rows of a step, counted from 0. Raises KelpError."""
-        batch = self._batch(step)
+    def batch(self, step: int, part: Part = WHOLE) -> LMBatch:
+        """A part of the rows of a step, counted from 0. Raises KelpError."""
+        own = part.rows(self.rows)
+        batch = self._batch([step * self.rows + row for row in own if row < self.rows], len(own))
         self._tokens += int((batch.document > 0).sum())
         self._places += batch.document.size
         return batch
 
-    def _batch(self, step: int) -> LMBatch:
+    def _batch(self, numbers: list[int], rows: int) -> LMBatch:
+        """The rows of these numbers, which rise, filled up to `rows` with padding."""
         raise NotImplementedError
 
-    def valid_batches(self) -> Iterator[LMBatch]:
-        """This process's held-out rows, each once; every process has as many batches, the last filled with padding."""
-        for start in range(0, len(self.valid), self.rows * self.processes):
-            first = start + self.process * self.rows
-            yield self.valid.batch(range(first, min(first + self.rows, len(self.valid))), self.rows)
+    def valid_batches(self, part: Part = WHOLE) -> Iterator[LMBatch]:
+        """A part of the held-out rows, each once; the last batch is filled with padding."""
+        own = part.rows(self.rows)
+        for start in range(0, len(self.valid), self.rows):
+            end = min(start + self.rows, len(self.valid))
+            yield self.valid.batch([start + row for row in own if start + row < end and row < self.rows], len(own))
 
     def report(self) -> dict[str, float]:
-        """Tokens a second and the share of padding since the last report."""
-        speed = self._tokens / (time.monotonic() - self._since)
-        padding = 1 - self._tokens / max(self._places, 1)
+        """Tokens a second and the share of padding since the last report, of all processes together."""
+        tokens, places = map(sum, zip(*gather((self._tokens, self._places))))
+        speed, padding = tokens / (time.monotonic() - self._since), 1 - tokens / max(places, 1)
         self._tokens, self._places, self._since = 0, 0, time.monotonic()
         return {"tokens_per_second": speed, "padding": padding}
 
@@ -169,11 +169,11 @@ class Shuffled(Stream):
         self.train, self._epoch = self._rows(Tokens.read(section.folder, "train")), 0.0
         self._order = lru_cache(2)(lambda epoch: np.random.default_rng((self.seed, epoch)).permutation(len(self.train)))
 
-    def _batch(self, step: int) -> LMBatch:
-        first = (step * self.processes + self.process) * self.rows
-        self._epoch = (first + self.rows) / len(self.train)
-        places = (divmod(row, len(self.train)) for row in range(first, first + self.rows))
-        return self.train.batch([self._order(epoch)[at] for epoch, at in places], self.rows)
+    def _batch(self, numbers: list[int], rows: int) -> LMBatch:
+        if numbers:
+            self._epoch = (numbers[-1] // self.rows + 1) * self.rows / len(self.train)
+        places = (divmod(row, len(self.train)) for row in numbers)
+        return self.train.batch([self._order(epoch)[at] for epoch, at in places], rows)
 
     def report(self) -> dict[str, float]:
         """The same, and the epochs so far."""
@@ -198,24 +198,22 @@ class Window(NamedTuple):
 
 
 class Windows(Stream):
-    """A streamed data set, of which each process reads a part of its own."""
+    """A streamed data set. Each process reads and tokenizes all of it: tokens made ahead suit many hosts better."""
 
     def __init__(self, section: DataSection, tokenizer: Tokenizer, **options: Any) -> None:
-        from datasets.distributed import split_dataset_by_node
-
         super().__init__(section, tokenizer, **options)
-        self._path = section.folder / f"stream-{self.process}-of-{self.processes}.jsonl"
+        self._path = section.folder / "stream.jsonl"
         keys = {"length", "packed", "buffer"}
         wanted = made_of(section, tokenizer) | section.model_dump(mode="json", include=keys)
         text = self._path.read_text() if self._path.exists() else ""
         lines = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
         if not lines:
             lines = [json.dumps({"made_of": wanted, "revision": self.origin["origin"][0]["revision"]}) + "\n"]
-        self._path.write_text("".join(lines))  # without a line that was cut short
+        if is_writer():
+            self._path.write_text("".join(lines))  # without a line that was cut short
         head, *marks = map(json.loads, lines)
         check_made_of(head["made_of"], wanted, section.folder)
-        data = open_hub(section, section.sources[0].partition(":")[2], head["revision"])
-        self._data = split_dataset_by_node(data, rank=self.process, world_size=self.processes)
+        self._data = open_hub(section, section.sources[0].partition(":")[2], head["revision"])
         self._marks = [Mark(0, 0, self._data.state_dict())]
         self._window: Window | None = None
         self._reading: tuple[Mark, Iterator[Any]] | None = None  # where the data set is read on
@@ -223,14 +221,15 @@ class Windows(Stream):
         for mark in marks:
             self.restore(mark)
 
-    def _batch(self, step: int) -> LMBatch:
-        parts, row, end = list[LMBatch](), step * self.rows, (step + 1) * self.rows
-        while row < end:
-            window = self._holding(row)
-            chosen = window.order[row - window.begin.row :][: end - row]
+    def _batch(self, numbers: list[int], rows: int) -> LMBatch:
+        parts, at = list[LMBatch](), 0
+        while at < len(numbers):
+            window = self._holding(numbers[at])
+            chosen = [window.order[row - window.begin.row] for row in numbers[at:] if row < window.next.row]
+            at += len(chosen)
             parts.append(window.rows.batch(chosen, len(chosen)))
-            row += len(chosen)
-            self._left = 1 - (row - window.begin.row) / len(window.order)
+            self._left = 1 - (numbers[at - 1] + 1 - window.begin.row) / len(window.order)
+        parts.append(self.valid.batch([], rows - len(numbers)))
         return LMBatch(*map(np.concatenate, zip(*parts)))
 
     def _holding(self, row: int) -> Window:
@@ -260,8 +259,9 @@ class Windows(Stream):
         self._reading = None if at_end else (after, self._reading[1])
         if after.window > self._marks[-1].window:
             self.restore(after._asdict())
-            with self._path.open("a") as file:
-                file.write(json.dumps(after._asdict()) + "\n")
+            if is_writer():
+                with self._path.open("a") as file:
+                    file.write(json.dumps(after._asdict()) + "\n")
         return Window(mark, rows, order, after)
 
     def state(self) -> dict[str, Any]:

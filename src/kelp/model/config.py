@@ -47,6 +47,9 @@ class RopeScaling:
         return kept * frequency + (1 - kept) * frequency / self.factor
 
 
+MAX_LAYERS = 1000
+
+
 @dataclass(frozen=True)
 class TransformerConfig:
     """Sizes of a transformer, and how it computes."""
@@ -75,6 +78,8 @@ class TransformerConfig:
         for name, value in vars(self).items():
             if type(value) in (int, float) and not value > 0:
                 raise ValueError(f"{name} must be positive, got {value}")
+        if self.layers > MAX_LAYERS:  # a file that asks for more is broken, and making them would take for ever
+            raise ValueError(f"layers must be at most {MAX_LAYERS}, got {self.layers}")
         if self.heads % self.kv_heads:
             raise ValueError(
                 f"heads must be a multiple of kv_heads, got heads={self.heads} and kv_heads={self.kv_heads}"

@@ -24,6 +24,7 @@ from kelp.model.attention import KV, Cache, Rotation, attend
 from kelp.model.config import TransformerConfig
 from kelp.model.einsum import einsum
 from kelp.model.low_rank import LowRank
+from kelp.model.placement import BATCH, split
 from kelp.model.recorded import record
 
 
@@ -111,11 +112,11 @@ class Attention(eqx.Module):
 
         With `into`, these are first written there, from each row's `starts` on; then attend to the whole and return it.
         """
-        q = rotation(einsum("bsd,dkgh->bskgh", x, self.query, self.dtype))
-        k = rotation(einsum("bsd,dkh->bskh", x, self.key, self.dtype))
-        v = einsum("bsd,dkh->bskh", x, self.value, self.dtype)
+        q = split(rotation(einsum("bsd,dkgh->bskgh", x, self.query, self.dtype)), BATCH, None, "tensor", None, None)
+        k = split(rotation(einsum("bsd,dkh->bskh", x, self.key, self.dtype)), BATCH, None, "tensor", None)
+        v = split(einsum("bsd,dkh->bskh", x, self.value, self.dtype), BATCH, None, "tensor", None)
         own = KV(k, v) if into is None or starts is None else into.write(KV(k, v), starts)
-        y = attend(q, own, past, mask, self.dtype)
+        y = split(attend(q, own, past, mask, self.dtype), BATCH, None, "tensor", None, None)
         return einsum("bskgh,kghd->bsd", y, self.out, self.dtype), own
 
 
@@ -139,8 +140,8 @@ class MLP(eqx.Module):
 
     @jax.named_scope("mlp")
     def __call__(self, x: Float[Array, "B S D"]) -> Float[Array, "B S D"]:
-        gate = einsum("bsd,df->bsf", x, self.gate, self.dtype)
-        up = einsum("bsd,df->bsf", x, self.up, self.dtype)
+        gate = split(einsum("bsd,df->bsf", x, self.gate, self.dtype), BATCH, None, "tensor")
+        up = split(einsum("bsd,df->bsf", x, self.up, self.dtype), BATCH, None, "tensor")
         return einsum("bsf,fd->bsd", jax.nn.silu(gate) * up, self.down, self.dtype)
 
 
@@ -166,8 +167,8 @@ class Block(eqx.Module):
         self, x: Float[Array, "B S D"], rotation: Rotation, mask: Bool[Array, "#B S T"], **caches: Any
     ) -> tuple[Float[Array, "B S D"], KV]:
         y, kv = self.attention(self.attention_norm(x), rotation, mask, **caches)
-        x = x + y
-        return x + self.mlp(self.mlp_norm(x)), kv
+        x = split(x + y, BATCH, None, None)
+        return split(x + self.mlp(self.mlp_norm(x)), BATCH, None, None), kv
 
 
 _run_block = eqx.filter_jit(Block.__call__)
@@ -230,7 +231,7 @@ class Transformer(eqx.Module):
             if visible is not None:
                 before &= jnp.arange(before.shape[-1]) < visible[..., None]
             mask = jnp.concatenate([before, mask], axis=-1)
-        x = self.embedding[tokens].astype(jnp.float32)
+        x = split(self.embedding[tokens].astype(jnp.float32), BATCH, None, None)
         rotation = Rotation.at(positions, self.cfg)
         starts = None if into is None else into.lengths
         run = jax.checkpoint(Block.__call__) if self.cfg.remat else _run_block
@@ -255,7 +256,7 @@ class Transformer(eqx.Module):
     @jax.named_scope("head")
     def logits(self, hidden: Float[Array, "B S D"]) -> Float[Array, "B S V"]:
         table = self.embedding if self.unembedding is None else self.unembedding
-        return einsum("bsd,vd->bsv", hidden, table, self.cfg.compute_dtype)
+        return split(einsum("bsd,vd->bsv", hidden, table, self.cfg.compute_dtype), BATCH, None, "tensor")
 
 
 def _normal(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:

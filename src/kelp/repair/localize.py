@@ -1,16 +1,30 @@
 """Fault localization by function: the functions that the failing tests reach, with the probability of each."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from kelp.execution.observation import Observation
+from kelp.languages import registry
+from kelp.repair.program import Program
 from kelp.search.suspicion import suspicion
-from kelp.syntax.functions import Function
+from kelp.syntax.functions import Function, functions
 
 SEARCHED = 5  # functions at once, at most
+LINES = 3  # of a function, shown as the most suspicious
 
 
-def suspects(functions: Sequence[Function], observation: Observation) -> dict[str, float]:
+def _qualname(function: Function) -> str:
+    return function.qualname
+
+
+def suspects(
+    functions: Sequence[Function],
+    observation: Observation,
+    label: Callable[[Function], str] = _qualname,
+    most: int = SEARCHED,
+) -> dict[str, float]:
     """Return functions that failing tests reach with the log-probability (nats) of holding the fault, likeliest first.
 
     The functions with the worst lines are taken; each is as likely as all of its lines together. Where the file itself
@@ -20,7 +34,51 @@ def suspects(functions: Sequence[Function], observation: Observation) -> dict[st
     lines: dict[str, list[float]] = {}
     for function in functions:  # a name may be defined more than once: a property and its setter
         own = range(function.first_line, function.last_line + 1)
-        lines.setdefault(function.qualname, []).extend(by_line[line] for line in own if line in by_line)
-    worst = sorted((name for name in lines if lines[name]), key=lambda name: -max(lines[name]))[:SEARCHED]
+        lines.setdefault(label(function), []).extend(by_line[line] for line in own if line in by_line)
+    worst = sorted((name for name in lines if lines[name]), key=lambda name: -max(lines[name]))[:most]
     total = sum(sum(lines[name]) for name in worst)
     return {name: math.log(sum(lines[name]) / total) for name in sorted(worst, key=lambda name: -sum(lines[name]))}
+
+
+@dataclass(frozen=True)
+class Suspect:
+    """A function that may hold the fault, and why."""
+
+    function: str
+    file: Path
+    first_line: int  # in the file, as the others below
+    probability: float  # that the fault is in it, if it is in one of the functions that failing tests reach
+    failing: tuple[str, ...]  # failing tests that run it ...
+    passing: tuple[str, ...]  # ... and passing ones, of those that reach a suspicious function
+    raised: tuple[str, int] | None  # exception of a failing test that a line of it raises, and that line
+    lines: tuple[tuple[int, float], ...]  # its most suspicious lines, from 0 to 1
+
+
+def explained(program: Program, observation: Observation, most: int) -> list[Suspect]:
+    """Return the `most` suspicious functions with the reasons, likeliest first."""
+    windows = functions(program.source, registry.by_name("python"))
+    by_line, failing = suspicion(observation), "fail error timeout".split()
+    numbers = {str(number): window for number, window in enumerate(windows)}
+    label = {id(window): number for number, window in numbers.items()}
+    priors = suspects(windows, observation, lambda window: label[id(window)], len(windows))
+    found = []
+    for number, log_prob in list(priors.items())[:most]:
+        window = numbers[number]
+        own = range(window.first_line, window.last_line + 1)
+        path, first = program.place(window.first_line)
+        tests = [outcome for outcome in observation.outcomes if not outcome.lines.isdisjoint(own)]
+        raising = [o for o in observation.outcomes if o.status == "error" and o.line in own]
+        worst = sorted((line for line in own if line in by_line), key=lambda line: -by_line[line])[:LINES]
+        found.append(
+            Suspect(
+                function=window.qualname,
+                file=path,
+                first_line=first,
+                probability=math.exp(log_prob),
+                failing=tuple(o.name for o in tests if o.status in failing),
+                passing=tuple(o.name for o in tests if o.status == "pass"),
+                raised=next(((o.exception or "", first + (o.line or 0) - window.first_line) for o in raising), None),
+                lines=tuple((first + line - window.first_line, by_line[line]) for line in worst),
+            )
+        )
+    return found

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kelp.execution.observation import shorten
 
 if TYPE_CHECKING:
-    from kelp.repair.session import Patch, Result
+    from kelp.repair.events import Patch, Result
     from kelp.repair.trajectory import State
 
 COLORS = {"+": "#2ea04333", "-": "#f8514933"}  # over the notebook's own background, light or dark

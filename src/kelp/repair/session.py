@@ -10,10 +10,11 @@ The command line and evaluation run sessions, as any other caller.
 
 import difflib
 import math
+import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 from typing import Any
@@ -21,28 +22,55 @@ from typing import Any
 from kelp.errors import KelpError
 from kelp.execution.explain import need, needs_of
 from kelp.execution.interpreter import Interpreter, own
-from kelp.execution.observation import CallResult, Observation
+from kelp.execution.observation import CallResult, Observation, shorten
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
-from kelp.files import diff, read
+from kelp.files import read
 from kelp.languages import registry
 from kelp.repair import models
-from kelp.repair.localize import suspects
-from kelp.repair.notebook import patch_html, result_html
+from kelp.repair.events import (
+    Done,
+    Event,
+    FunctionsChosen,
+    Located,
+    ModelReady,
+    PatchFound,
+    Result,
+    SandboxStarted,
+    SitesPointed,
+    StateTested,
+    TestsObserved,
+    TestsSetAside,
+    patch_of,
+)
+from kelp.repair.localize import explained, suspects
+from kelp.repair.program import Program
+from kelp.repair.project import (
+    FUNCTIONS,
+    LATE_SECONDS,
+    SUITE_SECONDS,
+    TEST_SECONDS,
+    Project,
+    ProjectRunner,
+    diagnose,
+    span,
+)
 from kelp.repair.tests import Specification, Tests, check_program, check_ran, found_tests, run_limits, start_sandbox
 from kelp.repair.timing import Timings
-from kelp.repair.trajectory import SCHEMA, Candidate, State, TextEdit, Trajectory, edits_of, state_of
+from kelp.repair.trajectory import SCHEMA, UNNAMED, Candidate, Trajectory, state_of
 from kelp.search.baselines import NoModel
-from kelp.search.node import Node, SearchResult
+from kelp.search.node import SearchResult
 from kelp.search.policy import Policy
 from kelp.search.search import INTERRUPTED, STRATEGIES, Search, Stop, explore
-from kelp.search.task import Budget, Target, Task
+from kelp.search.task import DAY, Budget, Target, Task
 from kelp.syntax.functions import Function, functions
 
-UNNAMED = "program.py"  # in the diffs of a program that is no file
 FIRST_RUN_SECONDS = 10.0  # for the tests on the file as it is; for a command, the whole budget
+PARTIAL_CHECKS = 3  # states that pass some failing tests, and run all tests of the project
 LEAST_RUN_SECONDS = 2.0  # for the tests on a candidate ...
+MORE_SECONDS = 3.0  # for further patches, where a test command makes each run slow
 _ORDER = 1  # seed of the other order in which a patch must pass too
+LEAST_PROJECT_SECONDS = 10.0  # ... in a project, where each test has a limit of its own
 LEAST_CPU_SECONDS = 0.5  # ... and of processor time; of both, three times what the first run took if that is more
 
 
@@ -50,135 +78,15 @@ class NoSuspect(KelpError):
     """The failing tests do not show which function may hold the fault."""
 
 
-@dataclass(frozen=True)
-class SandboxStarted:
-    """The sandbox is ready. `missing` are the protections that this machine lacks, each in a few words."""
-
-    missing: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TestsObserved:
-    """The tests have run on the program as it is."""
-
-    __test__ = False  # pytest must not collect it
-
-    observation: Observation
-
-
-@dataclass(frozen=True)
-class TestsSetAside:
-    """Tests that fail for lack of a resource: what each needs, by name. A repair does not have to pass them."""
-
-    __test__ = False  # pytest must not collect it
-
-    needs: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class FunctionsChosen:
-    """The functions that are searched, likeliest first."""
-
-    functions: tuple[Candidate, ...]
-
-
-@dataclass(frozen=True)
-class ModelReady:
-    """The model is loaded and compiled; the search begins."""
-
-
-@dataclass(frozen=True)
-class StateTested:
-    """The tests have run on a state of the program; the first one is the program as it is."""
-
-    state: State
-
-
-@dataclass(frozen=True)
-class Patch:
-    """A change of the program, with the states on the way to it."""
-
-    path: tuple[State, ...]
-    source: bytes
-    diff: str
-
-    @property
-    def state(self) -> State:
-        return self.path[-1]
-
-    @property
-    def edits(self) -> list[TextEdit]:
-        """The edits in order, the offsets of each in what the edits before it made."""
-        return edits_of(self.path)
-
-    @property
-    def functions(self) -> list[str]:
-        """The functions that it edits."""
-        return list(dict.fromkeys(state.function for state in self.path[1:]))
-
-    def _repr_html_(self) -> str:
-        return patch_html(self)
-
-
-@dataclass(frozen=True)
-class PatchFound:
-    """A state passes all tests. Its rank among the patches is known at the end."""
-
-    patch: Patch
-
-
-@dataclass(frozen=True)
-class Result:
-    """Result of a session, as a view of its trajectory."""
-
-    trajectory: Trajectory
-
-    @property
-    def status(self) -> str:
-        """`repaired`, `not repaired` or `interrupted`."""
-        return self.trajectory.status
-
-    @property
-    def functions(self) -> tuple[Candidate, ...]:
-        """The functions that were searched, likeliest first."""
-        return self.trajectory.functions
-
-    @property
-    def timings(self) -> dict[str, float]:
-        return self.trajectory.timings
-
-    @cached_property
-    def patches(self) -> tuple[Patch, ...]:
-        """The programs that pass all tests, best first."""
-        return tuple(self._patch(id) for id in self.trajectory.patches)
-
-    @cached_property
-    def closest(self) -> Patch | None:
-        """The program that passes the most tests; None where that is the program as it was."""
-        closest = self.trajectory.closest
-        return None if closest.parent is None else self._patch(closest.id)
-
-    def _repr_html_(self) -> str:
-        return result_html(self)
-
-    def _patch(self, id: int) -> Patch:
-        trajectory = self.trajectory
-        source = trajectory.sources[id]
-        return Patch(
-            path=trajectory.path(id),
-            source=source,
-            diff=diff(trajectory.file or UNNAMED, trajectory.source.encode(), source),
-        )
-
-
-@dataclass(frozen=True)
-class Done:
-    """The end of the session."""
-
-    result: Result
-
-
-Event = SandboxStarted | TestsObserved | TestsSetAside | FunctionsChosen | ModelReady | StateTested | PatchFound | Done
+@contextmanager
+def _until_stopped(stopping: Flag) -> Iterator[None]:
+    """Turn the error of a sandbox that `Session.stop` has closed into the end of the search."""
+    try:
+        yield
+    except RuntimeError:
+        if stopping.is_set():
+            raise Stop(INTERRUPTED) from None
+        raise
 
 
 @dataclass(frozen=True)
@@ -202,7 +110,7 @@ class _Runner:
         return observation if again.ok else again
 
     def _run(self, source: bytes, **options: Any) -> Observation:
-        with self._until_stopped():
+        with _until_stopped(self.stopping):
             asserts, setup = (self.tests.asserts, self.tests.setup) if self.shared else (None, None)
             observation = self.sandbox.run(source, asserts=asserts, setup=setup, **options)
         return observation.set_aside(self.aside) if self.aside else observation
@@ -215,34 +123,32 @@ class _Runner:
         return one != other
 
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
-        with self._until_stopped():
+        with _until_stopped(self.stopping):
             return self.sandbox.evaluate(source, calls, self.tests.setup, seconds=seconds)
 
-    @contextmanager
-    def _until_stopped(self) -> Iterator[None]:
-        """Turn the error of a sandbox that `Session.stop` has closed into the end of the search."""
-        try:
-            yield
-        except RuntimeError:
-            if self.stopping.is_set():
-                raise Stop(INTERRUPTED) from None
-            raise
+
+def _passed(observation: Observation) -> set[str]:
+    return {outcome.name for outcome in observation.outcomes if outcome.status in ("pass", "skip")}
+
+
+Runner = _Runner | ProjectRunner
 
 
 class Session:
     """One repair of a program: `run` it once, `stop` it from any thread, and look at its `result`.
 
-    `program` is a file, or the text of a program. Without `tests` the ones that `find_tests` finds beside the file are
-    taken; without `functions` the ones that failing tests reach are searched, and without an `intent` each function's
-    docstring is. `model` is a name or folder, a loaded model, which sessions may share, or any policy. `python` is the
-    interpreter of the tests, as `find_python` finds it; without one it is Kelp's own. `limits` bound the first run of
-    the tests; later ones get three times the time that it took. A `sandbox` given is not closed and serves one session
-    after the other; it runs asserts alone. Raises KelpError for errors that a person can put right.
+    `program` is a file, the text of a program, or a `Project`, whose tests say which files to repair. Without `tests`
+    the ones that `find_tests` finds beside the file are taken; without `functions` the ones that failing tests reach
+    are searched, and without an `intent` each function's docstring is. `model` is a name or folder, a loaded model,
+    which sessions may share, or any policy. `python` is the interpreter of the tests, as `find_python` finds it;
+    without one it is Kelp's own. `limits` bound the first run of the tests; later ones get three times the time that it
+    took. `aside` are tests that need not pass, with what each needs. A `sandbox` given is not closed and serves one
+    session after the other; it runs asserts alone. Raises KelpError for errors that a person can put right.
     """
 
     def __init__(
         self,
-        program: Path | str,
+        program: Path | str | Project,
         tests: Tests | None = None,
         budget: Budget = Budget(),
         *,
@@ -257,15 +163,23 @@ class Session:
         sandbox: Sandbox | None = None,
         timings: Timings | None = None,
     ) -> None:
+        self.project = program if isinstance(program, Project) else None
         self.path = program if isinstance(program, Path) else None
         self.name = str(program) if isinstance(program, Path) else "the program"
-        self.source = read(program) if isinstance(program, Path) else program.encode()
         self.python = python or own()
-        check_program(self.source, self.name, self.python)
+        if isinstance(program, Project):
+            if tests is not None or functions or sandbox is not None:
+                raise KelpError("A project names its tests and functions itself")
+            self.name, tests = str(program.root), Tests(command=program.command)
+            self.program = Program((), b"")  # until its tests have run
+        else:
+            source = read(program) if isinstance(program, Path) else program.encode()
+            check_program(source, self.name, self.python)
+            self.program = Program((self.path or Path(UNNAMED),), source)
         if tests is None and self.path is None:
             raise KelpError("There are no tests: the text of a program needs some")
         self.tests = found_tests(self.path) if tests is None and self.path is not None else tests or Tests()
-        if self.path is None and (self.tests.files or self.tests.command):
+        if self.path is None and self.project is None and (self.tests.files or self.tests.command):
             raise KelpError("Test files and commands need a program that is a file")
         if sandbox is not None and (self.path is not None or self.tests.doctest):
             raise KelpError("A shared sandbox runs the asserts of a program's text alone")
@@ -277,13 +191,18 @@ class Session:
         self.language = registry.by_name("python")  # a script may have no suffix
         if self.path is not None:
             self.language = registry.by_suffix(self.path) or self.language
-        self.windows = self._functions()
+        self.windows = [] if self.project else self._functions()
         self.named = tuple(dict.fromkeys(functions))
         self._check_names()
         self.model = model
         self.folder = models.find(str(model)) if isinstance(model, str | Path) else None
-        self.limits = limits or run_limits(self.tests, budget.seconds if self.tests.command else FIRST_RUN_SECONDS)
+        seconds = SUITE_SECONDS if self.project else budget.seconds if self.tests.command else FIRST_RUN_SECONDS
+        self.limits = limits or run_limits(self.tests, seconds)
+        if self.tests.command and budget.more_seconds == DAY:
+            self.budget = replace(budget, more_seconds=MORE_SECONDS)
         self.allow_weak, self.timings = allow_weak, timings or Timings()
+        self.aside: dict[str, str] = {}  # once the tests have run
+        self._goals = 0  # failing tests of a project
         self._shared, self._sandbox = sandbox, sandbox
         self._stopping = Flag()
         self._search: Search | None = None
@@ -297,23 +216,10 @@ class Session:
             with timings("sandbox"):
                 sandbox = self._open(stack)
             yield SandboxStarted(sandbox.missing)
-            runner = _Runner(
-                sandbox, self.tests, shared=self._shared is not None, stopping=self._stopping,
-                original=self.source if self.tests.files or self.tests.command else None,
-            )  # fmt: skip
-            with timings("first_tests"):
-                observation = self._first_run(runner)
-            yield TestsObserved(observation)
-            self._check(observation)
+            runner, observation, specification = yield from self._observed(sandbox)
             limits = self._candidate_limits(sandbox.limits, observation)
-            specification = self.tests.specification(self.path, self.intent)
-            if needs := observation.unmet:
-                yield TestsSetAside(needs)
-                observation = observation.set_aside(needs)
-                specification = specification.without(needs, (outcome.name for outcome in observation.outcomes))
-                runner = replace(runner, aside=needs)
             task = self._task(observation, specification)
-            self._candidates = tuple(self._candidate(target) for target in task.targets)
+            self._candidates = tuple(self._candidate(task, target) for target in task.targets)
             yield FunctionsChosen(self._candidates)
             with timings("wait_for_model"):
                 policy = self._policy(loading)
@@ -331,8 +237,104 @@ class Session:
                 )  # fmt: skip
                 self._search = search
                 found = yield from self._events(search, observation)
+                if isinstance(runner, ProjectRunner) and not found.patches and found.stopped != INTERRUPTED:
+                    found = yield from self._in_part(found, runner)
             self._result = self._finished(found)
             yield Done(self._result)
+
+    def locate(self, most: int = 10) -> Iterator[Event]:
+        """Run the tests and find the functions at fault, without a search or a model: yield events, then `Located`.
+
+        Raises KelpError.
+        """
+        with ExitStack() as stack:
+            sandbox = self._open(stack)
+            yield SandboxStarted(sandbox.missing)
+            _, observation, _ = yield from self._observed(sandbox)
+            self._priors(observation)  # which says why there is no suspect
+            yield Located(tuple(explained(self.program, observation, most)), observation)
+
+    def _observed(self, sandbox: Sandbox) -> Generator[Event, None, tuple[Runner, Observation, Specification]]:
+        """Run the tests on the program as it is; what needs not pass is set aside. Raises KelpError."""
+        if self.project is not None:
+            return (yield from self._surveyed(sandbox, self.project))
+        runner = _Runner(
+            sandbox, self.tests, shared=self._shared is not None, stopping=self._stopping,
+            original=self.source if self.tests.files or self.tests.command else None,
+        )  # fmt: skip
+        with self.timings("first_tests"):
+            observation = self._first_run(runner)
+        yield TestsObserved(observation)
+        self._check(observation)
+        specification = self.tests.specification(self.path, self.intent)
+        if needs := observation.unmet:
+            self.aside = needs
+            yield TestsSetAside(needs)
+            observation = observation.set_aside(needs)
+            specification = specification.without(needs, (outcome.name for outcome in observation.outcomes))
+            runner = replace(runner, aside=needs)
+        return runner, observation, specification
+
+    def _surveyed(
+        self, sandbox: Sandbox, project: Project
+    ) -> Generator[Event, None, tuple[Runner, Observation, Specification]]:
+        """Run all tests of a project, choose its program, and run the tests that reach that. Raises KelpError."""
+        with self.timings("survey"), _until_stopped(self._stopping):
+            survey = sandbox.survey(project.front, enough=LATE_SECONDS, of_a_test=TEST_SECONDS)
+        self._check_stopped()
+        yield TestsObserved(survey.observation)
+        if survey.observation.error == "no tests were found":
+            raise KelpError(f"There is no test in {self.name}")
+        if survey.observation.error is not None and survey.observation.passed == len(survey.observation.outcomes):
+            output = survey.observation.output.strip()[-2000:]
+            raise KelpError(f"The tests cannot be run: {survey.observation.error}", output or None)
+        if survey.observation.ok:
+            counts = f"{survey.observation.passed} of {survey.observation.total}"
+            message = f"All tests of {self.name} pass already ({counts})"
+            raise KelpError(message, status="passes already", observation=survey.observation)
+        diagnosis = diagnose(project, survey, self.language)
+        needs = {name: what for name, what in diagnosis.others.items() if what}
+        others = tuple(name for name, what in diagnosis.others.items() if not what)
+        if not diagnosis.goals:
+            parts = [needs_of(needs)] if needs else []
+            if others:
+                parts.append(f"{shorten(' and '.join(others), 300)} reach no function that may be edited")
+            message = f"No test fails by a fault of {self.name} that can be repaired: {'; '.join(parts)}"
+            raise KelpError(message, observation=survey.observation)
+        self.aside = diagnosis.others
+        if diagnosis.others:
+            yield TestsSetAside(needs, others)
+        self.program, self.windows = diagnosis.program, list(diagnosis.windows)
+        for path, source in self.program.files(self.program.source).items():
+            check_program(source, str(path), self.python)
+        runner = ProjectRunner(sandbox, diagnosis, partial(_until_stopped, self._stopping))
+        with self.timings("first_tests"):
+            observation = self._first_run(runner)
+        if observation.error is not None or observation.first_failure is None:
+            names = shorten(" and ".join(diagnosis.goals), 300)
+            raise KelpError(f"The failing tests do not fail when they run without the others: {names}")
+        files = dict.fromkeys(name.partition("::")[0] for name in diagnosis.goals)
+        texts = [read(project.root / file).decode("utf-8", "replace") for file in files]
+        self._goals = len([o for o in observation.outcomes if o.status not in ("pass", "skip")])
+        return runner, observation, Specification(tests=self.tests, sources=tuple(texts), intent=self.intent)
+
+    def _in_part(self, found: SearchResult, runner: ProjectRunner) -> Generator[Event, None, SearchResult]:
+        """Take for a patch a state that passes some of the failing tests and breaks none, where none passes all."""
+        start = runner.start
+        assert start is not None
+        observed = [(node, node.observation) for node in found.tried if node.observation is not None]
+        nearer = [(n, seen) for n, seen in observed if not seen.not_run and _passed(seen) > _passed(start)]
+        nearer.sort(key=lambda pair: (-pair[1].passed, pair[0].depth, -pair[0].log_prob))
+        for node, seen in nearer[:PARTIAL_CHECKS]:
+            checked = runner.check(node.source, seen)
+            if checked.error is None and not checked.not_run and _passed(checked) >= _passed(seen):
+                yield PatchFound(patch_of(self.program, tuple(map(state_of, node.path())), node.source))
+                return replace(found, patches=(node,))
+        return found
+
+    def _check_stopped(self) -> None:
+        if self._stopping.is_set():
+            raise KelpError("Interrupted", status=INTERRUPTED)
 
     def stop(self) -> None:
         """End the session soon, from any thread; `run` then yields the result so far."""
@@ -350,7 +352,10 @@ class Session:
 
     def _open(self, stack: ExitStack) -> Sandbox:
         if self._shared is None:
-            own = start_sandbox(self.tests, self.path, self.limits, allow_weak=self.allow_weak, python=self.python)
+            own = start_sandbox(
+                self.tests, self.path, self.limits, allow_weak=self.allow_weak, python=self.python,
+                project=self.project.root if self.project else None,
+            )  # fmt: skip
             self._sandbox = stack.enter_context(own)
             return own
         stack.callback(setattr, self._shared, "limits", self._shared.limits)
@@ -359,21 +364,26 @@ class Session:
         return self._shared
 
     def _events(self, search: Search, observation: Observation) -> Generator[Event, None, SearchResult]:
-        """Search and yield each state tested, and each patch; return the result of the search."""
-        exploring = explore(search, self.strategy, observation)
+        """Search and yield each state tested, sites of it and each patch; return the result of the search."""
+        exploring, told = explore(search, self.strategy, observation), dict[int, int]()
         while True:
             try:
                 node = next(exploring)
             except StopIteration as end:
                 result: SearchResult = end.value
                 return result
+            for id, sites in search.pointer.items():
+                if told.get(id) != len(sites):
+                    told[id] = len(sites)
+                    yield SitesPointed(id, sites)
             yield StateTested(state_of(node))
             if node.solved:
-                yield PatchFound(self._patch(node))
+                yield PatchFound(patch_of(self.program, tuple(map(state_of, node.path())), node.source))
 
-    def _patch(self, node: Node) -> Patch:
-        path = tuple(map(state_of, node.path()))
-        return Patch(path=path, source=node.source, diff=diff(self.path or UNNAMED, self.source, node.source))
+    @property
+    def source(self) -> bytes:
+        """The program as it is; of several files, as a bundle."""
+        return self.program.source
 
     def _functions(self) -> list[Function]:
         try:
@@ -393,7 +403,7 @@ class Session:
                 hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known[:10])}"
                 raise KelpError(f"{self.name} has no function {name}", hint)
 
-    def _first_run(self, runner: _Runner) -> Observation:
+    def _first_run(self, runner: Runner) -> Observation:
         """Run the tests on the program as it is. Raises KelpError where the session was stopped meanwhile."""
         with suppress(Stop):
             observation = runner.run(self.source, first=None, trace=True, seconds=self.budget.seconds)
@@ -420,16 +430,26 @@ class Session:
     def _task(self, observation: Observation, specification: Specification) -> Task:
         """Return the functions to search with their specifications. Raises KelpError."""
         by_name = {
-            window.qualname: window for window in reversed(self.windows)
+            self._label(window): window for window in reversed(self.windows)
         }  # a property's getter has the docstring
         priors = self._priors(observation)
         targets = tuple(specification.target(by_name[name], prior) for name, prior in priors.items())
-        return Task(self.source, targets, self.language, self.tests.setup.encode())
+        setup = self.tests.setup.encode()
+        return Task(self.source, targets, self.language, setup, files=self._names, goals=self._goals)
 
-    def _candidate(self, target: Target) -> Candidate:
-        windows = [window for window in self.windows if window.qualname == target.qualname]
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the files of a project."""
+        return tuple(os.path.relpath(path, self.project.root) for path in self.program.paths) if self.project else ()
+
+    def _label(self, window: Function) -> str:
+        """The name of a function; in a project, with its file."""
+        return f"{self._names[window.file]}::{window.qualname}" if self.project else window.qualname
+
+    def _candidate(self, task: Task, target: Target) -> Candidate:
+        windows = [w for w in self.windows if (w.file, w.qualname) == (target.file, target.qualname)]
         return Candidate(
-            name=target.qualname,
+            name=task.label(target),
             log_prob=target.prior,
             intent=target.intent,
             start=min(window.start for window in windows),
@@ -440,7 +460,12 @@ class Session:
         """Return the functions to search with their log-probabilities. Raises KelpError."""
         if self.named:
             return dict.fromkeys(self.named, -math.log(len(self.named)))
-        priors = suspects(self.windows, observation)
+        if self.project is not None:
+            chosen = self.project.is_chosen
+            windows = [w for w in self.windows if chosen(w.qualname, *span(self.program, w))]
+            priors = suspects(windows, observation, self._label, FUNCTIONS)
+        else:
+            priors = suspects(self.windows, observation)
         if priors:
             return priors
         if observation.error is not None:
@@ -467,7 +492,8 @@ class Session:
         """
         elapsed = sum(o.seconds for o in observation.outcomes if o.status != "timeout")
         if self.tests.command:  # its start and its other work beside the tests, in any number of processes
-            return replace(limits, seconds=max(LEAST_RUN_SECONDS, 3 * max(elapsed, observation.seconds)))
+            least = LEAST_PROJECT_SECONDS if self.project else LEAST_RUN_SECONDS
+            return replace(limits, seconds=max(least, 3 * max(elapsed, observation.seconds)))
         return replace(
             limits, seconds=max(LEAST_RUN_SECONDS, 3 * elapsed), cpu_seconds=max(LEAST_CPU_SECONDS, 3 * elapsed)
         )
@@ -476,7 +502,8 @@ class Session:
         return Result(
             Trajectory(
                 schema=SCHEMA,
-                file="" if self.path is None else str(self.path),
+                file=str(self.project.root if self.project else self.path or ""),
+                files=self._names,
                 source=self.source.decode(),
                 model=str(self.model) if isinstance(self.model, str | Path) else type(self.model).__name__,
                 strategy=self.strategy,
@@ -484,6 +511,7 @@ class Session:
                 budget=self.budget,
                 functions=self._candidates,
                 states=tuple(map(state_of, found.tried)),
+                pointer={} if self._search is None else dict(self._search.pointer),
                 patches=tuple(node.id for node in found.patches),
                 runs=found.runs,
                 seconds=found.seconds,

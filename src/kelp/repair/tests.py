@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from kelp.errors import KelpError, reason
 from kelp.execution.command import root_of
@@ -31,6 +32,7 @@ class CommandError(KelpError):
 class Tests:
     """Tests of a program: asserts, pytest files and docstring examples, or instead of those a command.
 
+    `only` are tests of the files, as node ids with absolute paths, where not all of them are meant.
     `asserts` are statements, or expressions that must be true; `setup` is code that runs before them. `command` is a
     program with its arguments, run in a copy of the project. Raises KelpError where a file cannot be read, an assert
     does not parse, or a command comes with other tests.
@@ -43,6 +45,7 @@ class Tests:
     doctest: bool = False
     setup: str = ""
     command: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.command and (self.asserts or self.files or self.doctest or self.setup):
@@ -55,8 +58,9 @@ class Tests:
     @property
     def suite(self) -> Suite:
         return Suite(
-            asserts=self.asserts, pytest_files=self.files, doctest=self.doctest, setup=self.setup, command=self.command
-        )
+            asserts=self.asserts, pytest_files=self.files, doctest=self.doctest, setup=self.setup,
+            command=self.command, only=self.only,
+        )  # fmt: skip
 
     def specification(self, program: Path | None, intent: str | None) -> "Specification":
         """Return the tests of a program as a model's input."""
@@ -97,6 +101,7 @@ class Specification:
             intent=specs.intent(docstring) if self.intent is None else self.intent,
             asserts=tuple(dict.fromkeys(asserts)),
             prior=prior,
+            file=function.file,
         )
 
     def without(self, tests: Iterable[str], others: Iterable[str]) -> "Specification":
@@ -205,11 +210,18 @@ def check_program(source: bytes, name: str, python: Interpreter) -> None:
 
 
 def start_sandbox(
-    tests: Tests, module: Path | None, limits: Limits, *, allow_weak: bool = False, python: Interpreter | None = None
+    tests: Tests,
+    module: Path | None,
+    limits: Limits,
+    *,
+    allow_weak: bool = False,
+    python: Interpreter | None = None,
+    project: Path | None = None,
 ) -> Sandbox:
-    """Start the sandbox that runs the tests of a file, or of a bare program. Raises KelpError."""
+    """Start the sandbox that runs the tests of a file, of a bare program or of a project. Raises KelpError."""
+    options: dict[str, Any] = {"limits": limits, "allow_weak": allow_weak, "python": python, "project": project}
     try:
-        return Sandbox(tests.suite, module=module, limits=limits, allow_weak=allow_weak, python=python)
+        return Sandbox(tests.suite, module=module, **options)
     except WeakSandbox as weak:
         raise KelpError(str(weak), "allow_weak runs it all the same", status="weak sandbox") from None
     except OSError as error:
@@ -233,6 +245,8 @@ def check_ran(tests: Tests, program: str, observation: Observation) -> None:
         return
     if tests.command:
         raise CommandError(f"The test command {shlex.join(tests.command)!r} runs no test")
+    if tests.only:
+        raise KelpError(f"There is no test {' or '.join(name.rpartition('/')[2] for name in tests.only)}")
     if tests.files:
         raise KelpError(f"There is no test in {' and '.join(map(str, tests.files))}")
     raise KelpError(f"There is no example in the docstrings of {program}")

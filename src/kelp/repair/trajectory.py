@@ -4,15 +4,19 @@ import dataclasses
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from kelp.errors import KelpError
 from kelp.execution.observation import Observation
+from kelp.repair.program import Program
 from kelp.search.node import Node
+from kelp.search.policy import PointedSite
 from kelp.search.task import Budget
 
+UNNAMED = "program.py"  # in the diffs of a program that is no file
 SCHEMA = 1  # version of what `Trajectory` and the records in it hold
 
 
@@ -63,8 +67,8 @@ class Trajectory:
     """Everything that one repair tried, in order. Raises ValueError, which names the place, where it does not fit."""
 
     schema: int
-    file: str  # as it was given; empty for a program that is no file
-    source: str
+    file: str  # as it was given; empty for a program that is no file; the folder of a project
+    source: str  # of a project: the bundle of `files`
     model: str
     strategy: str
     seed: int
@@ -78,6 +82,8 @@ class Trajectory:
     valid: int  # ... and how many of them compiled
     stopped: str  # reason
     timings: dict[str, float]
+    files: tuple[str, ...] = ()  # of a project, relative to its folder
+    pointer: dict[int, tuple[PointedSite, ...]] = field(default_factory=dict)  # by state: where the model would edit
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
@@ -107,6 +113,11 @@ class Trajectory:
             except ValueError as error:
                 raise ValueError(f"state {state.id}: {error} in state {state.parent}") from None
         return sources
+
+    @cached_property
+    def program(self) -> Program:
+        paths = [Path(self.file, name) for name in self.files] or [Path(self.file or UNNAMED)]
+        return Program(tuple(paths), self.source.encode())
 
     @cached_property
     def by_id(self) -> dict[int, State]:

@@ -17,7 +17,7 @@ from kelp.diffusion.mutations import candidates, log_priors
 from kelp.encoding.condition import Condition
 from kelp.encoding.encoder import Encoder, State, pad
 from kelp.model.suffix_tree import NODES, SuffixTree
-from kelp.search.policy import MODEL, NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
+from kelp.search.policy import MODEL, NEAR_MISS, VALUES, Bound, PointedSite, Policy, Proposal, legal
 from kelp.search.suspicion import line_weights, may_matter
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -26,6 +26,7 @@ from kelp.syntax.sites import is_valid, key, site_index
 BLIND_SHARE = 0.3  # of the probability, spread over all near misses, whatever the model says
 UNDEFINED_PENALTY_NATS = math.log(100)  # for reading a name that is defined nowhere: a step on the way, at best
 LINT_PENALTY_NATS = 2.0  # for each lint finding that was not there before; each one that is gone gains as much
+POINTED, POINTED_LEAST = 16, 0.003  # sites of the pointer that are shown, at most, and their least probability
 LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that prefixes are padded to: each is compiled for
 
 Part = tuple[float, Callable[[], Iterable[Proposal]]]  # work to do, and a bound on the log-probability of its yield
@@ -141,6 +142,13 @@ class Model:
             object.__setattr__(self, "compiled", Compiled(self.encoder, self.config))
 
 
+def _pointed(state: State, where: np.ndarray) -> tuple[PointedSite, ...]:
+    """Return the likeliest sites, by the log-probabilities `where` [R] that `_look` gives."""
+    shares = np.exp(where[1:]) / (1 - BLIND_SHARE)  # row 0 is stop
+    likeliest = [at for at in np.argsort(-shares, kind="stable")[:POINTED] if shares[at] >= POINTED_LEAST]
+    return tuple(PointedSite(state.sites[at].start, state.sites[at].end, float(shares[at])) for at in likeliest)
+
+
 class ModelPolicy(Policy):
     """The model's proposals in one search: its replacements at the likeliest sites, and all near misses by its scores.
 
@@ -174,6 +182,7 @@ class ModelPolicy(Policy):
         score, most = evidence(program, condition.names)
         yield Bound(0.0)
         state, where, weight, cache = self._look(program, condition)
+        yield Bound(0.0, pointer=_pointed(state, where))
         kinds = candidates(program, may_matter(program, condition.suspicion))
         priors = log_priors(program, kinds, condition.exception)
         parts = [

@@ -27,11 +27,20 @@ class Proposal:
     origin: str
 
 
+class PointedSite(NamedTuple):
+    """Bytes `start` to `end` of a program, and the probability of a policy's pointer that the next edit goes there."""
+
+    start: int
+    end: int
+    probability: float
+
+
 class Bound(NamedTuple):
     """Upper bound on the log-probability of all that follows; the next proposal takes some work to make."""
 
     log_prob: float
     runs: bool = False  # the work is a run of the program, and nothing is known before it
+    pointer: tuple[PointedSite, ...] = ()  # the likeliest sites, where the policy has just found them
 
     @property
     def priority(self) -> float:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from threading import Event
 from typing import Protocol
 
@@ -21,12 +21,13 @@ from kelp.diffusion.mutations import breaking
 from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.search.node import Guards, Node, SearchResult
-from kelp.search.policy import NEAR_MISS, Bound, Policy, Proposal
+from kelp.search.policy import NEAR_MISS, Bound, PointedSite, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked
 from kelp.search.suspicion import moved, suspicion
 from kelp.search.swaps import is_off_by_one, swaps
 from kelp.search.synthesis.from_values import Found, filled
 from kelp.search.task import Budget, Target, Task
+from kelp.syntax.bundle import split
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.functions import Function
 from kelp.syntax.program import parses
@@ -35,6 +36,7 @@ PASSED_WEIGHT = 8.0  # nats for passing all tests instead of none
 EDIT_PENALTY_NATS = 1.5  # for each edit after the first: most bugs are one mistake
 MAX_SWAPS = 32  # tried before the first guard
 UNHELPFUL_PENALTY_NATS = 3.0  # for a further edit where those before it made no more tests pass
+HOPELESS_RUNS = 128  # without a program that passes more tests than the first, or half of a larger budget
 INTERRUPTED = "interrupted"  # reason for the end of a search that was stopped from outside
 
 
@@ -68,13 +70,17 @@ class Search:
     states: int = 0
     valid_states: int = 0
     probes: int = 0  # runs that only evaluated calls
+    pointer: dict[int, tuple[PointedSite, ...]] = field(default_factory=dict)  # of each node: sites in its source
     last_failure: str | None = None
+    most: int = -1  # tests that a program has passed so far ...
+    nearest: int = 0  # ... and the run of the first one that did
     running: tuple[Node, Future[Observation]] | None = None
 
     def __post_init__(self) -> None:
         self.began = self.clock() - self.spent
         self.ids = itertools.count()
         self.background = ThreadPoolExecutor(1)
+        self._parses = lru_cache(64)(partial(parses, language=self.task.language))
 
     def start(self, observation: Observation | None = None) -> Node:
         """Return the unchanged file as a node; given its observation, it is not run again. Raises Stop."""
@@ -118,6 +124,10 @@ class Search:
         """Yield the children by the policy's edits of one function."""
         for proposal in self.policy.propose(window.program, self._condition(node, target, window)):
             if isinstance(proposal, Bound):
+                if proposal.pointer:
+                    at, share = window.offsets, math.exp(target.prior)
+                    found = (PointedSite(at[s.start], at[s.end], share * s.probability) for s in proposal.pointer)
+                    self.pointer[node.id] = (*self.pointer.get(node.id, ()), *found)
                 yield Bound(node.log_prob + target.prior + proposal.log_prob)
             else:
                 yield self._child(node, target, window, proposal)
@@ -140,7 +150,7 @@ class Search:
             return self.tests.evaluate(source, calls, seconds=max(self.left, 0.01))
 
         found: dict[Edit, Found] = {}
-        for of_place in filled(window.program, asserts, evaluate, self.task.names):
+        for of_place in filled(window.program, asserts, evaluate, self.task.names[target.file]):
             self._check_time()
             found.update({each.edit: each for each in of_place})
         if found:
@@ -185,7 +195,8 @@ class Search:
         edit = window.to_file(proposal.edit)
         return Node(
             id=next(self.ids), parent=node, depth=node.depth + 1, source=edit.apply(node.source), edit=edit,
-            function=target.qualname, log_prob=node.log_prob + target.prior + proposal.log_prob, origin=proposal.origin,
+            function=self.task.label(target), log_prob=node.log_prob + target.prior + proposal.log_prob,
+            origin=proposal.origin,
         )  # fmt: skip
 
     def _suspicion(self, node: Node, window: Function) -> tuple[float, ...]:
@@ -223,7 +234,7 @@ class Search:
             return False
         self.seen.add(node.source)
         self.states += 1
-        if not parses(node.source, self.task.language):
+        if not all(self._parses(source) for source in split(node.source)):
             return False
         self.valid_states += 1
         self._check_time()
@@ -249,6 +260,8 @@ class Search:
             self.last_failure = observation.first_failure.name
         seconds = self.clock() - self.began
         node = replace(node, observation=observation, run=self.runs + 1, seconds=seconds, progress_bonus=0.0)
+        if observation.passed > self.most:
+            self.most, self.nearest = observation.passed, self.runs + 1
         self.tried.append(node)
         if node.solved:
             self.patches.append(node)
@@ -277,8 +290,13 @@ class Search:
         """Raise Stop where the patches found are enough."""
         if len(self.patches) >= self.budget.patches:
             raise Stop("found enough patches")
-        if self.patches and self.runs >= (self.patches[0].run or 0) + self.budget.more_runs:
-            raise Stop("found a patch")
+        if self.patches:
+            first = self.patches[0]
+            more_seconds = self.clock() - self.began - first.seconds
+            if self.runs >= (first.run or 0) + self.budget.more_runs or more_seconds > self.budget.more_seconds:
+                raise Stop("found a patch")
+        elif self.nearest == 1 and self.runs >= max(HOPELESS_RUNS, self.budget.runs // 2):
+            raise Stop("no edit gets nearer")
 
     def rank(self, node: Node) -> float:
         """Rank of a node, to be run or to be expanded, in nats.
@@ -295,11 +313,13 @@ class Search:
             return likely
         now, first = latest.observation, self.tried[0].observation
         likely -= UNHELPFUL_PENALTY_NATS * (latest.depth > 0 and now.passed <= first.passed)
-        return likely + PASSED_WEIGHT * (now.passed - first.passed) / max(first.total, now.total, 1)
+        whole = self.task.goals or max(first.total, now.total, 1)
+        return likely + PASSED_WEIGHT * (now.passed - first.passed) / whole
 
     def _answers(self) -> dict[int, Answers]:
         """Return each patch's answers to calls like those of the tests, if the budget suffices for all patches."""
-        calls = fresh_calls(self.task.targets, self.task.language.specs, self.seed) if len(self.patches) > 1 else []
+        alone = len(self.patches) == 1 or self.task.files  # files of a project need the others to be called
+        calls = [] if alone else fresh_calls(self.task.targets, self.task.language.specs, self.seed)
         if not calls or self.runs + len(self.patches) > self.budget.runs:
             return {}
         answers = {}

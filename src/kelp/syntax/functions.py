@@ -1,9 +1,10 @@
 """Functions of a file, each as a program of its own, and edits of them in terms of the file."""
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
+from kelp.syntax.bundle import SEPARATOR, split
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Language, Program, parse
 
@@ -31,6 +32,8 @@ class Function:
     newline: bytes
     tabs: bool  # whether tabs indent its statements
     language: Language
+    file: int = 0  # in a bundle: number of its file; the spans and lines above are those of the bundle
+    base: int = 0  # ... and the byte at which that file starts, which `offsets` do not count
 
     @cached_property
     def program(self) -> Program:
@@ -51,14 +54,39 @@ class Function:
             LINE.sub(indent, piece) if _is_space(piece) else piece.replace(b"\n", self.newline)
             for piece in self.language.lexer.findall(edit.text)
         )
-        return Edit(self.offsets[edit.start], self.offsets[edit.end], text)
+        return Edit(self.base + self.offsets[edit.start], self.base + self.offsets[edit.end], text)
+
+    def moved(self, file: int, base: int, lines: int) -> "Function":
+        """Return the function as one of a bundle, where `lines` lines are before those of its file."""
+        return replace(
+            self, file=file, base=base, start=self.start + base, end=self.end + base,
+            first_line=self.first_line + lines, last_line=self.last_line + lines,
+        )  # fmt: skip
 
 
 def functions(file: bytes, language: Language) -> list[Function]:
-    """Functions and methods of a file in order; a function nested in another belongs to that one.
+    """Functions and methods of a file, or of a bundle, in order; a function nested in another belongs to that one.
 
-    Raises SyntaxError where the file does not parse.
+    Raises SyntaxError where a file does not parse.
     """
+    sources = split(file)
+    if len(sources) == 1:
+        return _functions(file, language)
+    found, base, lines = [], 0, 0
+    for number, source in enumerate(sources):
+        found += [function.moved(number, base, lines) for function in _kept(source, language)]
+        base += len(source) + len(SEPARATOR)
+        lines += source.count(b"\n") + 1
+    return found
+
+
+@lru_cache(64)
+def _kept(file: bytes, language: Language) -> list[Function]:
+    """As `_functions`: an edit of a bundle leaves most files as they are."""
+    return _functions(file, language)
+
+
+def _functions(file: bytes, language: Language) -> list[Function]:
     tree = parse(file, language)
     found, owners = [], [(len(tree.kind), "")]  # of each class around the node: its end, and its name with a dot
     node = 1

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers as policies
@@ -76,8 +75,9 @@ class Checkpoints:
         step = int(state.step)
         if step in self._manager.all_steps():
             return
-        # Orbax reads in the background, while the next step overwrites the arrays donated to it: hand it copies.
-        weights, rest = jax.tree.map(jnp.copy, _items(state))
+        # Orbax reads in the background, while the next step overwrites the arrays donated to it: hand it copies, in the
+        # memory of the host, since on the device there may be no room for a second state.
+        weights, rest = jax.tree.map(_on_host, _items(state))
         progress = json.loads(json.dumps(progress))
         try:
             self._manager.save(
@@ -144,6 +144,10 @@ def _items(state: TrainState) -> tuple[dict[str, Any], dict[str, Any]]:
     prefix = "model." if state.ema is None else "ema."
     rest = {name: leaf for name, leaf in named_leaves(state).items() if not name.startswith(prefix)}
     return weights, rest
+
+
+def _on_host(leaf: jax.Array) -> jax.Array:
+    return jax.device_put(leaf, leaf.sharding.with_memory_kind("pinned_host"))
 
 
 def _first_line(error: Exception) -> str:

@@ -24,15 +24,17 @@ from kelp.model.leaves import named_leaves, with_leaves
 from kelp.model.low_rank import BASE
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError, RunConfig
+from kelp.training.distributed import check_agreed, is_writer, make_vote, whole_here
 from kelp.training.norms import make_norms
-from kelp.training.objective import Batch, Evaluation, Metrics, Model, Objective, TrainingError
+from kelp.training.objective import Batch, Evaluation, Metrics, Model, Objective, Part, TrainingError
 from kelp.training.optimizer import make_optimizer
 from kelp.training.profile import Profile, Profiler
-from kelp.training.sharding import make_mesh, place_batch, state_shardings
+from kelp.training.sharding import make_mesh, own_part, place_batch, state_shardings, within
 from kelp.training.step import VALID_STREAM, TrainState, init_state, loss_key, make_train_step, stream
-from kelp.training.tracker import Tracker
+from kelp.training.tracker import Tracker, Untracked
 
-Window = list[tuple[int, dict[str, Any]]]  # (examples, metrics) of each step since the last row logged
+Window = list[tuple[Any, dict[str, Any]]]  # (examples, metrics) of each step since the last row logged
+REASONS: tuple[Literal["done", "interrupted", "time is up"], ...] = ("done", "interrupted", "time is up")
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ def train(
 ) -> Outcome:
     """Train until the steps are done, the minutes are up, or Ctrl-C.
 
-    `evaluation` adds its metrics to those of the held-out batches. `resume` goes on from the newest checkpoint in
-    `out`, or begins where there is none yet; from another one, `resume_from`, it goes on as if the checkpoints and the
-    log after that did not exist, and deletes them. Raises TrainingError, ConfigError, CheckpointError, ModelError.
+    Among several processes (`kelp.training.distributed`), each calls this alike and works on its part of every batch;
+    one writes. `evaluation` adds its metrics to those of the held-out batches. `resume` goes on from the newest
+    checkpoint in `out`, or begins where there is none yet; from another one, `resume_from`, it goes on as if the
+    checkpoints and the log after that did not exist, and deletes them. Raises TrainingError, ConfigError,
+    CheckpointError, ModelError.
     """
     began = time.monotonic()
     settings, out = config.training, out or config.training.out
@@ -75,22 +79,23 @@ def train(
         raise ConfigError(f"[training.mesh] {error}.") from None
 
     init, abstract = plan_state(config, objective, mesh)
-    train_step = jax.jit(
-        make_train_step(objective, config.optimizer, settings.steps, settings.seed),
-        donate_argnums=0,
-        out_shardings=(jax.tree.map(lambda leaf: leaf.sharding, abstract), NamedSharding(mesh, PartitionSpec())),
-    )
+    train_step = within(mesh, jit_step(config, objective, mesh, abstract))
+    weigh = jax.jit(objective.weight)
+    part, vote = own_part(mesh), make_vote(mesh)
     held_out = make_held_out(objective, mesh, settings.seed, settings.eval_batches)
-    norms = make_norms(objective)
+    norms = within(mesh, make_norms(objective))
 
     checkpoints = Checkpoints(out / "checkpoints", keep=settings.keep)
-    examples, window, metrics = 0, Window(), dict[str, float]()
+    examples, window, metrics = 0, Window(), dict[str, float]()  # examples: before the window
     try:
         start = checkpoints.newest() if resume_from == "newest" else checkpoints.find(resume_from)
+        check_agreed(
+            recipe=config.model_dump(mode="json"), data=objective.description, checkpoint=start, folder=str(out)
+        )
         if profile:
             profile.check(start or 0, settings.steps)
         if start is None:
-            for path in objective.files:  # for an export without the data
+            for path in objective.files if is_writer() else ():  # for an export without the data
                 shutil.copyfile(path, out / path.name)
             if settings.init_from is None:
                 state = init(jax.random.key(settings.seed))
@@ -100,7 +105,8 @@ def train(
             progress = checkpoints.progress(start)
             _check_same_run(progress["config"], config)
             state = checkpoints.restore(start, abstract)
-            examples, window, metrics = progress["examples"], progress["window"], progress["metrics"]
+            window, metrics = progress["window"], progress["metrics"]
+            examples = progress["examples"] - weight(window)
             checkpoints.drop_after(start)
         else:
             raise TrainingError(f"{out} already holds a run at step {start}: resume it, or train in another folder.")
@@ -110,16 +116,19 @@ def train(
 
     fresh, start = start is None, start or 0
     step = start
-    reason: Literal["done", "interrupted", "time is up"] = "done"
-    tracker = Tracker(config, out, start=start, metrics=objective.metrics, unit=objective.unit)
-    with tracker, closing(checkpoints), Profiler(profile) as profiler, _interrupts() as interrupted:
+    ending = 0  # place in REASONS; the greatest that any process wishes
+    tracker: Tracker | Untracked = Untracked()
+    if is_writer():
+        tracker = Tracker(config, out, start=start, metrics=objective.metrics, unit=objective.unit)
+    profiled = Profiler(profile if is_writer() else None)
+    with tracker, closing(checkpoints), profiled as profiler, _interrupts() as interrupted:
         for kind, row in objective.reports(state.eval_model, 0) if fresh else ():
             tracker.row(0, kind, row)
-        clock, counted = time.monotonic(), examples
-        for step, batch in batches(objective, start=start, steps=settings.steps):
+        clock, counted = time.monotonic(), examples + weight(window)
+        for step, batch in batches(objective, part, start=start, steps=settings.steps):
             profiler.begin(step)
             with jax.profiler.TraceAnnotation("data"):
-                placed = place_batch(batch, mesh, objective.empty)
+                placed = place_batch(batch, mesh, part)
             if settings.norms_every and step % settings.norms_every == 0:
                 found = norms(state.model, placed, loss_key(settings.seed, step - 1))
                 tracker.row(step, "norms", {name: float(value) for name, value in found.items()})
@@ -129,32 +138,32 @@ def train(
                 tracker.row(step, "memory", peaks)
             if window:  # the host runs at most one step ahead of the devices
                 jax.block_until_ready(window[-1])
-            size = objective.weight(batch)
-            window.append((size, figures))
-            examples += size
-
+            window.append((weigh(placed), figures))
             timed_out = time.monotonic() - began > 60 * (settings.max_minutes or math.inf)
+            ending = vote(2 if timed_out else 1 if interrupted.is_set() else 0)
             done = step == settings.steps
             if done or step % settings.log_every == 0:
                 window, now = to_floats(window), time.monotonic()
+                examples += weight(window)
                 speed = {"seconds": now - began, f"{objective.unit}_per_second": (examples - counted) / (now - clock)}
                 tracker.row(step, "train", mean(window) | {objective.unit: examples} | speed)
                 window, clock, counted = [], now, examples
             for kind, row in objective.reports(state.eval_model, step):
                 tracker.row(step, kind, row)
-            evaluated = settings.eval_every > 0 and (done or timed_out or step % settings.eval_every == 0)
+            evaluated = settings.eval_every > 0 and (done or ending == 2 or step % settings.eval_every == 0)
             if evaluated:
                 metrics = held_out(state.eval_model)
-                metrics |= evaluation.measure(state.eval_model, step) if evaluation else {}
+                metrics |= evaluation.measure(whole_here(state.eval_model), step) if evaluation else {}
                 tracker.row(step, "valid", metrics)
-                clock, counted = time.monotonic(), examples
-            stopped = done or timed_out or interrupted.is_set()
+                window = to_floats(window)
+                clock, counted = time.monotonic(), examples + weight(window)
+            stopped = done or ending > 0
             if stopped or evaluated or step % settings.checkpoint_every == 0:
                 window = to_floats(window)
                 progress = {
                     "config": config.model_dump(mode="json"),
                     "description": objective.description,
-                    "examples": examples,
+                    "examples": examples + weight(window),
                     "window": window,
                     "metrics": metrics,
                 }
@@ -162,9 +171,16 @@ def train(
                 checkpoints.save(state, progress, score=best)
             tracker.advance(step)
             if stopped:
-                reason = "done" if done else "time is up" if timed_out else "interrupted"
+                ending = 0 if done else ending
                 break
-    return Outcome(step, reason, checkpoints.best(), metrics, time.monotonic() - began)
+    return Outcome(step, REASONS[ending], checkpoints.best(), metrics, time.monotonic() - began)
+
+
+def jit_step(config: RunConfig, objective: Objective, mesh: Mesh, state: TrainState) -> Any:
+    """The jitted step, to call `within` the mesh; `state` has shapes with their shardings. It overwrites the state."""
+    step = make_train_step(objective, config.optimizer, config.training.steps, config.training.seed)
+    kept = jax.tree.map(lambda leaf: leaf.sharding, state), NamedSharding(mesh, PartitionSpec())
+    return jax.jit(step, donate_argnums=0, out_shardings=kept)
 
 
 def plan_state(
@@ -217,13 +233,13 @@ def begin_with(folder: Path, config: RunConfig, objective: Objective, abstract: 
     return begin(with_leaves(abstract.model, leaves))
 
 
-def batches(objective: Objective, *, start: int, steps: int) -> Iterator[tuple[int, Batch]]:
-    """(step, batch) for steps start + 1 to the last, made ahead in one background thread."""
+def batches(objective: Objective, part: Part, *, start: int, steps: int) -> Iterator[tuple[int, Batch]]:
+    """(step, part of its batch) for steps start + 1 to the last, made ahead in one background thread."""
     import grain
 
     def make(index: int) -> tuple[int, Batch]:
         with jax.profiler.TraceAnnotation("data"):
-            return index + 1, objective.batch(index)
+            return index + 1, objective.batch(index, part)
 
     indices = grain.MapDataset.range(start, steps).map(make)
     yield from indices.to_iter_dataset(grain.ReadOptions(num_threads=1, prefetch_buffer_size=4))
@@ -238,29 +254,35 @@ def make_held_out(
     """
 
     @jax.jit
-    def measure(model: Model, batch: Batch, key: jax.Array) -> Metrics:
-        return objective.loss(model, batch, key)[1]
+    def measure(model: Model, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        return objective.weight(batch), objective.loss(model, batch, key)[1]
+
+    part, measure = own_part(mesh), within(mesh, measure)
 
     def held_out(model: Model) -> dict[str, float]:
         window: Window = []
-        for number, batch in enumerate(islice(objective.valid_batches(), count)):
+        for number, batch in enumerate(islice(objective.valid_batches(part), count)):
             key = jax.random.fold_in(stream(seed, VALID_STREAM), number)
-            placed = place_batch(batch, mesh, objective.empty)
-            window.append((objective.weight(batch), measure(model, placed, key)))
+            window.append(measure(model, place_batch(batch, mesh, part), key))
         return {f"valid_{name}": value for name, value in mean(to_floats(window)).items()}
 
     return held_out
 
 
 def to_floats(window: Window) -> Window:
-    """Wait for the steps and fetch their metrics, but for NaN: a batch may hold nothing to measure.
+    """Wait for the steps and fetch their weights and metrics, but for NaN: a batch may hold nothing to measure.
 
     Raises TrainingError when the loss is no longer finite.
     """
-    fetched = [(size, {name: float(value) for name, value in figures.items()}) for size, figures in window]
+    fetched = [(int(size), {name: float(value) for name, value in figures.items()}) for size, figures in window]
     if not all(math.isfinite(figures["loss"]) for _, figures in fetched):
         raise TrainingError("The loss is no longer finite: lower learning_rate, or raise warmup, in [optimizer].")
     return [(size, {name: v for name, v in figures.items() if not math.isnan(v)}) for size, figures in fetched]
+
+
+def weight(window: Window) -> int:
+    """Number of examples in the steps that were fetched."""
+    return sum(size for size, _ in window)
 
 
 def mean(window: Window) -> dict[str, float]:
@@ -305,6 +327,8 @@ def _interrupts() -> Iterator[threading.Event]:
     def handle(number: int, frame: FrameType | None) -> None:
         event.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not is_writer():
+            return
         print("\nStopping after this step, with a checkpoint. Ctrl-C again stops at once.", file=sys.stderr)
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -26,6 +26,25 @@ class TrainingError(KelpError):
     """Training cannot start or go on; the message is one sentence that says what to do."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """Rows of a batch that one process makes: some of `parts` parts of equal size, in which empty rows fill the end.
+
+    Each block of devices that share rows has one part. The whole batch is one part of one.
+    """
+
+    numbers: tuple[int, ...] = (0,)  # of the parts, rising
+    parts: int = 1
+
+    def rows(self, count: int) -> list[int]:
+        """Numbers of these rows, in a batch of `count`; numbers from `count` on, at the end, stand for empty rows."""
+        size = -(-count // self.parts)
+        return [row for part in self.numbers for row in range(part * size, (part + 1) * size)]
+
+
+WHOLE = Part()
+
+
 class Objective(Protocol):
     """A model, its loss and its data. Every method is a pure function, so that a run resumes bit for bit."""
 
@@ -64,20 +83,23 @@ class Objective(Protocol):
     def loss(self, model: Model, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """The loss and its metrics. `key` belongs to (seed, step); see `row_keys`."""
 
-    def batch(self, step: int) -> Batch:
-        """The batch of a step, counted from 0."""
+    def batch(self, step: int, part: Part = WHOLE) -> Batch:
+        """A part of the batch of a step, counted from 0. Its empty rows add nothing to the loss."""
 
-    def valid_batches(self) -> Iterable[Batch]:
-        """The held-out batches, the same ones each time."""
+    def valid_batches(self, part: Part = WHOLE) -> Iterable[Batch]:
+        """A part of each held-out batch, the same ones each time."""
 
     def reports(self, model: Model, step: int) -> Iterable[tuple[str, Row]]:
-        """Further rows for the log after a step, each with its kind, such as samples; step 0 is before the first."""
+        """Further rows for the log after a step, each with its kind, such as samples; step 0 is before the first.
 
-    def empty(self, batch: Batch, rows: int) -> Batch:
-        """`rows` examples of a batch's shape that add nothing to the loss."""
+        Where several processes train, each calls this, with weights that are spread over all (`whole_here`).
+        """
 
-    def weight(self, batch: Batch) -> int:
-        """Number of examples that are not empty, or of other units: a batch's weight in means over batches."""
+    def weight(self, batch: Batch) -> Any:
+        """Number of examples that are not empty, or of other units: a batch's weight in means over batches.
+
+        The batch may be one of NumPy's arrays or, traced, of JAX's.
+        """
 
 
 @dataclass(frozen=True)

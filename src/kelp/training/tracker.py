@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -68,6 +69,14 @@ class Tracker:
                 self._wandb.log_artifact(_artifact(self._artifact, self._wandb.id))
             self._wandb.finish(exit_code=int(error is not None))
         self._file.close()
+
+
+class Untracked(nullcontext[None]):
+    """In place of the tracker in a process that writes nothing."""
+
+    def row(self, step: int, kind: str, metrics: Row) -> None: ...
+
+    def advance(self, step: int) -> None: ...
 
 
 def truncate(path: Path, step: int) -> None:

@@ -1,15 +1,9 @@
-"use strict";
+import { $, make } from "./dom.js";
 // Everything from the examples reaches the page as text nodes: no HTML is ever parsed from it.
 
 const { source, tables, examples } = JSON.parse(document.getElementById("examples").textContent);
 const state = { filter: "all", index: examples[0]?.index };
-const $ = (id) => document.getElementById(id);
 
-function make(tag, props = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), props);
-  element.append(...children);
-  return element;
-}
 const clear = (id) => { $(id).replaceChildren(); return $(id); };
 
 // ---- which examples ------------------------------------------------------------------------------------------------

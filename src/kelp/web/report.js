@@ -1,25 +1,13 @@
-"use strict";
+import { $, draw, make } from "./dom.js";
 const report = JSON.parse(document.getElementById("report").textContent);
 const { summary, cases, rows } = report;
 const arms = Object.keys(summary.results);
 // Cases without a group are one of their own, unless no case has one.
 const groups = Object.keys(summary.results[arms[0]]).filter((name, _, names) => name || names.length > 2);
 const state = { group: "all", filter: "all", arm: arms[0], id: null, step: 0 };
-const $ = (id) => document.getElementById(id);
 const color = (arm) => `var(--arm-${arms.indexOf(arm) % 12})`;
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
 
-function make(tag, props = {}, ...children) {
-  const element = Object.assign(document.createElement(tag), props);
-  element.append(...children);
-  return element;
-}
-function draw(tag, attributes = {}, text = "") {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
-  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
-  element.textContent = text;
-  return element;
-}
 const clear = (id) => { $(id).replaceChildren(); return $(id); };
 
 // ---- figures -------------------------------------------------------------------------------------------------------

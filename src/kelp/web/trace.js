@@ -1,37 +1,88 @@
-"use strict";
-// Everything from the trace reaches the page as text nodes: no HTML is ever parsed from it.
+// A repair to step through: a saved one, or one that goes on, whose programs are added as they come.
 
-const trace = JSON.parse(document.getElementById("trace").textContent);
-const nodes = new Map(trace.nodes.map((node) => [node.id, node]));
+import { $, make } from "./dom.js";
+import { percent, programElement, sitesOf, units } from "./program.js";
+import { drawTree } from "./tree.js";
+
+let trace, nodes, byRun, start, total, patched; // of the repair that is shown
+let live = false; // it goes on
+let following = false; // each new program is shown
 const parentOf = (node) => nodes.get(node.parent);
 
-// Only the start brings its source; the others are their parent's with one edit. Offsets in the trace are UTF-8 bytes,
-// JavaScript counts UTF-16 units: `at` is where the edit begins in those.
-const encoder = new TextEncoder();
-const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
-for (const node of trace.nodes) {
-  if (!node.edit) continue;
-  const before = parentOf(node).source;
-  node.at = decoder.decode(encoder.encode(before).subarray(0, node.edit.start)).length;
-  node.source = before.slice(0, node.at) + node.edit.new + before.slice(node.at + node.edit.old.length);
+// ---- opening, and adding to what is open --------------------------------------------------------------------------
+
+export function openTrace(content, goesOn = false) {
+  const last = live && !goesOn ? state.node.id : null; // shown when the repair came to its end
+  trace = content;
+  live = goesOn;
+  nodes = new Map();
+  trace.nodes.forEach(take);
+  start = trace.nodes[0];
+  total = trace.tests.length;
+  patched = new Set(trace.patches.map((patch) => patch.node));
+  byRun = [...trace.nodes].sort((a, b) => (a.run ?? Infinity) - (b.run ?? Infinity) || a.id - b.id);
+  orderTests();
+  buildCandidates();
+  barsFor = treeFor = null;
+  buildHeader();
+  $("step").ariaLive = live ? "off" : "polite"; // it would speak without end
+  if (live) {
+    following = true;
+    Object.assign(state, { mode: "tried", patch: 0, node: start });
+    show();
+  } else if (last === null) {
+    openAt(location.hash);
+  } else if (following) {
+    Object.assign(state, { mode: "path", patch: 0 });
+    goTo(goal(0));
+  } else {
+    goTo(nodes.get(last) ?? start);
+  }
 }
 
-const $ = (id) => document.getElementById(id);
+export function addNode(node) {
+  trace.nodes.push(node);
+  take(node);
+  byRun.push(node);
+  Object.assign(trace, { runs: node.run, seconds: node.seconds });
+  addCandidate(node);
+  if (following) state.node = node;
+  showSoon();
+}
 
-function make(tag, properties, ...children) {
-  const element = Object.assign(document.createElement(tag), properties);
-  element.append(...children);
-  return element;
+export function setSites(id, sites) {
+  if (nodes.has(id)) nodes.get(id).sites = sites;
+  showSoon();
+}
+
+export function addPatch(patch) {
+  trace.patches.push(patch);
+  patched.add(patch.node);
+  rowOf.get(patch.node).classList.add("all");
+  showSoon();
+}
+
+let due = false;
+function showSoon() {
+  if (due) return;
+  due = true;
+  requestAnimationFrame(() => { due = false; buildHeader(); show(); });
+}
+
+// Only the start brings its source; the others are their parent's with one edit, which begins at `at`.
+function take(node) {
+  nodes.set(node.id, node);
+  if (!node.edit) return;
+  const before = parentOf(node).source;
+  node.at = units(before, [node.edit.start])[0];
+  node.source = before.slice(0, node.at) + node.edit.new + before.slice(node.at + node.edit.old.length);
 }
 
 // ---- what the trace says ------------------------------------------------------------------------------------------
 
 const passes = (outcome) => outcome.status === "pass" || outcome.status === "skip";
 const passed = (node) => (node.outcomes || []).filter(passes).length;
-const byRun = [...trace.nodes].sort((a, b) => (a.run ?? Infinity) - (b.run ?? Infinity) || a.id - b.id);
-const start = trace.nodes[0];
-const total = trace.tests.length;
-const patched = new Set(trace.patches.map((patch) => patch.node));
+const isPatch = (node) => patched.has(node.id) || (total > 0 && passed(node) === total);
 
 function pathTo(node) {
   const path = [];
@@ -46,119 +97,10 @@ function goal(patch) {
   return [...trace.nodes].sort(better)[0];
 }
 
-function lineOf(node) {
-  return parentOf(node).first_line + node.source.slice(0, node.at).split("\n").length - 1;
-}
+const lineAt = (node, at) => node.first_line + node.source.slice(0, at).split("\n").length - 1;
+const lineOf = (node) => lineAt(parentOf(node), node.at);
 
-// ---- Python, colored ---------------------------------------------------------------------------------------------
-
-const words = (text) => new Set(text.split(" "));
-const KEYWORDS = words("and as assert async await break class continue def del elif else except finally for from " +
-  "global if import in is lambda nonlocal not or pass raise return try while with yield True False None");
-const BUILTINS = words("abs all any bool bytes callable chr dict divmod enumerate filter float frozenset getattr hasattr " +
-  "hash id int isinstance issubclass iter len list map max min next object open ord pow print range repr reversed round " +
-  "self cls set setattr slice sorted str sum super tuple type vars zip");
-const TOKEN = new RegExp([
-  /(?<comment>#[^\n]*)/,
-  /(?<string>[rbuft]{0,2}(?:"""(?:\\[^]|[^\\])*?(?:"""|(?![^]))|'''(?:\\[^]|[^\\])*?(?:'''|(?![^]))|"(?:\\[^]|[^"\\\n])*"?|'(?:\\[^]|[^'\\\n])*'?))/,
-  /(?<number>0[xob][\da-f_]+|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:e[+-]?\d+)?j?)/,
-  /(?<word>[\p{L}_][\p{L}\p{N}\p{M}_]*)/,
-  /(?<at>@)/,
-].map((part) => part.source).join("|"), "giu");
-
-// [start, end, class] of every token that has a color.
-function tokens(source) {
-  const found = [];
-  let before = "";
-  for (const match of source.matchAll(TOKEN)) {
-    const { comment, string, number, word, at } = match.groups;
-    let kind = null;
-    if (comment !== undefined) kind = "c";
-    else if (string !== undefined) kind = "s";
-    else if (number !== undefined) kind = "n";
-    else if (at !== undefined) kind = /(^|\n)[ \t]*$/.test(source.slice(Math.max(0, match.index - 200), match.index)) ? "a" : null;
-    else if (before === "def" || before === "class") kind = "d";
-    else if (before === "@") kind = "a";
-    else if (KEYWORDS.has(word)) kind = "k";
-    else if (BUILTINS.has(word) && source[match.index - 1] !== ".") kind = "b";
-    if (kind) found.push([match.index, match.index + match[0].length, kind]);
-    before = at !== undefined && kind ? "@" : word;
-  }
-  return found;
-}
-
-const tokensOf = new Map();
-function pieces(node, from, to, mark) {
-  if (!tokensOf.has(node.id)) tokensOf.set(node.id, tokens(node.source));
-  const out = [];
-  const push = (start, end, kind) => start < end && out.push({ text: node.source.slice(start, end), kind, mark });
-  let at = from;
-  for (const [start, end, kind] of tokensOf.get(node.id)) {
-    if (end <= at) continue;
-    if (start >= to) break;
-    push(at, Math.max(start, at), null);
-    push(Math.max(start, at), Math.min(end, to), kind);
-    at = Math.min(end, to);
-  }
-  push(at, to, null);
-  return out;
-}
-
-// ---- the program, with the edit that made it ----------------------------------------------------------------------
-
-function programPieces(node) {
-  const source = node.source;
-  if (!node.edit) return pieces(node, 0, source.length, "");
-  const from = node.at, until = from + node.edit.new.length;
-  return [
-    ...pieces(node, 0, from, ""),
-    ...pieces(parentOf(node), from, from + node.edit.old.length, "del"),
-    ...pieces(node, from, until, "ins"),
-    ...pieces(node, until, source.length, ""),
-  ];
-}
-
-// Rows of pieces. A row's number is its line in the new program; a row with nothing but removed text has none.
-function programRows(node) {
-  const rows = [];
-  let row = { pieces: [], line: null };
-  let line = node.first_line;
-  let numbered = false;
-  const close = (mark) => {
-    const kept = row.pieces.some((piece) => piece.mark !== "del");
-    if (!numbered && (kept || mark !== "del")) { row.line = line; numbered = true; }
-    rows.push(row);
-    row = { pieces: [], line: null };
-    if (mark !== "del") { line += 1; numbered = false; }
-  };
-  for (const piece of programPieces(node)) {
-    const parts = piece.text.split("\n");
-    parts.forEach((text, i) => {
-      const shown = text.replace(/\r$/, "");
-      if (shown) row.pieces.push({ ...piece, text: shown });
-      if (i < parts.length - 1) close(piece.mark);
-    });
-  }
-  if (row.pieces.length) close("");
-  return rows;
-}
-
-function rowElement({ pieces: list, line }) {
-  const row = make("div", { className: "row" });
-  if (line !== null) row.dataset.line = line;
-  let group = null;
-  for (const piece of list) {
-    const text = piece.kind ? make("span", { className: piece.kind }, piece.text) : piece.text;
-    if (!piece.mark) { row.append(text); group = null; continue; }
-    if (!group || group.localName !== piece.mark) { group = make(piece.mark, {}); row.append(group); }
-    group.append(text);
-  }
-  const marks = new Set(list.map((piece) => piece.text.trim() ? piece.mark : piece.mark || null).filter((mark) => mark !== null));
-  if (marks.has("del") || marks.has("ins")) {
-    row.classList.add(marks.size > 1 ? "changed" : marks.has("del") ? "removed" : "added");
-  }
-  return row;
-}
+// ---- the program --------------------------------------------------------------------------------------------------
 
 // The row of the function under repair: in a long file, the place to look at first.
 function definition(rows) {
@@ -166,29 +108,51 @@ function definition(rows) {
   return name && [...rows.children].find((row) => row.querySelector(".d")?.textContent === name);
 }
 
+function brightest(rows) {
+  const light = (element) => Number(element.style.getPropertyValue("--light"));
+  return [...rows.querySelectorAll(".site, .gap")].sort((a, b) => light(b) - light(a))[0];
+}
+
 function showProgram(node) {
-  const rows = make("div", { className: "rows" }, ...programRows(node).map(rowElement));
+  const rows = programElement(node, parentOf(node));
   const box = $("program");
   box.replaceChildren(rows);
-  const edited = rows.querySelector("ins, del") || definition(rows);
+  const edited = rows.querySelector("ins, del") || brightest(rows) || definition(rows);
   if (edited) {
     const top = edited.offsetTop, height = box.clientHeight;
     if (top < box.scrollTop + 20 || top > box.scrollTop + height - 60) box.scrollTop = top - height / 3;
   }
   $("edit-note").textContent = node.edit ? `edit ${node.depth}, line ${lineOf(node)}` : "as it was given";
+  showSites(node);
+}
+
+// The likeliest sites in words.
+function showSites(shown) {
+  const next = !shown.edit || shown.sites?.length > 0, node = next ? shown : parentOf(shown);
+  const sites = sitesOf(node).slice(0, 3);
+  $("sites").hidden = !sites.length;
+  $("sites-of").textContent = next ? "Where the model would edit next" : "Where the model would edit";
+  const words = sites.map(([at, end, share]) => {
+    const what = at < end ? make("code", {}, shorten(node.source.slice(at, end), 24)) : "insertion";
+    return make("li", {}, what, ` line ${lineAt(node, at)}, ${percent(share)}`);
+  });
+  $("sites-list").replaceChildren(...words);
 }
 
 // ---- tests --------------------------------------------------------------------------------------------------------
 
 const MARKS = { pass: "✓", fail: "✕", error: "!", timeout: "…", skip: "–", unknown: "?" };
+const WORDS = { pass: "passes", fail: "fails", error: "ends in an error", timeout: "takes too long", skip: "is skipped", unknown: "was not run" };
 const outcomesOf = (node) => new Map((node.outcomes || []).map((outcome) => [outcome.name, outcome]));
-// What fails at the start stands first, in every step alike, so that the eye can stay where it is.
-const failing = outcomesOf(start);
-const testOrder = [...trace.tests].sort((a, b) => Number(passesAtStart(a)) - Number(passesAtStart(b)));
-function passesAtStart(name) { return failing.has(name) && passes(failing.get(name)); }
-// "test_slugs.py::" in front of every name says nothing.
-const firstFile = (trace.tests[0] || "").match(/^[^()'"]*?\.py::/)?.[0] ?? "";  // asserts are of no file
-const skipped = trace.tests.every((test) => test.startsWith(firstFile)) ? firstFile.length : 0;
+let testOrder, skipped;
+function orderTests() {
+  // What fails at the start stands first, in every step alike, so that the eye can stay where it is.
+  const first = outcomesOf(start), passesAtStart = (name) => first.has(name) && passes(first.get(name));
+  testOrder = [...trace.tests].sort((a, b) => Number(passesAtStart(a)) - Number(passesAtStart(b)));
+  // "test_slugs.py::" in front of every name says nothing.
+  const firstFile = (trace.tests[0] || "").match(/^[^()'"]*?\.py::/)?.[0] ?? ""; // asserts are of no file
+  skipped = trace.tests.every((test) => test.startsWith(firstFile)) ? firstFile.length : 0;
+}
 // Long names may break after an underscore.
 const shortName = (name) => name.slice(skipped).split(/(?<=_)(?=.)/).flatMap((part, i) => i ? [make("wbr", {}), part] : [part]);
 
@@ -199,7 +163,8 @@ function showTests(node) {
     const turned = outcome && earlier && passes(outcome) !== passes(earlier);
     const item = make("li", { className: turned ? status + " turned" : status },
       make("span", { className: "mark", ariaHidden: "true" }, MARKS[status]),
-      make("span", { className: "name mono", title: `${name}: ${status === "unknown" ? "not run" : status}` }, ...shortName(name)));
+      make("span", { className: "name mono", title: `${name}: ${status === "unknown" ? "not run" : status}` }, ...shortName(name)),
+      make("span", { className: "unseen" }, ` ${WORDS[status]}`));
     if (turned) item.append(make("span", { className: "turn" }, passes(outcome) ? "fixed" : "broken"));
     if (outcome && outcome.message && status !== "pass") item.append(make("pre", { className: "message" }, outcome.message));
     return item;
@@ -222,33 +187,30 @@ function editWords(edit, most, tag) {
 const number = (value, digits) => value === null ? "–" : value.toFixed(digits).replace("-", "−");
 
 const rowOf = new Map();
+let selected = null;
 function buildCandidates() {
-  for (const node of byRun) {
-    const all = patched.has(node.id) || (total > 0 && passed(node) === total);
-    const parent = parentOf(node);
-    const meta = [node.origin === "start" ? "start" : `${node.origin} · log-prob ${number(node.log_prob, 2)}`];
-    if (node.edit) meta.push(`line ${lineOf(node)}`);
-    if (node.depth > 1) meta.push(`after ${parent.run === null ? "node " + parent.id : "#" + parent.run}`);
-    const row = make("button", { type: "button", className: all ? "all" : "", tabIndex: -1 },
-      make("span", { className: "rank" }, node.run === null ? "–" : `#${node.run}`),
-      make("span", { className: "what" }, ...(node.edit ? editWords(node.edit, 60, "span") : ["the program as given"])),
-      make("span", { className: "passed" }, node.outcomes ? `${passed(node)}/${total}` : "not run"),
-      make("span", { className: "meta" }, meta.join(" · ")));
-    row.setAttribute("role", "option");
-    row.addEventListener("click", () => goTo(node));
-    rowOf.set(node.id, row);
-  }
-  $("candidates").replaceChildren(...rowOf.values());
-  $("candidates").addEventListener("keydown", (event) => {
-    const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (!move) return;
-    event.preventDefault();
-    const next = byRun[byRun.indexOf(state.node) + move];
-    if (next) { goTo(next); rowOf.get(next.id).focus(); }
-  });
+  rowOf.clear();
+  selected = null;
+  $("candidates").replaceChildren();
+  byRun.forEach(addCandidate);
+}
+function addCandidate(node) {
+  const parent = parentOf(node);
+  const meta = [node.origin === "start" ? "start" : `${node.origin} · log-prob ${number(node.log_prob, 2)}`];
+  if (node.edit) meta.push(`line ${lineOf(node)}`);
+  if (node.depth > 1) meta.push(`after ${parent.run === null ? "node " + parent.id : "#" + parent.run}`);
+  const row = make("button", { type: "button", className: isPatch(node) ? "all" : "", tabIndex: -1 },
+    make("span", { className: "rank" }, node.run === null ? "–" : `#${node.run}`),
+    make("span", { className: "what" }, ...(node.edit ? editWords(node.edit, 60, "span") : ["the program as given"])),
+    make("span", { className: "passed" }, node.outcomes ? `${passed(node)}/${total}` : "not run"),
+    make("span", { className: "meta" }, meta.join(" · ")));
+  row.setAttribute("role", "option");
+  row.setAttribute("aria-selected", "false");
+  row.addEventListener("click", () => choose(node));
+  rowOf.set(node.id, row);
+  $("candidates").append(row);
 }
 
-let selected = null;
 function showCandidate(node) {
   if (selected) { selected.tabIndex = -1; selected.setAttribute("aria-selected", "false"); }
   selected = rowOf.get(node.id);
@@ -256,6 +218,36 @@ function showCandidate(node) {
   selected.setAttribute("aria-selected", "true");
   const box = $("candidates"), top = selected.offsetTop - box.offsetTop;
   if (top < box.scrollTop || top + selected.offsetHeight > box.scrollTop + box.clientHeight) box.scrollTop = top - box.clientHeight / 3;
+}
+
+// ---- the branch tree ----------------------------------------------------------------------------------------------
+
+function kindOf(node) {
+  if (!node.outcomes) return "unknown";
+  if (isPatch(node)) return "all";
+  const change = passed(node) - passed(start);
+  return change > 0 ? "better" : change < 0 ? "worse" : "same";
+}
+const said = (node) => `#${node.run ?? "–"}: ${passed(node)} of ${total} tests pass${node.edit ? `, ${shorten(node.edit.old, 30)} → ${shorten(node.edit.new, 30)}` : ""}`;
+
+let treeFor = null, tree = null;
+function showTree() {
+  const box = $("tree-box"), key = `${trace.nodes.length} ${trace.patches.length} ${box.clientWidth}`;
+  if (treeFor !== key) {
+    treeFor = key;
+    tree = drawTree($("tree"), byRun, box.clientWidth - 4, { kind: kindOf, title: said, choose });
+    const deepest = Math.max(...byRun.map((node) => node.depth));
+    $("tree").setAttribute("aria-label", `${byRun.length} programs, at most ${deepest} ${deepest === 1 ? "edit" : "edits"} deep; the list of candidates has each`);
+    $("tree-note").textContent = `${byRun.length} programs, up to ${deepest} ${deepest === 1 ? "edit" : "edits"}`;
+  }
+  const way = new Set(pathTo(state.node).map((node) => node.id));
+  for (const [id, dot] of tree.dots) {
+    dot.classList.toggle("way", way.has(id));
+    dot.classList.toggle("now", id === state.node.id);
+  }
+  for (const [id, line] of tree.lines) line.classList.toggle("way", way.has(id));
+  const at = Number(tree.dots.get(state.node.id).getAttribute("cx"));
+  if (at < box.scrollLeft + 20 || at > box.scrollLeft + box.clientWidth - 20) box.scrollLeft = at - box.clientWidth / 2;
 }
 
 // ---- patches ------------------------------------------------------------------------------------------------------
@@ -273,14 +265,23 @@ function showPatch() {
     const chip = make("button", { type: "button", title: `log-prob ${number(patch.log_prob, 2)}` }, `${i + 1}`);
     chip.setAttribute("aria-label", `Patch ${i + 1}`);
     chip.setAttribute("aria-pressed", String(i === state.patch));
-    chip.addEventListener("click", () => { state.patch = i; state.mode = "path"; goTo(goal(i)); });
+    chip.addEventListener("click", () => { state.patch = i; state.mode = "path"; choose(goal(i)); });
     return chip;
   }));
 }
 
+// A page from a file may have no clipboard: then the patch is selected, for the person to copy it.
+async function copyPatch() {
+  let words = "Copied";
+  try { await navigator.clipboard.writeText(trace.patches[state.patch].diff); }
+  catch { getSelection().selectAllChildren($("diff")); words = "Selected"; }
+  $("copy").textContent = words;
+  setTimeout(() => { $("copy").textContent = "Copy patch"; }, 1500);
+}
+
 // ---- the timeline: one state, shown everywhere --------------------------------------------------------------------
 
-const state = { mode: "path", patch: 0, node: start };
+const state = { mode: "path", patch: 0, node: null };
 let timer = null;
 const items = () => state.mode === "path" ? pathTo(goal(state.patch)) : byRun;
 
@@ -289,12 +290,14 @@ function goTo(node) {
   if (!items().includes(node)) state.mode = "tried";
   show();
 }
-function goToIndex(index) { goTo(items()[Math.max(0, Math.min(items().length - 1, index))]); }
+// As goTo, by a person: a repair that goes on is followed again from its last program on.
+function choose(node) { following = node === byRun.at(-1); goTo(node); }
+function goToIndex(index) { choose(items()[Math.max(0, Math.min(items().length - 1, index))]); }
 function step(by) { goToIndex(items().indexOf(state.node) + by); }
 
 let barsFor = null;
 function showBars(list) {
-  const key = `${state.mode} ${state.patch}`;
+  const key = `${state.mode} ${state.patch} ${list.length}`;
   if (barsFor !== key) {
     barsFor = key;
     // A path of two steps needs no slider across the whole page.
@@ -311,6 +314,7 @@ function showBars(list) {
   }
   const index = list.indexOf(state.node);
   [...$("bars").children].forEach((bar, i) => bar.classList.toggle("now", i === index));
+  $("track").hidden = list.length < 2;
   Object.assign($("slider"), { max: list.length - 1, value: index, disabled: list.length < 2 });
   $("slider").setAttribute("aria-valuetext", `${index + 1} of ${list.length}`);
   $("back").disabled = index <= 0;
@@ -332,10 +336,12 @@ function show() {
   showProgram(state.node);
   showTests(state.node);
   showCandidate(state.node);
+  showTree();
   showPatch();
   $("step").replaceChildren(...stepWords(state.node, list));
   for (const mode of ["path", "tried"]) $(`mode-${mode}`).setAttribute("aria-pressed", String(state.mode === mode));
   if (timer !== null && state.node === list.at(-1)) play(false);
+  if (live) return;
   const place = state.mode === "path" ? `#node=${state.node.id}` : `#tried=${list.indexOf(state.node) + 1}`;
   try { history.replaceState(null, "", place); } catch { /* some viewers forbid it: the page works without */ }
 }
@@ -355,11 +361,11 @@ function play(on) {
 function openAt(fragment) {
   const place = /^#(node|tried)=(\d+)$/.exec(fragment);
   const wanted = place && (place[1] === "node" ? nodes.get(Number(place[2])) : byRun[Number(place[2]) - 1]);
-  if (wanted) state.mode = place[1] === "node" ? "path" : "tried";
+  Object.assign(state, { mode: place && wanted && place[1] === "tried" ? "tried" : "path", patch: 0 });
   goTo(wanted || start);
 }
 
-// ---- the header, once ---------------------------------------------------------------------------------------------
+// ---- the header ---------------------------------------------------------------------------------------------------
 
 function buildHeader() {
   $("title").textContent = trace.title;
@@ -370,20 +376,21 @@ function buildHeader() {
   const status = trace.status.charAt(0).toUpperCase() + trace.status.slice(1);
   const end = goal(0);
   const figure = (label, value, className = "") => make("div", {}, make("dt", {}, label), make("dd", { className }, value));
-  $("figures").append(
-    figure("verdict", status, good ? "verdict good" : "verdict"),
+  $("figures").replaceChildren(
+    figure("verdict", status, live ? "verdict going" : good ? "verdict good" : "verdict"),
     figure("tests passing", end === start ? `${passed(end)}/${total}` : `${passed(start)} → ${passed(end)} of ${total}`),
     figure(trace.runs === 1 ? "test run" : "test runs", String(trace.runs)),
-    figure("seconds", trace.seconds.toFixed(trace.seconds < 10 ? 2 : 0)),
-    figure("valid programs", `${Math.floor(1000 * trace.validity) / 10} %`));
-  if (!good) $("mode-path").textContent = "Path to the best try";
+    figure("seconds", trace.seconds.toFixed(trace.seconds < 10 ? 2 : 0)));
+  if (!live) $("figures").append(figure("valid programs", `${Math.floor(1000 * trace.validity) / 10} %`));
+  $("mode-path").textContent = good ? "To the patch" : "To the best try";
 }
 
-buildHeader();
-buildCandidates();
+// ---- what a person does -------------------------------------------------------------------------------------------
+
 $("back").addEventListener("click", () => step(-1));
-$("forward").addEventListener("click", () => step(1));
 $("play").addEventListener("click", () => play(timer === null));
+$("forward").addEventListener("click", () => step(1));
+$("copy").addEventListener("click", copyPatch);
 $("slider").addEventListener("input", (event) => goToIndex(Number(event.target.value)));
 $("bars").addEventListener("click", (event) => {
   const box = $("bars").getBoundingClientRect(), last = items().length - 1;
@@ -393,18 +400,28 @@ for (const mode of ["path", "tried"]) {
   $(`mode-${mode}`).addEventListener("click", () => {
     play(false);
     state.mode = mode;
-    goTo(items().includes(state.node) ? state.node : start);
+    choose(items().includes(state.node) ? state.node : start);
   });
 }
+$("candidates").addEventListener("keydown", (event) => {
+  const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!move) return;
+  event.preventDefault();
+  const next = byRun[byRun.indexOf(state.node) + move];
+  if (next) { choose(next); rowOf.get(next.id).focus(); }
+});
 const scrollsSideways = (box) => box !== null && box.scrollWidth > box.clientWidth;
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!trace || event.ctrlKey || event.metaKey || event.altKey) return;
   const inside = (selector) => event.target.closest(selector);
   const moves = { ArrowLeft: () => step(-1), ArrowRight: () => step(1), Home: () => goToIndex(0), End: () => goToIndex(Infinity) };
-  if (event.key === " " && !inside("button, input")) play(timer === null);
-  else if (moves[event.key] && !inside("input") && !scrollsSideways(inside(".code"))) moves[event.key]();
+  if (event.key === " " && !inside("button, input, textarea, a, summary")) play(timer === null);
+  else if (moves[event.key] && !inside("input, textarea") && !scrollsSideways(inside(".code"))) moves[event.key]();
   else return;
   event.preventDefault();
 });
-addEventListener("hashchange", () => openAt(location.hash));
-openAt(location.hash);
+addEventListener("resize", () => { if (trace) showTree(); });
+addEventListener("hashchange", () => { if (trace && !live) openAt(location.hash); });
+
+const saved = $("trace"); // the data of a saved page
+if (saved) openTrace(JSON.parse(saved.textContent));

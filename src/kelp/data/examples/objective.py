@@ -19,7 +19,7 @@ from kelp.model.low_rank import merged
 from kelp.model.pretrained import read_llama, with_tokens
 from kelp.model.store import find
 from kelp.model.tensors import read_json
-from kelp.training.objective import Dtype, Metrics, Row, TrainingError
+from kelp.training.objective import WHOLE, Dtype, Metrics, Part, Row, TrainingError
 
 
 class Source(Protocol):
@@ -34,9 +34,9 @@ class Source(Protocol):
     @property
     def site_kinds(self) -> int: ...
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int, span_masking: float) -> Batch: ...
+    def batch(self, step: int, part: Part, *, seed: int, tokens_per_batch: int, span_masking: float) -> Batch: ...
 
-    def valid_batches(self) -> Iterable[Batch]: ...
+    def valid_batches(self, part: Part) -> Iterable[Batch]: ...
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class _NoExamples:
     vocab_size: int
     site_kinds: int
 
-    def batch(self, step: int, **_: Any) -> Batch:
+    def batch(self, step: int, part: Part, **_: Any) -> Batch:
         raise NotImplementedError
 
-    def valid_batches(self) -> Iterable[Batch]:
+    def valid_batches(self, part: Part) -> Iterable[Batch]:
         return ()
 
 
@@ -68,6 +68,11 @@ class EditObjective:
     def revive(cls, run: Path, progress: dict[str, Any]) -> "EditObjective":
         """The objective of a run without its data, to load and save weights with."""
         return cls(Recipe.model_validate(progress["config"]), _NoExamples(run, **progress["description"]))
+
+    @classmethod
+    def without_data(cls, recipe: Recipe, vocab_size: int, site_kinds: int) -> "EditObjective":
+        """The objective of a recipe, to plan its run before there is data."""
+        return cls(recipe, _NoExamples(Path(), vocab_size, site_kinds))
 
     @cached_property
     def model_config(self) -> DenoiserConfig:
@@ -126,25 +131,17 @@ class EditObjective:
         """The denoiser's loss. It draws nothing: `batch` has masked the spans."""
         return loss(model, cast(Any, batch))  # arrays of NumPy, traced by JAX
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int, part: Part = WHOLE) -> Batch:
         settings, span_masking = self.recipe.training, self.recipe.objective.span_masking
         return self.source.batch(
-            step, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, span_masking=span_masking
+            step, part, seed=settings.seed, tokens_per_batch=settings.tokens_per_batch, span_masking=span_masking
         )
 
-    def valid_batches(self) -> Iterable[Batch]:
-        return self.source.valid_batches()
+    def valid_batches(self, part: Part = WHOLE) -> Iterable[Batch]:
+        return self.source.valid_batches(part)
 
     def reports(self, model: Denoiser, step: int) -> Iterable[tuple[str, Row]]:
         return ()
 
-    def empty(self, batch: Batch, rows: int) -> Batch:
-        """Examples without a prefix, with `stop` as their one site and answer."""
-        empty = Batch(*(np.zeros((rows, *array.shape[1:]), array.dtype) for array in batch))
-        empty.sites[:, 0, 2] = 1
-        empty.site_target[:, 0] = True
-        empty.targets[:] = -1
-        return empty
-
-    def weight(self, batch: Batch) -> int:
-        return int((batch.segments[:, 0] == 1).sum())
+    def weight(self, batch: Batch) -> Any:
+        return (batch.segments[:, 0] == 1).sum()

@@ -16,6 +16,7 @@ from kelp.encoding.batch import MASKING_ROOM, Batch, Example, SpanText, collate,
 from kelp.encoding.folder import read_encoding
 from kelp.encoding.vocabulary import replaceable
 from kelp.files import atomic
+from kelp.training.objective import WHOLE, Part
 
 NUMBERS = np.dtype("<u4")  # of a shard: wide enough for any vocabulary; recorded in meta.json
 MAX_ROW_LENGTHS = 12  # each is one compilation of the training step
@@ -153,8 +154,10 @@ class Shards:
     def buckets(self) -> list["Bucket"]:
         return buckets(self.train, self.row_lengths)
 
-    def batch(self, step: int, *, seed: int, tokens_per_batch: int, span_masking: float = 0.0) -> Batch:
-        """The batch of a training step: each epoch goes once through the examples, in an order of its own.
+    def batch(
+        self, step: int, part: Part = WHOLE, *, seed: int, tokens_per_batch: int, span_masking: float = 0.0
+    ) -> Batch:
+        """A part of a training step's batch: each epoch goes once through the examples, in an order of its own.
 
         `span_masking` is the share of examples that have spans masked, which the suffix restores too.
         """
@@ -162,15 +165,17 @@ class Shards:
         # be saved. Here any step's batch is known from its number; the loop has Grain map the numbers to batches.
         epoch, at = divmod(step, self.epoch_steps(tokens_per_batch))
         bucket, chosen = self._epoch(seed, epoch, tokens_per_batch)[at]
-        examples = [self.train[int(i)] for i in chosen]
-        if not span_masking:
-            return collate(examples, self.special, bucket.length, bucket.rows)
-        rng, length = np.random.default_rng((seed, step, 1)), bucket.length + MASKING_ROOM
-        for i, example in enumerate(examples):
-            if rng.random() < span_masking:
-                room = length - len(example.tokens) - example.suffix
-                examples[i] = mask_spans(example, self.special, self._replaceable, rng, room)
-        return collate(examples, self.special, length, bucket.rows)
+        own, length = part.rows(len(chosen)), bucket.length
+        numbers = [row for row in own if row < len(chosen)]
+        examples = [self.train[int(chosen[row])] for row in numbers]
+        if span_masking:
+            length += MASKING_ROOM
+            for i, row in enumerate(numbers):
+                rng = np.random.default_rng((seed, step, 1, row))
+                if rng.random() < span_masking:
+                    room = length - len(examples[i].tokens) - examples[i].suffix
+                    examples[i] = mask_spans(examples[i], self.special, self._replaceable, rng, room)
+        return collate(examples, self.special, length, bucket.rows, len(own))
 
     def _plan(self, seed: int, epoch: int, tokens_per_batch: int) -> list[tuple["Bucket", np.ndarray]]:
         """The batches of an epoch: which examples of which bucket."""
@@ -191,14 +196,15 @@ class Shards:
         """Batches of one pass over the data."""
         return sum(max(1, len(b.members) // b.batch_size(tokens_per_batch)) for b in self.buckets)
 
-    def valid_batches(self, tokens_per_batch: int = 8192) -> Iterator[Batch]:
+    def valid_batches(self, part: Part = WHOLE, tokens_per_batch: int = 8192) -> Iterator[Batch]:
         """The held-out examples, each once; the last batch of a shape is filled up with empty ones."""
         for bucket in buckets(self.valid, self.row_lengths):
             size = bucket.batch_size(tokens_per_batch)
             for start in range(0, len(bucket.members), size):
-                chosen = bucket.members[start : start + size]
+                own = part.rows(size)
+                chosen = [bucket.members[start + row] for row in own if row < min(size, len(bucket.members) - start)]
                 examples = [self.valid[int(i)] for i in chosen]
-                yield collate(examples, self.special, bucket.length, bucket.rows, size)
+                yield collate(examples, self.special, bucket.length, bucket.rows, len(own))
 
 
 class Bucket:

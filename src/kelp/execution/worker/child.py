@@ -98,7 +98,7 @@ class Confinement:
         return active
 
     def enter_server(self) -> None:
-        """Confine the server for good: it imports and compiles what runs have named, so it may do what they may, and fork."""
+        """Confine the server, which imports and compiles what runs have named, like a run that may fork."""
         self._enter_files({})
         if self.read_only:  # else it could not clear the scratch folder away
             protection.forbid_calls(read_only=True, processes=True)
@@ -150,7 +150,13 @@ def project_folders(config: Config) -> tuple[list[str], list[str]]:
     common = os.path.commonpath(folders) if folders else ""
     beside = [common] if common in map(os.path.dirname, folders) and common != os.sep else []  # src/ and tests/
     folders = list(dict.fromkeys(folders + beside))
-    listed = [folder for folder in folders if holds_home(folder, config["home"])]
+    return outside_home(folders, config["home"])
+
+
+def outside_home(folders: Iterable[str], home: str) -> tuple[list[str], list[str]]:
+    """Return the paths to read and the folders to list, in which of the home folder nothing hidden can be read."""
+    folders = list(folders)
+    listed = [folder for folder in folders if holds_home(folder, home)]
     entries = [entry for folder in listed for entry in os.scandir(folder) if not entry.name.startswith(".")]
     entries = [entry for entry in entries if not entry.is_symlink()]  # they may lead to hidden files
     inside = [entry.path for entry in entries if entry.is_file() or os.path.exists(f"{entry.path}/__init__.py")]
@@ -284,6 +290,7 @@ class _Files:
         trusted_files: tuple[str, ...],
     ):
         self.paths, self.request, self.candidate, self.report = config["pytest_files"], request, candidate, report
+        self.only = config["only"]
         self.finished = False
         if not self.paths:
             return
@@ -313,7 +320,7 @@ class _Files:
             self.finished = True
 
         pytest_run.run_pytest(
-            self.paths, self.candidate, self.report, self.checks, first=self.request["first"],
+            self.paths, self.candidate, self.report, self.checks, only=self.only, first=self.request["first"],
             shuffle=self.request["shuffle"], stop_on_failure=self.request["stop_on_failure"],
             collect_only=collect_only or kind == "rehearsal", finish=finish if last and kind == "tests" else None,
         )  # fmt: skip

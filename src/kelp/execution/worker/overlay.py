@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from kelp.execution.worker import protection
@@ -44,8 +45,8 @@ class ProjectCopy:
         with contextlib.suppress(OSError):
             protection.unmount(self.disk)
 
-    def enter(self, module: str, source: bytes) -> list[str]:
-        """Enter the copy, with `source` as the file `module`; in the run's process, before it is confined.
+    def enter(self, files: Mapping[str, bytes]) -> list[str]:
+        """Enter the copy, with these sources of files; in the run's process, before it is confined.
 
         Returns the folders that may be written to.  Raises OSError.
         """
@@ -56,8 +57,9 @@ class ProjectCopy:
         before = os.stat(self.root).st_dev
         options = f"userxattr,lowerdir={below},upperdir={inside}/upper,workdir={inside}/work"
         protection.mount("overlay", self.root, "overlay", protection.MS_NOSUID | protection.MS_NODEV, options)
-        if os.stat(self.root).st_dev == before or os.stat(os.path.dirname(module)).st_dev == before:
-            raise OSError(0, "the file is not in the copy", module)
+        for place in (self.root, *map(os.path.dirname, files)):
+            if os.stat(place).st_dev == before:
+                raise OSError(0, "the file is not in the copy", place)
         home = os.path.join(self.folder, "work")
         os.makedirs(home, 0o700, exist_ok=True)  # it is in the project's copy where the sandbox's folder is
         protection.mount(f"{inside}/home", home, None, protection.MS_BIND)
@@ -65,37 +67,27 @@ class ProjectCopy:
         if os.path.isdir("/dev/shm") and not f"{self.root}/".startswith("/dev/shm/"):
             protection.mount(f"{inside}/shm", "/dev/shm", None, protection.MS_BIND)  # locks of multiprocessing
             writable.append("/dev/shm")
-        old = os.stat(module)
-        try:
-            with open(module, "r+b") as file:
-                file.truncate()
-                file.write(source)
-        except OSError as error:
-            if error.errno == errno.EOVERFLOW:  # its owner is unknown in the user namespace
-                raise OSError(error.errno, "this or its folder is of another user or group", module) from None
-            raise
-        os.utime(module, ns=(old.st_atime_ns, old.st_mtime_ns + 2 * 10**9))
-        for compiled in _compiled(module):  # its recorded time and size may be those of the source
-            compiled.unlink()
+        for path, source in files.items():
+            _replace(path, source)
         return writable
 
-    def changed(self, module: str, source: bytes) -> list[str]:
+    def changed(self, files: Mapping[str, bytes]) -> list[str]:
         """Files of the project that a run overwrote or removed, and new ones that Python or pytest read unasked.
 
-        The file under repair does not count if it holds its `source`; nor do caches.
+        Files under repair do not count if they hold their sources; nor do caches.
         """
         try:
-            return self._changed(module, source)
+            return self._changed(files)
         except (OSError, RecursionError) as error:
             return [f"(cannot be read: {error.strerror if isinstance(error, OSError) else error})"]
 
-    def _changed(self, module: str, source: bytes) -> list[str]:
-        ours = {module, *map(str, _compiled(module))}
+    def _changed(self, files: Mapping[str, bytes]) -> list[str]:
+        ours = {*files, *(str(compiled) for path in files for compiled in _compiled(path))}
         changed = []
         for path, entry in self._written():
             name = os.path.relpath(path, self.root)
-            if path == module:
-                if not entry.is_file(follow_symlinks=False) or Path(entry.path).read_bytes() != source:
+            if path in files:
+                if not entry.is_file(follow_symlinks=False) or Path(entry.path).read_bytes() != files[path]:
                     changed.append(name)
             elif path not in ours and (
                 _is_opaque(entry) if _is_folder(entry) else entry.name in _IMPLICIT or os.path.lexists(path)
@@ -120,6 +112,22 @@ class ProjectCopy:
             if len(entries) > _MAX_ENTRIES:
                 raise OSError(0, "more files than can be examined")
         return entries
+
+
+def _replace(path: str, source: bytes) -> None:
+    """Write a file of the copy, and remove its bytecode.  Raises OSError."""
+    old = os.stat(path)
+    try:
+        with open(path, "r+b") as file:
+            file.truncate()
+            file.write(source)
+    except OSError as error:
+        if error.errno == errno.EOVERFLOW:  # its owner is unknown in the user namespace
+            raise OSError(error.errno, "this or its folder is of another user or group", path) from None
+        raise
+    os.utime(path, ns=(old.st_atime_ns, old.st_mtime_ns + 2 * 10**9))
+    for compiled in _compiled(path):  # its recorded time and size may be those of the source
+        compiled.unlink()
 
 
 def _compiled(module: str) -> list[Path]:

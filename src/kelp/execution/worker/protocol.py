@@ -26,6 +26,7 @@ class Config(TypedDict):
 
     asserts: list[str]
     pytest_files: list[str]
+    only: list[str]
     doctest: bool
     setup: str
     module: str | None
@@ -40,12 +41,17 @@ class Config(TypedDict):
 
 
 class Plan(TypedDict):
-    """Plan of a test command: project, program, readable paths and environment."""
+    """Plan of a test command: project, program, paths to read, folders to list, and environment.
+
+    `pytest`: the arguments of a command that is pytest in the server's own Python, which runs it in a fork of itself.
+    """
 
     root: str
     program: str
     readable: list[str]
+    listed: list[str]
     environment: dict[str, str]
+    pytest: list[str] | None
 
 
 class Hello(TypedDict):
@@ -57,7 +63,12 @@ class Hello(TypedDict):
 
 
 class Request(TypedDict):
-    """One run. "probe" only sets protections up, "rehearsal" only loads and collects; `asserts` None: the suite's."""
+    """One run. "probe" only sets protections up, "rehearsal" only loads and collects; `asserts` None: the suite's.
+
+    For a test command: `files` are paths with their sources in this run; `only` are the tests of pytest to run, in this
+    order (None: all); a survey traces functions of the whole project, in tests of at most `test_seconds`, and runs the
+    tests `front` first; it ends when a test has failed and `enough_seconds` have passed.
+    """
 
     kind: Literal["tests", "calls", "probe", "rehearsal"]
     source: str  # decoded as Latin-1, so that any bytes fit
@@ -71,11 +82,18 @@ class Request(TypedDict):
     repr_limit: int
     seconds: float | None  # None: the limit of the config
     cpu_seconds: float | None
+    files: list[list[str]]  # sources decoded as Latin-1
+    only: list[str] | None
+    front: list[str]
+    survey: bool
+    enough_seconds: float | None
+    test_seconds: float | None
 
 
 PROBE: Request = {
     "kind": "probe", "source": "", "first": None, "stop_on_failure": False, "trace": False, "shuffle": None,
-    "asserts": None, "setup": None, "calls": [], "repr_limit": 0, "seconds": None, "cpu_seconds": None,
+    "asserts": None, "setup": None, "calls": [], "repr_limit": 0, "seconds": None, "cpu_seconds": None, "files": [],
+    "only": None, "front": [], "survey": False, "enough_seconds": None, "test_seconds": None,
 }  # fmt: skip
 
 
@@ -113,10 +131,35 @@ class Begin(TypedDict):
 
 
 class Line(TypedDict):
-    """The running test has executed a line of the program."""
+    """The running test has executed a line of the program; the lines of several files are counted through."""
 
     event: Literal["line"]
     line: int
+
+
+class Code(TypedDict):
+    """A function of the project is called for the first time; these events number functions from 0."""
+
+    event: Literal["code"]
+    path: str
+    line: int
+
+
+class Reached(TypedDict):
+    """Functions that a test has called, by number; of no name: that were called while tests were imported."""
+
+    event: Literal["reached"]
+    name: str
+    codes: list[int]
+
+
+class Raised(TypedDict):
+    """Project files and lines on the traceback of a failing test, the innermost last."""
+
+    event: Literal["raised"]
+    name: str
+    paths: list[str]
+    lines: list[int]
 
 
 class Outcome(TypedDict):
@@ -230,7 +273,8 @@ class Done(TypedDict):
 
 
 Event = Union[  # noqa: UP007 (Python 3.9)
-    Source, Begin, Line, Outcome, CallValue, Modules, Error, SessionStarted, Collected, SessionFinished,
+    Source, Begin, Line, Code, Reached, Raised, Outcome, CallValue, Modules, Error, SessionStarted, Collected,
+    SessionFinished,
     Protections, Expected, Verdict, Unknown, Tampered, Done,
 ]  # fmt: skip
 
@@ -297,6 +341,7 @@ _READERS: dict[str, Callable[[object], Any]] = {  # by annotation
     "list[Any]": lambda value: [] if value is None else _list(value),
     "dict[str, list[Any]]": lambda value: {key: _list(part) for key, part in _dict(value).items()},
     "list[str]": lambda value: [_text(part) for part in _list(value)],
+    "list[int]": lambda value: [_integer(part) for part in _list(value)],
     "dict[str, str]": lambda value: {key: _text(part) for key, part in _dict(value).items()},
     "dict[str, str | None]": lambda value: {
         key: None if part is None else _text(part) for key, part in _dict(value).items()

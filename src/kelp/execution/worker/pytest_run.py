@@ -251,13 +251,14 @@ def run_pytest(
     report: Report,
     test_checks: TestChecks,
     *,
+    only: list[str],
     first: str | None,
     shuffle: int | None,
     stop_on_failure: bool,
     collect_only: bool,
     finish: Callable[[], None] | None = None,
 ) -> None:
-    """Run the files in one session and report each test under its node id.
+    """Run the files in one session and report each test under its node id; `only` names those that count, if any.
 
     `finish`, if given, is called when the session is over and the run needs nothing more.
     """
@@ -265,7 +266,7 @@ def run_pytest(
     arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
     arguments += [f"-pno:{name}" for name in _UNUSED.split()]
     arguments += ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
-    plugin = _Plugin(candidate, report, test_checks, first=first, shuffle=shuffle, finish=finish)
+    plugin = _Plugin(candidate, report, test_checks, only=only, first=first, shuffle=shuffle, finish=finish)
     _current.append(plugin)
     code = pytest.main(arguments, plugins=[plugin])
     if plugin.collected is None and not plugin.broken:
@@ -277,6 +278,11 @@ def _may_skip(item: pytest.Item) -> bool:
     if any(item.get_closest_marker(name) for name in ("skip", "skipif", "xfail")):
         return True
     return getattr(getattr(item, "obj", None), "__unittest_expecting_failure__", False) is True
+
+
+def _is_of(test: str, names: list[str]) -> bool:
+    """Return whether a test is one of the node ids, or of the class or function that one of them names."""
+    return any(test == name or test.startswith((f"{name}::", f"{name}[")) for name in names)
 
 
 def _shuffle(items: list[pytest.Item], seed: int) -> None:
@@ -296,12 +302,13 @@ class _Plugin:
         report: Report,
         test_checks: TestChecks,
         *,
+        only: list[str],
         first: str | None,
         shuffle: int | None,
         finish: Callable[[], None] | None,
     ):
         self.candidate, self.report, self.checks, self.first = candidate, report, test_checks, first
-        self.shuffle, self.finish = shuffle, finish
+        self.only, self.shuffle, self.finish = only, shuffle, finish
         self.called = False  # the running test's function was called, so that it is known whether it skips
         self.calling = False  # it is running
         self.nodeid = ""
@@ -357,6 +364,8 @@ class _Plugin:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.only:
+            items[:] = [item for item in items if _is_of(f"{item.path}::{item.nodeid.partition('::')[2]}", self.only)]
         if self.shuffle is not None:
             _shuffle(items, self.shuffle)
         items.sort(key=lambda item: item.nodeid != self.first)

@@ -40,11 +40,12 @@ from kelp.execution.worker.child import (
     be_child,
     close_all_but,
     editable,
+    outside_home,
     project_folders,
     trusted,
 )
 from kelp.execution.worker.code_cache import PROJECT
-from kelp.execution.worker.command_run import Meter, run_command
+from kelp.execution.worker.command_run import Meter, prepare, run_command, sources
 from kelp.execution.worker.overlay import ProjectCopy
 from kelp.execution.worker.protocol import (
     PROBE,
@@ -63,6 +64,7 @@ from kelp.execution.worker.protocol import (
 from kelp.execution.worker.verdict import judged
 
 OLDEST_PYTEST = (8, 3)
+OLDEST_REPORTED = (7, 0)  # of a command, which has no judge
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
 _MANY = 4_000  # files and folders; more are removed with the whole disk, which is quicker
@@ -110,6 +112,7 @@ class Server:
         module = config["module"]
         self.unchanged = Path(module).read_bytes().decode("latin-1") if module else ""  # source of the file as it is
         self.copy: ProjectCopy | None = None  # where a command is the test
+        self.has_libraries = False  # those that a command's tests import
 
     def serve(self, active: dict[str, str]) -> None:
         config = self.config
@@ -130,7 +133,8 @@ class Server:
             active["mounts"] = "own namespace, read-only but for the scratch folder"
             active["mounts"] += ", which is a small disk in memory" * self.disk
         protection.seccomp_program(protection.SOME_PID, read_only)  # once, for all that are forked
-        probe = self.run(PROBE | {"source": self.unchanged})
+        unchanged = [[config["module"], self.unchanged]] if config["module"] else []
+        probe = self.run(PROBE | {"source": self.unchanged, "files": unchanged})
         for event in probe["events"]:
             if event["event"] == "protections":
                 active |= event["active"]
@@ -143,7 +147,8 @@ class Server:
         if protection.missing(active) and not self.config["allow_weak"]:
             self.greet(active, refused=True)
             return
-        if self.config["pytest_files"] and (lack := _lacks_pytest()) is not None:
+        oldest = OLDEST_PYTEST if self.config["pytest_files"] else OLDEST_REPORTED if self.runs_pytest else None
+        if oldest is not None and (lack := _lacks_pytest(oldest)) is not None:
             self.greet(active, refused=True, error=lack)
             return
         if not self.config["command"]:
@@ -157,7 +162,23 @@ class Server:
         while (request := receive(self.connection)) is not None:
             reply = self.run(request)
             reply["last"] = not self.clean_up()
+            modules = [event for event in reply["events"] if event["event"] == "modules"]
+            reply["events"] = [event for event in reply["events"] if event["event"] != "modules"]
             send(self.connection, reply)
+            if modules and not self.has_libraries:  # while the caller thinks
+                self.has_libraries = True
+                files = {name: file for event in modules for name, file in event["files"].items()}
+                for name, file in files.items():
+                    if file and file.startswith(LIBRARIES):
+                        with contextlib.suppress(BaseException):
+                            importlib.import_module(name)
+                gc.collect()
+                gc.freeze()
+
+    @property
+    def runs_pytest(self) -> bool:
+        """Whether the command is pytest in this Python, and so needs no process of its own."""
+        return self.config["plan"] is not None and self.config["plan"]["pytest"] is not None
 
     def greet(self, active: dict[str, str], *, refused: bool, error: str | None = None) -> None:
         hello: Hello = {"protections": active, "refused": refused, "error": error}
@@ -166,7 +187,9 @@ class Server:
     def ruleset(self) -> int | None:
         """Make the runs' Landlock ruleset, which holds for the scratch folder that is mounted now."""
         folders, listed = project_folders(self.config)
-        readable = [*folders, *self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES, WORKER, *editable()]
+        more = [*self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES, WORKER, *editable()]
+        readable, at_home = outside_home(filter(os.path.exists, more), self.config["home"])
+        readable, listed = folders + readable, listed + at_home
         self.trusted = trusted(readable)
         return protection.confined([self.config["scratch"]], readable, listed)
 
@@ -178,6 +201,8 @@ class Server:
         """
         config, module = self.config, self.config["module"]
         if config["command"]:
+            if self.runs_pytest:
+                prepare()
             return
         before = set(sys.modules) - _OF_VALUES
         names = set(_COMMON.split())
@@ -240,26 +265,31 @@ class Server:
         began = time.monotonic()
         child = os.fork()
         if child == 0:
+            perform: Callable[[], None]
             try:
                 if copy is not None:
-                    run_command(config, request, copy, secret, pipe=pipe_end, key=key, output=output_end)
-                run = be_child(
-                    config,
-                    request,
-                    asserts,
-                    self.labels,
-                    self.trusted,
-                    secret,
-                    self.before,
-                    pipe=pipe_end,
-                    output=output_end,
-                    confinement=self.confinement,
-                )
+                    perform = run_command(
+                        config, request, copy, secret, pipe=pipe_end, key=key, output=output_end,
+                        modules=not self.has_libraries,
+                    )  # fmt: skip
+                else:
+                    perform = be_child(
+                        config,
+                        request,
+                        asserts,
+                        self.labels,
+                        self.trusted,
+                        secret,
+                        self.before,
+                        pipe=pipe_end,
+                        output=output_end,
+                        confinement=self.confinement,
+                    )
             except BaseException:
                 traceback.print_exc()  # into the output that the reply carries
                 os._exit(70)
             self.connection.detach()  # its number is closed
-            raise _Forked(run)
+            raise _Forked(perform)
         os.close(pipe_end)
         os.close(output_end)
         os.close(key)
@@ -276,7 +306,7 @@ class Server:
         os.close(output)
         changed: list[str] = []
         if copy is not None:
-            changed = copy.changed(config["module"], request["source"].encode("latin-1"))
+            changed = copy.changed(sources(request))
             copy.end()
         if ended == "abandoned":
             sys.exit(0)
@@ -443,7 +473,7 @@ class _Watch:
         return bool(data)
 
 
-def _lacks_pytest() -> str | None:
+def _lacks_pytest(least: tuple[int, int]) -> str | None:
     """The reason, in a sentence with the command that ends it, why this interpreter cannot run pytest files."""
     install = f"{sys.executable} -m pip install"
     if importlib.util.find_spec("pip") is None:
@@ -454,8 +484,8 @@ def _lacks_pytest() -> str | None:
         version = str(getattr(importlib.import_module("pytest"), "__version__", "0"))
     except Exception as error:
         return f"{sys.executable} has a broken pytest ({error}): {install} --force-reinstall pytest puts it right"
-    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST_PYTEST:
-        oldest = ".".join(map(str, OLDEST_PYTEST))
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < least:
+        oldest = ".".join(map(str, least))
         install = f"{install} 'pytest>={oldest}' installs one, and --test-command takes any"
         return f"{sys.executable} has pytest {version}, and Kelp needs {oldest} or newer: {install}"
     return None

@@ -145,11 +145,15 @@ def entries(data: Any, *, lists: bool) -> float:
     """The most entries that a set or dict in the value has, and a list, if a set may be made of it.
 
     With hashes that collide, making a set is quadratic; and nothing in the value says how long iterating a range takes.
+    Raises Opaque for a value that is larger than `Encoder` makes them.
     """
     groups = (*_MAPPINGS, "set", "frozenset", *(("list", "tuple", "deque") if lists else ()))
-    left, most = [data], 0.0
+    left, most, parts = [data], 0.0, 0
     while left:
         part = left.pop()
+        parts += 1
+        if parts + len(left) > 4 * NODES:  # a pair of a dict and a tag are parts of their own here
+            raise Opaque
         if isinstance(part, list) and len(part) == 2 and isinstance(part[1], list):
             if part[0] in groups:
                 most = max(most, len(part[1]))

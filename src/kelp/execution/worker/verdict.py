@@ -164,11 +164,13 @@ class _Judge:
                 return Other()
             data, exact, sets = leaf
             self.exact &= exact is True and (sets is False or split.whole is None)  # the order in a set is its history
-            if not self.apart and (not split.cheap or entries(data, lists=split.whole is not None) > _FEW):
+            most = entries(data, lists=split.whole is not None)
+            if not self.apart and (not split.cheap or most > _FEW):
                 raise Apart
             values.append(decode(data))
         if split.whole is None:
             return values[0]
+        self.exact &= "Decimal" not in f"{split.known} {evidence}"  # the program may have set their precision
         if not self.apart and not split.cheap:
             raise Apart
         return eval(split.whole, meanings(split.known), {f"@{at}": value for at, value in enumerate(values)})

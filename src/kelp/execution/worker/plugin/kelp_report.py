@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -20,6 +21,9 @@ from kelp_needs import NETWORK, Needs  # type: ignore[import-not-found]  # besid
 from kelp_sides import computed, statements_around, uses  # type: ignore[import-not-found]
 
 _LIMIT = 400  # characters kept of a repr or a message
+_FRAMES = 20  # of the project, kept of a traceback
+_monitoring: Any = getattr(sys, "monitoring", None)  # since Python 3.12
+_TOOL = 3  # the number of a tool that has no name there
 
 
 def _text(make: Callable[[Any], str], value: Any) -> str:
@@ -30,59 +34,194 @@ def _text(make: Callable[[Any], str], value: Any) -> str:
 
 
 class _Program:
-    """The file under repair: its lines in tracebacks, and those that are executed."""
+    """The files under repair: their lines in tracebacks. `offsets`: the number of lines before those of each file."""
 
-    def __init__(self, path: str, send: Callable[..., None]):
-        self.path, self.name, self.send = path, os.path.basename(path), send
-        self.known: dict[str, bool] = {}
-        self.seen: set[int] | None = None  # the lines that the running test has executed
+    def __init__(self, root: str, offsets: dict[str, int]):
+        self.inside, self.offsets = os.path.join(root, ""), offsets
+        self.names = {os.path.basename(path) for path in offsets}
+        self.known: dict[str, int | None] = {}
 
-    def is_at(self, path: str) -> bool:
+    def offset(self, path: str) -> int | None:
+        """Number of lines before those of the file; None for any other file."""
         if path not in self.known:
-            self.known[path] = os.path.basename(path) == self.name and os.path.realpath(path) == self.path
+            there = os.path.basename(path) in self.names
+            self.known[path] = self.offsets.get(os.path.realpath(path)) if there else None
         return self.known[path]
 
     def line_of(self, error: BaseException) -> tuple[int | None, bool]:
         """The innermost line of the program on the traceback, and whether nothing else is below it."""
-        line, innermost, traceback = None, False, error.__traceback__
+        line, offset, traceback = None, None, error.__traceback__
         while traceback is not None:
-            innermost = self.is_at(traceback.tb_frame.f_code.co_filename)
-            line = traceback.tb_lineno if innermost else line
+            offset = self.offset(traceback.tb_frame.f_code.co_filename)
+            line = line if offset is None else offset + traceback.tb_lineno
             traceback = traceback.tb_next
-        if isinstance(error, SyntaxError) and error.filename and self.is_at(error.filename):
-            line = error.lineno
-        return line, innermost
+        if isinstance(error, SyntaxError) and error.filename and error.lineno:
+            at = self.offset(error.filename)
+            line = line if at is None else at + error.lineno
+        return line, offset is not None
+
+    def frames(self, error: BaseException) -> tuple[list[str], list[int]]:
+        """Files of the project on the traceback, and lines in them, the innermost last."""
+        frames, traceback = [], error.__traceback__
+        while traceback is not None:
+            path = traceback.tb_frame.f_code.co_filename
+            if path.startswith(self.inside):
+                frames.append((path, traceback.tb_lineno))
+            traceback = traceback.tb_next
+        return [path for path, _ in frames[-_FRAMES:]], [line for _, line in frames[-_FRAMES:]]
+
+
+class _Lines:
+    """Lines of the files under repair that the running test executes, each reported when it is first reached."""
+
+    def __init__(self, program: _Program, send: Callable[..., None]):
+        self.program, self.send = program, send
+        self.seen: set[int] = set()
+        self.local: set[int] = set()  # ids of code whose lines are monitored
 
     def executed(self, line: int) -> None:
-        if self.seen is not None and line not in self.seen:
+        if line not in self.seen:
             self.seen.add(line)
             self.send(event="line", line=line)
 
-    def trace(self) -> None:
-        """Report the executed lines from now on; `untrace` puts any other trace function back."""
+    def start(self) -> None:
         self.seen = set()
+        if _monitoring is None:
+            self.before = sys.gettrace()
+            threading.settrace(self._entered)
+            sys.settrace(self._entered)
+            return
+        events = _monitoring.events
+        _monitor({events.PY_START: self._started, events.LINE: self._line}, events.PY_START)
+
+    def stop(self, name: str) -> None:
+        if _monitoring is None:
+            sys.settrace(self.before)
+            threading.settrace(self.before)
+        else:
+            _monitor({}, 0)
+
+    def _entered(self, frame: Any, _event: str, _argument: Any) -> Any:
+        offset = self.program.offset(frame.f_code.co_filename)
+        if offset is None:
+            return None
 
         def local(frame: Any, event: str, _argument: Any) -> Any:
             if event == "line":
-                self.executed(frame.f_lineno)
+                self.executed(offset + frame.f_lineno)
             return local
 
-        def entered(frame: Any, _event: str, _argument: Any) -> Any:
-            return local if self.is_at(frame.f_code.co_filename) else None
+        return local
 
-        self.before = sys.gettrace()
-        threading.settrace(entered)
-        sys.settrace(entered)
+    def _started(self, code: Any, _at: int) -> Any:
+        offset = self.program.offset(code.co_filename)
+        if offset is not None:
+            lines = {line for *_, line in code.co_lines() if line is not None}
+            if len(lines) == 1:  # a function of one line has no event of a line
+                self.executed(offset + lines.pop())
+            _monitoring.set_local_events(_TOOL, code, _monitoring.events.LINE)
+        return _monitoring.DISABLE
 
-    def untrace(self) -> None:
-        sys.settrace(self.before)
-        threading.settrace(self.before)
-        self.seen = None
+    def _line(self, code: Any, line: int) -> Any:
+        offset = self.program.offset(code.co_filename)
+        if offset is not None:
+            self.executed(offset + line)
+        return _monitoring.DISABLE
+
+
+class _Functions:
+    """Functions of the project that the running test calls, reported when it ends, or every second while it runs."""
+
+    def __init__(self, program: _Program, send: Callable[..., None]):
+        self.inside, self.send = program.inside, send
+        self.codes: dict[int, tuple[int, Any]] = {}  # by id: the number of a function, -1 for others, and the code
+        self.count = 0
+        self.reached: set[int] = set()
+        self.watched = ""  # the running test
+        self.monitored = False
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def number(self, code: Any) -> int:
+        known = self.codes.get(id(code))
+        if known is not None:
+            return known[0]
+        path, number = code.co_filename, -1
+        if path.startswith(self.inside) and "site-packages" not in path and code.co_name != "<module>":
+            number, self.count = self.count, self.count + 1
+            self.send(event="code", path=path, line=code.co_firstlineno)
+        self.codes[id(code)] = number, code
+        return number
+
+    def start(self, name: str = "") -> None:
+        self.reached, self.watched = set(), name
+        if _monitoring is None:
+            self.before = sys.gettrace()
+            threading.settrace(self._entered)
+            sys.settrace(self._entered)
+            return
+        if not self.monitored:  # from now on, since functions of others are left alone after their first call
+            self.monitored = True
+            _monitor({_monitoring.events.PY_START: self._started}, _monitoring.events.PY_START)
+
+    def stop(self, name: str) -> None:
+        if _monitoring is None:
+            sys.settrace(self.before)
+            threading.settrace(self.before)
+        self.watched = ""
+        self.send(event="reached", name=name, codes=sorted(self.reached))
+
+    def _entered(self, frame: Any, _event: str, _argument: Any) -> Any:
+        number = self.number(frame.f_code)
+        if number >= 0:
+            self.reached.add(number)
+
+    def _started(self, code: Any, _at: int) -> Any:
+        number = self.number(code)
+        if number < 0:
+            return _monitoring.DISABLE
+        self.reached.add(number)
+        return None
+
+    def _watch(self) -> None:
+        """Report a test that may never end."""
+        before = ""
+        while True:
+            time.sleep(1.0)
+            if self.watched and self.watched == before:
+                self.send(event="reached", name=self.watched, codes=sorted(self.reached.copy()))
+            before = self.watched
+
+
+_TOOL = 3  # the number of a tool that has no name in `sys.monitoring`
+
+
+def _monitor(callbacks: dict[int, Any], events: int) -> None:
+    """Have these functions called for events from now on; none of them ends the monitoring."""
+    if _monitoring.get_tool(_TOOL) is None:
+        _monitoring.use_tool_id(_TOOL, "kelp")
+    for event, callback in callbacks.items():
+        _monitoring.register_callback(_TOOL, event, callback)
+    if _monitoring.events.LINE in callbacks:
+        _monitoring.restart_events()
+    _monitoring.set_events(_TOOL, events)
+
+
+_Failed: Any = pytest.fail.Exception
+
+
+class _Slow(_Failed):  # `except Exception` of a program lets it through
+    """Raised in a test that takes too long."""
 
 
 class _Reporter:
-    def __init__(self, send: Callable[..., None], program: _Program, traced: bool):
-        self.send, self.program, self.traced = send, program, traced
+    def __init__(self, send: Callable[..., None], settings: dict[str, Any]):
+        self.send, self.settings = send, settings
+        self.program = _Program(settings["root"], dict(settings["files"]))
+        self.only: list[str] | None = settings["only"]
+        self.lines = _Lines(self.program, send) if settings["trace"] else None
+        self.functions = _Functions(self.program, send) if settings["survey"] else None
+        self.opened = time.perf_counter()
+        self.failed = False
         self.began: dict[str, float] = {}
         self.status: dict[str, str] = {}
         self.facts: dict[str, dict[str, Any]] = {}
@@ -91,17 +230,77 @@ class _Reporter:
 
     # Collecting
 
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_load_initial_conftests(self, early_config: pytest.Config) -> Iterator[None]:
+        if self.apart:
+            vars(early_config.known_args_namespace)["cov_source"] = []  # pytest-cov would trace everything
+        yield
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        vars(config.option)["dist"] = "no"  # pytest-xdist's workers would report nothing
+        if self.apart:
+            vars(config.option).update(maxfail=0, continue_on_collection_errors=True)
+
+    @property
+    def apart(self) -> bool:
+        """Whether a file that cannot be imported is a failing test like others."""
+        return self.functions is not None or self.only is not None
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_collection(self, session: pytest.Session) -> Iterator[None]:
+        if self.only is not None:
+            root = str(session.config.rootpath)
+            self.wanted = {os.path.join(root, name.partition("::")[0]) for name in self.only}
+        if self.functions is None or _monitoring is None:  # a trace function would take longer than the rest
+            yield
+            return
+        self.functions.start()
+        yield
+        self.functions.stop("")
+
+    def pytest_ignore_collect(self, collection_path: Any) -> bool | None:
+        if self.only is None or collection_path.name in ("__init__.py", "conftest.py"):
+            return None
+        path, folder = str(collection_path), os.path.join(str(collection_path), "")
+        return None if any(file == path or file.startswith(folder) for file in self.wanted) else True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        if self.only is not None:
+            turn = {name: number for number, name in enumerate(self.only)}
+            whole = {name for name in self.only if "::" not in name}  # files that could not be imported
+            kept = [item for item in items if item.nodeid in turn or item.nodeid.partition("::")[0] in whole]
+            items[:] = sorted(kept, key=lambda item: turn.get(item.nodeid, -1))
+        elif self.settings["front"]:
+            front = set(self.settings["front"])
+            items.sort(key=lambda item: not {item.nodeid, item.nodeid.partition("[")[0]} & front)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.session, self.opened = session, time.perf_counter()
         self.send(event="collected", names=[item.nodeid for item in session.items])
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if self.only is not None and report.passed and report.nodeid in self.only:
+            self.send(event="outcome", name=report.nodeid, status="pass", seconds=0.0)
 
     def pytest_exception_interact(self, node: Any, call: Any) -> None:
         if isinstance(node, pytest.Collector):
             raised = call.excinfo.value
             error = raised.__cause__ or raised  # pytest wraps what an import raised
-            line = self.program.line_of(error)[0]
+            line, needs = self.program.line_of(error)[0], self.needs.of(error)
+            if self.apart and node.nodeid:
+                facts = {"status": "error", "exception": type(error).__name__, "message": _text(str, error)}
+                self.send(event="outcome", name=node.nodeid, seconds=0.0, line=line, needs=needs, **facts)
+                self.raised(node.nodeid, error)
+                return
             at = "" if line is None else f" line {line}"
             sentence = f"{type(error).__name__}{at}: {_text(str, error)} (while importing {node.nodeid or 'the tests'})"
-            self.send(event="error", sentence=sentence, line=line, needs=self.needs.of(error))
+            self.send(event="error", sentence=sentence, line=line, needs=needs)
+
+    def raised(self, name: str, error: BaseException) -> None:
+        if self.functions is not None:
+            paths, lines = self.program.frames(error)
+            self.send(event="raised", name=name, paths=paths, lines=lines)
 
     # Running
 
@@ -110,12 +309,31 @@ class _Reporter:
         self.send(event="begin", name=nodeid)
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self) -> Iterator[None]:
-        if self.traced:
-            self.program.trace()
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        if self.lines is not None:
+            self.lines.start()
+        if self.functions is not None:
+            self.functions.start(item.nodeid)
         yield
-        if self.traced:
-            self.program.untrace()
+        for coverage in (self.lines, self.functions):
+            if coverage is not None:
+                coverage.stop(item.nodeid)
+
+    @pytest.hookimpl(hookwrapper=True, trylast=True)
+    def pytest_runtest_call(self) -> Iterator[None]:
+        seconds = self.settings["test_seconds"]
+        if seconds is None or signal.getsignal(signal.SIGALRM) is not signal.SIG_DFL:
+            yield
+            return
+
+        def alarm(*_: Any) -> None:
+            raise _Slow(f"it did not end within {seconds:g} s")
+
+        signal.signal(signal.SIGALRM, alarm)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        yield
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
         self.compared = (op, _text(repr, left), _text(repr, right))
@@ -127,9 +345,12 @@ class _Reporter:
             self.needs.folders = tuple(str(path) for path in item.path.parents if str(path).startswith(self.needs.home))
             self.facts[item.nodeid] = self.explain(call.excinfo.value, call.when, str(item.path))
             self.facts[item.nodeid]["needs"] = self.needs.of(call.excinfo.value)
+            self.raised(item.nodeid, call.excinfo.value)
 
     def explain(self, error: BaseException, when: str, test_file: str) -> dict[str, Any]:
         line, innermost = self.program.line_of(error)
+        if isinstance(error, _Slow):
+            return {"status": "timeout", "line": line, "message": _text(str, error)}
         failed = isinstance(error, (AssertionError, pytest.fail.Exception)) and when == "call" and not innermost
         facts: dict[str, Any] = {"status": "fail" if failed else "error", "line": line}
         facts.update(exception=type(error).__name__, message=_text(str, error))
@@ -144,7 +365,8 @@ class _Reporter:
             return facts
         scope = [part for part in around if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))][-1:]
         variables = {**frame.f_globals, **frame.f_locals}
-        ranks = [computed(uses(side, scope, number), variables, self.program.path, test_file) for side in sides]
+        program = next(iter(self.program.offsets), None)
+        ranks = [computed(uses(side, scope, number), variables, program, test_file) for side in sides]
         if failed and len(sides) == 2 and self.compared and self.compared[0] == "==":
             values = self.compared[1:]
             at = int(ranks[1] > ranks[0])
@@ -175,10 +397,22 @@ class _Reporter:
         facts = dict({"status": status}, **facts)
         facts["needs"] = facts.get("needs") or self.needs.attempted
         self.send(event="outcome", name=nodeid, seconds=time.perf_counter() - self.began.get(nodeid, 0), **facts)
+        self.failed = self.failed or (status not in ("pass", "skip") and facts["needs"] is None)
+        enough = self.settings["enough_seconds"]
+        if enough is not None and self.failed and time.perf_counter() - self.opened > enough:
+            self.session.shouldstop = "enough is known to search for a repair"
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         self.send(event="finished")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:  # plugins import libraries for their summaries
+        if self.settings["modules"]:
+            modules = dict(sys.modules)
+            files = {name: getattr(module, "__file__", None) for name, module in modules.items()}
+            files = {name: file for name, file in files.items() if isinstance(name, str) and isinstance(file, str)}
+            self.send(event="modules", files=files, rewritten=[])
 
 
 def _sides(statement: ast.stmt) -> list[ast.expr]:
@@ -189,15 +423,16 @@ def _sides(statement: ast.stmt) -> list[ast.expr]:
     return [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
 
 
-def _connect() -> tuple[Callable[..., None], str, bool] | None:
-    """Return (function that sends an event, the program's path, whether to trace); None except in the first pytest."""
-    settings = os.environ.pop("KELP_REPORT", "")
+def _connect() -> tuple[Callable[..., None], dict[str, Any]] | None:
+    """Return (function that sends an event, settings of `command_run.py`); None except in the first pytest."""
+    text = os.environ.pop("KELP_REPORT", "")
     os.environ.pop("PYTEST_ADDOPTS", None)  # a session inside a test is not reported
     try:
-        key_pipe, pipe, traced, path = settings.split(" ", 3)
-        key = os.read(int(key_pipe), 64)
-        os.close(int(key_pipe))
-        os.set_inheritable(int(pipe), False)
+        settings = json.loads(text)
+        pipe = settings["pipe"]
+        key = os.read(settings["key"], 64)
+        os.close(settings["key"])
+        os.set_inheritable(pipe, False)
     except (OSError, ValueError):
         return None
     lock, process_id, session_id = threading.Lock(), os.getpid, os.getpid()
@@ -208,15 +443,15 @@ def _connect() -> tuple[Callable[..., None], str, bool] | None:
         line = key + json.dumps(event).encode() + b"\n"
         with lock:
             while line:
-                line = line[os.write(int(pipe), line) :]
+                line = line[os.write(pipe, line) :]
 
-    return (send, path, traced == "1") if key else None
+    return (send, settings) if key else None
 
 
 def pytest_addoption(pluginmanager: Any) -> None:
     """Called as soon as this file is loaded, which is before any of the project's own is."""
     connection = _connect()
     if connection is not None:
-        send, path, traced = connection
+        send, settings = connection
         send(event="hello")
-        pluginmanager.register(_Reporter(send, _Program(path, send), traced), "kelp_reporter")
+        pluginmanager.register(_Reporter(send, settings), "kelp_reporter")

@@ -1,0 +1,131 @@
+"""Several processes that train together: two of four devices each against one of eight, and others that go on."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.training.fake import TIMES, rows
+
+from kelp.training.distributed import PORT, Place, find_place
+from kelp.training.objective import Part, TrainingError
+
+pytestmark = pytest.mark.slow
+
+STEPS = 12
+MESHES = ["bytes,8,1,1", "bytes,1,8,1", "lm,1,2,4", "edit,2,2,2"]
+CLOCKS = (*TIMES, "tokens_per_second")
+Started = list[subprocess.Popen[str]]
+
+
+def start(
+    out: Path, processes: int, devices: int, *names: str, die: tuple[int, int] | None = None, steps: int = STEPS
+) -> Started:
+    """Processes that train together here, each with so many devices; of `die`, one kills itself at a step.
+
+    One process by itself, too, takes the collectives of several (Gloo): XLA's own sum in another order.
+    """
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        place = f"localhost:{listener.getsockname()[1]}"
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
+    command = [sys.executable, "-m", "tests.training.together", str(out), place]
+    # Gloo waits 30 seconds at most for a process that still compiles, so all of them compile alike.
+    cache = {"JAX_ENABLE_COMPILATION_CACHE": str(processes == 1)}
+    return [
+        subprocess.Popen(
+            [*command, str(process), str(processes), str(steps), str(die[1]) if die and die[0] == process else "never",
+             *names],
+            env=os.environ | cache | {"XLA_FLAGS": flags}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )
+        for process in range(processes)
+    ]  # fmt: skip
+
+
+def finish(*started: Started) -> None:
+    for process in (each for processes in started for each in processes):
+        _, err = process.communicate()
+        assert process.returncode == 0, err
+
+
+def logged(out: Path) -> list[dict[str, float]]:
+    return [{k: v for k, v in row.items() if k not in CLOCKS} for row in rows(out)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """Every run twice: by two processes of four devices each, and by one of eight."""
+    out = tmp_path_factory.mktemp("runs")
+    finish(start(out / "2x4", 2, 4, *MESHES), start(out / "1x8", 1, 8, *MESHES))
+    return out
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_two_processes_give_the_figures_of_one_with_as_many_devices_bit_for_bit(folder, name):
+    two, one = (logged(folder / layout / name.replace(",", "-")) for layout in ("2x4", "1x8"))
+    assert two == one and {"train", "valid"} <= {row["kind"] for row in two}
+    assert len(two) == len({(row["step"], row["kind"], row.get("prompt")) for row in two})  # one process writes
+
+
+@pytest.fixture(scope="module")
+def cut_short(tmp_path_factory) -> tuple[Path, list[tuple[int, str]]]:
+    """A run of two processes of which the second is killed; the exit status and the messages of each."""
+    out = tmp_path_factory.mktemp("cut")
+    started = start(out, 2, 4, MESHES[0], die=(1, STEPS - 1))
+    ended = [(process, process.communicate()[1]) for process in started]
+    return out, [(process.returncode, err) for process, err in ended]
+
+
+def test_a_process_that_dies_ends_the_others_with_a_sentence(cut_short):
+    [(status, err), (killed, _)] = cut_short[1]
+    assert killed == -signal.SIGKILL and status == 1
+    assert "The run has ended, since process 1 is gone: start all processes again with --resume.\n" in err
+    assert "Traceback" not in err
+
+
+def test_a_run_that_was_cut_short_goes_on_with_any_number_of_processes_and_devices(folder, cut_short, tmp_path):
+    meshes = {8: MESHES[0], 2: "bytes,2,1,1", 1: "bytes,1,1,1"}
+    for devices, name in meshes.items():
+        shutil.copytree(cut_short[0] / "bytes-8-1-1", tmp_path / str(devices) / name.replace(",", "-"))
+    finish(*(start(tmp_path / str(devices), 1, devices, name) for devices, name in meshes.items()))
+    whole = logged(folder / "1x8" / "bytes-8-1-1")
+    for devices, name in meshes.items():
+        resumed = logged(tmp_path / str(devices) / name.replace(",", "-"))
+        if devices == 8:
+            assert resumed == whole
+            continue
+        assert len(resumed) == len(whole)  # on fewer devices sums have another order
+        for ours, theirs in zip(resumed, whole):
+            assert ours.pop("kind") == theirs["kind"]
+            assert ours == pytest.approx({key: theirs[key] for key in ours}, rel=2e-3, abs=1e-4)
+
+
+def test_a_part_of_a_batch_is_some_of_its_blocks_with_empty_rows_at_the_end():
+    assert Part().rows(5) == [0, 1, 2, 3, 4]
+    assert Part((0, 1), 4).rows(7) == [0, 1, 2, 3] and Part((2, 3), 4).rows(7) == [4, 5, 6, 7]
+    assert Part((3,), 8).rows(2) == [3]  # empty
+
+
+def test_the_place_among_others_comes_from_the_cluster():
+    assert find_place({}) is None and find_place({"SLURM_NTASKS": "1"}) is None
+    slurm = {"SLURM_NTASKS": "4", "SLURM_PROCID": "2", "SLURM_STEP_NODELIST": "node[1-4]"}
+    assert find_place(slurm) == Place() == find_place({"TPU_WORKER_HOSTNAMES": "a,b"})
+    sky = {"SKYPILOT_NUM_NODES": "2", "SKYPILOT_NODE_RANK": "1", "SKYPILOT_NODE_IPS": "10.0.0.5\n10.0.0.6"}
+    assert find_place(sky) == Place(f"10.0.0.5:{PORT}", 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        (("localhost:1", None, None), "go together: give all three, or none"),
+        (("localhost", 0, 1), "--coordinator localhost is no HOST:PORT"),
+        (("localhost:1", 2, 2), "--process-id 2 is none of the 2 processes"),
+    ],
+)
+def test_options_that_say_no_place_are_one_sentence(place, sentence):
+    with pytest.raises(TrainingError, match=sentence):
+        Place(*place)
