@@ -342,7 +342,7 @@ def test_batches_hold_suffixes_as_documented(shards):
 
 def test_held_out_batches_show_each_example_once(shards):
     source, _ = shards
-    shown = sum(int((batch.segments[:, 0] == 1).sum()) for batch in source.valid_batches(512))
+    shown = sum(int((batch.segments[:, 0] == 1).sum()) for batch in source.valid_batches(tokens_per_batch=512))
     assert shown == len(source.valid)
 
 

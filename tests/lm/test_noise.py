@@ -93,9 +93,9 @@ def test_blocks_of_one_token_are_all_to_be_predicted():
 
 
 def test_ratios_are_clipped_to_at_least_one_mask_a_block_unless_configured():
-    assert recipe(block=4).lm.limits == (0.25, 1.0)
-    assert recipe(block=0).lm.limits == (0.001, 1.0)
-    assert recipe(block=4, clip=[0.0, 0.8]).lm.limits == (0.001, 0.8)
+    assert recipe(block=4).lm.limits(4) == (0.25, 1.0)
+    assert recipe(block=0).lm.limits(0) == (0.001, 1.0)
+    assert recipe(block=4, clip=[0.0, 0.8]).lm.limits(4) == (0.001, 0.8)
 
 
 def test_blocks_are_numbered_along_a_row_of_documents():
