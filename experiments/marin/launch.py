@@ -371,7 +371,15 @@ def command() -> Any:
     @click.option("--jobs", type=click.IntRange(min=1), help="Processes of a stage (default: one per core).")
     @build_options
     def launch(recipe: str, evaluations: tuple[str, ...], tpu: str | None, jobs: int | None) -> list[Any]:
-        """Make the data of a recipe, train, export and evaluate, each as an artifact of Marin."""
+        """Make the data of a recipe, train, export and evaluate, each as an artifact of Marin.
+
+        \b
+        Examples:
+          launch.py --recipe tiny --version 2026.12.01
+          MARIN_PREFIX=runs/marin launch.py --recipe tiny --version 2026.12.01 --run
+          launch.py --recipe toy --version dev --eval "toy --trials 3" --eval "cases examples/bugs" --run
+          launch.py --recipe laptop --version 2026.12.01 --tpu v6e-4 --run
+        """
         try:
             return steps(recipe, evaluations, tpu=tpu, jobs=jobs)
         except KelpError as error:
