@@ -18,7 +18,7 @@ from kelp.execution.worker.values import Other, decode, entries
 
 _FEW = 2_000  # entries of a set or dict that may be made here, though all their hashes collide
 _SINGLE = (None, True, False, ...)
-_CONTRADICTED = "it was reported as passed, but the values that were sent do not hold"
+_CONTRADICTED = "it was reported as passed, but the values that it compared do not satisfy it"
 
 
 def judged(
