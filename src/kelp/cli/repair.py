@@ -327,7 +327,7 @@ def _hand_out(
 
 
 def _write_all(session: "Session", files: "Mapping[Path, bytes]") -> None:
-    """Replace files by those of a patch. Raises KelpError, before the first one, where one is not as it was."""
+    """Replace files by those of a patch. Raises KelpError before it writes any, if one has changed since the start."""
     from kelp.files import check_writable, read
 
     before = session.program.files(session.source)

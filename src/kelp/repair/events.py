@@ -76,7 +76,7 @@ class Patch:
 
     @property
     def edits(self) -> list[TextEdit]:
-        """The edits in order, the offsets of each in what the edits before it made."""
+        """The edits in order; offsets of each are in the program that the edits before it made."""
         return edits_of(self.path)
 
     @property

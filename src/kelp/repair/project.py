@@ -90,7 +90,7 @@ class Project:
 
     @property
     def front(self) -> list[str]:
-        """Tests to run first: those named, and those that failed when a person last ran pytest."""
+        """Tests to run first: tests named, and tests that failed in the last run of pytest by the user."""
         failed: list[str] = []
         with suppress(OSError, ValueError):
             text = (self.root / ".pytest_cache/v/cache/lastfailed").read_text("utf-8")
@@ -314,7 +314,7 @@ class ProjectRunner:
         return [CallResult(call, exception="NotLoaded") for call in calls]
 
     def edited(self, source: bytes) -> frozenset[int]:
-        """Numbers of the functions that a state may have changed: those from a file's first change to its last."""
+        """Numbers of the functions that a state may have changed: all from a file's first change to its last."""
         program, found, before = self.diagnosis.program, set[int](), 0
         for old, new in zip(split(program.source), split(source), strict=True):
             lines, others = old.split(b"\n"), new.split(b"\n")

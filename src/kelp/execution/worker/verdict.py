@@ -141,7 +141,7 @@ def _of_check(check: Check, evidence: Any, ours: frozenset[str], apart: bool) ->
 
 
 class _Judge:
-    """Evaluates sides.
+    """Evaluates the sides of a check.
 
     `owned`: all leaves are the program's own; `exact`: a comparison that fails is decisive; `told`: identity follows
     from the values.
