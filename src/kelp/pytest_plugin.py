@@ -79,7 +79,7 @@ class _Suggestion:
         terminalreporter.write_line(f"To see more: {where}kelp repair {shlex.join(arguments)}")
 
     def _arguments(self) -> list[str]:
-        """Those of `kelp repair`, in the project's root: the failing tests, among the tests that pytest was given."""
+        """Return arguments of `kelp repair` in the project's root: the failing tests, of those given to pytest."""
         arguments = [word for name in list(self.failing)[:NAMED] for word in ("--tests", name)]
         if self.config.args_source is pytest.Config.ArgsSource.ARGS:
             folder, root = self.config.invocation_params.dir, self.config.rootpath

@@ -1,7 +1,7 @@
 """A result in the formats that editors and CI read: SARIF 2.1.0, annotations of GitHub workflows, LSP code actions.
 
-All say the same: where the fault is, which tests fail by it, and the patches as replacements of whole lines, best
-first. Without a result, since nothing is to be repaired or nothing could be tried, they say that there is none.
+Each gives the place of the fault, the failing tests, and the patches as replacements of whole lines, best first.
+Without a result, since all tests pass or nothing could be tried, each is empty.
 """
 
 import difflib
@@ -23,10 +23,10 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Change:
-    """Lines `start` to `end` of a file, from 0 and without the latter, become `text`.
+    """Replacement of lines `start` to `end` of a file (counted from 0, `end` excluded) by `text`.
 
-    `last` is the length of the last of these lines, in UTF-16 code units, where the file ends with it and no newline
-    does; else 0.
+    `last` is the length of the last of these lines, in UTF-16 code units, if the file ends with it and without a
+    newline; else 0.
     """
 
     path: Path
@@ -37,7 +37,7 @@ class Change:
 
 
 def changes(result: Result, patch: Patch) -> Iterator[Change]:
-    """The changes of a patch, by file from the first line on. Lines end at a newline alone."""
+    """Yield the changes of a patch, by file from the first line on. Only a newline ends a line."""
     for path, old, new in _files(result, patch):
         before, after = _lines(old), _lines(new)
         for kind, start, end, first, last in difflib.SequenceMatcher(None, before, after, False).get_opcodes():
@@ -54,7 +54,7 @@ def _lines(text: str) -> list[str]:
 
 
 def _files(result: Result, patch: Patch) -> Iterator[tuple[Path, str, str]]:
-    """The files that a patch changes, each with its old and its new text."""
+    """Yield the files that a patch changes, each with its old and its new text."""
     program = result.trajectory.program
     before = program.files(program.source)
     for path, source in patch.files.items():
@@ -62,7 +62,7 @@ def _files(result: Result, patch: Patch) -> Iterator[tuple[Path, str, str]]:
 
 
 def _place(result: Result) -> tuple[Path, int, int]:
-    """File and lines, from 0 and without the last, of the best patch's first change, or of the likeliest function."""
+    """Return file, first line (from 0) and end of the best patch's first change, or of the likeliest function."""
     if result.patches:
         change = next(changes(result, result.patches[0]))
         return change.path, change.start, max(change.end, change.start + 1)
@@ -72,7 +72,7 @@ def _place(result: Result) -> tuple[Path, int, int]:
 
 
 def _message(result: Result) -> str:
-    """The failing tests, and what came of the search."""
+    """Return a sentence on the failing tests and one on the patch."""
     observation = result.trajectory.states[0].observation
     assert observation is not None
     failing = [each.name for each in observation.outcomes if each.status not in ("pass", "skip")]
@@ -89,12 +89,12 @@ def _description(patch: Patch) -> str:
 
 
 def diff(result: Result | None) -> str:
-    """The best patch as a unified diff."""
+    """Return the best patch as a unified diff."""
     return result.patches[0].diff if result is not None and result.patches else ""
 
 
 def github(result: Result | None) -> str:
-    """One `::error` command, which a GitHub workflow shows beside the line."""
+    """Return one `::error` command, which a GitHub workflow shows beside the line."""
     if result is None:
         return ""
     path, first, last = _place(result)
@@ -112,12 +112,12 @@ def _escaped(text: str, more: str = "") -> str:
 
 
 def sarif(result: Result | None) -> str:
-    """One SARIF run with at most one result, whose fixes are the patches."""
+    """Return one SARIF run with at most one result, whose fixes are the patches."""
     rule = {
         "id": RULE,
         "name": "FailingTests",
         "shortDescription": {"text": "Tests fail."},
-        "fullDescription": {"text": "Tests fail because of a function, of which small edits were tried."},
+        "fullDescription": {"text": "Tests fail because of a function. Kelp tried small edits of it."},
     }
     run = {
         "tool": {"driver": {"name": "Kelp", "version": kelp.__version__, "rules": [rule]}},
@@ -168,7 +168,7 @@ def _sarif_fix(result: Result, patch: Patch) -> Json:
 
 
 def lsp(result: Result | None) -> str:
-    """A JSON array of code actions of the Language Server Protocol, one a patch; the first is preferred."""
+    """Return a JSON array of code actions of the Language Server Protocol, one a patch; the first is preferred."""
     if result is None:
         return "[]\n"
     actions = []

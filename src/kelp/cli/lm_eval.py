@@ -56,8 +56,8 @@ def evaluate(
         int | None, typer.Option(min=1, metavar="N", help="Programs of each task; the largest K if left out.")
     ] = None,
     program_tokens: Annotated[int, typer.Option(min=1, metavar="N", help="Most tokens of a body.")] = 128,
-    temperature: Annotated[float, typer.Option(min=0, metavar="T", help="Of --pass-at; 0 is greedy.")] = 0.8,
-    top_p: Annotated[float, typer.Option(metavar="P", help="Of --pass-at.")] = 0.95,
+    temperature: Annotated[float, typer.Option(min=0, metavar="T", help="For --pass-at; 0 is greedy.")] = 0.8,
+    top_p: Annotated[float, typer.Option(metavar="P", help="For --pass-at.")] = 0.95,
     accept: Annotated[Accept, typer.Option(help="Number of tokens accepted in a pass.")] = Accept.top_k,
     steps: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Passes a block; one a token if left out.")

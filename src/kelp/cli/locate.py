@@ -1,4 +1,4 @@
-"""`kelp locate`: the functions and lines that hold the fault of failing tests, without a search."""
+"""`kelp locate`: list the functions and lines that probably make tests fail, without a search."""
 
 import json
 import os
@@ -22,12 +22,12 @@ def locate(
     doctest: options.Doctest = False,
     test_command: options.TestCommand = None,
     python: options.Python = None,
-    most: Annotated[int, typer.Option("--most", min=1, metavar="N", help="Functions to list.")] = 10,
+    most: Annotated[int, typer.Option("--most", min=1, metavar="N", help="Most functions to list.")] = 10,
     as_json: options.AsJson = False,
     quiet: options.Quiet = False,
     allow_weak_sandbox: options.AllowWeakSandbox = False,
 ) -> None:
-    """Say which functions and lines probably make the tests fail, and why.
+    """List the functions and lines that probably make the tests fail, and why.
 
     The tests run once, in the sandbox. A function is suspicious if failing tests run it and passing ones do not, and
     more so if a failing test raises in it. No model is needed, and nothing is changed.
@@ -42,7 +42,7 @@ def locate(
     \b
     Exit status:
       0  functions are listed
-      2  bad usage or bad input, or nothing to say
+      2  bad usage or bad input, or nothing to list
       3  all tests pass
       130  interrupted
     """

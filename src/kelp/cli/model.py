@@ -1,4 +1,4 @@
-"""`kelp model`: pretrained models are imported, and all models are listed and shown."""
+"""`kelp model`: import pretrained models, list all models, and show one."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Folder with trained models at any depth.")]
-HELD_OUT = 0.05  # share of a corpus that the cost of a smaller vocabulary is measured on
+HELD_OUT = 0.05  # share of a corpus on which the cost of a smaller vocabulary is measured
 
 
 class Dtype(StrEnum):
@@ -32,7 +32,7 @@ class Dtype(StrEnum):
 
 @app.callback()
 def model() -> None:
-    """Import pretrained language models, and list the models that there are.
+    """Import pretrained language models, and list all models.
 
     \b
     Examples:
@@ -61,16 +61,14 @@ def import_(
         ),
     ] = None,
     min_count: Annotated[
-        int, typer.Option(min=1, metavar="N", help="With --prune-vocab: uses of a token below which it goes.")
+        int, typer.Option(min=1, metavar="N", help="With --prune-vocab: fewest uses of a token that is kept.")
     ] = 1,
-    dtype: Annotated[
-        Dtype | None, typer.Option(help="Type of the weights on disk; the base's own if left out.")
-    ] = None,
+    dtype: Annotated[Dtype | None, typer.Option(help="Type of the weights on disk (default: the base's own).")] = None,
     as_json: options.AsJson = False,
 ) -> None:
     """Import a pretrained language model in the Llama layout.
 
-    Its name serves as MODEL from then on. docs/transfer.md says which models fit.
+    Other commands then take its name as MODEL. docs/transfer.md says which models fit.
 
     \b
     Examples:
@@ -115,7 +113,7 @@ def import_(
 
 
 def offer_import(name: str) -> None:
-    """Ask whether to import a known pretrained model that is not there; where nobody can answer, do nothing."""
+    """Ask whether to import a known pretrained model that is missing; outside a terminal, do nothing."""
     from kelp.model.store import imported
     from kelp.repair.models import BASES
 
@@ -205,7 +203,7 @@ def show(
 
 
 def _pruned(source: "Source", corpus: str, least: int) -> "tuple[Source, dict[str, Any]]":
-    """The model with the tokens that a corpus uses so often, and the figures of the cut. Raises KelpError."""
+    """Return the model with the tokens that a corpus uses `least` times, and figures of the cut. Raises KelpError."""
     from collections import Counter
 
     from tokenizers import Tokenizer
@@ -242,7 +240,7 @@ def _pruned(source: "Source", corpus: str, least: int) -> "tuple[Source, dict[st
 
 
 def _batches(corpus: str) -> Iterator[list[tuple[str, bool]]]:
-    """Texts of a corpus, and whether each is held out. Raises KelpError."""
+    """Yield the texts of a corpus, and whether each is held out. Raises KelpError."""
     from itertools import islice
 
     from kelp.lm.text import TOGETHER, DataSection, documents
@@ -259,7 +257,7 @@ def _batches(corpus: str) -> Iterator[list[tuple[str, bool]]]:
 
 
 def _models(runs: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Folder and description of every model: those that ship, imported ones, trained ones."""
+    """Yield folder and description of every model: those that ship, imported ones, trained ones."""
     import kelp
     from kelp.model.store import imported
 

@@ -33,7 +33,7 @@ TestCommand = Annotated[
     str | None,
     typer.Option(
         metavar="COMMAND",
-        help="Command to run instead, in a copy of the project (the first folder up from FILE.py with a "
+        help="Command that runs the tests instead, in a copy of the project (the first folder up from FILE.py with a "
         "pyproject.toml, .git or the like). It passes with exit status 0 and, where it runs pytest, when every test "
         "passes. Slower, and a hostile program can forge its verdict.",
     ),
@@ -47,7 +47,7 @@ Python = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no messages but errors.")]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say on stderr what is tried.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print each tried edit on stderr.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 AllowWeakSandbox = Annotated[
     bool, typer.Option("--allow-weak-sandbox", help="Run although this machine lacks protections (see kelp doctor).")

@@ -1,4 +1,4 @@
-"""`kelp plan`: what a run takes on each of many devices, without any of them."""
+"""`kelp plan`: memory and speed of a training run on devices that are not there."""
 
 import json
 import os
@@ -31,13 +31,13 @@ def plan(
     memory: Annotated[
         str | None, typer.Option(metavar="SIZE", help="Memory of a device, such as 32GB (default: the chip's).")
     ] = None,
-    chip: Annotated[ChipName, typer.Option(help="Device whose peaks the estimate of the speed takes.")] = ChipName.v4,
+    chip: Annotated[ChipName, typer.Option(help="Chip whose peak rates the estimate of the speed uses.")] = ChipName.v4,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Say what a run would take on each device, and whether it fits: bytes, operations, collectives, speed at best.
+    """Estimate what a run takes on each device, and whether it fits: bytes, operations, collectives, best speed.
 
-    The training step is compiled for so many devices that are not there; no data and no model is needed. The exit
-    status is 1 where it does not fit.
+    Compiles the training step for that many devices, none of which is needed, nor data or a model. The exit status is
+    1 if the run does not fit.
 
     \b
     Examples:
@@ -82,7 +82,7 @@ def plan(
 
 
 def _abstract(settings: "Recipe | LMRecipe") -> tuple[Any, Any]:
-    """The objective of a recipe without its data, and the shapes of its largest batch. Raises KelpError, ModelError."""
+    """Return a recipe's objective without data and the shapes of its largest batch. Raises KelpError, ModelError."""
     import jax
     import numpy as np
 
@@ -136,7 +136,7 @@ def _gib(size: float) -> str:
 
 
 def _bytes(text: str) -> float:
-    """A size such as 32GB. Raises KelpError."""
+    """Return the bytes of a size such as 32GB. Raises KelpError."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]I?B)?", text.strip(), re.ASCII | re.IGNORECASE)
     if not match or float(match[1]) == 0:
         raise KelpError(f"--memory {text} is no size: give one such as 32GB or 80GiB.")

@@ -1,4 +1,4 @@
-"""`kelp repair`: a broken function goes in, a tested patch comes out."""
+"""`kelp repair`: search for small edits with which the failing tests pass."""
 
 import gc
 import json
@@ -59,41 +59,42 @@ def repair(
     ] = None,
     max_seconds: Annotated[
         float | None,
-        typer.Option(
-            metavar="SECONDS", help="Seconds to search, from the first run of the tests on; 60 unless told otherwise."
-        ),
+        typer.Option(metavar="SECONDS", help="Seconds to search, from the first run of the tests on (default: 60)."),
     ] = None,
     max_runs: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Test runs, the first one included; 256 unless told otherwise."),
+        typer.Option(min=1, metavar="N", help="Most test runs, the first one included (default: 256)."),
     ] = None,
     max_edits: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Edits in a patch, at most; 3 unless told otherwise.")
+        int | None, typer.Option(min=1, metavar="N", help="Most edits in a patch (default: 3).")
     ] = None,
     patches: Annotated[
         int | None,
         typer.Option(
-            min=1, metavar="N", help="Search on for N patches and print all. Without it: print the best of a few."
+            min=1, metavar="N", help="Search for N patches and print all. Without it: print the best of a few."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed.")] = 0,
     model: Annotated[
         str | None,
-        typer.Option(metavar="NAME_OR_FOLDER", help="Model to use; 'none' tries small edits, likely ones first."),
+        typer.Option(
+            metavar="NAME_OR_FOLDER", help="Model that proposes edits; 'none' tries all small edits, likely ones first."
+        ),
     ] = None,
     search: Annotated[Strategy, typer.Option(help="Search strategy.")] = Strategy.best_first,
     diff: Annotated[bool, typer.Option("--diff", help="Print the best patch as a diff (the default).")] = False,
     format: Annotated[
         Format,
         typer.Option(
-            help="Print the patch as a diff, or all patches and the place of the fault as SARIF 2.1.0, a GitHub "
+            help="Print the patch as a diff, or all patches and the line of the fault as SARIF 2.1.0, a GitHub "
             "workflow's annotation or LSP code actions."
         ),
     ] = Format.diff,
-    write: Annotated[bool, typer.Option("--write", help="Replace the files by those of the best patch.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Write the best patch to the files.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole result as one JSON object.")] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit with status 0 where all tests pass already, and with 1 for a repair.")
+        bool,
+        typer.Option("--check", help="Exit with status 0 if all tests pass already, and with 1 if a patch is found."),
     ] = False,
     trace: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Also write a page to step through the search.")
@@ -204,7 +205,7 @@ def chosen(
 ) -> "tuple[Path | Project, Tests | None, list[str], Settings, Interpreter]":
     """Return the program of a target, its tests, its functions, the project's settings and Python. Raises KelpError.
 
-    The program is a file where it is given with tests, or tests of its name are found; else it is the project.
+    The program is the target's file if tests are given with it or found by its name; else it is the project.
     """
     from kelp.repair import find_tests
     from kelp.repair.settings import settings_of
@@ -228,7 +229,7 @@ def chosen(
 
 
 def say_tests(session: "Session", found: bool) -> None:
-    """Name the Python and the tests on stderr, where nobody has named them."""
+    """Print on stderr the Python and the test files that the command has found by itself."""
     options.say_python(session.python)
     for file in session.tests.files if found else ():
         say(f"Tests: {os.path.relpath(file)}")
@@ -266,7 +267,7 @@ def _run(session: "Session") -> "Result":
 
 
 def say_found(session: "Session", event: "Event") -> None:
-    """Say on stderr what the first run of the tests shows."""
+    """Print on stderr the findings of the first run of the tests."""
     from kelp.execution.explain import counts, needs_of
     from kelp.execution.worker.protection import weakness
     from kelp.repair import FunctionsChosen, SandboxStarted, TestsObserved, TestsSetAside
@@ -326,7 +327,7 @@ def _hand_out(
 
 
 def _write_all(session: "Session", files: "Mapping[Path, bytes]") -> None:
-    """Replace files by those of a patch. Raises KelpError, before the first one, where one is not as it was."""
+    """Replace files by those of a patch. Raises KelpError before it writes any, if one has changed since the start."""
     from kelp.files import check_writable, read
 
     before = session.program.files(session.source)

@@ -1,4 +1,4 @@
-"""`kelp view`: a page on this machine that shows repairs."""
+"""`kelp view`: serve a page that shows repairs, on this machine alone."""
 
 import tempfile
 import webbrowser
@@ -26,14 +26,14 @@ def view(
     doctest: options.Doctest = False,
     test_command: options.TestCommand = None,
     python: options.Python = None,
-    max_seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Seconds of each search.")] = 60.0,
-    max_runs: Annotated[int, typer.Option(min=1, metavar="N", help="Test runs of each search.")] = 256,
+    max_seconds: Annotated[float, typer.Option(metavar="SECONDS", help="Seconds of each search, at most.")] = 60.0,
+    max_runs: Annotated[int, typer.Option(min=1, metavar="N", help="Test runs of each search, at most.")] = 256,
     model: Annotated[str, typer.Option(metavar="NAME_OR_FOLDER", help="Model to use, as in kelp repair.")] = "default",
     port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="Port of the page; 0: any free one.")] = 0,
     open: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     allow_weak_sandbox: options.AllowWeakSandbox = False,
 ) -> None:
-    """Show a page that steps through repairs, watches one while it goes on, and tries functions.
+    """Serve a page that steps through saved repairs, shows a running one, and tries functions.
 
     Prints the page's address, which is secret, and serves it on this machine alone until Ctrl-C. Changes no file.
 
@@ -64,14 +64,14 @@ def view(
     with options.in_options():
         weights = models.find(model)
         if is_file and path is not None:
-            session(path, given, "none")  # which says what is wrong before the page is there
+            session(path, given, "none")  # raises KelpError for bad input before the page is served
         elif path is not None and path.is_file():
             read_trace_of(path)
     options.say_python(interpreter)
 
     def ready(address: str) -> None:
         print(address, flush=True)
-        if open:  # by a file that leads there: a command line with the address could be read by other users
+        if open:  # by a file that redirects: other users can read the address on a command line
             file = Path(folder, "open.html")
             file.write_text(f'<meta http-equiv="refresh" content="0; url={address}">')
             webbrowser.open(file.as_uri())
@@ -94,7 +94,7 @@ def view(
 
 
 def read_trace_of(path: Path) -> None:
-    """Raise KelpError, which names the file, where it is no trace."""
+    """Raise KelpError, which names the file, if it is no trace."""
     from kelp.files import read
     from kelp.web.trace import read_trace
 

@@ -13,13 +13,13 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, PRNGKeyArray
 
-BASE, A, B = ".base", ".a", ".b"  # ends of the names of an adapted projection's leaves
+BASE, A, B = ".base", ".a", ".b"  # suffixes of the names of an adapted projection's leaves
 Projection = Literal["query", "key", "value", "out", "gate", "up", "down"]
 PROJECTIONS: tuple[Projection, ...] = get_args(Projection)
 
 
 class LowRank(eqx.Module):
-    """The weights `base + scale * a b` of a projection. Training moves `a` and `b` alone."""
+    """Weights `base + scale * a b` of a projection. Training updates only `a` and `b`."""
 
     base: Float[Array, "..."]  # [*I, *O]
     a: Float[Array, "*I R"]
@@ -32,13 +32,13 @@ class LowRank(eqx.Module):
         return self.a.ndim - 1
 
     def partition(self, leaf: str, spec: P) -> P:
-        """The partition of a leaf, `base`, `a` or `b`, for a projection that has `spec`: the rank stays whole."""
+        """Return the partition of a leaf, `base`, `a` or `b`, of a projection with `spec`: the rank stays whole."""
         axes = (*spec, *(None,) * (self.base.ndim - len(spec)))
         return {"base": spec, "a": P(*axes[: self.inputs], None), "b": P(None, *axes[self.inputs :])}[leaf]
 
 
 def adapt(model: Any, projections: Collection[str], *, rank: int, alpha: float, key: PRNGKeyArray) -> Any:
-    """`model` with an adapter around each projection of these names in its blocks; it computes what it did before.
+    """Return `model` with an adapter around each projection of these names in its blocks; its outputs are the same.
 
     `a` is normal with variance 1 / inputs and `b` is zero; the scale is alpha / rank.
     """
@@ -58,12 +58,12 @@ def adapt(model: Any, projections: Collection[str], *, rank: int, alpha: float, 
 
 
 def without_adapters(model: Any) -> Any:
-    """The frozen model that the adapters stand around."""
+    """Return the frozen model without its adapters."""
     return jax.tree.map(lambda leaf: leaf.base if _adapted(leaf) else leaf, model, is_leaf=_adapted)
 
 
 def merged(weights: Mapping[str, np.ndarray], scale: float) -> dict[str, np.ndarray]:
-    """Weights by name with each adapter added to its projection, under the projection's own name."""
+    """Return weights by name, with each adapter added to its projection, under the projection's own name."""
 
     def entry(name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
         if not name.endswith(BASE):

@@ -1,4 +1,4 @@
-"""Events of a session, and its result: patches, and why there is none."""
+"""Events of a session, and its result: the patches, or the closest program."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class Patch:
 
     @property
     def edits(self) -> list[TextEdit]:
-        """The edits in order, the offsets of each in what the edits before it made."""
+        """The edits in order; offsets of each are in the program that the edits before it made."""
         return edits_of(self.path)
 
     @property
@@ -90,7 +90,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class SitesPointed:
-    """Sites of a state where the model would edit next, as far as they are known: offsets are bytes of its source."""
+    """Sites of a state where the model would edit next, as far as known; offsets are bytes of the state's source."""
 
     state: int  # its id
     sites: tuple[PointedSite, ...]
@@ -179,7 +179,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Located:
-    """The functions that may hold the fault, likeliest first, and the observation that says so; ends `locate`."""
+    """The functions that may hold the fault, likeliest first, and the tests' observation; last event of `locate`."""
 
     suspects: tuple[Suspect, ...]
     observation: Observation

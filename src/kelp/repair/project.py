@@ -1,9 +1,9 @@
-"""Project: a folder whose failing tests say what to repair, in whichever of its files.
+"""Project: a folder whose failing tests show which of its functions to repair.
 
 All tests run once, in a copy of the folder, and each reports the functions that it calls (a survey). Functions that
-failing tests call and passing ones do not are suspicious; the files of the worst become the program, and a few tests
-that reach them its tests. A candidate runs those of them that reach the functions it edits, and one that passes runs
-all others of the project before it counts as a patch.
+failing tests call and passing ones do not are suspicious. The files of the most suspicious ones are the program of the
+search, and a few tests that reach them are its tests. A candidate runs the tests that reach the functions it edits; one
+that passes runs all others of the project before it counts as a patch.
 """
 
 import json
@@ -27,14 +27,14 @@ from kelp.syntax.bundle import join, split
 from kelp.syntax.functions import Function, functions
 from kelp.syntax.program import Language
 
-FUNCTIONS = 10  # most suspicious ones, whose files are searched
-FILES = 5  # in which they are, at most
-GOALS = 20  # failing tests that every candidate runs, at most
-PASSING = 8  # passing tests for each of the functions, the quickest
-LATE_SECONDS = 3.0  # of a survey, after which it ends at a failing test
-TEST_SECONDS = 10.0  # that one test may take on the project as it is ...
-LEAST_SECONDS = 1.0  # ... and at least on a candidate, if it is not three times as long as it took
-SUITE_SECONDS = 3600.0  # that all may take
+FUNCTIONS = 10  # most suspicious functions that are searched
+FILES = 5  # files of these functions, at most
+GOALS = 20  # failing tests that candidates run, at most
+PASSING = 8  # quickest passing tests for each of the functions
+LATE_SECONDS = 3.0  # time after which a survey ends at a failing test
+TEST_SECONDS = 10.0  # limit of one test on the project as it is
+LEAST_SECONDS = 1.0  # limit of one test on a candidate, or three times the slowest test on the project if that is more
+SUITE_SECONDS = 3600.0  # limit of all tests together
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Project:
 
     @property
     def front(self) -> list[str]:
-        """Tests to run first: those named, and those that failed when a person last ran pytest."""
+        """Tests to run first: tests named, and tests that failed in the last run of pytest by the user."""
         failed: list[str] = []
         with suppress(OSError, ValueError):
             text = (self.root / ".pytest_cache/v/cache/lastfailed").read_text("utf-8")
@@ -155,7 +155,7 @@ def diagnose(project: Project, survey: Survey, language: Language) -> Diagnosis:
     files = {os.path.join(project.root, name.partition("::")[0]) for name in outcomes}
     sources = _Files(project, files, language)
     calls = {name: sources.windows_at(places) for name, places in survey.reached.items()}
-    for name in failing:  # of a file that cannot be imported, all that is known is the traceback
+    for name in failing:  # for a file that cannot be imported, only the traceback is known
         calls[name] = calls.get(name, frozenset()) | sources.windows_at(survey.frames.get(name, ()))
     unmet = {name: outcomes[name].needs for name in failing if outcomes[name].needs is not None}
     imported = sources.windows_at(survey.imported)
@@ -310,11 +310,11 @@ class ProjectRunner:
         return self.check(source, observation, related) if observation.ok else observation
 
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
-        """Files of a project are not called by themselves."""
+        """Return NotLoaded for every call: the files of a project are not loaded by themselves."""
         return [CallResult(call, exception="NotLoaded") for call in calls]
 
     def edited(self, source: bytes) -> frozenset[int]:
-        """Numbers of the functions that a state may have changed: those from a file's first change to its last."""
+        """Numbers of the functions that a state may have changed: all from a file's first change to its last."""
         program, found, before = self.diagnosis.program, set[int](), 0
         for old, new in zip(split(program.source), split(source), strict=True):
             lines, others = old.split(b"\n"), new.split(b"\n")
@@ -328,9 +328,9 @@ class ProjectRunner:
         return frozenset(found)
 
     def check(self, source: bytes, observation: Observation, ran: Collection[str] = ()) -> Observation:
-        """Run all tests of the project but those that `ran`, and add to the observation what passed before and fails.
+        """Run all tests of the project but those that `ran`; add to the observation those that passed before and fail.
 
-        Also added are failing tests to repair that are not among the selected ones.
+        Failing tests to repair that are not among the selected ones are added too.
         """
         survey, edited = self.diagnosis.survey, self.edited(source)
         before = {outcome.name: outcome for outcome in survey.observation.outcomes}
@@ -356,7 +356,7 @@ class ProjectRunner:
 
     def _reaches(self, test: str, edited: frozenset[int]) -> bool:
         reached = self.diagnosis.reach.get(test)
-        return reached is None or bool(reached & edited)  # a test of which nothing is known may reach all
+        return reached is None or bool(reached & edited)  # an unknown test may reach all functions
 
     def _run_all(self, source: bytes, tests: Sequence[str]) -> Observation:
         """Run any number of tests, for as long as they take."""

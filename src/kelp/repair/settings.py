@@ -12,7 +12,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class Settings(BaseModel):
-    """Values that options of the command take precedence over; None: the command's own default."""
+    """Values for options that the command line leaves out; None: the command's own default."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, alias_generator=lambda name: name.replace("_", "-")
@@ -37,7 +37,7 @@ def settings_of(root: Path) -> Settings:
         return Settings()
     except (OSError, UnicodeDecodeError) as error:
         raise KelpError(f"{path} cannot be read: {error}") from None
-    if "[tool.kelp" not in text:  # other tools complain about the rest
+    if "[tool.kelp" not in text:  # other tools report errors in the rest
         return Settings()
     try:
         return Settings.model_validate(tomllib.loads(text)["tool"]["kelp"])

@@ -55,7 +55,7 @@ class LanguageModel:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def read(self, before: str, program: str) -> Reading:
-        """Read a program after a text. Of the text at most the first `CONTEXT` tokens count."""
+        """Read a program after a text, of which at most the first `CONTEXT` tokens count."""
         head, tokens = self._tokens(before, program)
         padded = np.zeros((1, _padded(len(tokens))), np.int32)
         padded[0, : len(tokens)] = tokens

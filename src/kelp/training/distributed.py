@@ -1,8 +1,8 @@
-"""Processes that train together, each with devices of its own: how they start, agree and end.
+"""Processes that train together, each with devices of its own: start, agreement and end.
 
-JAX's distributed runtime connects them, and its collectives carry all that a step exchanges. This file adds the
-environments that JAX does not know, small agreements on the host, and an end that every process tells in one sentence:
-a lost process leaves the others waiting within a collective, which no exception reaches.
+JAX's distributed runtime connects them, and its collectives carry all that a step exchanges. This file adds clusters
+that JAX does not recognize, small exchanges between hosts, and a watch that ends every process with one sentence when
+one is lost: no exception would reach the others, which wait within a collective.
 """
 
 import atexit
@@ -32,16 +32,16 @@ from kelp.training.objective import Model, TrainingError
 
 T = TypeVar("T")
 
-PORT = 8476  # of the coordinator where the environment names its host alone
+PORT = 8476  # of the coordinator, if the environment names only its host
 CONNECT_SECONDS = 300
 WAIT_MS = 24 * 60 * 60 * 1000  # for process 0 to make data, or for the slowest evaluation
-NEWS_SECONDS = 3  # in which the loss of a process is known everywhere
+NEWS_SECONDS = 3  # time until all processes know that one is lost
 _rounds = count()
 
 
 @dataclass(frozen=True)
 class Place:
-    """Place of this process among others. `coordinator` (host:port) None: JAX finds all three itself."""
+    """Address (host:port) of the coordinator, index of this process, number of processes. All None: JAX finds them."""
 
     coordinator: str | None = None
     process: int | None = None
@@ -61,7 +61,7 @@ class Place:
 
 
 def find_place(environment: Mapping[str, str] = os.environ) -> Place | None:
-    """The place that a cluster's variables give: TPU hosts, SLURM's srun or SkyPilot; None for a process by itself."""
+    """Return the place that the variables of TPU hosts, SLURM's srun or SkyPilot give; None for a single process."""
     chips = [*Path("/dev").glob("accel*"), *Path("/dev/vfio").glob("[0-9]*")]
     if environment.get("TPU_WORKER_HOSTNAMES", "").count(",") or (chips and importlib.util.find_spec("libtpu")):
         return Place()
@@ -75,9 +75,9 @@ def find_place(environment: Mapping[str, str] = os.environ) -> Place | None:
 
 @contextmanager
 def joined(place: Place | None) -> Iterator[None]:
-    """Train together with the other processes within; None: alone. Call before any other use of JAX.
+    """Connect this process with the others for the block; with None, it is alone. Call before any other use of JAX.
 
-    The writer alone prints. After an error within, or where a process is lost, every process ends, with one sentence
+    Only the writer prints. After an error in the block, or if a process is lost, every process ends, with one sentence
     each. Raises TrainingError.
     """
     if place is None:
@@ -113,7 +113,7 @@ def is_writer() -> bool:
 
 
 def gather(value: T) -> list[T]:
-    """A small value of every process, in their order; every process calls this at the same place."""
+    """Return a small value of every process, in their order; every process calls this at the same place."""
     if jax.process_count() == 1:
         return [value]
     store, name = _runtime().client, f"kelp/{next(_rounds)}"
@@ -125,7 +125,7 @@ def gather(value: T) -> list[T]:
 
 @contextmanager
 def writer_first() -> Iterator[None]:
-    """Run the block in the writer, then in the others, which find there what it has made."""
+    """Run the block in the writer, then in the others, which find the files that it has written."""
     if not is_writer():
         gather(None)
     yield
@@ -145,10 +145,9 @@ def check_agreed(**values: Any) -> None:
 
 
 def make_vote(mesh: Mesh) -> Callable[[int], int]:
-    """Return the function from this process's wish to the greatest wish of all, which every process gets alike.
+    """Return a function that takes a number of this process and returns the greatest of all, the same in each process.
 
-    It answers with the wishes of the call before, so that no step waits for it; a process by itself is answered at
-    once.
+    It returns that of the call before, so that no step waits for it; a single process gets its own number at once.
     """
     if jax.process_count() == 1:
         return lambda wish: wish
@@ -164,7 +163,7 @@ def make_vote(mesh: Mesh) -> Callable[[int], int]:
 
 
 def whole_here(model: Model) -> Model:
-    """The weights as they are or, among several processes, whole on one device of each; every process calls this."""
+    """Return the weights; with several processes, whole on one device of each. Every process calls this."""
     if jax.process_count() == 1:
         return model
 
@@ -177,7 +176,7 @@ def whole_here(model: Model) -> Model:
 
 
 def _end_lost(cause: str) -> None:
-    """End this process, since another one has: no exception would reach a collective that waits for it."""
+    """End this process, since another one has ended: no exception would reach a collective that waits for it."""
     sentence = f"The run has ended, since {cause.rstrip('.')}: start all processes again with --resume."
     with suppress(OSError):
         os.write(2, f"\n{sentence}\n".encode())
@@ -187,7 +186,7 @@ def _end_lost(cause: str) -> None:
 def _tell_lost_contact() -> None:
     """Have JAX's client end a process as `_Watch` does, in place of an abort with a stack trace.
 
-    It notices a process that hangs, after its heartbeats; that process 0 is gone it may notice before the watch.
+    The client notices a process that hangs, by its missed heartbeats, and may notice the loss of process 0 first.
     """
     from jax._src.lib import _jax
 
@@ -236,7 +235,7 @@ class _Watch:
             threading.Thread(target=self._listen, args=(process, line), daemon=True).start()
 
     def leave(self, sentence: str = "") -> None:
-        """Say goodbye or, with a sentence, why all must end."""
+        """Tell the others that this process is done or, with a sentence, why all must end."""
         with self._lock:
             self._left = True
         self._tell(f"process {self._own} ended: {sentence}" if sentence else "done")

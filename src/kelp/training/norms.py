@@ -14,7 +14,7 @@ from kelp.training.objective import Batch, Model, Objective
 def make_norms(objective: Objective) -> Callable[[Model, Batch, jax.Array], dict[str, jax.Array]]:
     """Return the function (model, batch, key) -> norms by name; jitted.
 
-    Norms of weights and of gradients, before clipping, are Euclidean. Those of activations are the root mean square of
+    Norms of weights and of gradients, before clipping, are Euclidean. Norms of activations are the root mean square of
     the residual stream after each block, padding included.
     """
 

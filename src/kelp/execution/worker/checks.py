@@ -1,7 +1,7 @@
-"""Checks beside the program, in its own process: for what happens by accident, not against a program that knows them.
+"""Checks in the program's own process, against accidents; a program that knows them can evade them.
 
-They keep a run of test files from passing by a test that stands in for another, by a skip, or by tools and tests that
-were replaced; and a value that equals anything from passing for the one that is expected.
+They keep a run of test files from passing by a test in place of another, by a skip, or by tools and tests that were
+replaced; and a value that equals anything from passing for the expected one.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def plain(value: Any, depth: int = 0) -> bool:
 
 
 def decoys() -> list[Any]:
-    """Values of which no two are equal."""
+    """Return values, no two of them equal."""
     n = int.from_bytes(os.urandom(6), "big") + 1000
     few = 2 + n % 50
     numbers = [few, few + 1, few + 60, n, -n, n + 0.5, -n - 0.5]
@@ -44,14 +44,14 @@ def decoys() -> list[Any]:
 
 
 def _like(value: Any, leaf: Any) -> Any:
-    """A value of the same shape with `leaf` for every part that is no list, tuple or dict."""
+    """Return a value of the same shape, with `leaf` for every part that is no list, tuple or dict."""
     if type(value) in (list, tuple):
         return type(value)([_like(part, leaf) for part in value])
     return {key: _like(part, leaf) for key, part in value.items()} if type(value) is dict else leaf
 
 
 def fair(value: Any, expected: Any, equal: Callable[[Any, Any], Any] = operator.eq) -> bool:
-    """Return whether `==` tells the value from others: a value that equals two different decoys equals anything."""
+    """Return whether `==` distinguishes the value: one that equals two different decoys equals anything."""
     if plain(value):
         return True
     equals: list[Any] = []
@@ -67,7 +67,7 @@ def fair(value: Any, expected: Any, equal: Callable[[Any, Any], Any] = operator.
 
 
 def same(left: Any, right: Any, word: str = "==") -> Any:
-    """`left == right` as the asserts of test files ask it; False where a side is not fair."""
+    """Return `left == right` (or `left in right`) for an assert of a test file; False where a side is not fair."""
     holds = left == right if word == "==" else left in right
     return holds if fair(left, right) and (word == "in" or fair(right, left)) else False
 
@@ -76,7 +76,7 @@ Snapshot = list[tuple[str, Any, list[str], list[int]]]
 
 
 def snapshot(namespaces: dict[str, Any]) -> Snapshot:
-    """The functions and classes in the namespaces now, for `changed` to compare."""
+    """Return the functions and classes in the namespaces now, for `changed` to compare."""
     entries = []
     for label, namespace in namespaces.items():
         names = [name for name, value in namespace.items() if callable(value)]
@@ -92,7 +92,7 @@ def _ids(namespace: Any, names: list[str]) -> list[int]:
 
 
 def changed(before: Snapshot) -> str | None:
-    """The first name that stands for something else now."""
+    """Return the first name whose function or class is another now; None if there is none."""
     for label, namespace, names, ids in before:
         now = _ids(namespace, names)
         if now != ids:
@@ -127,7 +127,7 @@ class TestChecks:
         self.tests, self.words, self.runs, self.inner_test = tests, words, runs, inner_test
 
     def intruder(self) -> str | None:
-        """A file below the running test on the stack that has no part in running tests."""
+        """Return a file below the running test on the stack that takes no part in running tests, or None."""
         frame: Any = sys._getframe()
         while frame is not None:
             file = frame.f_code.co_filename
@@ -139,9 +139,9 @@ class TestChecks:
         return None
 
     def function(self, name: str, test: Any, caller: Any) -> Any:
-        """The function of the tests that `test` is or wraps, where pytest or unittest's own `caller` calls it.
+        """Return the function of the tests that `test` is or wraps, if pytest or unittest's own `caller` calls it.
 
-        None where there is none, or where another has the name with the file as it is.
+        None if there is none, or if another function has the name in the file as it is.
         """
         if caller is not None and not (type(caller) is _Method and any(caller.__func__ is each for each in self.runs)):
             return None
@@ -162,7 +162,7 @@ class TestChecks:
         return None
 
     def replaced(self, test: Any) -> str | None:
-        """The first name in the test's module that no longer has its meaning, in words."""
+        """Return a message on the first name in the test's module that was replaced, or None."""
         file = test.__code__.co_filename
         meant, builtin = self.words.get(file, ({}, frozenset()))
         where = f" of the test file was replaced while the tests ran ({file})"
@@ -183,7 +183,7 @@ class TestChecks:
 
 
 def label(test: Any) -> str:
-    """File and qualified name of a test's code and of the code that it claims to wrap."""
+    """Return file and qualified name of a test's code and of the code that it claims to wrap."""
     parts = ""
     for _ in range(20):
         test = _unbound(test)

@@ -1,8 +1,8 @@
-"""Split an expression of a test: *leaves* are evaluated in the program's process, all around them anywhere.
+"""Split an expression of a test: the program's process evaluates its *leaves*, any process the rest.
 
-`len(f(2)) == 3` has the leaf `f(2)`; with its value, a process that has never run the program finds out whether the
-whole holds.  A leaf is the program's own where calls in it go to the program first: of `close(f(2), 3)`, with a helper
-`close` of the test, only the helper's word is known.
+`len(f(2)) == 3` has the leaf `f(2)`; with its value, a process that has never run the program evaluates the whole.  A
+leaf is the program's own if the function it calls last is: in `close(f(2), 3)`, where `close` is a helper of the test,
+only the helper's result is known.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from kelp.execution.worker.plugin.kelp_sides import origins
 
-# Names with one meaning wherever nobody has given them another: functions that only make values of values.
+# Names that mean the same in every process unless they are rebound: functions from values to values.
 _BUILTINS = (
     "abs all any bin bool bytearray bytes chr complex dict divmod enumerate filter float frozenset hex int isinstance "
     "len list map max min oct ord pow range repr reversed round set slice sorted str sum tuple type zip object"
@@ -39,7 +39,7 @@ PATHS = {name: module if part is None else f"{module}.{part}" for name, (module,
 KNOWN = frozenset((*_BUILTINS, *PATHS))
 _LOADED = {"math": math, "collections": collections, "datetime": datetime, "decimal": decimal, "fractions": fractions}
 _MODULES = frozenset(name for name, (_, part) in _IMPORTED.items() if part is None)
-_NO_OWNER = ""  # stands for an expression that may be anybody's
+_NO_OWNER = ""  # owner of an expression whose value may come from anywhere
 _PLAIN_NODES = (
     ast.Constant, ast.List, ast.Tuple, ast.Set, ast.Dict, ast.UnaryOp, ast.BinOp, ast.Starred, ast.Slice, ast.keyword,
 )  # fmt: skip
@@ -49,7 +49,7 @@ _CLOSED_NODES = (
     ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop,
 )  # fmt: skip
 
-# Parts of expressions that take time in proportion to their values, and so can be evaluated where nothing limits them.
+# Parts of expressions that take time in proportion to their values, and so can be evaluated without a time limit.
 _CHEAP = frozenset(
     "len abs sum sorted set frozenset list tuple dict min max bool float str isinstance any all reversed type Decimal "
     "Fraction Counter OrderedDict deque date time datetime timedelta isclose isnan join split lower upper strip".split()
@@ -64,7 +64,7 @@ class Split(NamedTuple):
     """A split expression. `whole` is its code, in which the values of `leaves` are `@0`, `@1` ...; None: leaf 0 itself.
 
     `owners`: for each leaf the names that must be the program's, so that the leaf is the program's own.
-    `known`: the names in `whole`, whose meanings must be those that they are known for. `cheap`: it takes time in
+    `known`: the names in `whole`, which must have their usual meanings. `cheap`: it takes time in
     proportion to its values.
     """
 
@@ -76,7 +76,7 @@ class Split(NamedTuple):
 
 
 def meanings(names: Iterable[str]) -> dict[str, Any]:
-    """Namespace in which `whole` is evaluated: the known meanings of its names.  Raises ImportError."""
+    """Return the namespace in which `whole` is evaluated: the usual meanings of its names.  Raises ImportError."""
     space: dict[str, Any] = {"__builtins__": {}}
     for name in names:
         if name in PATHS:
@@ -116,7 +116,7 @@ class _Splitter:
         self.leaves: list[ast.expr] = []
 
     def visit(self, node: Any) -> Any:
-        """The expression with names in place of its leaves, which are collected from left to right."""
+        """Return the expression with names in place of its leaves, which are collected from left to right."""
         if self._closed(node):
             return node
         if isinstance(node, _PLAIN_NODES) or self._plain_compare(node) or self._plain_call(node):
@@ -161,7 +161,7 @@ class _Splitter:
         return tuple(dict.fromkeys(self._owners(leaf, frozenset())))
 
     def _owners(self, node: Any, seen: frozenset[str]) -> Iterable[str]:
-        """Names whose owner makes the value: of a call its function, since arguments only go in."""
+        """Yield the names that make the value: for a call its function, not its arguments."""
         if isinstance(node, (ast.Call, ast.Attribute, ast.Subscript, ast.Starred, ast.Await)):
             yield from self._owners(node.func if isinstance(node, ast.Call) else node.value, seen)
         elif isinstance(node, ast.Name) and node.id in seen:
@@ -186,7 +186,7 @@ class _Splitter:
 
 
 def _bound(scope: Iterable[ast.stmt]) -> frozenset[str]:
-    """Names that the statements bind."""
+    """Return the names that the statements bind."""
     names: set[str] = set()
     for part in (part for statement in scope for part in ast.walk(statement)):
         if isinstance(part, ast.Name) and not isinstance(part.ctx, ast.Load):
@@ -199,7 +199,7 @@ def _bound(scope: Iterable[ast.stmt]) -> frozenset[str]:
 
 
 def imports(tree: ast.Module) -> dict[str, str]:
-    """Names that a module binds at its top, with the path that each is imported from; "" for what it makes itself."""
+    """Return the names that a module binds at its top, with the path of each import; "" for names it defines itself."""
     found: dict[str, str] = {}
     for statement in tree.body:
         if isinstance(statement, ast.Import):
@@ -215,14 +215,14 @@ def imports(tree: ast.Module) -> dict[str, str]:
 
 
 def _shallow(statement: ast.stmt) -> ast.stmt:
-    """A function or class without its body, whose names are its own."""
+    """Return a function or class without its body, whose names are local."""
     if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return ast.ClassDef(statement.name, [], [], [], [])
     return statement
 
 
 def opened(names: Iterable[str], bound: Mapping[str, str]) -> frozenset[str]:
-    """Known names that a module binds to something else than they are known for."""
+    """Return the known names that a module binds to another meaning."""
     return frozenset(
         name for name in names if name in KNOWN and bound.get(name, PATHS.get(name, "?")) != PATHS.get(name, "?")
     )

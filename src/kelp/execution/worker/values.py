@@ -1,8 +1,8 @@
-"""Values as JSON, from the process that runs the program to one that never has: data alone, never code.
+"""Values as JSON, sent by the process that runs the program to one that never has: data alone, never code.
 
-Numbers, strings, bytes, None, ranges and lists, tuples, dicts and sets of these travel by value, and so do the standard
-library's numbers, dates and containers.  An instance of a subclass travels as its base, so a class of the program's own
-takes nothing along.  The sender is not trusted: it may send any value, and `decode` makes no other.
+Numbers, strings, bytes, None, ranges and lists, tuples, dicts and sets of these are sent by value, and so are the
+standard library's numbers, dates and containers. An instance of a subclass is sent as its base, so nothing of the
+program's own classes is. The sender is not trusted: it may send any value, and `decode` makes no other.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _TEXT = 2**20  # characters or bytes of one string
 
 
 class Opaque(ValueError):
-    """A value that does not travel."""
+    """A value that cannot be sent."""
 
 
 class Other:
-    """Stands for a value that did not travel: it is not None, and nothing else is known of it."""
+    """Stand-in for a value that was not sent: it is not None, and nothing else is known of it."""
 
     def __bool__(self) -> bool:
         raise Opaque
 
 
-_NAN = math.nan  # one object for all: containers compare by identity first, as where they come from
+_NAN = math.nan  # one object for all, since containers compare by identity first
 _SIMPLE: tuple[tuple[type, str, Callable[[Any], Any]], ...] = (  # by base class: tag and state
     (int, "int", lambda value: hex(int.__index__(value))),
     (float, "float", lambda value: float.hex(value)),
@@ -86,13 +86,13 @@ def _bounded(text: str, limit: int) -> str:
 
 
 class Encoder:
-    """Encodes values, and notes whether each was of a type that travels as it is, and whether it holds a set."""
+    """Encodes values, and records whether all have exactly a type that is sent, and whether one is a set."""
 
     def __init__(self) -> None:
         self.exact, self.sets, self._left = True, False, NODES
 
     def encode(self, value: Any, depth: int = 0) -> Any:
-        """JSON of a value.  Raises Opaque, or whatever the value's class raises."""
+        """Return the JSON of a value.  Raises Opaque, or whatever the value's class raises."""
         kind = type(value)
         self._left -= 1
         if self._left < 0 or depth > DEPTH:
@@ -128,7 +128,7 @@ class Encoder:
 
 
 def decode(data: Any, depth: int = 0) -> Any:
-    """The value of a JSON text.  Raises ValueError, TypeError or OverflowError for what `Encoder` does not write."""
+    """Return the value of JSON data.  Raises ValueError, TypeError or OverflowError for data not of `Encoder`."""
     if data is None or isinstance(data, (bool, int, str)):
         return data
     if depth > DEPTH:
@@ -142,9 +142,9 @@ def decode(data: Any, depth: int = 0) -> Any:
 
 
 def entries(data: Any, *, lists: bool) -> float:
-    """The most entries that a set or dict in the value has, and a list, if a set may be made of it.
+    """Return the size of the largest set or dict in the value, or list with `lists`; infinity where it holds a range.
 
-    With hashes that collide, making a set is quadratic; and nothing in the value says how long iterating a range takes.
+    With hashes that collide, making a set is quadratic; and nothing in the value bounds the time to iterate a range.
     Raises Opaque for a value that is larger than `Encoder` makes them.
     """
     groups = (*_MAPPINGS, "set", "frozenset", *(("list", "tuple", "deque") if lists else ()))

@@ -1,7 +1,7 @@
-"""Say whether a test holds, from the values that the program's process sent; in a process that never ran the program.
+"""Judge whether a test holds, by the values that the program's process sent, in a process that never ran the program.
 
-A verdict is True (the test holds), False (it does not, whatever was reported) or None: nobody outside of the program's
-process can tell, for a value did not travel, or a function that is not the program's own made it.
+A verdict is True (the test holds), False (it does not, whatever was reported) or None: not known outside the program's
+process, since a value could not be sent, or a function that is not the program's own made it.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from kelp.execution.worker.values import Other, decode, entries
 
 _FEW = 2_000  # entries of a set or dict that may be made here, though all their hashes collide
 _SINGLE = (None, True, False, ...)
-_CONTRADICTED = "it was reported as passed, but the values that were sent do not hold"
+_CONTRADICTED = "it was reported as passed, but the values that it compared do not satisfy it"
 
 
 def judged(
     events: list[Event], asserts: Sequence[Test], setup: str, in_process: Callable[[Callable[[], Any]], Any]
 ) -> list[Event]:
-    """Events of a run without the evidence of its tests, which are judged by it.
+    """Return the events of a run, its tests judged by their evidence and the evidence removed.
 
     An outcome that the evidence contradicts is an error, and one that it confirms is vouched for. `in_process` calls a
-    function in a process with limits: expressions are evaluated there, where no test failed anyway.
+    function in a process with limits: it evaluates expressions, and only if no test has failed.
     """
     bound, wanted = {}, {}
     if events and events[0]["event"] == "source":  # the first, before the program ran; a later one is not believed
@@ -68,7 +68,7 @@ def _settle(event: Outcome, held: bool | None) -> None:
 
 
 def _of_examples(wanted: list[Any], outputs: list[Any]) -> bool | None:
-    """Verdict on the examples of one docstring, by what they printed."""
+    """Return the verdict on the examples of one docstring, by the text that they printed."""
     if len(wanted) != len(outputs):
         return False
     import doctest  # it imports much, and was imported already where there are examples
@@ -83,12 +83,12 @@ def _of_examples(wanted: list[Any], outputs: list[Any]) -> bool | None:
 
 
 class Apart(Exception):
-    """Judging takes the evaluation of an expression, or long: it needs a process with limits."""
+    """Judging needs a process with limits, since it evaluates an expression or may take long."""
 
 
 @lru_cache(64)
 def bound_by(setup: str) -> Mapping[str, str]:
-    """Names that the code before the program binds, as `leaves.imports` gives them."""
+    """Return the names that the code before the program binds, as `leaves.imports` does."""
     try:
         return imports(ast.parse(setup))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -96,14 +96,14 @@ def bound_by(setup: str) -> Mapping[str, str]:
 
 
 def adapted(test: Test, bound: Mapping[str, str], setup: str) -> Test:
-    """The test, compiled anew where the program or the setup gives another meaning to a known name in it."""
+    """Return the test, compiled anew if the program or the setup binds a known name in it to another meaning."""
     before = bound_by(setup)
     names = test.names if "*" in bound or "*" in before else opened(test.names, bound) | opened(test.names, before)
     return compile_test(test.text, names) if names else test
 
 
 def verdict(test: Test, evidence: Any, bound: Mapping[str, str], setup: str, *, apart: bool) -> bool | None:
-    """Verdict on a test that held where it ran, by the values of its leaves; `bound` are the program's own names.
+    """Return the verdict on a test that held where it ran, by its leaves' values; `bound` are the program's own names.
 
     Raises Apart unless `apart` allows everything.
     """
@@ -133,7 +133,7 @@ def _of_check(check: Check, evidence: Any, ours: frozenset[str], apart: bool) ->
             held = all(judge.compare(*each) for each in zip(values, check.words, values[1:]))
     except Apart:
         raise
-    except Exception:  # a value did not travel, or has no such operation
+    except Exception:  # a value was not sent, or has no such operation
         return None
     if held:
         return True if judge.owned and judge.told else None
@@ -141,9 +141,10 @@ def _of_check(check: Check, evidence: Any, ours: frozenset[str], apart: bool) ->
 
 
 class _Judge:
-    """Evaluates sides.
+    """Evaluates the sides of a check.
 
-    `owned`: all leaves are the program's own; `exact`: a comparison that fails decides; `told`: values tell identity.
+    `owned`: all leaves are the program's own; `exact`: a comparison that fails is decisive; `told`: identity follows
+    from the values.
     """
 
     def __init__(self, ours: frozenset[str], apart: bool):
