@@ -1,14 +1,13 @@
 """A model of Llama 3's shape, as Marin 8B is, from its folder through both transfers to two model folders."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
+from tests.cli.conftest import Ran
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from kelp.model.config import RopeScaling, TransformerConfig
@@ -19,12 +18,6 @@ pytestmark = pytest.mark.slow
 
 LLAMA3 = RopeScaling("llama3", 8.0, 1.0, 4.0, 8192)
 TEXTS = Path(__file__).parent.glob("*.py")
-
-
-def kelp(*arguments: object, cwd: Path) -> str:
-    done = subprocess.run([sys.executable, "-m", "kelp", *map(str, arguments)], cwd=cwd, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
 
 
 def write_base(folder: Path) -> None:
@@ -75,6 +68,7 @@ warmup = 1
 [training]
 init_from = "imported"
 steps = 3
+eval_every = 0
 tokens_per_batch = 128
 out = "lm"
 """
@@ -98,44 +92,37 @@ warmup = 1
 [training]
 init_from = "lm-model"
 steps = 2
+eval_every = 0
 tokens_per_batch = 1024
 out = "edit"
 """
 
 
-def test_a_llama_3_goes_through_import_both_transfers_and_export(tmp_path):
+def test_a_llama_3_goes_through_import_both_transfers_and_export(kelp_here, tmp_path):
+    def kelp(*arguments: object) -> Ran:
+        ran = kelp_here(*arguments)
+        assert ran.code == 0, ran.err[-2000:]
+        return ran
+
     write_base(tmp_path / "base")
     for number, path in enumerate(sorted(Path(__file__).parent.glob("test_*.py"))[:12]):
         (tmp_path / f"{number}.txt").write_text(path.read_text()[:1500])
-    kelp("model", "import", "base", "--out", "imported", cwd=tmp_path)
+    kelp("model", "import", "base", "--out", "imported")
 
     (tmp_path / "lm.toml").write_text(LM)
-    kelp("train", "lm.toml", cwd=tmp_path)
-    kelp("export", "lm", "--out", "lm-model", cwd=tmp_path)
+    kelp("train", "lm.toml")
+    kelp("export", "lm", "--out", "lm-model")
     keys = json.loads((tmp_path / "lm-model/config.json").read_text())
     assert (keys["num_hidden_layers"], keys["rope_scaling"]["rope_type"], keys["diffusion"]["block"]) == (
         8,
         "llama3",
         8,
     )
-    text = json.loads(kelp("lm", "generate", "lm-model", "--prompt", "def f", "--length", 12, "--json", cwd=tmp_path))
-    assert text
 
     (tmp_path / "edit.toml").write_text(EDIT)
-    kelp("train", "edit.toml", cwd=tmp_path)
-    kelp("export", "edit", "--out", "edit-model", cwd=tmp_path)
+    kelp("train", "edit.toml")
+    kelp("export", "edit", "--out", "edit-model")
     (tmp_path / "mine.py").write_text("def double(x):\n    return x + 2\n")
-    run = [
-        sys.executable,
-        "-m",
-        "kelp",
-        "repair",
-        "mine.py",
-        "--assert",
-        "double(3) == 6",
-        "--assert",
-        "double(5) == 10",
-    ]
-    done = subprocess.run([*run, "--model", "edit-model", "--json"], cwd=tmp_path, capture_output=True, text=True)
-    answer = json.loads(done.stdout)
+    tests = ["--assert", "double(3) == 6", "--assert", "double(5) == 10"]
+    answer = kelp_here("repair", "mine.py", *tests, "--model", "edit-model", "--json", "--max-runs", 8).json
     assert answer["model"] == "edit-model" and answer["runs"] >= 1 and answer["status"] in ("repaired", "not repaired")

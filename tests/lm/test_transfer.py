@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from tests.lm.fake import PAD, SIZE, STEPS, config, objective, pack, recipe, write_tokenizer
+from tests.lm.fake import PAD, SIZE, config, objective, pack, recipe, write_tokenizer
 
 from kelp.errors import KelpError
 from kelp.lm.folder import load_lm
@@ -68,7 +68,7 @@ def test_blocks_grow_in_equal_shares_of_the_run(base):
 
 def test_adapters_alone_move_and_are_merged_on_export(base, tmp_path):
     frozen = {"rates": {"embedding": 0.0, "vectors": 0.0}}
-    settings = transfer({"init_from": base, "steps": STEPS}, frozen, blocks=[1], rank=2, align=0.5)
+    settings = transfer({"init_from": base, "steps": 6}, frozen, blocks=[1], rank=2, align=0.5)
     outcome = train(settings, objective(settings), out=tmp_path / "run")
     assert np.isfinite(outcome.metrics["valid_align_loss"]) and outcome.metrics["valid_align_loss"] > 0
     step = export_run(tmp_path / "run", tmp_path / "model", LMObjective.revive)
@@ -83,7 +83,7 @@ def test_adapters_alone_move_and_are_merged_on_export(base, tmp_path):
 
 def test_a_run_with_adapters_resumes_bit_for_bit(base, tmp_path):
     def settings(steps_by=None):
-        return transfer({"init_from": base, "steps": 12} | (steps_by or {}), blocks=[1, 2], rank=2, align=0.5)
+        return transfer({"init_from": base, "steps": 6} | (steps_by or {}), blocks=[1, 2], rank=2, align=0.5)
 
     whole = train(settings(), objective(settings()), out=tmp_path / "whole")
     train(settings({"max_minutes": 1e-6}), objective(settings()), out=tmp_path / "parts")

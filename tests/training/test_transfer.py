@@ -53,7 +53,7 @@ def test_sizes_and_weights_are_those_of_the_language_model(base):
 def test_adapters_and_the_pointer_move_and_the_language_model_stays(base, tmp_path):
     further = "[transfer]\nrank = 2\n[optimizer.rates]\nembedding = 0.0\nvectors = 0.0\n"
     settings = recipe(base, further)
-    train(settings, EditObjective(settings, FakeSource()), out=tmp_path / "run")
+    train(settings, EditObjective(settings, FakeSource(lengths=(8,))), out=tmp_path / "run")
     export_run(tmp_path / "run", tmp_path / "model", EditObjective.revive)
     model, _ = load_model(tmp_path / "model")
     assert model.prefix == "upper third bidirectional"

@@ -72,7 +72,7 @@ class CaseRunner:
 
     @cached_property
     def _vouched_if_correct(self) -> set[str]:
-        """Hidden asserts that are judged outside of the program's process with the correct program; none without one."""
+        """Hidden asserts that are judged outside of the program's process with the correct program, if there is one."""
         fixed, tests = self.case.fixed, self.case.hidden_tests
         return set() if fixed is None else _vouched(self._run(fixed.encode(), tuple(tests)))
 
