@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # imported when a command runs, so that --help is fast
 Argument = Annotated[
     str | None,
     typer.Argument(
-        metavar="[TARGET]",
+        metavar="TARGET",
         help="FILE.py, FILE.py:LINE, FILE.py::FUNCTION, a test file, TEST_FILE.py::TEST, or a folder. Without it: the "
         "project of the current folder.",
     ),

@@ -16,7 +16,7 @@ def view(
     path: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[TRACE.html|FOLDER|FILE.py]",
+            metavar="TRACE.html|FOLDER|FILE.py",
             help="A trace that kelp repair --trace has written, a folder of them, or a Python file to repair. Without "
             "it: a page to try a function.",
         ),
