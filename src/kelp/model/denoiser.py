@@ -132,7 +132,7 @@ class Denoiser(eqx.Module):
 
     @property
     def _causal(self) -> tuple[bool, bool]:
-        """Whether the prefix attends causally in the lower blocks, and in the upper ones."""
+        """Causal attention of the prefix, or not: in the lower blocks, and in the upper ones."""
         return self.prefix != "bidirectional", self.prefix == "causal"
 
     def site_log_probs(self, hidden: Float[Array, "B P D"], sites: Int[Array, "B N 3"]) -> Float[Array, "B N"]:

@@ -25,7 +25,7 @@ from kelp.model.tensors import WEIGHTS, ModelError, fill, open_tensors, read_jso
 
 FORMAT = 2
 KELP_KEYS = ("site_kinds", "pointer_dim", "prefix")
-COMPUTING = ("compute_dtype", "remat")
+COMPUTING = ("compute_dtype", "remat")  # how to compute, no part of the model
 
 
 def save_model(

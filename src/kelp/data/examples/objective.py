@@ -13,7 +13,7 @@ from kelp.data.examples.recipe import Recipe, make_model_config
 from kelp.encoding.batch import Batch
 from kelp.encoding.folder import FILES, same_encoding, same_tokenizer
 from kelp.model.denoiser import METRICS, Denoiser, DenoiserConfig, loss
-from kelp.model.folder import load_model, save_model
+from kelp.model.folder import COMPUTING, load_model, save_model
 from kelp.model.leaves import named_leaves
 from kelp.model.low_rank import merged
 from kelp.model.pretrained import read_llama, with_tokens
@@ -108,13 +108,11 @@ class EditObjective:
             model, _ = load_model(folder)
             weights, theirs = named_leaves(model), model.cfg.to_dict()
         ours = self.model_config.to_dict()
-        for key in theirs:
-            if (
-                key not in ("compute_dtype", "remat") and ours[key] != theirs[key]
-            ):  # how to compute, no part of the model
-                raise TrainingError(
-                    f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
-                )
+        key = next((key for key in theirs if key not in COMPUTING and ours[key] != theirs[key]), None)
+        if key is not None:
+            raise TrainingError(
+                f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
+            )
         same = same_tokenizer if language_model else same_encoding
         if not same(folder, self.source.folder):
             raise TrainingError(

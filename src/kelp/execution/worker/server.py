@@ -177,7 +177,7 @@ class Server:
 
     @property
     def runs_pytest(self) -> bool:
-        """Whether the command is pytest in this Python, and so needs no process of its own."""
+        """Return whether the command is pytest in this Python, and so needs no process of its own."""
         return self.config["plan"] is not None and self.config["plan"]["pytest"] is not None
 
     def greet(self, active: dict[str, str], *, refused: bool, error: str | None = None) -> None:

@@ -243,7 +243,7 @@ class _Reporter:
 
     @property
     def apart(self) -> bool:
-        """Whether a file that cannot be imported is a failing test like others."""
+        """Return whether a file that cannot be imported is a failing test like others."""
         return self.functions is not None or self.only is not None
 
     @pytest.hookimpl(hookwrapper=True)
