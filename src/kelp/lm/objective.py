@@ -1,7 +1,7 @@
 """Objective of a language model: its loss over a stream of rows."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -18,13 +18,14 @@ from kelp.lm.loss import METRICS, Schedule, loss, targets
 from kelp.lm.recipe import LMRecipe, make_model_config
 from kelp.lm.sampler import Allowed, SampleConfig, prompt_row, sample
 from kelp.model.config import TransformerConfig
+from kelp.model.folder import COMPUTING
 from kelp.model.low_rank import merged
 from kelp.model.pretrained import with_tokens
 from kelp.model.store import find
 from kelp.model.transformer import Transformer
 from kelp.training.config import ConfigError
 from kelp.training.distributed import whole_here
-from kelp.training.objective import WHOLE, Dtype, Metrics, Part, Row, TrainingError
+from kelp.training.objective import WHOLE, Dtype, Metrics, Part, Row, TrainingError, check_sizes
 
 Batch = tuple[LMBatch, Schedule]
 
@@ -138,13 +139,8 @@ class LMObjective:
         folder = find(folder)
         model, _ = load_lm(folder, autoregressive=True)
         tokens = max(model.cfg.vocab_size, self.sizes.vocab_size)
-        grown = replace(model.cfg, vocab_size=tokens)
-        ours, theirs = (replace(s, compute_dtype="float32", remat=False).to_dict() for s in (self.sizes, grown))
-        if ours != theirs:
-            key = next(key for key in ours if ours[key] != theirs[key])
-            raise TrainingError(
-                f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
-            )
+        theirs = model.cfg.to_dict() | {"vocab_size": tokens}
+        check_sizes(folder, self.sizes.to_dict(), theirs, but_for=COMPUTING)
         if (folder / "tokenizer.json").is_file():
             there, here = (_read_tokenizer(path) for path in (folder / "tokenizer.json", self.files[0]))
             if there.get_vocab(with_added_tokens=False) != here.get_vocab(with_added_tokens=False):

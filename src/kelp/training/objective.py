@@ -4,7 +4,7 @@ The loop, the step, sharding, checkpoints and the export work with any objective
 needs one such class; `tests/training/byte_model.py` is one of 70 lines.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -113,3 +113,10 @@ class Evaluation:
 def row_keys(key: jax.Array, rows: int) -> jax.Array:
     """A key for each row of a batch: its draws depend on (seed, step, row) alone, not on padding or the mesh."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(rows))
+
+
+def check_sizes(folder: Path, ours: Mapping[str, Any], theirs: Mapping[str, Any], *, but_for: Collection[str]) -> None:
+    """Raise TrainingError where a size of a folder's model, by name, is not this run's."""
+    key = next((key for key in theirs if key not in but_for and ours[key] != theirs[key]), None)
+    if key is not None:
+        raise TrainingError(f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes.")

@@ -19,7 +19,7 @@ from kelp.model.low_rank import merged
 from kelp.model.pretrained import read_llama, with_tokens
 from kelp.model.store import find
 from kelp.model.tensors import read_json
-from kelp.training.objective import WHOLE, Dtype, Metrics, Part, Row, TrainingError
+from kelp.training.objective import WHOLE, Dtype, Metrics, Part, Row, TrainingError, check_sizes
 
 
 class Source(Protocol):
@@ -107,12 +107,7 @@ class EditObjective:
         else:
             model, _ = load_model(folder)
             weights, theirs = named_leaves(model), model.cfg.to_dict()
-        ours = self.model_config.to_dict()
-        key = next((key for key in theirs if key not in COMPUTING and ours[key] != theirs[key]), None)
-        if key is not None:
-            raise TrainingError(
-                f"{folder} has {key} = {theirs[key]} and this run {ours[key]}: give both the same sizes."
-            )
+        check_sizes(folder, self.model_config.to_dict(), theirs, but_for=COMPUTING)
         same = same_tokenizer if language_model else same_encoding
         if not same(folder, self.source.folder):
             raise TrainingError(
