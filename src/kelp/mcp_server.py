@@ -7,6 +7,7 @@ the client cancels it.
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any, TypeVar
@@ -110,9 +111,7 @@ class Tools:
     ) -> Answer:
         """Name the functions and lines that the failing tests of a Python project or file point to, and why."""
 
-        def make() -> Session:
-            return self._session(target, tests, asserts, doctest)
-
+        make = partial(self._session, target, tests, asserts, doctest)
         located = await _run(make, lambda session: session.locate(SUSPECTS), Located, context)
         return {"suspects": list(map(output.suspect_json, located.suspects)), **_failing(located.observation)}
 
@@ -126,9 +125,7 @@ class Tools:
     ) -> Answer:
         """Run the tests of a Python project or file once, in the sandbox, and explain the failures."""
 
-        def make() -> Session:
-            return self._session(target, tests, asserts, doctest)
-
+        make = partial(self._session, target, tests, asserts, doctest)
         observation = (await _run(make, Session.run, TestsObserved, context)).observation
         return {
             "status": "passed" if observation.ok else "not passed",
