@@ -13,6 +13,8 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from kelp.model.leaves import input_axes
+
 BASE, A, B = ".base", ".a", ".b"  # suffixes of the names of an adapted projection's leaves
 Projection = Literal["query", "key", "value", "out", "gate", "up", "down"]
 PROJECTIONS: tuple[Projection, ...] = get_args(Projection)
@@ -44,10 +46,10 @@ def adapt(model: Any, projections: Collection[str], *, rank: int, alpha: float, 
     """
 
     def adapter(path: tuple[Any, ...], leaf: Array) -> Any:
-        *owners, name = jax.tree_util.keystr(path, simple=True, separator=".").split(".")
-        if "blocks" not in owners or name not in projections:
+        name = jax.tree_util.keystr(path, simple=True, separator=".")
+        inputs = input_axes(name)
+        if not inputs or name.rpartition(".")[2] not in projections:
             return leaf
-        inputs = leaf.ndim - 1 if name == "out" else 1
         ins, outs = leaf.shape[:inputs], leaf.shape[inputs:]
         nonlocal key
         key, own = jax.random.split(key)

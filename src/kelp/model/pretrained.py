@@ -17,7 +17,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from kelp.model.config import RopeScaling, TransformerConfig
-from kelp.model.leaves import named_leaves
+from kelp.model.leaves import input_axes, named_leaves
 from kelp.model.tensors import (
     INT8,
     SCALE,
@@ -173,13 +173,6 @@ def stored_name(leaf: str) -> str:
         return NAMES.get(name, leaf)
     _, number, rest = name.split(".", 2)
     return f"model.layers.{number}.{BLOCK_NAMES[rest]}"
-
-
-def input_axes(leaf: str) -> int:
-    """The leading axes of a projection that are its inputs; 0 for a leaf that is stored as it is."""
-    if ".attention." in leaf or ".mlp." in leaf:
-        return 3 if leaf.endswith(".attention.out") else 1
-    return 0
 
 
 def check_tensors(shape: Any, found: Mapping[str, tuple[int, ...]], folder: Path) -> None:

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import optax
 
-from kelp.model.leaves import named_leaves, with_leaves
+from kelp.model.leaves import input_axes, named_leaves, with_leaves
 from kelp.model.low_rank import BASE, A
 from kelp.training.schedule import Shape, make_schedule
 
@@ -148,7 +148,7 @@ def _matrices(weights: Any) -> Any:
     def axes(name: str, leaf: Any) -> Any:
         if leaf.ndim < 2 or not _in_block(name):
             return None
-        inputs = leaf.ndim - 1 if name.endswith(("attention.out", A)) else 1  # out maps from all heads, others from D
+        inputs = leaf.ndim - 1 if name.endswith(A) else input_axes(name) or 1
         return optax.contrib.MuonDimensionNumbers(tuple(range(inputs)), tuple(range(inputs, leaf.ndim)))
 
     return with_leaves(weights, {name: axes(name, leaf) for name, leaf in named_leaves(weights).items()})
