@@ -28,6 +28,8 @@ from kelp.data.examples.shards import (
 )
 from kelp.data.record import Record, load, parse_source, save
 from kelp.diffusion.bank import Bank
+from kelp.diffusion.forward import SWAPS
+from kelp.diffusion.mutations import KINDS
 from kelp.encoding.batch import MAX_MASKED, MAX_PREFIX, MAX_SUFFIX, Example, SpanText, mask_spans
 from kelp.encoding.condition import Condition, EncodingConfig
 from kelp.encoding.encoder import Encoder
@@ -455,6 +457,23 @@ def test_what_people_changed_is_an_example_as_it_stands(encoder, tmp_path):
         (row,) = maker.encode(draw).correct
         assert encoder.state(draw.state, draw.condition).sites[row - 1].category == "binary operator"
     assert all(draw.record != changed for draw in drawn if draw.start != "changed")
+
+
+def test_programs_may_be_broken_as_often_in_each_way_as_people_break_them(encoder, tmp_path):
+    def kinds(people):
+        config = DataConfig(
+            folder=tmp_path, sources=("toy",), examples=1, people=people, steps=(1.0,), stop=0.0, random_program=0.0,
+            specs="none",
+        )  # fmt: skip
+        with closing(ExampleMaker(toy.TRAIN, encoder, Bank({}), config, 0)) as maker:
+            return Counter(maker.draw(index).mutations[0].kind for index in range(160))
+
+    by_default, by_people = kinds(0.0), kinds(1.0)
+    assert all(kind in SWAPS or KINDS[kind].breaks for kind in by_default)
+    assert not by_people.keys() & set(SWAPS) and any(not KINDS[kind].breaks for kind in by_people)
+    omitted = ("missing statement", "missing guard", "missing condition", "missing argument", "missing element")
+    assert sum(by_people[kind] for kind in omitted) > 2 * sum(by_default[kind] for kind in omitted)
+    assert by_people["comparison"] < by_default["comparison"]
 
 
 def test_what_people_changed_is_left_out_unless_it_is_asked_for(tmp_path):

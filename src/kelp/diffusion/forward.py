@@ -17,6 +17,7 @@ SWAPS = IN_CONTEXT, FROM_BANK = "in-context swap", "bank swap"
 DRAWS = 8  # edits of one kind, and mutations of one step, drawn before giving up
 
 WEIGHTS = {name: kind.breaks for name, kind in KINDS.items()} | {IN_CONTEXT: 8.0, FROM_BANK: 8.0}
+BY_PEOPLE = {name: kind.mistakes for name, kind in KINDS.items()} | dict.fromkeys(SWAPS, 0.0)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from kelp.data.record import Record, parse_source
 from kelp.data.specs.synthetic_functions import ORIGIN
 from kelp.diffusion.bank import Bank
 from kelp.diffusion.diff import next_edits
-from kelp.diffusion.forward import ForwardConfig, corrupt
+from kelp.diffusion.forward import BY_PEOPLE, ForwardConfig, corrupt
 from kelp.diffusion.mutations import Mutation
 from kelp.diffusion.rewriting.apply import rewrite
 from kelp.encoding.batch import MAX_PREFIX, MAX_SUFFIX, Example, SpanText
@@ -70,6 +70,7 @@ class DataConfig(Section):
     specs: Literal["none", "own", "generated"] = "generated"  # tests: none, the records' own, made by running
     encoding: EncodingConfig = EncodingConfig()
     kinds: dict[str, float] = {}  # weights of mutation kinds, over the defaults
+    people: float = Field(default=0.0, ge=0, le=1)  # share of examples broken by kinds as often as people make them
 
     @field_validator("kinds")
     @classmethod
@@ -137,6 +138,7 @@ class ExampleMaker:
         pools = self.records, self.tested, self.compositions
         self._lengths = {id(pool): list(accumulate(len(r.source) for r in pool)) for pool in pools}
         self.forward = ForwardConfig(weights=config.kinds)
+        self.by_people = ForwardConfig(weights=BY_PEOPLE)
         runs = any(r.asserts for r in records) and config.observation > 0
         self.sandbox = Sandbox(limits=limits, allow_weak=True) if runs else None
         self.program: Callable[[str], Program] = lru_cache(64)(parse_source)
@@ -168,7 +170,9 @@ class ExampleMaker:
         elif draw >= config.random_program + config.stop:
             weights = config.weights(min(1.0, index / config.examples))
             steps = rng.choices(range(1, len(weights) + 1), weights)[0]
-            mutations, state = corrupt(clean, rng, steps, self.forward, self.bank)
+            by_people = config.people > 0 and rng.random() < config.people
+            forward = self.by_people if by_people else self.forward
+            mutations, state = corrupt(clean, rng, steps, forward, self.bank)
             start = "mutated"
             if state.source == clean.source:
                 raise NoExample("nothing to mutate")
