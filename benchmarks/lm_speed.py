@@ -30,6 +30,7 @@ from kelp.lm.recipe import PRESETS, LMSection
 from kelp.lm.sampler import SampleConfig, prompt_row, sample
 from kelp.model.config import TransformerConfig
 from kelp.model.transformer import Transformer
+from kelp.training.loop import KEEP_REMAT
 from kelp.training.optimizer import OptimizerConfig, make_optimizer
 
 VOCAB = 8192
@@ -54,7 +55,7 @@ def make_step(model: Transformer, block: int, tokens: int) -> Any:
         updates, state = rule.update(gradients, state, model)
         return optax.apply_updates(model, updates), state, value
 
-    return jax.jit(step, donate_argnums=(0, 1)), rule.init(model)
+    return jax.jit(step, donate_argnums=(0, 1), compiler_options=KEEP_REMAT), rule.init(model)
 
 
 def jax_run(dtype: str, rows: int, length: int) -> Callable[[], float]:

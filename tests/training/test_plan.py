@@ -1,8 +1,13 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import pytest
+from tests.training.byte_model import LENGTH, SIZES, ByteModel, ByteRecipe
 
-from kelp.training.plan import CHIPS, Chip, Collectives, Plan, count_collectives, product_flops
+from kelp.model.transformer import Transformer
+from kelp.training.plan import CHIPS, Chip, Collectives, Plan, count_collectives, plan_step, product_flops
+from kelp.training.sharding import make_mesh
 
 HLO = """
 HloModule jit_step
@@ -39,3 +44,20 @@ def test_the_estimate_of_the_speed_follows_from_products_and_collectives():
     assert plan.bytes == 150 and plan.seconds(chip) == (4.0, 2.0)
     assert plan.mfu(chip) == pytest.approx((0.5, 0.75))
     assert plan.to_dict(CHIPS["v4"])["bytes"] == 150
+
+
+def test_what_is_computed_again_is_not_kept_in_memory():
+    class Deep(ByteModel):
+        remat = False
+
+        def init(self, key):
+            return Transformer.init(replace(SIZES, layers=4, mlp_dim=512, remat=self.remat), key=key)
+
+    def held(objective):
+        rows = jax.ShapeDtypeStruct((64, LENGTH + 1), "int32")
+        return plan_step(recipe, objective, rows, make_mesh(data=1)).temporary_bytes
+
+    recipe = ByteRecipe.model_validate({"training": {"steps": 1}, "optimizer": {"name": "adamw"}})
+    kept, again = Deep(recipe), Deep(recipe)
+    again.remat = True
+    assert held(again) < 0.6 * held(kept)

@@ -46,9 +46,9 @@ def plan(
       kelp plan my-recipe.toml --devices 8 --chip h100 --json
     """
     require("train", "kelp plan")
-    # Before JAX starts. The compiler for the CPU drops barriers early, and with them what `remat` computes again.
-    flags = f"--xla_force_host_platform_device_count={devices} --xla_disable_hlo_passes=cse_barrier_expander"
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags} --xla_backend_optimization_level=0"
+    # Before JAX starts.
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     os.environ["JAX_PLATFORMS"] = "cpu"
 
     from kelp.cli.train import load_any

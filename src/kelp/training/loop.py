@@ -176,11 +176,16 @@ def train(
     return Outcome(step, REASONS[ending], checkpoints.best(), metrics, time.monotonic() - began)
 
 
+# XLA for the CPU drops the barriers around a recomputation before it merges equal expressions, which undoes `remat`.
+KEEP_REMAT = {"xla_disable_hlo_passes": "cse_barrier_expander"}
+
+
 def jit_step(config: RunConfig, objective: Objective, mesh: Mesh, state: TrainState) -> Any:
     """The jitted step, to call `within` the mesh; `state` has shapes with their shardings. It overwrites the state."""
     step = make_train_step(objective, config.optimizer, config.training.steps, config.training.seed)
     kept = jax.tree.map(lambda leaf: leaf.sharding, state), NamedSharding(mesh, PartitionSpec())
-    return jax.jit(step, donate_argnums=0, out_shardings=kept)
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    return jax.jit(step, donate_argnums=0, out_shardings=kept, compiler_options=KEEP_REMAT if on_cpu else None)
 
 
 def plan_state(
