@@ -23,7 +23,7 @@ from kelp_sides import computed, statements_around, uses  # type: ignore[import-
 _LIMIT = 400  # characters kept of a repr or a message
 _FRAMES = 20  # of the project, kept of a traceback
 _monitoring: Any = getattr(sys, "monitoring", None)  # since Python 3.12
-_TOOL = 3  # the number of a tool that has no name there
+_TOOL = 4  # the number of a tool that has no name there; hypothesis takes the other, 3
 
 
 def _text(make: Callable[[Any], str], value: Any) -> str:
@@ -190,9 +190,6 @@ class _Functions:
             if self.watched and self.watched == before:
                 self.send(event="reached", name=self.watched, codes=sorted(self.reached.copy()))
             before = self.watched
-
-
-_TOOL = 3  # the number of a tool that has no name in `sys.monitoring`
 
 
 def _monitor(callbacks: dict[int, Any], events: int) -> None:
