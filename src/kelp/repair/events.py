@@ -9,6 +9,7 @@ from kelp.execution.observation import Observation
 from kelp.repair.localize import Suspect, explained
 from kelp.repair.notebook import patch_html, result_html
 from kelp.repair.program import Program
+from kelp.repair.reach import out_of_reach
 from kelp.repair.trajectory import Candidate, State, TextEdit, Trajectory, edits_of
 from kelp.search.policy import PointedSite
 
@@ -159,6 +160,11 @@ class Result:
         trajectory = self.trajectory
         observation = trajectory.states[0].observation
         return [] if observation is None else explained(trajectory.program, observation, most)
+
+    @cached_property
+    def out_of_reach(self) -> list[str]:
+        """Why a repair may be out of reach, in sentences."""
+        return out_of_reach(self.trajectory, self.suspects())
 
     def _patch(self, id: int) -> Patch:
         return patch_of(self.trajectory.program, self.trajectory.path(id), self.trajectory.sources[id])
