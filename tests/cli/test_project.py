@@ -132,7 +132,7 @@ def test_two_faults_in_two_files_are_repaired_by_one_patch(python: Python, shop:
     session = Session(project, budget=Budget(seconds=600, patches=1), model=Operators(), python=interpreter)
     events = list(session.run())
     [aside] = [event for event in events if isinstance(event, TestsSetAside)]
-    assert aside.others == ("tests/unit/test_shop.py::test_elsewhere",)
+    assert list(aside.others) == ["tests/unit/test_shop.py::test_elsewhere"]
     assert "surely_not_installed" in aside.needs["tests/test_web.py"]
     result = session.result
     assert result is not None

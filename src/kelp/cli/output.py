@@ -165,13 +165,13 @@ def sentence(result: Result) -> str:
         counts = f"{before['passed']}/{before['total']} -> {best.state.observation.passed}/{before['total']}"
         status += "" if best.state.observation.ok else " in part"
         return f"{status}: {' and '.join(best.functions)}, tests {counts} ({cost}){others}.{_doubt(result, best)}"
-    closest = trajectory.closest.observation
+    closest, whole = trajectory.closest.observation, "the project" if trajectory.files else "the file"
     assert closest is not None
     if closest.passed > before["passed"]:
         near = f"the closest edit passes {closest.passed} of {closest.total} tests"
-        near += f", the file as it is {before['passed']}"
+        near += f", {whole} as it is {before['passed']}"
     else:
-        near = f"no edit passes more tests than the file as it is ({before['passed']} of {before['total']})"
+        near = f"no edit passes more tests than {whole} as it is ({before['passed']} of {before['total']})"
     return f"{status}: {near} ({trajectory.stopped}: {cost})."
 
 

@@ -274,16 +274,18 @@ def say_found(session: "Session", event: "Event") -> None:
     match event:
         case SandboxStarted(missing=missing) if missing:
             say(f"{weakness(missing)}; running all the same.")
-        case TestsObserved(observation=observation) if session.project is not None:
+        case TestsObserved(observation=observation) if session.project is not None and observation.outcomes:
             say(f"{counts(observation)}.")
         case FunctionsChosen(functions=functions):
             names = (f"{each.name} ({math.exp(each.log_prob):.0%})" for each in functions)
             say(f"Functions: {', '.join(names)}.", VERBOSE)
         case TestsSetAside(needs=needs, others=others):
             if needs:
-                say(f"Set aside, as no fault of the program: {needs_of(needs)}.")
+                plugins = bool(session.project or session.tests.command)
+                say(f"Set aside, as no fault of the program: {needs_of(needs, plugins=plugins)}.")
             if others:
-                say(f"Set aside, as other failures: {', '.join(others[:5])}{' ...' * (len(others) > 5)}.")
+                listed = [f"{name} ({how})" for name, how in others.items()]
+                say(f"Set aside, as other failures: {', '.join(listed[:3])}{' ...' * (len(listed) > 3)}.")
 
 
 def _hand_out(

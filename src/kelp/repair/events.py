@@ -1,7 +1,7 @@
 """Events of a session, and its result: the patches, or the closest program."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -34,13 +34,13 @@ class TestsObserved:
 class TestsSetAside:
     """Tests that fail for lack of a resource: what each needs, by name. A repair does not have to pass them.
 
-    `others` fail too and are no goal, since they reach no function that may be edited, or were not asked for.
+    `others` fail too, in these ways, and are no goal: they reach no function that may be edited, or were not asked for.
     """
 
     __test__ = False  # pytest must not collect it
 
     needs: Mapping[str, str]
-    others: tuple[str, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def _outside(files: dict[Path, ast.Module], lines: set[tuple[Path, int]]) -> Ite
         bodies = [tree.body, *(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
         where = dict[str, int]()
         for statement in (statement for body in bodies for statement in body):
-            if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            if isinstance(statement, ast.Assign):
                 where |= {n.id: n.lineno for n in ast.walk(statement) if isinstance(n, ast.Name) and _is_stored(n)}
         read = {
             node.id if isinstance(node, ast.Name) else node.attr
