@@ -250,7 +250,7 @@ def test_a_project_is_repaired_and_a_folder_of_traces_in_it_is_listed(tmp_path: 
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
     with Server(".", "--python", sys.executable, folder=tmp_path) as server:
-        assert json.loads(server.ask("about")[1])["program"] == str(tmp_path)
+        assert json.loads(server.ask("about")[1])["program"] == tmp_path.name
         _, begun = server.ask("repairs", "POST", {}, Origin=server.origin)
         _, events = server.ask(f"repairs/{json.loads(begun)['id']}/events")
         *_, done = (json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: "))

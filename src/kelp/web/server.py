@@ -75,8 +75,8 @@ class Shown:
 
     @property
     def name(self) -> str | None:
-        """The file, or the folder of the project, to repair."""
-        return str(self.program.root if isinstance(self.program, Project) else self.program or "") or None
+        """The file, or the name of the project, to repair."""
+        return str(self.program.root.name if isinstance(self.program, Project) else self.program or "") or None
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Repair:
                 self.session = self.make(Path(folder))
                 if self.stopped:
                     raise KelpError("Interrupted")
-                path = self.session.project.root if self.session.project else self.session.path
+                path = self.session.project.root.name if self.session.project else self.session.path
                 name = None if path is None else str(path).removeprefix(f"{folder}/")
                 for message in told(self.session, name):
                     self._tell(message)
