@@ -315,11 +315,10 @@ def check_goals(project: Project, diagnosis: Diagnosis) -> tuple[dict[str, str],
         parts = [needs_of(needs, plugins=True)] if needs else []
         if others:
             where = " or ".join(os.path.relpath(path, project.root) for path in project.only)
+            function = f"no function of {where}" if where else "no function"
             listed = [f"{shorten(name, 100)} ({how})" for name, how in others.items()]
             reach = "reaches" if len(listed) == 1 else "reach"
-            parts.append(
-                f"{shorten(' and '.join(listed), 600)} {reach} no function {f'of {where} ' * bool(where)}that may be edited"
-            )
+            parts.append(f"{shorten(' and '.join(listed), 600)} {reach} {function} that may be edited")
         message = f"No test fails by a fault of {project.root} that can be repaired: {'; '.join(parts)}"
         raise KelpError(message, observation=diagnosis.survey.observation)
     return needs, others
