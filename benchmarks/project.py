@@ -4,11 +4,13 @@
 
 FOLDER is made: a git repository with a package of many modules, each with functions that call others of it and of the
 module before, and a test file a module. One function of one module is broken. Prints the size of the project, the
-seconds of its own pytest, and those of each part of a `kelp repair` of it without a model.
+seconds of its own pytest, and those of each part of a `kelp repair` of it without a model. The processor time of whole
+commands, printed last, says more where other programs run.
 """
 
 import argparse
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -59,6 +61,14 @@ def make(folder: Path, modules: int, functions: int) -> None:
     broken.write_text(head + name + rest.replace("value - limit", "value + limit", 1))
     for command in (["git", "init", "-q"], ["git", "add", "."]):
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+
+def processor_seconds(command: list[str], folder: Path, environment: dict[str, str]) -> float:
+    """Processor time of a command and all processes that it waits for."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, cwd=folder, env=environment, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
@@ -112,6 +122,16 @@ def main() -> None:
                     spent = f"{result.trajectory.runs} runs"
                     print(f"  {result.status} {time.monotonic() - began:.1f} s, {spent}, {result.trajectory.stopped}")
                     print("".join(patch.diff for patch in result.patches[:1]))
+    python, kelp = [sys.executable, "-m"], [sys.executable, "-m", "kelp"]
+    started = ["--max-runs", "2", "--python", sys.executable]  # the tests as they are, and the first candidate
+    for what, command in {
+        "pytest": [*python, "pytest", "-q"],
+        "kelp locate": [*kelp, "locate", "--python", sys.executable],
+        "kelp repair to the first candidate, --model none": [*kelp, "repair", *started, "--model", "none"],
+        "kelp repair to the first candidate": [*kelp, "repair", *started],
+    }.items():
+        shutil.rmtree(folder / ".pytest_cache", ignore_errors=True)
+        print(f"{what}: {processor_seconds(command, folder, environment):.1f} s of processor time")
     if not options.keep:
         shutil.rmtree(folder)
 

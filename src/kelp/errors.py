@@ -24,6 +24,8 @@ class KelpError(Exception):
         self.status, self.observation = status, observation
 
     def __str__(self) -> str:
+        if self.hint is not None and "\n" in self.hint:  # output of a program
+            return f"{self.message}:\n{self.hint}"
         sentence = self.message if self.hint is None else f"{self.message}: {self.hint}"
         return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
 

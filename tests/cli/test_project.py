@@ -132,7 +132,7 @@ def test_two_faults_in_two_files_are_repaired_by_one_patch(python: Python, shop:
     session = Session(project, budget=Budget(seconds=600, patches=1), model=Operators(), python=interpreter)
     events = list(session.run())
     [aside] = [event for event in events if isinstance(event, TestsSetAside)]
-    assert aside.others == ("tests/unit/test_shop.py::test_elsewhere",)
+    assert list(aside.others) == ["tests/unit/test_shop.py::test_elsewhere"]
     assert "surely_not_installed" in aside.needs["tests/test_web.py"]
     result = session.result
     assert result is not None
@@ -166,7 +166,7 @@ def test_json_has_files_lines_and_what_was_set_aside(kelp: Kelp, python: Python,
     lines = ran.err.splitlines()[1:]  # after the Python
     assert lines[0].startswith("8 tests: 4 passed, 2 failed, 2 error (")
     assert lines[1].startswith("Set aside, as no fault of the program: tests/test_web.py needs the package")
-    assert lines[2] == "Set aside, as other failures: tests/unit/test_shop.py::test_elsewhere."
+    assert lines[2].startswith("Set aside, as other failures: tests/unit/test_shop.py::test_elsewhere (KeyError: ")
     assert (
         lines[3].startswith("Repaired: src/shop/money.py::reduced, tests") and f"{found['seconds']:.1f} s)" in lines[3]
     )

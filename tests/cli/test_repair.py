@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Kelp, environment
 
+from kelp.repair.reach import NEVER
 from kelp.search.node import Node
 from kelp.search.search import STRATEGIES, Search, best_first
 
@@ -475,9 +476,11 @@ def test_a_search_in_which_nothing_helps_ends_early_and_says_where_the_fault_is(
     ran = kelp_here("repair", "shapes.py", "--assert", "area(2, 3) == 'six'", "--max-seconds", 600, *NO_MODEL)
     assert (ran.code, ran.out) == (1, b"")
     assert "(no edit gets nearer: 128 test runs, " in ran.err
-    assert ran.err.splitlines()[-2:] == [
-        "The fault is probably in one of these:",
-        "  shapes.py:3 area (100%): 1 failing test runs it, 0 passing",
+    assert ran.err.splitlines()[-4:] == [
+        "The fault is probably here:",
+        "  shapes.py:3 area (100%): 1 failing test runs it, 0 passing; 127 edits tried",
+        "",
+        NEVER,
     ]
 
 

@@ -1,10 +1,12 @@
 """Tests run in the Python that a project has, with its packages, as confined as in Kelp's own."""
 
+import base64
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from textwrap import dedent
 
@@ -28,7 +30,7 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 @pytest.fixture(autouse=True)
 def no_active_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV"):
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "UV_PROJECT_ENVIRONMENT"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -289,4 +291,54 @@ def test_an_environment_that_nobody_here_has_made_is_left_out(project: Path) -> 
     subprocess.run(["git", "init", "--quiet", str(root)], check=True)
     assert folder_of(found(project)) == str(environment)
     subprocess.run(["git", "-C", str(root), "add", "--force", ".venv"], check=True)
+    assert found(project) == own()
+
+
+def test_an_environment_of_uv_elsewhere_comes_before_the_projects(
+    project: Path, environments: Environments, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project.parents[2]
+    environment_in(root)
+    monkeypatch.setenv("UV_PROJECT_ENVIRONMENT", str(environments.plain(OWN)))
+    assert folder_of(found(project)) == str(environments.plain(OWN))
+    monkeypatch.setenv("UV_PROJECT_ENVIRONMENT", "not-made-yet")
+    assert folder_of(found(project)) == str(root / ".venv")
+    (root / ".venv").rename(root / "not-made-yet")
+    assert folder_of(found(project)) == str(root / "not-made-yet")
+
+
+def test_the_environment_that_pdm_has_written_down_is_found(project: Path, environments: Environments) -> None:
+    root, note = project.parents[2], project.parents[2] / ".pdm-python"
+    note.write_text(f"{environments.plain(OWN)}/bin/python\n")
+    assert folder_of(found(project)) == str(environments.plain(OWN))
+    subprocess.run(["git", "init", "--quiet", str(root)], check=True)
+    subprocess.run(["git", "-C", str(root), "add", "--force", note.name], check=True)
+    assert found(project) == own()  # it comes with the repository
+    subprocess.run(["git", "-C", str(root), "rm", "--quiet", "--cached", note.name], check=True)
+    for nowhere in ("", "\0", f"{sys.prefix}/nowhere/bin/python"):
+        note.write_text(nowhere)
+        assert found(project) == own()
+
+
+def test_the_environment_of_poetry_is_found_by_the_path_of_the_project(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, kept = project.parents[2], tmp_path / "cache" / "virtualenvs"
+    mark = base64.urlsafe_b64encode(sha256(os.fsencode(root.resolve())).digest())[:8].decode()
+    kept.mkdir(parents=True)
+    old, new = (environment_in(kept, f"an-app-{mark}-py{version}") for version in ("3.9", "3.13"))
+    environment_in(kept, "an-app-AbCd1234-py3.14")  # of another project
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("POETRY_CACHE_DIR", str(tmp_path / "cache"))
+    assert found(project) == own()  # nothing says that it is a project of Poetry
+    (root / "pyproject.toml").write_text("[tool.poetry]\n")
+    assert folder_of(found(project)) == str(new)
+    (kept / "envs.toml").write_text(f'[an-app-{mark}]\nminor = "3.9"\npatch = "3.9.18"\n')
+    assert folder_of(found(project)) == str(old)
+    monkeypatch.delenv("POETRY_CACHE_DIR")
+    (tmp_path / "config" / "pypoetry").mkdir(parents=True)
+    settings = tmp_path / "config" / "pypoetry" / "config.toml"
+    settings.write_text(f'cache-dir = "{tmp_path}/cache"\n[virtualenvs]\npath = "{{cache-dir}}/virtualenvs"\n')
+    assert folder_of(found(project)) == str(old)
+    settings.write_text("is no TOML")
     assert found(project) == own()

@@ -10,7 +10,8 @@ from kelp.execution.observation import Observation, TestOutcome
 from kelp.execution.suite import Limits
 from kelp.execution.survey import Place, Survey
 from kelp.languages import registry
-from kelp.repair.project import Diagnosis, Project, ProjectRunner, diagnose
+from kelp.repair.project import Diagnosis, Project, diagnose
+from kelp.repair.runner import ProjectRunner
 from kelp.syntax.bundle import join
 
 PYTHON = registry.by_name("python")

@@ -33,7 +33,7 @@ from kelp.repair import (
     find_tests,
 )
 from kelp.repair.models import SHIPPED, load
-from kelp.repair.session import _Runner
+from kelp.repair.runner import FileRunner
 from kelp.search.policy import Bound, Policy, Proposal
 from kelp.syntax.program import Program
 
@@ -281,5 +281,5 @@ def test_a_patch_must_pass_in_another_order_too_unless_the_tests_depend_on_it(
     suite = Suite(pytest_files=tests.files)
     with Sandbox(suite, module=tmp_path / "shapes.py", limits=Limits(seconds=60)) as sandbox:
         assert sandbox.run(program.encode()).ok
-        runner = _Runner(sandbox, tests, shared=False, stopping=threading.Event(), original=BROKEN.encode())
+        runner = FileRunner(sandbox, tests, shared=False, stopping=threading.Event(), original=BROKEN.encode())
         assert runner.run(program.encode(), first=None, seconds=None, trace=False).ok is passes

@@ -242,6 +242,24 @@ def test_a_repair_is_watched_while_it_goes_on_and_stopped(browser: Any, page: An
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_project_is_repaired_and_a_folder_of_traces_in_it_is_listed(tmp_path: Path) -> None:
+    tests = "from app.shapes import area\n\ndef test_area():\n    assert area(2, 3) == 6\n"
+    files = {"pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["src"]\n', "src/app/shapes.py": AREA}
+    files |= {"tests/test_shapes.py": tests, "traces/how.html": render_trace(a_trajectory())}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, "utf-8")
+    with Server(".", "--python", sys.executable, folder=tmp_path) as server:
+        assert json.loads(server.ask("about")[1])["program"] == tmp_path.name
+        _, begun = server.ask("repairs", "POST", {}, Origin=server.origin)
+        _, events = server.ask(f"repairs/{json.loads(begun)['id']}/events")
+        *_, done = (json.loads(line[6:]) for line in events.splitlines() if line.startswith("data: "))
+        assert done["trace"]["status"] == "repaired" and done["trace"]["title"] == f"kelp repair {tmp_path.name}"
+        assert "--- a/src/app/shapes.py\n" in done["trace"]["patches"][0]["diff"]
+    with Server("traces", folder=tmp_path) as server:
+        assert json.loads(server.ask("about")[1])["first"] == "list"
+
+
 def test_the_command_ends_while_a_repair_goes_on_and_its_page_says_so(browser: Any) -> None:
     page = browser.new_page()
     page.set_default_timeout(PATIENCE)

@@ -10,17 +10,18 @@ from kelp.execution.explain import failures
 from kelp.execution.observation import Observation, shorten
 from kelp.files import shown
 from kelp.repair import Patch, Result, Session, Suspect
+from kelp.repair.reach import NEVER
 from kelp.repair.trajectory import State, TextEdit
 from kelp.syntax.bundle import file_at, split
 
 
-def blank(file: Path, problem: KelpError) -> dict[str, Any]:
-    """Return the JSON object of a command that failed before its search."""
+def blank(file: Path, problem: KelpError, seconds: float) -> dict[str, Any]:
+    """Return the JSON object of a command that failed before its search, after so many seconds."""
     return {
         "status": problem.status, "error": str(problem), "file": str(file), "function": None, "functions": [],
         "patches": [], "closest": None, "tests_before": _counts(problem.observation),
         "set_aside": _aside(problem.observation.unmet if problem.observation else {}),
-        "runs": int(problem.observation is not None), "seconds": 0.0, "validity": 1.0, "stopped": None,
+        "runs": int(problem.observation is not None), "seconds": seconds, "validity": 1.0, "stopped": None,
     }  # fmt: skip
 
 
@@ -41,6 +42,7 @@ def as_json(result: Result, session: Session) -> dict[str, Any]:
         "patches": [_patch(result, patch) for patch in result.patches],
         "closest": None if result.patches or result.closest is None else _patch(result, result.closest),
         "suspects": [suspect_json(suspect) for suspect in result.suspects()],
+        "out_of_reach": [] if result.patches else result.out_of_reach,
         "tests_before": _counts(start),
         "set_aside": _aside(session.aside),
         "runs": trajectory.runs,
@@ -126,8 +128,15 @@ def step(state: State) -> str:
     """Return a tested state in a line: `run 5: 6/8 tests, unique_slug: 'slug' to 'base' (model)`."""
     observation, edit = state.observation, state.edit
     tests = "" if observation is None else f"{observation.passed}/{observation.total} tests"
-    change = "" if edit is None else f", {state.function}: {shorten(edit.old, 40)!r} to {shorten(edit.new, 40)!r}"
+    change = "" if edit is None else f", {state.function}: {change_text(edit, 40)}"
     return f"run {state.run}: {tests}{change} ({state.origin})"
+
+
+def change_text(edit: TextEdit, length: int) -> str:
+    """Return an edit as `'old' to 'new'`, each shortened."""
+    if not (edit.old.strip() or edit.new.strip()):
+        return "another indent"
+    return f"{shorten(edit.old, length)!r} to {shorten(edit.new, length)!r}"
 
 
 def diffs(patches: Sequence[Patch]) -> str:
@@ -139,7 +148,7 @@ def diffs(patches: Sequence[Patch]) -> str:
 
 
 def _edits(patch: Patch) -> str:
-    edits = [f"{shorten(edit.old, 30)!r} to {shorten(edit.new, 30)!r}" for edit in patch.edits]
+    edits = [change_text(edit, 30) for edit in patch.edits]
     return f"{' and '.join(patch.functions)}, {', '.join(edits)}"
 
 
@@ -154,14 +163,15 @@ def sentence(result: Result) -> str:
         more = len(result.patches) - 1
         others = f"; {more} other {'patches pass' if more > 1 else 'patch passes'} too" if more else ""
         counts = f"{before['passed']}/{before['total']} -> {best.state.observation.passed}/{before['total']}"
+        status += "" if best.state.observation.ok else " in part"
         return f"{status}: {' and '.join(best.functions)}, tests {counts} ({cost}){others}.{_doubt(result, best)}"
-    closest = trajectory.closest.observation
+    closest, whole = trajectory.closest.observation, "the project" if trajectory.files else "the file"
     assert closest is not None
     if closest.passed > before["passed"]:
         near = f"the closest edit passes {closest.passed} of {closest.total} tests"
-        near += f", the file as it is {before['passed']}"
+        near += f", {whole} as it is {before['passed']}"
     else:
-        near = f"no edit passes more tests than the file as it is ({before['passed']} of {before['total']})"
+        near = f"no edit passes more tests than {whole} as it is ({before['passed']} of {before['total']})"
     return f"{status}: {near} ({trajectory.stopped}: {cost})."
 
 
@@ -188,7 +198,7 @@ def still_failing(result: Result) -> str:
     near = None if closest is None else closest.state.observation
     if closest is not None and near is not None and near.passed > start.passed:
         source, observation = trajectory.sources[closest.state.id], near
-        edits = [f"{shorten(edit.old, 30)!r} to {shorten(edit.new, 30)!r}" for edit in closest.edits]
+        edits = [change_text(edit, 30) for edit in closest.edits]
         parts = [f"With the closest edit ({', '.join(edits)}), this fails:"]
     else:
         closest = None
@@ -203,17 +213,21 @@ def still_failing(result: Result) -> str:
         at = " and ".join(f"{file}:{line}" for file, line in places)
         fixed = result.fixed(closest)
         parts.append(f"The closest edit, at {at}, passes {shorten(', '.join(fixed), 300)}:\n\n{closest.diff}".rstrip())
-    suspects = result.suspects()
-    if suspects:
-        parts.append("\n".join(["The fault is probably in one of these:", *map(suspicion, suspects)]))
+    if suspects := result.suspects():
+        where = "here" if len(suspects) == 1 else "in one of these"
+        parts.append("\n".join([f"The fault is probably {where}:", *(suspicion(result, each) for each in suspects)]))
+    reasons = [f"  {reason}" for reason in result.out_of_reach]
+    parts.append("\n".join(["A repair may be out of reach:", *reasons]) if reasons else NEVER)
     return "\n\n".join(parts)
 
 
-def suspicion(suspect: Suspect) -> str:
-    """Return in one line why a function is suspicious."""
+def suspicion(result: Result, suspect: Suspect) -> str:
+    """Return in one line why a function is suspicious, and how many edits of it were tried."""
     line = suspect.lines[0][0] if suspect.lines else suspect.first_line
     failing, passing = len(suspect.failing), len(suspect.passing)
     why = f"{failing} failing {'test runs' if failing == 1 else 'tests run'} it, {passing} passing"
     if suspect.raised is not None:
         why += f"; {suspect.raised[0]} on line {suspect.raised[1]}"
+    tried = sum(state.function.rpartition("::")[2] == suspect.function for state in result.trajectory.states[1:])
+    why += f"; {tried} {'edit' if tried == 1 else 'edits'} tried"
     return f"  {os.path.relpath(suspect.file)}:{line} {suspect.function} ({suspect.probability:.0%}): {why}"

@@ -175,7 +175,7 @@ def repair(
 
         problem = error if isinstance(error, KelpError) else KelpError("Interrupted", status="interrupted")
         if as_json:
-            print_out(json.dumps(blank(asked.path, problem), indent=1) + "\n")
+            print_out(json.dumps(blank(asked.path, problem, timings.rounded()["total"]), indent=1) + "\n")
         else:
             print_out(FORMATS[format](None))
         say(str(problem), QUIET)
@@ -239,7 +239,6 @@ def _run(session: "Session") -> "Result":
     """Run a session to its end, or until Ctrl-C, and show its progress. Raises KelpError and KeyboardInterrupt."""
     from kelp.cli import output
     from kelp.cli.progress import status_line
-    from kelp.execution.observation import shorten
     from kelp.repair import Done, ModelReady, StateTested
 
     best = 0
@@ -255,7 +254,7 @@ def _run(session: "Session") -> "Result":
                         say(output.step(state), VERBOSE)
                         best = max(best, state.observation.passed)
                         runs = f"{state.run}/{session.budget.runs} test runs"
-                        edit = state.edit and f": {shorten(state.edit.old, 20)!r} to {shorten(state.edit.new, 20)!r}"
+                        edit = state.edit and f": {output.change_text(state.edit, 20)}"
                         show(f"{runs}, best {best}/{state.observation.total} tests, {state.function}{edit or ''}")
                     case Done(result=result):
                         return result
@@ -275,16 +274,18 @@ def say_found(session: "Session", event: "Event") -> None:
     match event:
         case SandboxStarted(missing=missing) if missing:
             say(f"{weakness(missing)}; running all the same.")
-        case TestsObserved(observation=observation) if session.project is not None:
+        case TestsObserved(observation=observation) if session.project is not None and observation.outcomes:
             say(f"{counts(observation)}.")
         case FunctionsChosen(functions=functions):
             names = (f"{each.name} ({math.exp(each.log_prob):.0%})" for each in functions)
             say(f"Functions: {', '.join(names)}.", VERBOSE)
         case TestsSetAside(needs=needs, others=others):
             if needs:
-                say(f"Set aside, as no fault of the program: {needs_of(needs)}.")
+                plugins = bool(session.project or session.tests.command)
+                say(f"Set aside, as no fault of the program: {needs_of(needs, plugins=plugins)}.")
             if others:
-                say(f"Set aside, as other failures: {', '.join(others[:5])}{' ...' * (len(others) > 5)}.")
+                listed = [f"{name} ({how})" for name, how in others.items()]
+                say(f"Set aside, as other failures: {', '.join(listed[:3])}{' ...' * (len(listed) > 3)}.")
 
 
 def _hand_out(

@@ -14,6 +14,12 @@ _ALL_LISTED = 40  # tests; with more, passed ones are only counted
 _OUTPUT = 12  # lines kept of the output
 _PROGRESS = re.compile(r"[.FEsxX]*( +\[ *\d+%\])?\s*")  # as pytest prints it
 _REPORTS = "short test summary info ="
+_PACKAGES = {  # that have well-known fixtures
+    "mocker": "pytest-mock", "benchmark": "pytest-benchmark", "httpx_mock": "pytest-httpx", "freezer": "pytest-freezer",
+    "requests_mock": "requests-mock", "faker": "Faker", "snapshot": "syrupy", "httpserver": "pytest-httpserver",
+    "aiohttp_client": "pytest-aiohttp", "subtests": "pytest-subtests", "event_loop": "pytest-asyncio",
+    **dict.fromkeys("db transactional_db client admin_client rf settings live_server".split(), "pytest-django"),
+}  # fmt: skip
 _PLUGINS = "--test-command 'pytest ...' loads the plugins that are installed for that pytest"
 _FILES = "the sandbox reads the project and libraries and writes temporary files; --test-command writes to both"
 _REMEDIES = {  # by how a need begins
@@ -86,13 +92,28 @@ def _why(outcome: TestOutcome) -> list[str]:
     return [*([f"  {call}"] if call else []), f"  {shorten(reason, 2 * _WIDTH)}"]
 
 
-def need(needs: str) -> str:
-    """`a network connection (the sandbox has none: ...)`: a resource that a test needs, and what to do."""
+def failure(outcome: TestOutcome) -> str:
+    """`got 3, expected 4`, or `SyntaxError: invalid syntax`: how a test fails, in a line."""
+    if outcome.got is not None and outcome.expected is not None:
+        return f"got {shorten(outcome.got, 60)}, expected {shorten(outcome.expected, 60)}"
+    reason = ": ".join(part for part in (outcome.exception, outcome.message) if part)
+    return shorten(reason, _WIDTH) or _COUNTED[outcome.status]
+
+
+def need(needs: str, *, plugins: bool = False) -> str:
+    """`a network connection (the sandbox has none: ...)`: a resource that a test needs, and what to do.
+
+    `plugins`: those of the tests' pytest were loaded.
+    """
+    if plugins and needs.startswith(("the fixture", "the pytest plugin", ASYNC)):
+        known = "pytest-asyncio" if needs == ASYNC else _PACKAGES.get(needs.rpartition(" ")[2].strip("'\""))
+        what = f"{known} has it: install that" if known else "install the plugin that has it"
+        return f"{shorten(needs, 2 * _WIDTH)} ({what} in the Python of the tests)"
     remedy = next((remedy for begin, remedy in _REMEDIES.items() if needs.startswith(begin)), _REFUSED)
     return f"{shorten(needs, 2 * _WIDTH)} ({remedy})"
 
 
-def needs_of(tests: Mapping[str, str]) -> str:
+def needs_of(tests: Mapping[str, str], *, plugins: bool = False) -> str:
     """`a needs ... (...); b and c need ... (...)`: tests by what they need."""
     clauses = []
     for needs in dict.fromkeys(tests.values()):
@@ -100,7 +121,7 @@ def needs_of(tests: Mapping[str, str]) -> str:
         if len(names) > 3:
             names = [*names[:2], f"{len(names) - 2} others"]
         listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-        clauses.append(f"{listed} {'need' if len(names) > 1 else 'needs'} {need(needs)}")
+        clauses.append(f"{listed} {'need' if len(names) > 1 else 'needs'} {need(needs, plugins=plugins)}")
     return "; ".join(clauses)
 
 

@@ -5,13 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from glob import glob
 from pathlib import Path
 
+from kelp.execution.environments import environments
 from kelp.execution.suite import absolute
-from kelp.execution.worker.candidate import project_root
 
 OLDEST = (3, 9)  # that the worker runs in
 _ALONE = ("-E", "-s", "-S")  # without the environment's settings and packages, in every Python since 2.7
@@ -98,50 +97,15 @@ def named(name: str) -> Interpreter:
 def found(program: Path) -> Interpreter:
     """The Python of a program's project.
 
-    It is that of the active environment (Conda's base environment does not count), or of a `.venv` or `venv` beside or
-    above the program in its project, or else Kelp's own.  Raises InterpreterError where that one cannot be used.
+    It is that of the active environment (Conda's base environment does not count), or of one of the project
+    (`environments.py`), or else Kelp's own.  Raises InterpreterError where that one cannot be used.
     """
     active = [os.environ.get("VIRTUAL_ENV")]
     active += [os.environ.get("CONDA_PREFIX")] * (os.environ.get("CONDA_DEFAULT_ENV") != "base")
-    folders = [os.path.abspath(folder) for folder in active if folder] or list(_environments(absolute(program)))
-    if not folders or os.path.realpath(folders[0]) == os.path.realpath(sys.prefix):
+    folder = next((folder for folder in active if folder), None) or next(environments(absolute(program)), None)
+    if folder is None or os.path.realpath(folder) == os.path.realpath(sys.prefix):
         return own()
-    return _of_environment(folders[0])
-
-
-def _environments(program: Path) -> Iterable[str]:
-    """Environments beside and above a program, up to the root of its project.
-
-    The packages of an environment run outside of the sandbox, and nobody has asked for these.  So one is left out if it
-    belongs to another user, comes with the repository, or has an executable of its own in place of a link to one.
-    """
-    root = Path(project_root(str(program)))
-    for folder in program.parents:
-        for name in (".venv", "venv"):
-            environment = folder / name
-            if (environment / "pyvenv.cfg").is_file() and _is_ours(environment) and not _is_tracked(environment):
-                yield str(environment)
-        if folder == root:
-            return
-
-
-def _is_ours(environment: Path) -> bool:
-    """Return whether this user or root has made the folder, and its executable lies outside of it."""
-    python = environment / "bin" / "python"
-    owners = {place.stat().st_uid for place in (environment, environment / "pyvenv.cfg", python) if place.exists()}
-    return owners <= {0, os.getuid()} and environment.resolve() not in python.resolve().parents
-
-
-def _is_tracked(environment: Path) -> bool:
-    """Return whether a Git repository holds files of the folder."""
-    command = ["git", "-c", "core.fsmonitor=false", "ls-files", "--", environment.name]
-    try:
-        done = subprocess.run(
-            command, cwd=environment.parent, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return False
-    return bool(done.stdout)
+    return _of_environment(os.path.abspath(folder))
 
 
 def _of_environment(folder: str) -> Interpreter:

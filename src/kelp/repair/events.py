@@ -1,7 +1,7 @@
 """Events of a session, and its result: the patches, or the closest program."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from kelp.execution.observation import Observation
 from kelp.repair.localize import Suspect, explained
 from kelp.repair.notebook import patch_html, result_html
 from kelp.repair.program import Program
+from kelp.repair.reach import out_of_reach
 from kelp.repair.trajectory import Candidate, State, TextEdit, Trajectory, edits_of
 from kelp.search.policy import PointedSite
 
@@ -33,13 +34,13 @@ class TestsObserved:
 class TestsSetAside:
     """Tests that fail for lack of a resource: what each needs, by name. A repair does not have to pass them.
 
-    `others` fail too and are no goal, since they reach no function that may be edited, or were not asked for.
+    `others` fail too, in these ways, and are no goal: they reach no function that may be edited, or were not asked for.
     """
 
     __test__ = False  # pytest must not collect it
 
     needs: Mapping[str, str]
-    others: tuple[str, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,11 @@ class Result:
         trajectory = self.trajectory
         observation = trajectory.states[0].observation
         return [] if observation is None else explained(trajectory.program, observation, most)
+
+    @cached_property
+    def out_of_reach(self) -> list[str]:
+        """Why a repair may be out of reach, in sentences."""
+        return out_of_reach(self.trajectory, self.suspects())
 
     def _patch(self, id: int) -> Patch:
         return patch_of(self.trajectory.program, self.trajectory.path(id), self.trajectory.sources[id])

@@ -9,21 +9,23 @@ that passes runs all others of the project before it counts as a patch.
 import json
 import os
 import subprocess
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 
 from kelp.errors import KelpError
-from kelp.execution.observation import CallResult, Observation, TestOutcome
-from kelp.execution.sandbox import Sandbox
+from kelp.execution.explain import failure, needs_of
+from kelp.execution.observation import Observation, TestOutcome, shorten
 from kelp.execution.survey import Place, Survey
 from kelp.files import read
 from kelp.repair.program import Program
+from kelp.search.node import Node
 from kelp.search.suspicion import CRASH_FACTOR
-from kelp.syntax.bundle import join, split
+from kelp.syntax.bundle import join
 from kelp.syntax.functions import Function, functions
 from kelp.syntax.program import Language
 
@@ -148,7 +150,9 @@ def diagnose(project: Project, survey: Survey, language: Language) -> Diagnosis:
     if project.tests and not named:
         found = [name for name in outcomes if project.is_goal(name)]
         if not found:
-            raise KelpError(f"There is no test {' or '.join(project.tests)} in {project.root}")
+            close = [name for given in project.tests for name in get_close_matches(given, outcomes, n=1, cutoff=0.8)]
+            hint = f"did you mean {' or '.join(close)}?" if close else None
+            raise KelpError(f"There is no test {' or '.join(project.tests)} in {project.root}", hint)
         observation = replace(survey.observation, outcomes=tuple(outcomes[name] for name in found), not_run=0)
         message = f"{' and '.join(project.tests)} passes already ({observation.passed} of {observation.total})"
         raise KelpError(message, status="passes already", observation=observation)
@@ -286,105 +290,47 @@ def _selected(
     return tuple(chosen)
 
 
-@dataclass
-class ProjectRunner:
-    """Runs the tests of a project on states of its program, for a search."""
-
-    sandbox: Sandbox
-    diagnosis: Diagnosis
-    until_stopped: Callable[[], AbstractContextManager[None]]
-    start: Observation | None = None  # of the selected tests, on the project as it is
-    test_seconds: float = TEST_SECONDS  # that one test may take
-
-    def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
-        """Run the tests that reach the edited functions; where they pass, all others of the project too."""
-        diagnosis = self.diagnosis
-        if self.start is None:
-            self.start = self._run(source, diagnosis.selected, trace, seconds)
-            self.test_seconds = max(LEAST_SECONDS, 3 * max((o.seconds for o in self.start.outcomes), default=0.0))
-            return self.start
-        edited = self.edited(source)
-        related = [name for name in diagnosis.selected if self._reaches(name, edited)]
-        related.sort(key=lambda name: (name != first, name not in diagnosis.goals))
-        observation = _with_others(self._run(source, related, trace, seconds), self.start, diagnosis.selected)
-        return self.check(source, observation, related) if observation.ok else observation
-
-    def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
-        """Return NotLoaded for every call: the files of a project are not loaded by themselves."""
-        return [CallResult(call, exception="NotLoaded") for call in calls]
-
-    def edited(self, source: bytes) -> frozenset[int]:
-        """Numbers of the functions that a state may have changed: all from a file's first change to its last."""
-        program, found, before = self.diagnosis.program, set[int](), 0
-        for old, new in zip(split(program.source), split(source), strict=True):
-            lines, others = old.split(b"\n"), new.split(b"\n")
-            if old != new:
-                head = _common(lines, others)
-                tail = _common(lines[head:][::-1], others[head:][::-1])
-                first, last = before + head, before + len(lines) - tail + 1
-                numbered = enumerate(self.diagnosis.windows)
-                found |= {n for n, window in numbered if window.first_line <= last and window.last_line >= first}
-            before += len(lines)
-        return frozenset(found)
-
-    def check(self, source: bytes, observation: Observation, ran: Collection[str] = ()) -> Observation:
-        """Run all tests of the project but those that `ran`; add to the observation those that passed before and fail.
-
-        Failing tests to repair that are not among the selected ones are added too.
-        """
-        survey, edited = self.diagnosis.survey, self.edited(source)
-        before = {outcome.name: outcome for outcome in survey.observation.outcomes}
-        skipped = {*ran, *self.diagnosis.others}
-        left = [name for name in survey.tests if name not in skipped]
-        left.sort(key=lambda name: not self._reaches(name, edited))
-        found = self._run_all(source, left) if left else Observation(())
-        failed = [o for o in found.outcomes if o.status not in ("pass", "skip")]
-        unknown = [o.name for o in failed if o.name not in before]  # the survey ended before them
-        if unknown:
-            now = self._run_all(self.diagnosis.program.source, unknown)
-            before |= {outcome.name: outcome for outcome in now.outcomes}
-        known = {outcome.name for outcome in observation.outcomes if outcome.status not in ("pass", "skip")}
-        worse = [
-            o
-            for o in failed
-            if o.name not in known
-            and (o.name in self.diagnosis.goals or o.name not in before or before[o.name].status == "pass")
-        ]
-        names = {outcome.name for outcome in worse}
-        kept = (outcome for outcome in observation.outcomes if outcome.name not in names)
-        return replace(observation, outcomes=(*kept, *worse), error=found.error, not_run=found.not_run)
-
-    def _reaches(self, test: str, edited: frozenset[int]) -> bool:
-        reached = self.diagnosis.reach.get(test)
-        return reached is None or bool(reached & edited)  # an unknown test may reach all functions
-
-    def _run_all(self, source: bytes, tests: Sequence[str]) -> Observation:
-        """Run any number of tests, for as long as they take."""
-        limits, of_a_test = self.sandbox.limits, self.test_seconds
-        self.sandbox.limits, self.test_seconds = replace(limits, seconds=SUITE_SECONDS), TEST_SECONDS
-        try:
-            return self._run(source, tests, False, None)
-        finally:
-            self.sandbox.limits, self.test_seconds = limits, of_a_test
-
-    def _run(self, source: bytes, tests: Sequence[str], trace: bool, seconds: float | None) -> Observation:
-        files = {str(path): text for path, text in self.diagnosis.program.files(source).items()}
-        with self.until_stopped():
-            return self.sandbox.run_files(files, tests, trace=trace, seconds=seconds, of_a_test=self.test_seconds)
+def check_survey(project: Project, survey: Survey) -> None:
+    """Raise KelpError where the tests of a project could not run, or leave nothing to repair."""
+    observation = survey.observation
+    if observation.error == "no tests were found":
+        raise KelpError(f"There is no test in {project.root}")
+    if observation.error is not None and observation.passed == len(observation.outcomes):
+        raise KelpError(f"The tests cannot be run: {observation.error}", observation.output.strip()[-2000:] or None)
+    if observation.ok:
+        counts = f"{observation.passed} of {observation.total}"
+        message = f"All tests of {project.root} pass already ({counts})"
+        raise KelpError(message, status="passes already", observation=observation)
 
 
-def _common(lines: Sequence[bytes], others: Sequence[bytes]) -> int:
-    """Number of lines that are the same from the first on."""
-    return next((n for n, (a, b) in enumerate(zip(lines, others)) if a != b), min(len(lines), len(others)))
+def check_goals(project: Project, diagnosis: Diagnosis) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the failing tests that are set aside: what each needs, and how the others fail. Raises KelpError.
+
+    The error is for a project where no failing test is left.
+    """
+    outcomes = {outcome.name: outcome for outcome in diagnosis.survey.observation.outcomes}
+    needs = {name: what for name, what in diagnosis.others.items() if what}
+    others = {name: failure(outcomes[name]) for name, what in diagnosis.others.items() if not what}
+    if not diagnosis.goals:
+        parts = [needs_of(needs, plugins=True)] if needs else []
+        if others:
+            where = " or ".join(os.path.relpath(path, project.root) for path in project.only)
+            function = f"no function of {where}" if where else "no function"
+            listed = [f"{shorten(name, 100)} ({how})" for name, how in others.items()]
+            reach = "reaches" if len(listed) == 1 else "reach"
+            parts.append(f"{shorten(' and '.join(listed), 600)} {reach} {function} that may be edited")
+        message = f"No test fails by a fault of {project.root} that can be repaired: {'; '.join(parts)}"
+        raise KelpError(message, observation=diagnosis.survey.observation)
+    return needs, others
 
 
-def _with_others(observation: Observation, start: Observation, selected: Sequence[str]) -> Observation:
-    """Return a run of some of the selected tests with the others as they were at the start."""
-    ran = {outcome.name: outcome for outcome in observation.outcomes}
-    before = {outcome.name: outcome for outcome in start.outcomes}
-    names = dict.fromkeys([*selected, *ran])
-    if observation.not_run or observation.error is not None:
-        return observation
-    return replace(
-        observation, outcomes=tuple(ran.get(name) or before[name] for name in names if name in ran or name in before)
-    )
+def passed(observation: Observation) -> set[str]:
+    """Names of the tests that pass or are skipped."""
+    return {outcome.name for outcome in observation.outcomes if outcome.status in ("pass", "skip")}
+
+
+def nearer(start: Observation, tried: Iterable[Node]) -> list[tuple[Node, Observation]]:
+    """Return the states that pass all that passed at the start, and more; the one that passes most first."""
+    observed = [(node, node.observation) for node in tried if node.observation is not None]
+    found = [(node, seen) for node, seen in observed if not seen.not_run and passed(seen) > passed(start)]
+    return sorted(found, key=lambda pair: (-pair[1].passed, pair[0].depth, -pair[0].log_prob))

@@ -11,18 +11,16 @@ The command line and evaluation run sessions, as any other caller.
 import difflib
 import math
 import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Event as Flag
-from typing import Any
 
 from kelp.errors import KelpError
-from kelp.execution.explain import need, needs_of
 from kelp.execution.interpreter import Interpreter, own
-from kelp.execution.observation import CallResult, Observation, shorten
+from kelp.execution.observation import Observation, shorten
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 from kelp.files import read
@@ -51,11 +49,23 @@ from kelp.repair.project import (
     SUITE_SECONDS,
     TEST_SECONDS,
     Project,
-    ProjectRunner,
+    check_goals,
+    check_survey,
     diagnose,
+    nearer,
+    passed,
     span,
 )
-from kelp.repair.tests import Specification, Tests, check_program, check_ran, found_tests, run_limits, start_sandbox
+from kelp.repair.runner import FileRunner, ProjectRunner, Runner, until_stopped
+from kelp.repair.tests import (
+    Specification,
+    Tests,
+    check_observation,
+    check_program,
+    found_tests,
+    run_limits,
+    start_sandbox,
+)
 from kelp.repair.timing import Timings
 from kelp.repair.trajectory import SCHEMA, UNNAMED, Candidate, Trajectory, state_of
 from kelp.search.baselines import NoModel
@@ -69,69 +79,12 @@ FIRST_RUN_SECONDS = 10.0  # for the tests on the file as it is; for a command, t
 PARTIAL_CHECKS = 3  # states that pass some failing tests, and run all tests of the project
 LEAST_RUN_SECONDS = 2.0  # for the tests on a candidate ...
 MORE_SECONDS = 3.0  # for further patches, where a test command makes each run slow
-_ORDER = 1  # seed of the other order in which a patch must pass too
 LEAST_PROJECT_SECONDS = 10.0  # ... in a project, where each test has a limit of its own
 LEAST_CPU_SECONDS = 0.5  # ... and of processor time; of both, three times what the first run took if that is more
 
 
 class NoSuspect(KelpError):
     """The failing tests do not show which function may hold the fault."""
-
-
-@contextmanager
-def _until_stopped(stopping: Flag) -> Iterator[None]:
-    """Turn the error of a sandbox that `Session.stop` has closed into the end of the search."""
-    try:
-        yield
-    except RuntimeError:
-        if stopping.is_set():
-            raise Stop(INTERRUPTED) from None
-        raise
-
-
-@dataclass(frozen=True)
-class _Runner:
-    """Runs the tests, in the session's own sandbox or, as asserts of a bare program, in one that sessions share."""
-
-    sandbox: Sandbox
-    tests: Tests
-    shared: bool
-    stopping: Flag
-    aside: Mapping[str, str] = field(default_factory=dict)  # tests that need not pass, and what they lack
-    original: bytes | None = None  # the file as it is, where test files pass only if they pass again in another order
-
-    def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
-        observation = self._run(source, first=first, seconds=seconds, trace=trace)
-        if not observation.ok or self.original is None or source == self.original:
-            return observation
-        again = self._run(source, shuffle=_ORDER)
-        if not again.ok and self._depend_on_order():
-            again = self._run(source)
-        return observation if again.ok else again
-
-    def _run(self, source: bytes, **options: Any) -> Observation:
-        with _until_stopped(self.stopping):
-            asserts, setup = (self.tests.asserts, self.tests.setup) if self.shared else (None, None)
-            observation = self.sandbox.run(source, asserts=asserts, setup=setup, **options)
-        return observation.set_aside(self.aside) if self.aside else observation
-
-    def _depend_on_order(self) -> bool:
-        """Return whether the tests of the file as it is come out otherwise in that other order."""
-        assert self.original is not None
-        runs = [self._run(self.original, shuffle=order) for order in (None, _ORDER)]
-        one, other = ({outcome.name: outcome.status for outcome in run.outcomes} for run in runs)
-        return one != other
-
-    def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
-        with _until_stopped(self.stopping):
-            return self.sandbox.evaluate(source, calls, self.tests.setup, seconds=seconds)
-
-
-def _passed(observation: Observation) -> set[str]:
-    return {outcome.name for outcome in observation.outcomes if outcome.status in ("pass", "skip")}
-
-
-Runner = _Runner | ProjectRunner
 
 
 class Session:
@@ -258,14 +211,14 @@ class Session:
         """Run the tests on the program as it is; what needs not pass is set aside. Raises KelpError."""
         if self.project is not None:
             return (yield from self._surveyed(sandbox, self.project))
-        runner = _Runner(
+        runner = FileRunner(
             sandbox, self.tests, shared=self._shared is not None, stopping=self._stopping,
             original=self.source if self.tests.files or self.tests.command else None,
         )  # fmt: skip
         with self.timings("first_tests"):
             observation = self._first_run(runner)
         yield TestsObserved(observation)
-        self._check(observation)
+        check_observation(self.tests, self.name, observation)
         specification = self.tests.specification(self.path, self.intent)
         if needs := observation.unmet:
             self.aside = needs
@@ -279,35 +232,20 @@ class Session:
         self, sandbox: Sandbox, project: Project
     ) -> Generator[Event, None, tuple[Runner, Observation, Specification]]:
         """Run all tests of a project, choose its program, and run the tests that reach that. Raises KelpError."""
-        with self.timings("survey"), _until_stopped(self._stopping):
+        with self.timings("survey"), until_stopped(self._stopping):
             survey = sandbox.survey(project.front, enough=LATE_SECONDS, of_a_test=TEST_SECONDS)
         self._check_stopped()
         yield TestsObserved(survey.observation)
-        if survey.observation.error == "no tests were found":
-            raise KelpError(f"There is no test in {self.name}")
-        if survey.observation.error is not None and survey.observation.passed == len(survey.observation.outcomes):
-            output = survey.observation.output.strip()[-2000:]
-            raise KelpError(f"The tests cannot be run: {survey.observation.error}", output or None)
-        if survey.observation.ok:
-            counts = f"{survey.observation.passed} of {survey.observation.total}"
-            message = f"All tests of {self.name} pass already ({counts})"
-            raise KelpError(message, status="passes already", observation=survey.observation)
+        check_survey(project, survey)
         diagnosis = diagnose(project, survey, self.language)
-        needs = {name: what for name, what in diagnosis.others.items() if what}
-        others = tuple(name for name, what in diagnosis.others.items() if not what)
-        if not diagnosis.goals:
-            parts = [needs_of(needs)] if needs else []
-            if others:
-                parts.append(f"{shorten(' and '.join(others), 300)} reach no function that may be edited")
-            message = f"No test fails by a fault of {self.name} that can be repaired: {'; '.join(parts)}"
-            raise KelpError(message, observation=survey.observation)
+        needs, others = check_goals(project, diagnosis)
         self.aside = diagnosis.others
         if diagnosis.others:
             yield TestsSetAside(needs, others)
         self.program, self.windows = diagnosis.program, list(diagnosis.windows)
         for path, source in self.program.files(self.program.source).items():
             check_program(source, str(path), self.python)
-        runner = ProjectRunner(sandbox, diagnosis, partial(_until_stopped, self._stopping))
+        runner = ProjectRunner(sandbox, diagnosis, partial(until_stopped, self._stopping))
         with self.timings("first_tests"):
             observation = self._first_run(runner)
         if observation.error is not None or observation.first_failure is None:
@@ -320,14 +258,10 @@ class Session:
 
     def _in_part(self, found: SearchResult, runner: ProjectRunner) -> Generator[Event, None, SearchResult]:
         """Take for a patch a state that passes some of the failing tests and breaks none, where none passes all."""
-        start = runner.start
-        assert start is not None
-        observed = [(node, node.observation) for node in found.tried if node.observation is not None]
-        nearer = [(n, seen) for n, seen in observed if not seen.not_run and _passed(seen) > _passed(start)]
-        nearer.sort(key=lambda pair: (-pair[1].passed, pair[0].depth, -pair[0].log_prob))
-        for node, seen in nearer[:PARTIAL_CHECKS]:
+        assert runner.start is not None
+        for node, seen in nearer(runner.start, found.tried)[:PARTIAL_CHECKS]:
             checked = runner.check(node.source, seen)
-            if checked.error is None and not checked.not_run and _passed(checked) >= _passed(seen):
+            if checked.error is None and not checked.not_run and passed(checked) >= passed(seen):
                 yield PatchFound(patch_of(self.program, tuple(map(state_of, node.path())), node.source))
                 return replace(found, patches=(node,))
         return found
@@ -410,22 +344,6 @@ class Session:
             if not self._stopping.is_set():
                 return observation
         raise KelpError("Interrupted", status=INTERRUPTED)
-
-    def _check(self, observation: Observation) -> None:
-        """Raise KelpError where the first run leaves nothing to repair."""
-        check_ran(self.tests, self.name, observation)
-        if observation.error is not None and (observation.error_line is None or observation.needs is not None):
-            needs = "" if observation.needs is None else f"; they need {need(observation.needs)}"
-            raise KelpError(f"The tests cannot be run: {observation.error}{needs}")
-        if observation.unmet and observation.set_aside(observation.unmet).first_failure is None:
-            message = f"No test fails by a fault of {self.name}: {needs_of(observation.unmet)}"
-            raise KelpError(message, observation=observation)
-        if observation.ok:
-            counts = f"{observation.passed} of {observation.total}"
-            message = f"All tests of {self.name} pass already ({counts})"
-            raise KelpError(message, status="passes already", observation=observation)
-        if observation.error is None and observation.first_failure is None:
-            raise KelpError("All tests are skipped: nothing says what to repair")
 
     def _task(self, observation: Observation, specification: Specification) -> Task:
         """Return the functions to search with their specifications. Raises KelpError."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from kelp.errors import KelpError, reason
 from kelp.execution.command import root_of
+from kelp.execution.explain import need, needs_of
 from kelp.execution.interpreter import Interpreter, InterpreterError, found, named, own
 from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox, WeakSandbox
@@ -250,3 +251,21 @@ def check_ran(tests: Tests, program: str, observation: Observation) -> None:
     if tests.files:
         raise KelpError(f"There is no test in {' and '.join(map(str, tests.files))}")
     raise KelpError(f"There is no example in the docstrings of {program}")
+
+
+def check_observation(tests: Tests, program: str, observation: Observation) -> None:
+    """Raise KelpError where the first run leaves nothing to repair."""
+    check_ran(tests, program, observation)
+    if observation.error is not None and (observation.error_line is None or observation.needs is not None):
+        needs = "" if observation.needs is None else f"; they need {need(observation.needs)}"
+        raise KelpError(f"The tests cannot be run: {observation.error}{needs}")
+    if observation.unmet and observation.set_aside(observation.unmet).first_failure is None:
+        plugins = bool(tests.command)
+        message = f"No test fails by a fault of {program}: {needs_of(observation.unmet, plugins=plugins)}"
+        raise KelpError(message, observation=observation)
+    if observation.ok:
+        counts = f"{observation.passed} of {observation.total}"
+        message = f"All tests of {program} pass already ({counts})"
+        raise KelpError(message, status="passes already", observation=observation)
+    if observation.error is None and observation.first_failure is None:
+        raise KelpError("All tests are skipped: nothing says what to repair")

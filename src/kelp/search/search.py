@@ -36,7 +36,7 @@ PASSED_WEIGHT = 8.0  # nats for passing all tests instead of none
 EDIT_PENALTY_NATS = 1.5  # for each edit after the first: most bugs are one mistake
 MAX_SWAPS = 32  # tried before the first guard
 UNHELPFUL_PENALTY_NATS = 3.0  # for a further edit where those before it made no more tests pass
-HOPELESS_RUNS = 128  # without a program that passes more tests than the first, or half of a larger budget
+HOPELESS_RUNS = 128  # without a program that passes more tests than all before, or half of a larger budget
 INTERRUPTED = "interrupted"  # reason for the end of a search that was stopped from outside
 
 
@@ -295,7 +295,7 @@ class Search:
             more_seconds = self.clock() - self.began - first.seconds
             if self.runs >= (first.run or 0) + self.budget.more_runs or more_seconds > self.budget.more_seconds:
                 raise Stop("found a patch")
-        elif self.nearest == 1 and self.runs >= max(HOPELESS_RUNS, self.budget.runs // 2):
+        elif self.runs - self.nearest >= max(HOPELESS_RUNS, self.budget.runs // 2) - 1:
             raise Stop("no edit gets nearer")
 
     def rank(self, node: Node) -> float:

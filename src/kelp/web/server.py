@@ -31,7 +31,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kelp.errors import KelpError
 from kelp.files import read
-from kelp.repair import Session, Tests
+from kelp.repair import Project, Session, Tests
 from kelp.repair.models import Loading
 from kelp.repair.timing import Timings
 from kelp.web.page import part, substitute
@@ -50,12 +50,12 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-MakeSession = Callable[[Path | str, Tests | None, Any], Session]  # of a program, its tests and a model
+MakeSession = Callable[[Path | str | Project, Tests | None, Any], Session]  # of a program, its tests and a model
 
 
 @dataclass(frozen=True)
 class Shown:
-    """Things that a server shows: a folder of traces, one trace, a file to repair, or a function to try alone.
+    """Things that a server shows: a folder of traces, one trace, a file or project to repair, or a function to try.
 
     `session` makes the session of a repair, and `model` is the folder of its model, None for no model. `tests` are
     those of the file.
@@ -65,13 +65,18 @@ class Shown:
     model: Path | None = None
     folder: Path | None = None
     trace: Path | None = None
-    file: Path | None = None
+    program: Path | Project | None = None
     tests: Tests | None = None
 
     @property
     def first(self) -> str:
         """The page to begin with."""
-        return "list" if self.folder else "trace" if self.trace else "file" if self.file else "try"
+        return "list" if self.folder else "trace" if self.trace else "program" if self.program else "try"
+
+    @property
+    def name(self) -> str | None:
+        """The file, or the name of the project, to repair."""
+        return str(self.program.root.name if isinstance(self.program, Project) else self.program or "") or None
 
 
 @dataclass
@@ -103,7 +108,7 @@ class Repair:
                 self.session = self.make(Path(folder))
                 if self.stopped:
                     raise KelpError("Interrupted")
-                path = self.session.path
+                path = self.session.project.root.name if self.session.project else self.session.path
                 name = None if path is None else str(path).removeprefix(f"{folder}/")
                 for message in told(self.session, name):
                     self._tell(message)
@@ -154,7 +159,7 @@ class Viewer:
     def __init__(self, shown: Shown) -> None:
         self.shown = shown
         self.repairs: list[Repair] = []
-        self.of_file: int | None = None  # number of the repair of the file
+        self.of_program: int | None = None  # number of the repair of the file or project
         self._loading: Loading | None = None
         self._lock = threading.Lock()
 
@@ -181,7 +186,7 @@ class Viewer:
 
     async def about(self, request: Request) -> Response:
         shown = self.shown
-        names = {"folder": shown.folder, "trace": shown.trace and shown.trace.name, "file": shown.file}
+        names = {"folder": shown.folder, "trace": shown.trace and shown.trace.name, "program": shown.name}
         return JSONResponse({name: each and str(each) for name, each in names.items()} | {"first": shown.first})
 
     def traces(self, request: Request) -> Response:
@@ -208,12 +213,12 @@ class Viewer:
                 yield _summary(path.name, read_trace(read(path)))
 
     async def start(self, request: Request) -> Response:
-        """Start the repair of what a person typed, or of the file, which is repaired once."""
+        """Start the repair of what a person typed, or of the file or project, which is repaired once."""
         given = await _json(request)
-        if not given and self.shown.file is not None:
-            if self.of_file is None:
-                self.of_file = self._start(self._session_of_file)
-            return JSONResponse({"id": self.of_file})
+        if not given and self.shown.program is not None:
+            if self.of_program is None:
+                self.of_program = self._start(self._session_of_program)
+            return JSONResponse({"id": self.of_program})
         source, tests = str(given.get("source", "")), str(given.get("tests", ""))
         if not source.strip() or not tests.strip():
             raise KelpError("Write a function and its tests")
@@ -260,9 +265,9 @@ class Viewer:
         loading = self.load()
         return "none" if loading is None else loading.result()
 
-    def _session_of_file(self, folder: Path) -> Session:
-        assert self.shown.file is not None
-        return self.shown.session(self.shown.file, self.shown.tests, self._model())
+    def _session_of_program(self, folder: Path) -> Session:
+        assert self.shown.program is not None
+        return self.shown.session(self.shown.program, self.shown.tests, self._model())
 
     def _session_of(self, source: str, tests: str, folder: Path) -> Session:
         """Return the session of texts; test functions of pytest get files in the folder. Raises KelpError."""
@@ -413,7 +418,7 @@ def serve(shown: Shown, port: int, ready: Callable[[str], None]) -> None:
             application(viewer, token, port), lifespan="off", log_level="warning", access_log=False,  # it has the token
             server_header=False, timeout_graceful_shutdown=1,
         )  # fmt: skip
-        if shown.first in ("file", "try"):
+        if shown.first in ("program", "try"):
             viewer.load()
         ready(f"http://127.0.0.1:{port}/{token}/")
         server = Server(config)

@@ -133,7 +133,8 @@ function showSites(shown) {
   $("sites").hidden = !sites.length;
   $("sites-of").textContent = next ? "Where the model would edit next" : "Where the model would edit";
   const words = sites.map(([at, end, share]) => {
-    const what = at < end ? make("code", {}, shorten(node.source.slice(at, end), 24)) : "insertion";
+    const text = shorten(node.source.slice(at, end), 24);
+    const what = text ? make("code", {}, text) : at < end ? "indent" : "insertion";
     return make("li", {}, what, ` line ${lineAt(node, at)}, ${percent(share)}`);
   });
   $("sites-list").replaceChildren(...words);
@@ -180,6 +181,7 @@ function shorten(text, most) {
 }
 function editWords(edit, most, tag) {
   const old = make(tag, { className: "old" }, shorten(edit.old, most)), fresh = make(tag, { className: "new" }, shorten(edit.new, most));
+  if (!edit.old.trim() && !edit.new.trim()) return ["another indent"];
   if (!edit.old.trim()) return ["insert ", fresh];
   if (!edit.new.trim()) return ["delete ", old];
   return [old, make("span", { className: "arrow" }, " → "), fresh];

@@ -105,8 +105,8 @@ function showTry() {
 async function main() {
   const about = await ask("about");
   $("to-list").hidden = !about.folder;
-  $("to-file").hidden = !about.file;
-  $("to-file").textContent = about.file ?? "";
+  $("to-program").hidden = !about.program;
+  $("to-program").textContent = about.program ?? "";
   const name = query.get("trace") ?? about.trace;
   const place = query.has("try") ? "try" : query.has("trace") ? "trace" : query.has("list") ? "list" : about.first;
   const link = $(`to-${place}`) ?? null;
