@@ -7,6 +7,7 @@ import contextlib
 import os
 import random
 import resource
+import signal
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable
@@ -126,6 +127,7 @@ def become_run(output: int) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # process 1 has none
 
 
 def sources(request: Request) -> dict[str, bytes]:

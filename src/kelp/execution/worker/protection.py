@@ -188,11 +188,6 @@ def own_size() -> int | None:
         return None
 
 
-def resident(size: int | None) -> int:
-    """Bytes of memory that the process with this descriptor from `own_size` uses."""
-    return 0 if size is None else int(os.pread(size, 64, 0).split()[1]) * resource.getpagesize()
-
-
 def limit_resources(limits: Mapping[str, Any], size: int | None) -> None:
     """Set this process's limits from the fields of a `Limits`; `size` is from `own_size`."""
     mapped = 0 if size is None else int(os.pread(size, 64, 0).split()[0]) * resource.getpagesize()

@@ -271,7 +271,7 @@ class Server:
         os.close(key)
         watch = Watch(secret, pipe, output)
         try:
-            meter = None if self.keeper is None else Meter(limits, protection.resident(self.size))
+            meter = None if self.keeper is None else Meter(limits)
             deadline = began + limits["seconds"]
             ended = watch.follow(child, self.connection, deadline, limits["cpu_seconds"], meter)
         finally:

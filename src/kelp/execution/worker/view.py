@@ -60,7 +60,7 @@ class View:
         shown |= {path for path in mounts if _is_inside(path, shown | copied, ()) and os.path.exists(path)}
         shown = {path for path in shown - copied if not _is_inside(path, ["/proc"], ())}
         shown = {path for path in shown if not _is_inside(path, shown | copied, mounts)}
-        for path in [*shown, *self.copied, self.home, "/dev/shm", "/proc"]:
+        for path in [*shown, *self.copied, self.home, "/dev/shm", "/dev/pts", "/proc"]:
             inside = self.root + path
             os.makedirs(inside if os.path.isdir(path) else os.path.dirname(inside), exist_ok=True)
             if not os.path.isdir(path):
@@ -71,6 +71,9 @@ class View:
             Path(self.root + name).write_text(text.format(**facts))
         for path in sorted(shown):
             self._show(path)
+        terminals = self.root + "/dev/pts"
+        protection.mount("devpts", terminals, "devpts", protection.MS_NOSUID, "newinstance,ptmxmode=0666,max=64")
+        os.symlink("pts/ptmx", self.root + "/dev/ptmx")
         protection.make_read_only(self.root)
         protection.mount(None, self.root, None, protection.MS_REC | protection.MS_SHARED)
         self.renew()
@@ -164,7 +167,7 @@ class Keeper:
 
     def __init__(self, connection: socket.socket, home: str, copied: list[str]):
         self.connection, self.copied = connection, copied
-        self.writable = [home, *copied, "/dev/shm"]
+        self.writable = [home, *copied, "/dev/shm", "/dev/pts"]
         self.clean = self._state()
 
     def renew(self, files: Mapping[str, str] | None) -> list[str]:

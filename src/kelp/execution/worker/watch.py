@@ -19,6 +19,7 @@ from kelp.execution.worker.protocol import Event, as_event
 _OUTPUT_KEPT = 2**16
 _REPORT_LIMIT = 2**24
 _METER_PAUSE, _LONGEST_PAUSE = 0.05, 0.25  # seconds between two measurements: if one is cheap, and at most
+_FORKS = 16
 
 
 class Watch:
@@ -118,14 +119,15 @@ class Watch:
 class Meter:
     """Measures the processes of this process namespace together, without this process itself, 20 times a second.
 
-    A fork shares memory with the process that it comes from: what is shared counts once.
+    Forks of this process share most of its memory, so the first `_FORKS` of them are allowed as much as it has.  How
+    much is shared (`smaps_rollup`) is not asked: the answer waits for a process that forks without end.
     """
 
-    def __init__(self, limits: Mapping[str, Any], base: int):
-        self.tasks, self.memory = limits["tasks"], base + limits["memory_mb"] * 2**20
+    def __init__(self, limits: Mapping[str, Any]):
+        self.tasks, self.memory = limits["tasks"], limits["memory_mb"] * 2**20
         self.namespace = os.readlink("/proc/self/ns/pid")
         self.pid = os.readlink("/proc/self")
-        self.page = os.sysconf("SC_PAGE_SIZE")
+        self.stack, self.base = _facts(self.pid)[1:]
         self.pause = _METER_PAUSE
         self.due = time.monotonic() + self.pause
 
@@ -134,24 +136,31 @@ class Meter:
         now = time.monotonic()
         if now < self.due:
             return None
-        tasks, resident = 0, {}
+        tasks = memory = forks = 0
         for pid in os.listdir("/proc"):
             if pid.isdigit() and pid != self.pid:
                 try:
-                    if os.readlink(f"/proc/{pid}/ns/pid") == self.namespace:
-                        facts = Path("/proc", pid, "stat").read_bytes().rpartition(b")")[2].split()
-                        tasks, resident[pid] = tasks + int(facts[17]), int(facts[21]) * self.page  # proc(5)
+                    if os.readlink(f"/proc/{pid}/ns/pid") != self.namespace:
+                        continue
+                    threads, stack, resident = _facts(pid)
                 except OSError:
                     continue
+                forks += stack == self.stack
+                shared = self.base if stack == self.stack and forks <= _FORKS else 0
+                tasks, memory = tasks + threads, memory + max(0, resident - shared)
                 if tasks > self.tasks:
                     return "tasks"
-        memory = sum(resident.values()) + _sockets() * protection.SOCKET_KB * 1024
-        if memory > self.memory:
-            memory -= sum(size - _proportional(pid, size) for pid, size in resident.items())
+        memory += _sockets() * protection.SOCKET_KB * 1024
         elapsed = time.monotonic() - now
         self.pause = min(max(_METER_PAUSE, 20 * elapsed), _LONGEST_PAUSE)
         self.due = now + elapsed + self.pause
         return "memory" if memory > self.memory else None
+
+
+def _facts(pid: str) -> tuple[int, int, int]:
+    """Threads of a process, the address of its stack, which a fork keeps, and its resident bytes. Raises OSError."""
+    facts = Path("/proc", pid, "stat").read_bytes().rpartition(b")")[2].split()  # proc(5), from its field 3
+    return int(facts[17]), int(facts[25]), int(facts[21]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _sockets() -> int:
@@ -159,10 +168,3 @@ def _sockets() -> int:
     with contextlib.suppress(OSError, ValueError, IndexError):
         return int(Path("/proc/self/net/sockstat").read_text().split()[2])
     return 0
-
-
-def _proportional(pid: str, otherwise: int) -> int:
-    """Bytes of memory of a process, shared pages divided among those that share them."""
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        return int(Path("/proc", pid, "smaps_rollup").read_text().partition("\nPss:")[2].split()[0]) * 1024
-    return otherwise
