@@ -406,7 +406,7 @@ def _isolate(connection: socket.socket, config: Config, folder: str) -> None:
     alone = protection.own_namespaces()
     if alone:
         copied = [path for path in project_folders(config) if not holds_home(path, config["home"])]
-        view = View(folder, config["scratch"], [*paths[0], *paths[1]], copied, config["limits"]["disk_mb"])
+        view = View(folder, config["scratch"], paths[0], copied, config["limits"]["disk_mb"])
         try:
             view.build()
         except OSError as error:
