@@ -32,7 +32,7 @@ from kelp.execution.worker.checks import Snapshot, TestChecks, changed
 from kelp.execution.worker.code_cache import PROJECT, TESTS
 from kelp.execution.worker.events import Report
 from kelp.execution.worker.leaves import imports
-from kelp.execution.worker.plugin.kelp_needs import NETWORK, PROCESS, Needs
+from kelp.execution.worker.plugin.kelp_needs import Needs
 from kelp.execution.worker.protocol import Config, Request
 from kelp.execution.worker.verdict import adapted
 from kelp.execution.worker.view import write_sources
@@ -66,8 +66,7 @@ def be_child(
     os.chdir(_work_folder(config, confinement.writable) if confinement.open else config["scratch"])
     active = confinement.enter(config["limits"])
     close_all_but(pipe)
-    refused = () if confinement.open else (NETWORK, PROCESS)
-    needs = Needs(config["scratch"], _work_folders(config), refused)
+    needs = Needs(config["scratch"], _work_folders(config), inside=confinement.open)
     report = Report(pipe, secret, needs, stop_on_failure=request["stop_on_failure"])
     if request["kind"] == "probe":
         report.protections(active)

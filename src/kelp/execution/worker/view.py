@@ -22,7 +22,7 @@ from kelp.execution.worker.protocol import receive, send
 
 PROGRAMS = ("/bin", "/sbin", "/etc/alternatives")  # shown to every run, beside `protection.SYSTEM`
 OF_RUNS = {  # files of the view's own
-    "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    "/etc/hosts": "127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {host}\n",
     "/etc/nsswitch.conf": "hosts: files\npasswd: files\ngroup: files\n",
     "/etc/passwd": "{user}:x:{uid}:{gid}::{home}:/bin/sh\n",
 }
@@ -67,6 +67,7 @@ class View:
                 Path(inside).touch()
         for name, text in OF_RUNS.items():
             facts = {"user": os.environ.get("USER", "user"), "uid": os.getuid(), "gid": os.getgid(), "home": self.home}
+            facts["host"] = os.uname().nodename
             Path(self.root + name).parent.mkdir(exist_ok=True)
             Path(self.root + name).write_text(text.format(**facts))
         for path in sorted(shown):
