@@ -98,11 +98,16 @@ class Server:
     """The fork server of one suite: it forks a child per run and replies with the run's events."""
 
     def __init__(
-        self, connection: socket.socket, config: Config, paths: tuple[list[str], list[str]], keeper: Keeper | None
+        self,
+        connection: socket.socket,
+        config: Config,
+        paths: tuple[list[str], list[str]],
+        keeper: Keeper | None,
+        why: str,
     ):
         self.connection, self.config = connection, config
         self.readable, self.listed = paths
-        self.keeper = keeper  # None where runs have no namespaces of their own
+        self.keeper, self.why = keeper, why  # None, and the reason, where runs have no namespaces of their own
         self.before: Snapshot = []
         self.expected: list[str] = []  # the tests of the unchanged file
         self.labels: dict[str, set[str]] = {}  # by test function: file and name of its code
@@ -127,7 +132,7 @@ class Server:
                 active |= event["active"]
         if self.config["command"] and not active.get("copy"):
             why = probe["output"].strip().rpartition("\n")[2].rpartition("] ")[2]  # [Errno 1] ...
-            why = why or active["mounts"].partition(": ")[2] or "it gives this user no namespaces"
+            why = why or self.why
             why = f"This machine cannot run a test command in a copy of the project: {why}"
             self.greet(active, refused=True, error=why)
             return
@@ -402,7 +407,7 @@ def _isolate(connection: socket.socket, config: Config, folder: str) -> None:
     paths = readable_paths(config)
     os.mkdir(config["scratch"], 0o700)
     active = dict.fromkeys(("network", "ipc", "mounts"), "none")
-    view = None
+    view, why = None, "it gives this user no namespaces"
     alone = protection.own_namespaces()
     if alone:
         copied = [path for path in project_folders(config) if not holds_home(path, config["home"])]
@@ -410,7 +415,7 @@ def _isolate(connection: socket.socket, config: Config, folder: str) -> None:
         try:
             view.build()
         except OSError as error:
-            active["mounts"], view = f"none: {error}", None
+            view, why = None, str(error)
     ours, theirs = socket.socketpair()
     server = os.fork()
     if server:
@@ -435,7 +440,7 @@ def _isolate(connection: socket.socket, config: Config, folder: str) -> None:
         active["mounts"] = "own namespace: read-only libraries, copies of the project's folders on a disk in memory"
     perform = None
     try:
-        Server(connection, config, paths, keeper).serve(active)
+        Server(connection, config, paths, keeper, why).serve(active)
     except _Forked as forked:
         perform = forked.args[0]
     del config, paths, view, keeper
