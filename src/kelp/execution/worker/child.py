@@ -189,6 +189,7 @@ def readable_paths(config: Config) -> tuple[list[str], list[str]]:
     """
     more = [*config["pythonpath"], *filter(None, sys.path), *LIBRARIES, WORKER, *editable()]
     more += [sys.prefix, sys.base_prefix, sys.exec_prefix]
+    more += map(os.path.realpath, filter(None, [config["module"], *config["pytest_files"]]))  # behind links
     readable, listed = outside_home(project_folders(config) + list(filter(os.path.exists, more)), config["home"])
     if (plan := config["plan"]) is not None:
         readable, listed = [*readable, *plan["readable"]], [*listed, *plan["listed"]]

@@ -337,10 +337,12 @@ class Server:
                 empty_folder(self.config["scratch"])
                 return
             files = dict(request["files"]) if self.config["plan"] is not None else None
-            before = self.keeper.clean
+            before, ruleset = self.keeper.clean, self.confinement.ruleset
             reply["changed"] = self.keeper.renew(files)
-            if self.keeper.clean != before:
+            if self.keeper.clean is not before:
                 self.confinement = self.confine()
+                if ruleset is not None:
+                    os.close(ruleset)
         except OSError:
             reply["last"] = True
 

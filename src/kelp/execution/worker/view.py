@@ -169,14 +169,14 @@ class Keeper:
     def __init__(self, connection: socket.socket, home: str, copied: list[str]):
         self.connection, self.copied = connection, copied
         self.writable = [home, *copied, "/dev/shm", "/dev/pts"]
-        self.clean = self._state()
+        self.clean = self._state()  # after `renew`
 
     def renew(self, files: Mapping[str, str] | None) -> list[str]:
         """Throw away all that a run wrote, and return the changed files of the project, for a run with these sources.
 
         Raises OSError.
         """
-        if files is None and self._state() == self.clean:
+        if not self.copied and self._state() == self.clean:  # else the user's edits might not show
             return []
         send(self.connection, {} if files is None else files)
         reply = receive(self.connection)
