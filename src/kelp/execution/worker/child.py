@@ -91,7 +91,8 @@ class Confinement:
 
     def enter(self, limits: dict[str, Any]) -> dict[str, str]:
         """Confine this process for good, with the limits of a run, and return the active protections."""
-        active = {"resources": "rlimits", "privileges": "none", "files": "none"}
+        resources = "rlimits, processes and memory counted 20 times a second" if self.open else "rlimits"
+        active = {"resources": resources, "privileges": "none", "files": "none"}
         protection.limit_resources(limits, self.size)
         self._enter_files(active)
         what = "no sockets but inside" if self.open else "no sockets, processes or signals"

@@ -125,14 +125,17 @@ class Server:
             if protection.limit_tasks(config["limits"]["tasks"]):
                 active["processes"] += f", at most {config['limits']['tasks']} at a time"
         seccomp.program(open=self.keeper is not None)  # once, for all that are forked
+        if config["command"] and self.keeper is None:
+            why = f"This machine cannot run a test command in a copy of the project: {self.why}"
+            self.greet(active, refused=True, error=why)
+            return
         unchanged = [[config["module"], self.unchanged]] if config["module"] else []
         probe = self.run(PROBE | {"source": self.unchanged, "files": unchanged})
         for event in probe["events"]:
             if event["event"] == "protections":
                 active |= event["active"]
-        if self.config["command"] and not active.get("copy"):
+        if config["command"] and not probe["events"]:  # the file could not be written in its copy
             why = probe["output"].strip().rpartition("\n")[2].rpartition("] ")[2]  # [Errno 1] ...
-            why = why or self.why
             why = f"This machine cannot run a test command in a copy of the project: {why}"
             self.greet(active, refused=True, error=why)
             return
@@ -409,7 +412,7 @@ def _isolate(connection: socket.socket, config: Config, folder: str) -> None:
     paths = readable_paths(config)
     os.mkdir(config["scratch"], 0o700)
     active = dict.fromkeys(("network", "ipc", "mounts"), "none")
-    view, why = None, "it gives this user no namespaces"
+    view, why = None, "it gives this user no process and mount namespaces"
     alone = protection.own_namespaces()
     if alone:
         copied = [path for path in project_folders(config) if not holds_home(path, config["home"])]
