@@ -210,7 +210,8 @@ def test_state_does_not_leak_from_one_program_to_the_next(world: World) -> None:
 
 
 def test_what_a_run_does_to_its_copy_of_the_project_ends_with_it(world: World) -> None:
-    ruins = "import os, sys\nfor name in os.listdir('TESTS'):\n    try: os.remove('TESTS/' + name)\n    except OSError: pass\n"
+    ruins = "import os, sys\nfor name in os.listdir('TESTS'):\n"
+    ruins += "    try: os.remove('TESTS/' + name)\n    except OSError: pass\n"
     ruins += (
         "for path in ('TESTS', os.environ['HOME'], '/dev/shm'):\n    try: os.chmod(path, 0)\n    except OSError: pass\n"
     )
@@ -230,9 +231,10 @@ def connects():
     return 1
 """
     (tmp_path / "it.py").write_text(program)
+    suite = Suite(asserts=("locks() == 1", "connects() == 1"))
     with (
         socket.socket(socket.AF_UNIX) as server, open(tmp_path / "pytest.ini") as locked,
-        Sandbox(Suite(asserts=("locks() == 1", "connects() == 1")), module=tmp_path / "it.py", limits=LIMITS) as sandbox,
+        Sandbox(suite, module=tmp_path / "it.py", limits=LIMITS) as sandbox,
     ):  # fmt: skip
         if sandbox.protections["mounts"] == "none":
             pytest.skip("without a mount namespace there is no copy, and no sockets")

@@ -17,7 +17,7 @@ def test_a_timeout():
     async def main():
         try:
             await asyncio.wait_for(asyncio.sleep(60), 0.01)
-        except asyncio.TimeoutError:
+        except asyncio.TimeoutError:  # noqa: UP041 (Python 3.9)
             return "late"
 
     assert asyncio.run(main()) == "late"

@@ -7,6 +7,7 @@ def test_temporary_files():
         file.write("x")
         file.flush()
         os.link(file.name, os.path.join(folder, "y"))
-        assert open(os.path.join(folder, "y")).read() == "x"
+        with open(os.path.join(folder, "y")) as other:
+            assert other.read() == "x"
         os.chmod(file.name, 0o600)
         assert os.stat(file.name).st_mode & 0o777 == 0o600

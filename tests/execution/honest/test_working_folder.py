@@ -4,7 +4,8 @@ import sys
 
 def test_relative_paths(monkeypatch):
     monkeypatch.chdir(os.path.dirname(__file__))
-    assert open("data/prices.txt").read().split() == ["1", "2", "3"]
+    with open("data/prices.txt") as file:
+        assert file.read().split() == ["1", "2", "3"]
     with open("out.log", "w") as file:
         print("hello", file=file)
     os.rename("out.log", "out.old")
