@@ -338,9 +338,9 @@ class _Files:
         self.finished = False
         if not self.paths:
             return
-        from kelp.execution.worker import pytest_run
+        from kelp.execution.worker import pytest_run, test_sources
 
-        pytest_run.refresh(candidate)
+        test_sources.refresh(candidate)
         libraries = () if candidate.filename.startswith(LIBRARIES) else (*LIBRARIES, "<built-in>")
         self.checks = TestChecks(
             candidate.filename,
@@ -348,7 +348,7 @@ class _Files:
             (WORKER, "<frozen", *trusted_files),
             labels,
             tests={id(code): code for codes in (TESTS.codes(), PROJECT.codes()) for code in codes},
-            words=pytest_run.words(libraries),
+            words=test_sources.words(libraries),
             runs=pytest_run.RUNS,
             inner_test=pytest_run.inner_test(),
         )

@@ -1,11 +1,8 @@
-"""The warm fork server: `PYTHON start.py FD FOLDER`, started by a Sandbox.
+"""The warm fork server of a Sandbox, in the interpreter that runs the program and its tests.
 
-PYTHON, Kelp's own or a project's, is the interpreter that runs the program and its tests.  FD is the socket to the
-sandbox.  The server is a process of its own, so that forking is safe (no threads, no JAX), and has imported the
-libraries that the tests need.
-A launcher stays outside of all namespaces, and the keeper of the file system's view (`view.py`) outside of the process
-namespace; inside, the server is process 1, which nothing there can kill and whose end takes everything there along.
-Per run it forks a child, reads its report, and kills and reaps whatever is left at the run's end or at the deadline.
+It is a process of its own, so that forking is safe (no threads, no JAX), and has imported the libraries that the tests
+need.  Per run it forks a child, reads its report, and kills and reaps whatever is left at the run's end or at the
+deadline.
 """
 
 from __future__ import annotations
@@ -31,7 +28,7 @@ from typing import Any
 
 from kelp.execution.worker import protection, seccomp
 from kelp.execution.worker.bare_asserts import compile_test
-from kelp.execution.worker.candidate import holds_home, package_root
+from kelp.execution.worker.candidate import package_root
 from kelp.execution.worker.checks import Snapshot, snapshot
 from kelp.execution.worker.child import (
     LIBRARIES,
@@ -39,8 +36,6 @@ from kelp.execution.worker.child import (
     be_child,
     become_run,
     close_all_but,
-    project_folders,
-    readable_paths,
     trusted,
 )
 from kelp.execution.worker.code_cache import PROJECT
@@ -54,18 +49,14 @@ from kelp.execution.worker.protocol import (
     empty_folder,
     function_of,
     receive,
-    remove_folder,
     send,
 )
 from kelp.execution.worker.verdict import judged
-from kelp.execution.worker.view import OF_RUNS, PROGRAMS, Keeper, View, enter
+from kelp.execution.worker.view import OF_RUNS, PROGRAMS, Keeper
 from kelp.execution.worker.watch import Meter, Watch
 
 OLDEST_PYTEST = (8, 3)
 OLDEST_REPORTED = (7, 0)  # of a command, which has no judge
-_OUTPUT_KEPT = 2**16
-_REPORT_LIMIT = 2**24
-_MANY = 4_000  # files and folders; more are removed with the whole disk, which is quicker
 _REHEARSAL = 20.0  # seconds for the tests' first imports
 _COMMON = (  # modules that functions often need: imported once here instead of in every child
     "bisect collections.abc contextlib copy dataclasses datetime decimal fractions functools heapq itertools math "
@@ -79,7 +70,7 @@ _UNCHANGED = (
 )  # fmt: skip
 
 
-class _Forked(BaseException):
+class Forked(BaseException):
     """Raised in the child, so that it leaves the server's frames; its argument is the function to call then."""
 
 
@@ -219,7 +210,7 @@ class Server:
             project = {file for file in files.values() if file and not file.startswith(libraries)}
             rewritten = {file for event in modules for file in event["rewritten"]} & project
             if rewritten:  # test files that the tests import, and other modules with asserts for pytest
-                importlib.import_module("kelp.execution.worker.pytest_run").add(sorted(rewritten))
+                importlib.import_module("kelp.execution.worker.test_sources").add(sorted(rewritten))
             PROJECT.add((file for file in sorted(project - rewritten) if file.endswith(".py")), _compile)
         for name in sorted(names):
             with contextlib.suppress(BaseException):
@@ -273,7 +264,7 @@ class Server:
                 os._exit(70)
             for closed in (self.connection, *([] if self.keeper is None else [self.keeper.connection])):
                 closed.detach()
-            raise _Forked(perform)
+            raise Forked(perform)
         os.close(pipe_end)
         os.close(output_end)
         os.close(key)
@@ -391,63 +382,3 @@ def _names_in(folders: list[str]) -> set[str]:
         with contextlib.suppress(OSError):
             names |= {entry.name.removesuffix(".py") for entry in os.scandir(folder)}
     return names
-
-
-def main() -> None:
-    connection = socket.socket(fileno=int(sys.argv[1]))
-    keeper = os.fork()
-    if keeper:
-        connection.close()
-        os.waitpid(keeper, 0)
-        remove_folder(sys.argv[2])  # its caller may be gone
-        return
-    protection.die_with_parent()
-    config = receive(connection)
-    if config is not None:
-        _isolate(connection, config, sys.argv[2])
-
-
-def _isolate(connection: socket.socket, config: Config, folder: str) -> None:
-    """Start the server in namespaces, if this machine has them, and be the keeper of its view until it ends."""
-    paths = readable_paths(config)
-    os.mkdir(config["scratch"], 0o700)
-    active = dict.fromkeys(("network", "ipc", "mounts"), "none")
-    view, why = None, "it gives this user no process and mount namespaces"
-    alone = protection.own_namespaces()
-    if alone:
-        copied = [path for path in project_folders(config) if not holds_home(path, config["home"])]
-        view = View(folder, config["scratch"], paths[0], copied, config["limits"]["disk_mb"])
-        try:
-            view.build()
-        except OSError as error:
-            view, why = None, str(error)
-    ours, theirs = socket.socketpair()
-    server = os.fork()
-    if server:
-        connection.close()
-        theirs.close()
-        if view is not None:
-            view.keep(ours)
-        os.waitpid(server, 0)
-        return
-    protection.die_with_parent()
-    ours.close()
-    keeper = None
-    if alone:
-        active["processes"] = "own namespace, killed whole after each run"
-        active["network"], active["ipc"] = "own namespace with a loopback interface alone", "own namespace"
-    else:
-        protection.adopt_orphans()
-        active["processes"] = "own process group, killed after each run"
-    if view is not None:
-        enter(view.root)
-        keeper = Keeper(theirs, config["scratch"], view.copied)
-        active["mounts"] = "own namespace: read-only libraries, copies of the project's folders on a disk in memory"
-    perform = None
-    try:
-        Server(connection, config, paths, keeper, why).serve(active)
-    except _Forked as forked:
-        perform = forked.args[0]
-    del config, paths, view, keeper
-    if perform is not None:
-        perform()
