@@ -44,12 +44,13 @@ def save_model(
     """
     leaves = named_leaves(weights) if isinstance(weights, Denoiser) else weights
     sizes = config.to_dict()
+    tokenizers = [_digest(file) for file in files if file.name == "tokenizer.json" and file.is_file()]
     with replacing(out, files) as new:
         sha256 = write_tensors(new / WEIGHTS, to_tensors(leaves, dtype))
         section = {
             "format": FORMAT,
             "sha256": sha256,
-            **{"tokenizer_sha256": _digest(file) for file in files if file.name == "tokenizer.json"},
+            **({"tokenizer_sha256": tokenizers[0]} if tokenizers else {}),
             "parameters": sum(leaf.size for leaf in leaves.values()),
             **{key: sizes[key] for key in (*KELP_KEYS, *COMPUTING)},
             **(origin or {}),

@@ -224,7 +224,8 @@ def write_sources(files: Mapping[str, bytes]) -> None:
 
 def _compiled(module: str) -> list[Path]:
     folder, name = os.path.split(module)
-    return [*Path(folder, "__pycache__").glob(f"{Path(name).stem}.*.pyc")]
+    caches = os.path.join(folder, "__pycache__")
+    return [*Path(caches).glob(f"{Path(name).stem}.*.pyc")] if os.path.isdir(caches) else []
 
 
 def _mount_points() -> list[str]:
