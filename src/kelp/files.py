@@ -39,6 +39,8 @@ def check_python(source: bytes, name: str) -> None:
     except UnicodeDecodeError as error:
         line = source.count(b"\n", 0, error.start) + 1
         raise KelpError(f"{name} is not UTF-8 (line {line}), and Kelp edits no other encoding.") from None
+    if b"\r" in source.rstrip(b"\r") and b"\n" not in source:
+        raise KelpError(f"{name} has lines that end with CR alone, which Kelp does not edit: convert them to LF.")
     try:
         with warnings.catch_warnings(action="ignore"):
             compile(source, name, "exec", dont_inherit=True)

@@ -19,6 +19,7 @@ BAD = "def area(width, height):\n    return width + height\n\nclass Box:\n    de
 FILES: dict[str, str | bytes] = {
     "shapes": BAD,
     "latin": b"x = 1\nname = '\xe9'\ndef f(): return 1\n",
+    "mac": b"def f():\r    return 1\r",
     "broken": "def f():\n    return (1\n",
     "nul": b"def f():\n    return 1\0\n",
     "constants": "X = 1\n",
@@ -35,6 +36,7 @@ FAILING = ("--assert", "area(2, 3) == 6")
 CASES: dict[str, tuple[tuple[str, ...], str]] = {
     "missing file": (("nowhere.py",), "nowhere.py does not exist."),
     "folder": ((".", *FAILING), "--assert and --doctest need a file, and not a project or a test file."),
+    "line ends": (("mac.py",), "mac.py has lines that end with CR alone, which Kelp does not edit: convert them to LF."),
     "encoding": (("latin.py",), "latin.py is not UTF-8 (line 2), and Kelp edits no other encoding."),
     "syntax": (("broken.py",), "broken.py does not parse (line 2: '(' was never closed): Kelp repairs programs that do."),
     "nul": (("nul.py",), "nul.py does not parse ("),

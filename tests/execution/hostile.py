@@ -693,6 +693,46 @@ EFFECT = {
     "prctl takes back its rights": _gets(_LIBC + "\nassert libc.prctl(38, 0, 0, 0, 0) == 0"),
     "becomes another user": _gets("os.setuid(12345)\nos.setgid(12345)"),
     "raises its limits": _gets("import resource as r\nr.setrlimit(r.RLIMIT_NOFILE, (9999, 9999))"),
+    # what is open where there are namespaces
+    "a daemon that ignores signals and closes everything": _gets(
+        "if os.fork() == 0:\n    os.setsid()\n    if os.fork(): os._exit(0)\n    for n in range(1, 64):\n"
+        "        try: signal.signal(n, signal.SIG_IGN)\n        except (OSError, ValueError): pass\n"
+        "    os.closerange(0, 256)\n    os.environ.clear()\n    os.execve('/bin/sleep', ['sleep', '99'], {})"
+    ),
+    "shared memory that stays": _gets("open('/dev/shm/kelp-was-here', 'w').write('x')"),
+    "an abstract socket": _gets("socket.socket(socket.AF_UNIX).bind('\\0kelp-PORT')"),
+    "a socket by its path: datagrams": _gets(
+        "socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(b'x', 'CANARY/socket')"
+    ),
+    "a socket by its path: a stream": _gets("socket.socket(socket.AF_UNIX).connect('CANARY/socket')"),
+    "another program writes": _gets("import subprocess\nsubprocess.run(['touch', 'CANARY/new'], check=True)"),
+    "another program connects": _gets(
+        "import subprocess\nsubprocess.run(['bash', '-c', '</dev/tcp/127.0.0.1/PORT'], check=True)"
+    ),
+    "another program reads": _gets("import subprocess\nsubprocess.run(['cat', 'CANARY/kept'], check=True)"),
+    "another program makes namespaces": _gets(
+        "import subprocess\nsubprocess.run(['unshare', '-Urm', 'true'], check=True)"
+    ),
+    "the keeper's link": _gets(
+        "for n in range(3, 256):\n    try: os.write(n, b'\\0\\0\\0\\2{}')\n    except OSError: pass\nassert n < 0"
+    ),
+    "the roots of other processes": _gets("os.listdir('/proc/1/root')"),
+    "settings of the kernel": _gets("open('/proc/sys/net/ipv4/tcp_max_tw_buckets', 'w').write('9')"),
+    "a clone in a user namespace": _gets(
+        _LIBC + "\nhere = os.getpid()\ncall(56, 0x10000011, 0, 0, 0, 0)\nif os.getpid() != here: os._exit(0)"
+    ),
+    "a pivot": _gets(_LIBC + "\ncall(155, b'.', b'.')"),
+    "unmounts": _gets(_LIBC + "\ncall(166, os.getcwd().encode(), 2)"),
+    "traces a child": _gets(_LIBC + "\nchild = os.fork()\nif child == 0: time.sleep(9)\ncall(101, 16, child, 0, 0)"),
+    "memory of many processes": _gets(
+        "for _ in range(16):\n    if os.fork() == 0:\n        b = b'x' * 2 ** 27\n        time.sleep(9)\ntime.sleep(9)"
+    ),
+    "memory of many sockets": _gets(
+        "for _ in range(16):\n    if os.fork() == 0:\n        pairs = [socket.socketpair() for _ in range(100)]\n"
+        "        for a, b in pairs:\n            a.setblocking(False)\n            try:\n                while True: a.send(bytes(2 ** 16))\n"
+        "            except OSError: pass\n        time.sleep(9)\ntime.sleep(9)"
+    ),
+    "a fork bomb that never gives up": _gets("while True:\n    try: os.fork()\n    except OSError: pass"),
     # the network
     **{
         f"a socket: {name}": _gets(f"s = socket.socket({family})\ns.{verb}")
@@ -720,6 +760,32 @@ EFFECT = {
     ),
 }
 
+# Of `EFFECT`, those that may succeed where runs have namespaces, since what they do stays inside and ends with the run.
+CONTAINED = {
+    "a fork bomb by multiprocessing",
+    "a subprocess",
+    "os.system",
+    "posix_spawn",
+    "a double fork with setsid",
+    "a pickle that starts a shell",
+    "a home of its own",
+    "shared memory by name",
+    "/etc/passwd",
+    "/etc/passwd through a link",
+    "the account database",
+    "kills its parent",
+    "has the kernel signal its parent",
+    "has the kernel signal its parent, by ioctl",
+    "a call by number: fork",
+    "a call by number: socket",
+    "a socket: UDP",
+    "a socket: a path",
+    "asyncio serves",
+    "a daemon that ignores signals and closes everything",
+    "shared memory that stays",
+    "an abstract socket",
+}
+
 # What the first leaves behind must not reach the second, which looks for it: it gives 1 if it finds any of it.
 LEAVES = """
 import builtins, importlib.machinery, math, os, random, signal, sys, types, warnings, threading, logging, atexit
@@ -739,15 +805,28 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 os.umask(0)
 os.chdir("/")
 open(os.environ["HOME"] + "/left", "w").close()
+try:
+    open("/dev/shm/left", "w").close()
+    if os.fork() == 0:
+        os.setsid()
+        import socket, time
+        server = socket.create_server(("127.0.0.1", 18181))
+        time.sleep(99)
+except OSError:
+    pass
 sys.setrecursionlimit(50000)
 threading.stack_size(2 ** 20)
 def f():
     return 1
 """
 LOOKS = """
-import builtins, json, math, os, random, signal, sys
+import builtins, json, math, os, random, signal, socket, sys
+def served():
+    try: return bool(socket.create_connection(("127.0.0.1", 18181), 1))
+    except OSError: return False
 def f():
     found = [
+        served(), os.path.exists("/dev/shm/left"),
         "left" in sys.modules, not hasattr(json, "dumps"), any(type(x).__name__ == "Finder" for x in sys.meta_path),
         "/left" in sys.path, hasattr(builtins, "left"), builtins.len is None, math.pi == 3, "LEFT" in os.environ,
         random.random() == 0.5, signal.getsignal(signal.SIGTERM) == signal.SIG_IGN, os.umask(18) == 0,

@@ -271,7 +271,7 @@ EFFECT = {
     "changes times": "import os\ndef f():\n    os.utime('CANARY/kept', (1, 1))\n    return 1",
     "reads outside": "def f():\n    return len(open('CANARY/kept').read()) // 4",
     "reads the home folder": "import os, pwd\ndef f():\n    os.listdir('/root' if os.getuid() == 0 else '/home')\n    return 1",
-    "reads the accounts": "import subprocess\ndef f():\n    return 1 - bool(subprocess.call(['cat', '/etc/passwd']))",
+    "reads the accounts": "import subprocess\ndef f():\n    return 1 - bool(subprocess.call(['grep', '-q', 'daemon', '/etc/passwd']))",
     "reads other processes": "def f():\n    open('/proc/PARENT/cmdline').close()\n    return 1",
     "connects": "import socket\ndef f():\n    socket.create_connection(('127.0.0.1', PORT), 1)\n    return 1",
     "connects by another program": "import subprocess\ndef f():\n    return 1 - bool(subprocess.call(['bash', '-c', '</dev/tcp/127.0.0.1/PORT']))",
@@ -291,7 +291,7 @@ EFFECT = {
     "fills the disk with folders": "import os\ndef f():\n    for n in range(10 ** 5): os.mkdir(f'kelp-{n}')\n    return 1",
     "many memory files": "import os\ndef f():\n    for _ in range(100): os.write(os.memfd_create('x'), bytes(15 << 20))\n    return 1",
     "shared memory without an owner": "import ctypes\ndef f():\n    return 1 if ctypes.CDLL(None).shmget(0, ctypes.c_size_t(2 ** 30), 0o1600) >= 0 else 2",
-    "datagrams to a socket by its path": "import socket\ndef f():\n    a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n    return 1",
+    "datagrams to a socket by its path": "import socket\ndef f():\n    a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)\n    a.sendto(b'x', 'CANARY/socket')\n    return 1",
     "nests folders": "import os\ndef f():\n    for n in range(800): os.mkdir('a' * 200); os.chdir('a' * 200)\n    return 2",
     "prints without end": "def f():\n    while True: print('x' * 10 ** 6)",
 }  # fmt: skip

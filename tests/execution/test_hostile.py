@@ -1,5 +1,6 @@
 """No hostile program passes, and none leaves anything behind: no file, process, packet, descriptor, memory or state."""
 
+import fcntl
 import os
 import platform
 import socket
@@ -195,7 +196,10 @@ def test_a_program_that_never_ends_is_ended(world: World, name: str) -> None:
 def test_a_program_gets_away_with_nothing(world: World, name: str) -> None:
     if "call(" in hostile.EFFECT[name] and platform.machine() != "x86_64":
         pytest.skip("the numbers of system calls are those of x86-64")
-    fails(world.sandbox.run(world.fill(hostile.EFFECT[name]), asserts=[TEST], seconds=SECONDS))
+    observation = world.sandbox.run(world.fill(hostile.EFFECT[name]), asserts=[TEST], seconds=SECONDS)
+    if name not in hostile.CONTAINED:
+        fails(observation)
+    assert world.sandbox.run(GOOD, asserts=[TEST]).ok
 
 
 def test_state_does_not_leak_from_one_program_to_the_next(world: World) -> None:
@@ -203,6 +207,43 @@ def test_state_does_not_leak_from_one_program_to_the_next(world: World) -> None:
     assert before.status == "fail"
     world.sandbox.run(hostile.LEAVES.encode(), asserts=[TEST])
     assert world.sandbox.run(hostile.LOOKS.encode(), asserts=[TEST]).outcomes[0].got == before.got
+
+
+def test_what_a_run_does_to_its_copy_of_the_project_ends_with_it(world: World) -> None:
+    ruins = "import os, sys\nfor name in os.listdir('TESTS'):\n"
+    ruins += "    try: os.remove('TESTS/' + name)\n    except OSError: pass\n"
+    ruins += (
+        "for path in ('TESTS', os.environ['HOME'], '/dev/shm'):\n    try: os.chmod(path, 0)\n    except OSError: pass\n"
+    )
+    fails(world.files.run(world.fill(ruins + "def f():\n    return 2\ndef g():\n    return 3\n")))
+    assert world.files.run(GOOD.replace(b"return 1", b"return int(1)")).passed == 6
+
+
+def test_sockets_and_locks_of_the_project_are_out_of_reach(tmp_path: Path) -> None:
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    program = f"""
+import fcntl, socket
+def locks():
+    with open({str(tmp_path / "pytest.ini")!r}) as file: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return 1
+def connects():
+    socket.socket(socket.AF_UNIX).connect({str(tmp_path / "socket")!r})
+    return 1
+"""
+    (tmp_path / "it.py").write_text(program)
+    suite = Suite(asserts=("locks() == 1", "connects() == 1"))
+    with (
+        socket.socket(socket.AF_UNIX) as server, open(tmp_path / "pytest.ini") as locked,
+        Sandbox(suite, module=tmp_path / "it.py", limits=LIMITS) as sandbox,
+    ):  # fmt: skip
+        if sandbox.protections["mounts"] == "none":
+            pytest.skip("without a mount namespace there is no copy, and no sockets")
+        server.bind(str(tmp_path / "socket"))
+        server.listen()
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        locks, connects = sandbox.run(program.encode()).outcomes
+    assert locks.status == "pass"  # of the copy: the user's file is locked
+    assert connects.exception in ("ConnectionRefusedError", "FileNotFoundError")
 
 
 def test_a_test_that_passes_does_not_stand_in_for_one_that_fails(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.execution.test_needs import WITHOUT_NAMESPACES
 
 pytestmark = pytest.mark.slow
 
@@ -40,6 +41,9 @@ with Sandbox(limits=Limits(seconds=60), allow_weak=True) as sandbox:
         "kill": said(sandbox, "os.kill(os.getppid(), 9)"),
         "exit": said(sandbox, "os._exit(0)"),
     }
+    sources = {body: f"def f():\\n {body}\\n".encode() for body in json.loads(sys.argv[2])}
+    needs = {body: sandbox.run(source, asserts=["f() == 1"]).outcomes[0].needs for body, source in sources.items()}
+    answers["needs"] = needs
 with Sandbox(limits=Limits(seconds=0.5), allow_weak=True) as sandbox:
     answers["loop"] = said(sandbox, "while True: pass")
 suite = Suite(pytest_files=(folder / "test_calc.py",))
@@ -86,16 +90,23 @@ if {missing != "nothing"}:
 refuse(*{calls}, seccomp={missing == "everything"})
 {SCRIPT}
 """
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True)
+    bodies = WITHOUT_NAMESPACES if missing == "namespaces" else {}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path), json.dumps(bodies)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout)
     active, refused = answers.pop("protections"), answers.pop("refused")
+    closed = active["mounts"] == "none"  # also for root without rights, whom no user namespace can know
+    assert closed or UNSHARE not in calls
+    inside = "PermissionError" if closed else "pass"
+    assert answers.pop("needs") == bodies
     assert answers == {
         "good": "pass",
-        "fork": "PermissionError",
-        "socket": "PermissionError",
-        "chmod": "pass" if missing == "everything" else "PermissionError" if UNSHARE in calls else "OSError",
-        "kill": "PermissionError",
+        "fork": inside,
+        "socket": inside,
+        "chmod": "pass" if missing == "everything" else "PermissionError" if closed else "OSError",
+        "kill": inside,
         "exit": "ProcessDied",
         "loop": "timeout",
         "pytest": True,

@@ -133,6 +133,13 @@ def test_damaged_weights_are_noticed(folder):
         load_model(folder)
 
 
+def test_a_changed_tokenizer_is_noticed(folder):
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text[::-1])  # of the same size
+    with pytest.raises(ModelError, match=r"tokenizer\.json is damaged"):
+        load_model(folder)
+
+
 def test_an_unknown_format_and_a_configuration_of_another_model_are_refused(folder):
     keys = json.loads((folder / "config.json").read_text())
     kelp = keys["kelp"]

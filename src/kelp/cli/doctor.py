@@ -45,9 +45,9 @@ def doctor(
         print(json.dumps(found, indent=1))
         raise typer.Exit(not sound)
     for check in checks:
-        print(f"{'ok     ' if check.holds else 'MISSING'}  {check.name:10}  {check.guarantee}  ({check.means})")
+        print(f"{'ok     ' if check.holds else 'MISSING'}  {check.name:13}  a run {check.guarantee}  ({check.means})")
     for part in absent:
-        print(f"MISSING  {part:10}  a second line of defense: no namespace of its own")
+        print(f"MISSING  {part:13}  no namespace of its own: what would stay inside is refused")
     if missing:
         print(f"{weakness(missing)}: kelp repair needs --allow-weak-sandbox.")
     elif sound:

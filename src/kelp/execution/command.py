@@ -29,8 +29,8 @@ _ASK_PATHS = (  # prints an interpreter's import path, the folder of the user's 
     "print(*sys.path, sys.prefix, sys.base_prefix, sys.exec_prefix, site.getuserbase(), sys.executable, sep='\\n')"
 )
 _PYTHON = os.path.dirname(sys.executable)
-_REFUSED = re.compile(  # as a traceback ends; without a path, a command is refused sockets alone
-    r"(?m)^(?:\w+\.)*(gaierror: \[Errno -\d+\]|PermissionError: \[Errno 1\] Operation not permitted$"
+_REFUSED = re.compile(  # as a traceback ends
+    r"(?m)^(?:\w+\.)*(gaierror: \[Errno -\d+\]|OSError: \[Errno 101\] Network is unreachable$"
     r"|PermissionError: \[Errno 13\] Permission denied: '([^']+)')"
 )
 

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 
 from kelp.execution.observation import Observation, TestOutcome, shorten
-from kelp.execution.worker.plugin.kelp_needs import ASYNC, NETWORK, PROCESS
+from kelp.execution.worker.plugin.kelp_needs import ASYNC, GPU, NETWORK, PROCESS
 
 _SHOWN = {"pass": "pass", "fail": "FAIL", "error": "ERROR", "timeout": "TIMEOUT", "skip": "skip"}
 _COUNTED = {"pass": "passed", "fail": "failed", "error": "error", "timeout": "timeout", "skip": "skipped"}
@@ -21,14 +21,17 @@ _PACKAGES = {  # that have well-known fixtures
     **dict.fromkeys("db transactional_db client admin_client rf settings live_server".split(), "pytest-django"),
 }  # fmt: skip
 _PLUGINS = "--test-command 'pytest ...' loads the plugins that are installed for that pytest"
-_FILES = "the sandbox reads the project and libraries and writes temporary files; --test-command writes to both"
+_FILES = "the sandbox shows the project and libraries, and temporary files alone"
 _REMEDIES = {  # by how a need begins
-    NETWORK: "the sandbox has none: mock it in the test",
-    PROCESS: "--test-command 'pytest ...' allows it",
+    NETWORK: "the sandbox has none but to itself: mock it in the test",
+    PROCESS: "the sandbox refuses it where the machine gives it no namespaces",
+    GPU: "the sandbox shows no devices: skip the test without one",
+    "a server": "the sandbox reaches nothing outside: let the test start it, or mock it",
     "the package": "install it there, or choose another Python by --python",
     "the fixture": _PLUGINS, "the pytest plugin": _PLUGINS, ASYNC: _PLUGINS,
-    "access to": _FILES, "to write to": _FILES,
-    "to run in": "tests run in an empty folder; --test-command 'pytest ...' runs in the project's",
+    "access to": f"{_FILES}: use a file of the project or tmp_path",
+    "to write to": "the sandbox lets tests write to a copy of the project and to temporary files: use tmp_path",
+    "to run in": "tests run in an empty folder here; --test-command 'pytest ...' runs in the project's",
 }  # fmt: skip
 _REFUSED = "the sandbox refuses it"
 

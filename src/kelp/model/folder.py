@@ -44,11 +44,13 @@ def save_model(
     """
     leaves = named_leaves(weights) if isinstance(weights, Denoiser) else weights
     sizes = config.to_dict()
+    tokenizers = [_digest(file) for file in files if file.name == "tokenizer.json" and file.is_file()]
     with replacing(out, files) as new:
         sha256 = write_tensors(new / WEIGHTS, to_tensors(leaves, dtype))
         section = {
             "format": FORMAT,
             "sha256": sha256,
+            **({"tokenizer_sha256": tokenizers[0]} if tokenizers else {}),
             "parameters": sum(leaf.size for leaf in leaves.values()),
             **{key: sizes[key] for key in (*KELP_KEYS, *COMPUTING)},
             **(origin or {}),
@@ -98,9 +100,10 @@ def load_model(folder: Path, *, dtype: str | None = None, mesh: Mesh | None = No
         raise ModelError(f"{folder} holds a language model without Kelp's pointer: give the folder of a Kelp model.")
     if version not in (1, FORMAT):
         raise ModelError(f"{folder} has format {version!r} and this Kelp reads 1 and {FORMAT}: update Kelp.")
-    with (folder / WEIGHTS).open("rb") as file:
-        if hashlib.file_digest(file, "sha256").hexdigest() != section.get("sha256"):
-            raise ModelError(f"{folder / WEIGHTS} is damaged (its SHA-256 differs): fetch the model again.")
+    own_hashes = {WEIGHTS: section.get("sha256"), "tokenizer.json": section.get("tokenizer_sha256")}
+    for name, digest in own_hashes.items():
+        if _digest(folder / name) != digest and not (name == "tokenizer.json" and digest is None):  # older folders
+            raise ModelError(f"{folder / name} is damaged (its SHA-256 differs): fetch the model again.")
     try:
         if version == 1:
             config = DenoiserConfig.from_dict(section["model"])
@@ -114,6 +117,11 @@ def load_model(folder: Path, *, dtype: str | None = None, mesh: Mesh | None = No
     tensors = open_tensors(folder)
     views = _format_1(shape, tensors, folder) if version == 1 else by_leaf(shape, tensors, folder)
     return fill(shape, views, dtype, mesh), section
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _format_1(shape: Any, stored: Mapping[str, np.ndarray], folder: Path) -> Mapping[str, np.ndarray]:

@@ -3,7 +3,7 @@
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -189,11 +189,13 @@ class Program:
         return self.source[self.start[node] : self.end[node]]
 
     def children(self, node: int) -> list[int]:
-        found, child, stop = [], node + 1, self.last[node]
+        return list(self.each_child(node))
+
+    def each_child(self, node: int) -> Iterator[int]:
+        child, stop = node + 1, self.last[node]
         while child < stop:
-            found.append(child)
+            yield child
             child = self.last[child]
-        return found
 
     def is_leaf(self, node: int) -> bool:
         return self.last[node] == node + 1

@@ -7,14 +7,16 @@ import contextlib
 import os
 import random
 import resource
+import signal
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NoReturn
 
-from kelp.execution.worker import protection
+from kelp.execution.worker import protection, seccomp
 from kelp.execution.worker.bare_asserts import Named, Test, call_of, run_calls, run_test
 from kelp.execution.worker.candidate import (
     BARE_MODULE,
@@ -33,6 +35,7 @@ from kelp.execution.worker.leaves import imports
 from kelp.execution.worker.plugin.kelp_needs import Needs
 from kelp.execution.worker.protocol import Config, Request
 from kelp.execution.worker.verdict import adapted
+from kelp.execution.worker.view import write_sources
 
 _INSTALLED = [path for path in sys.path if os.path.basename(path) in SITES]  # the user's, and others' by a .pth file
 LIBRARIES = tuple(
@@ -50,24 +53,20 @@ def be_child(
     trusted_files: tuple[str, ...],
     secret: str,
     before: Snapshot,
-    *,
-    pipe: int,
-    output: int,
     confinement: Confinement,
+    pipe: int,
 ) -> Callable[[], NoReturn]:
     """Do everything between the fork and the first line of the program.
 
     The caller calls the returned function, which ends the process, from a stack without frames of the server.
     """
-    os.setsid()
-    protection.die_with_parent()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.chdir(config["scratch"])
+    if request["asserts"] is None and confinement.open:
+        with contextlib.suppress(OSError):  # of another user: the processes that it starts see the file as it is
+            write_sources(sources(request))
+    os.chdir(_work_folder(config, confinement.writable) if confinement.open else config["scratch"])
     active = confinement.enter(config["limits"])
     close_all_but(pipe)
-    needs = Needs(config["scratch"], _work_folders(config))
+    needs = Needs(config["scratch"], _work_folders(config), inside=confinement.open)
     report = Report(pipe, secret, needs, stop_on_failure=request["stop_on_failure"])
     if request["kind"] == "probe":
         report.protections(active)
@@ -79,35 +78,61 @@ def be_child(
 
 @dataclass(frozen=True)
 class Confinement:
-    """Confinement of runs: a Landlock ruleset, whether all but the scratch folder is mounted read-only, `own_size`."""
+    """Confinement of runs.
+
+    `ruleset` is a Landlock ruleset, `size` from `own_size`. `open`: the runs have namespaces and a view of the file
+    system of their own, so that they may do whatever stays inside; then `writable` are the folders to write to.
+    """
 
     ruleset: int | None
-    read_only: bool
+    open: bool
     size: int | None
+    writable: tuple[str, ...] = ()
 
     def enter(self, limits: dict[str, Any]) -> dict[str, str]:
         """Confine this process for good, with the limits of a run, and return the active protections."""
-        active = {"resources": "rlimits", "privileges": "none", "files": "none"}
+        resources = "rlimits, processes and memory counted 20 times a second" if self.open else "rlimits"
+        active = {"resources": resources, "privileges": "none", "files": "none"}
         protection.limit_resources(limits, self.size)
         self._enter_files(active)
-        if protection.forbid_calls(read_only=self.read_only):
-            active["calls"] = "seccomp: no sockets, processes or signals"
+        what = "no sockets but inside" if self.open else "no sockets, processes or signals"
+        if seccomp.forbid_calls(open=self.open):
+            active["calls"] = f"seccomp: {what}"
+        elif self.open:
+            active["calls"] = "none"
         else:
             protection.forbid_events()
-            active["calls"] = "audit hook: no sockets, processes or signals"
+            active["calls"] = f"audit hook: {what}"
         return active
 
     def enter_server(self) -> None:
-        """Confine the server, which imports and compiles what runs have named, like a run that may fork."""
-        self._enter_files({})
-        if self.read_only:  # else it could not clear the scratch folder away
-            protection.forbid_calls(read_only=True, processes=True)
+        """Confine the server, which imports and compiles what runs have named, to what a run may reach."""
+        if self.open:
+            protection.drop_privileges()
+            seccomp.forbid_calls(open=True)
+        else:  # it could not clear the scratch folder away without some of the calls
+            self._enter_files({})
 
     def _enter_files(self, active: dict[str, str]) -> None:
         if protection.drop_privileges():
             active["privileges"] = "capabilities dropped, no_new_privs"
             if self.ruleset is not None and protection.restrict_files(self.ruleset):
-                active["files"] = "Landlock: reads of libraries and project, writes to the scratch folder only"
+                active["files"] = "Landlock: reads of libraries and project, writes to copies and scratch folder only"
+
+
+def become_run(output: int) -> None:
+    """Make this fork of the server a session of its own that ends with the server and prints to `output`."""
+    os.setsid()
+    protection.die_with_parent()
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # process 1 has none
+
+
+def sources(request: Request) -> dict[str, bytes]:
+    """The files of a request with their sources."""
+    return {path: source.encode("latin-1") for path, source in request["files"]}
 
 
 def close_all_but(pipe: int) -> None:
@@ -139,18 +164,37 @@ def _work_folders(config: Config) -> list[str]:
     return list(dict.fromkeys(work_folders))
 
 
-def project_folders(config: Config) -> tuple[list[str], list[str]]:
-    """Return the paths of the project that a run may read, and the folders that it may only list.
+def _work_folder(config: Config, writable: Iterable[str]) -> str:
+    """The folder in which tests run: the caller's, if it is the project's, else the project's root."""
+    for folder in (config["folder"], *map(project_root, [*config["pytest_files"], *filter(None, [config["module"]])])):
+        if any(Path(folder).resolve().is_relative_to(place) for place in writable) and os.path.isdir(folder):
+            return folder
+    return config["scratch"]
 
-    These are the project's root or, without one, the folders of the program, its tests and their neighbors.  In the
-    home folder, which holds keys, only files and packages that are not hidden can be read.
-    """
+
+def project_folders(config: Config) -> list[str]:
+    """The project's root or, without one, the folders of the program, its tests and their neighbors."""
+    if config["plan"] is not None:
+        return [config["plan"]["root"]]
     files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
     folders = [project_root(file) for file in files] + [package_root(file) for file in files]
     common = os.path.commonpath(folders) if folders else ""
     beside = [common] if common in map(os.path.dirname, folders) and common != os.sep else []  # src/ and tests/
-    folders = list(dict.fromkeys(folders + beside))
-    return outside_home(folders, config["home"])
+    return list(dict.fromkeys(folders + beside))
+
+
+def readable_paths(config: Config) -> tuple[list[str], list[str]]:
+    """Return the paths that a run may read, and the folders that it may only list.
+
+    In the home folder, which holds keys, only files and packages that are not hidden can be read.
+    """
+    more = [*config["pythonpath"], *filter(None, sys.path), *LIBRARIES, WORKER, *editable()]
+    more += [sys.prefix, sys.base_prefix, sys.exec_prefix]
+    more += map(os.path.realpath, filter(None, [config["module"], *config["pytest_files"]]))  # behind links
+    readable, listed = outside_home(project_folders(config) + list(filter(os.path.exists, more)), config["home"])
+    if (plan := config["plan"]) is not None:
+        readable, listed = [*readable, *plan["readable"]], [*listed, *plan["listed"]]
+    return readable, listed
 
 
 def outside_home(folders: Iterable[str], home: str) -> tuple[list[str], list[str]]:
@@ -294,9 +338,9 @@ class _Files:
         self.finished = False
         if not self.paths:
             return
-        from kelp.execution.worker import pytest_run
+        from kelp.execution.worker import pytest_run, test_sources
 
-        pytest_run.refresh(candidate)
+        test_sources.refresh(candidate)
         libraries = () if candidate.filename.startswith(LIBRARIES) else (*LIBRARIES, "<built-in>")
         self.checks = TestChecks(
             candidate.filename,
@@ -304,7 +348,7 @@ class _Files:
             (WORKER, "<frozen", *trusted_files),
             labels,
             tests={id(code): code for codes in (TESTS.codes(), PROJECT.codes()) for code in codes},
-            words=pytest_run.words(libraries),
+            words=test_sources.words(libraries),
             runs=pytest_run.RUNS,
             inner_test=pytest_run.inner_test(),
         )

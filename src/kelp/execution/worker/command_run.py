@@ -1,4 +1,4 @@
-"""A test command, inside the sandbox: the process that becomes the command, and the count of the resources it uses.
+"""A test command, inside the sandbox: the process that becomes the command.
 
 A command that is pytest in the server's own Python is not executed: a fork of the server, which has imported pytest and
 the libraries that the tests need, runs it, in a small part of the time.
@@ -12,30 +12,20 @@ import json
 import os
 import signal
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kelp.execution.worker import protection
-from kelp.execution.worker.overlay import ProjectCopy
+from kelp.execution.worker.child import Confinement, sources
 from kelp.execution.worker.protocol import Config, Request
+from kelp.execution.worker.view import write_sources
 
 PLUGIN = str(Path(__file__).with_name("plugin"))
-_METER_PAUSE, _LONGEST_PAUSE = 0.05, 0.25  # seconds between two measurements: if one is cheap, and at most
 
 
 def run_command(
-    config: Config,
-    request: Request,
-    copy: ProjectCopy,
-    secret: str,
-    *,
-    pipe: int,
-    key: int,
-    output: int,
-    modules: bool,
+    config: Config, request: Request, secret: str, confinement: Confinement, *, pipe: int, key: int, modules: bool
 ) -> Callable[[], NoReturn]:
     """Do everything between the fork and the command, and execute the command; or return a call of pytest for it.
 
@@ -43,25 +33,10 @@ def run_command(
     Raises OSError.
     """
     plan = config["plan"]
-    assert plan is not None
-    os.setsid()
-    protection.die_with_parent()
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    protection.unshare(protection.CLONE_NEWIPC)  # a new one for each run, so that nothing in it stays
-    writable = copy.enter(sources(request))
+    assert plan is not None and confinement.open  # else these would be the user's files
+    write_sources(sources(request))
     os.chdir(plan["root"])
-    active = {"resources": "rlimits, processes and their memory counted", "privileges": "none", "files": "none"}
-    active |= {"copy": "own mount namespace with an overlay", "calls": "none"}
-    ruleset = protection.confined(writable, [*plan["readable"], PLUGIN], plan["listed"])
-    protection.limit_resources(config["limits"], protection.own_size())
-    if protection.drop_privileges():
-        active["privileges"] = "capabilities dropped, no_new_privs"
-        if ruleset is not None and protection.restrict_files(ruleset):
-            active["files"] = "Landlock: reads of libraries and project, writes to the project's copy only"
-    if protection.forbid_calls(read_only=True, processes=True):
-        active["calls"] = "seccomp: no sockets"
+    active = confinement.enter(config["limits"])
     last = config["limits"]["open_files"]
     keep = sorted((pipe, key))
     for low, high in zip([2, *keep], [*keep, last]):
@@ -89,11 +64,6 @@ def run_command(
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # Python ignores them, and the command would too
         signal.signal(number, signal.SIG_DFL)
     os.execve(plan["program"], config["command"], environment)
-
-
-def sources(request: Request) -> dict[str, bytes]:
-    """The files of a request with their sources."""
-    return {path: source.encode("latin-1") for path, source in request["files"]}
 
 
 def _settings(config: Config, request: Request, key: int, pipe: int, modules: bool) -> dict[str, Any]:
@@ -142,35 +112,3 @@ def _run_pytest(arguments: list[str], environment: dict[str, str], pythonpath: l
         with contextlib.suppress(BaseException):
             stream.flush()
     os._exit(int(code))
-
-
-class Meter:
-    """Measures the processes of this process namespace together, without this process itself."""
-
-    def __init__(self, limits: Mapping[str, Any]):
-        self.tasks, self.memory = limits["tasks"], limits["memory_mb"] * 2**20
-        self.namespace = os.readlink("/proc/self/ns/pid")
-        self.pid = os.readlink("/proc/self")
-        self.page = os.sysconf("SC_PAGE_SIZE")
-        self.due, self.pause = 0.0, _METER_PAUSE
-
-    def exceeded(self) -> str | None:
-        """The resource whose limit is exceeded: "tasks" or "memory"."""
-        now = time.monotonic()
-        if now < self.due:
-            return None
-        tasks = memory = 0
-        for pid in os.listdir("/proc"):
-            if pid.isdigit() and pid != self.pid:
-                try:
-                    if os.readlink(f"/proc/{pid}/ns/pid") == self.namespace:
-                        facts = Path("/proc", pid, "stat").read_bytes().rpartition(b")")[2].split()
-                        tasks, memory = tasks + int(facts[17]), memory + int(facts[21]) * self.page  # proc(5)
-                except OSError:
-                    continue
-                if tasks > self.tasks or memory > self.memory:
-                    return "tasks" if tasks > self.tasks else "memory"
-        elapsed = time.monotonic() - now
-        self.pause = min(max(_METER_PAUSE, 20 * elapsed), _LONGEST_PAUSE)
-        self.due = now + elapsed + self.pause
-        return None

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from kelp.execution.worker.plugin.kelp_needs import Needs
 
 _encode = json.JSONEncoder().encode
-_write, _exit = os.write, os._exit
+_write, _exit, _getpid = os.write, os._exit, os.getpid
 
 
 class _Lines(set[int]):
@@ -35,10 +35,12 @@ class Report:
 
     def __init__(self, pipe: int, secret: str, needs: Needs, *, stop_on_failure: bool):
         self._pipe, self._secret, self.needs = pipe, secret, needs
-        self._stop_on_failure = stop_on_failure
+        self._stop_on_failure, self._process = stop_on_failure, _getpid()
         self.stopped = False
 
     def _send(self, event: str, **facts: object) -> None:
+        if event != "line" and _getpid() != self._process:
+            _exit(0)  # a fork that returned from its test
         line = f"{self._secret}{_encode({'event': event, **facts})}\n".encode()
         while line:
             line = line[_write(self._pipe, line) :]

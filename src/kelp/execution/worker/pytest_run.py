@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import builtins
 import inspect
 import os
 import random
@@ -11,10 +9,9 @@ import re
 import sys
 import time
 import unittest
-from collections import Counter
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pluggy
@@ -23,13 +20,12 @@ from _pytest import fixtures, python
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
-from kelp.execution.worker import checks
-from kelp.execution.worker.bare_asserts import EXPECTED_PREFIX, WIDE, calls, names_in
 from kelp.execution.worker.candidate import Candidate, describe, project_root, safe_message, safe_repr
 from kelp.execution.worker.checks import TestChecks, label, same
 from kelp.execution.worker.code_cache import TESTS
 from kelp.execution.worker.events import Report
-from kelp.execution.worker.plugin.kelp_sides import MIRRORED, computed, statements_around, uses
+from kelp.execution.worker.failure import explain
+from kelp.execution.worker.test_sources import compile_file
 
 # Plugins that only print, store or debug: a session starts sooner without them.
 _UNUSED = "cacheprovider faulthandler junitxml pastebin setuponly setupplan stepwise terminalprogress"
@@ -38,7 +34,6 @@ _now = time.perf_counter
 
 SKIPS = (pytest.skip.Exception, unittest.SkipTest)
 RUNS = (vars(unittest.IsolatedAsyncioTestCase)["_callMaybeAsync"],)
-_words: dict[str, tuple[dict[str, tuple[str, str | None]], frozenset[str]]] = {}  # of each test file
 _current: list[_Plugin] = []  # the running one, for functions that pytest does not hand it to
 
 
@@ -48,7 +43,7 @@ def prepare(files: list[str]) -> None:
     Pytest reads compiled tests through an internal function; were it gone, no test would count as the tests' own.
     """
     conftests = [str(folder / "conftest.py") for file in files for folder in Path(file).parents]
-    TESTS.add((path for path in dict.fromkeys([*files, *conftests]) if os.path.isfile(path)), _compile_file)
+    TESTS.add((path for path in dict.fromkeys([*files, *conftests]) if os.path.isfile(path)), compile_file)
     read_pyc: Any = getattr(rewrite, "_read_pyc", None)
     vars(rewrite)["_read_pyc"] = lambda source, *rest: TESTS.get(str(source)) or read_pyc(source, *rest)
     function: Any = pytest.Function
@@ -56,11 +51,6 @@ def prepare(files: list[str]) -> None:
     _skim_plugins()
     _watch_unittest()
     _watch_async()
-
-
-def add(files: Iterable[str]) -> None:
-    """In the server: compile more files whose asserts pytest rewrites, once."""
-    TESTS.add((path for path in files if path not in TESTS.paths()), _compile_file)
 
 
 def _skim_plugins() -> None:
@@ -94,107 +84,6 @@ def _skim_plugins() -> None:
         registered(self, skim(plugin), plugin_name)
 
     manager.pytest_plugin_registered = pytest_plugin_registered
-
-
-def refresh(candidate: Candidate) -> None:
-    """In the child, before the program is loaded: compile changed files, and the program where it is a test file."""
-    TESTS.refresh(_compile_file)
-    if candidate.path in TESTS.paths():
-        TESTS.add([candidate.path], lambda path: _compile_tests(candidate.source, path))
-
-
-def words(libraries: tuple[str, ...]) -> dict[str, tuple[dict[str, Any], frozenset[str]]]:
-    """Return, by test file, its names with their meanings, and the builtins' names that it must not rebind.
-
-    In the child, before the program is loaded.  `libraries` are prefixes of files of modules that are the same for
-    every program.
-    """
-    found: dict[str, tuple[dict[str, Any], frozenset[str]]] = {}
-    for path, (imports, free) in _words.items():
-        meant = {"@py_builtins": builtins, "@pytest_ar": rewrite, "@kelp_checks": checks}
-        for name, (module, part) in imports.items():
-            library = sys.modules.get(module)
-            if library is not None and (getattr(library, "__file__", None) or "<built-in>").startswith(libraries):
-                value = library if part is None else vars(library).get(part)
-                meant |= {} if value is None else {name: value}
-        found[path] = meant, free
-    return found
-
-
-def _words_of(tree: ast.Module) -> tuple[dict[str, tuple[str, str | None]], frozenset[str]]:
-    """Return the names that are bound once, by an import, with it, and the builtins' names that are bound nowhere."""
-    imports: list[tuple[str, tuple[str, str | None]]] = []
-    bound = Counter[str]()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                top = alias.name if alias.asname else alias.name.partition(".")[0]
-                imports.append((alias.asname or top, (top, None)))
-        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
-            imports += [(alias.asname or alias.name, (node.module, alias.name)) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            bound.update(alias.asname or alias.name for alias in node.names)
-        elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
-            bound[node.id] += 1
-        elif not isinstance(node, ast.alias):  # functions, classes, handlers, patterns of a match
-            names = (getattr(node, "name", None), getattr(node, "rest", None))
-            bound.update(name for name in names if isinstance(name, str))
-    bound.update({name for name, _ in imports})
-    others = {name for name, _ in imports if len({what for word, what in imports if word == name}) > 1}
-    once = {name: what for name, what in imports if bound[name] == 1 and name not in others}
-    return once, frozenset() if "*" in bound else frozenset(vars(builtins)) - {*bound, *vars(ModuleType("x"))}
-
-
-def _compile_file(path: str) -> CodeType:
-    return _compile_tests(Path(path).read_bytes(), path)
-
-
-def _compile_tests(source: bytes, path: str) -> CodeType:
-    """Compile a test file with its asserts rewritten by pytest, and then by `_FairEquality`."""
-    tree = ast.parse(source, path)
-    _words[path] = _words_of(tree)
-    rewrite.rewrite_asserts(tree, source, path, None)
-    for number, statement in enumerate(tree.body):
-        if isinstance(statement, ast.Import) and statement.names[0].asname == "@pytest_ar":
-            ours = ast.Import([ast.alias("kelp.execution.worker.checks", "@kelp_checks")])
-            tree.body.insert(number, _placed(ours, statement.lineno, statement.lineno))
-            _FairEquality().visit(tree)
-            break
-    return compile(tree, path, "exec", dont_inherit=True)
-
-
-def _placed(made: Any, line: int, end: int) -> Any:
-    """Set the lines of nodes that have none."""
-    for node in ast.walk(made):
-        if "lineno" in node._attributes and not hasattr(node, "lineno"):
-            vars(node).update(lineno=line, end_lineno=end, col_offset=0, end_col_offset=0)
-    return made
-
-
-class _FairEquality(ast.NodeTransformer):
-    """Replaces `a == b` and `a in b`, in asserts that pytest has rewritten, by calls of `same`.
-
-    Comparisons with `approx` or `ANY`, which equal many values, stay.
-    """
-
-    def __init__(self) -> None:
-        self.wide = set(WIDE)
-
-    def visit_Assign(self, node: ast.Assign) -> ast.Assign:
-        names = names_in(node.value)
-        target = node.targets[0].id if isinstance(node.targets[0], ast.Name) else ""
-        if names & self.wide:
-            self.wide.add(target)
-            return node
-        self.wide.discard(target)
-        test = node.value
-        if target.startswith("@py_") and isinstance(test, ast.Compare) and len(test.ops) == 1:
-            word = {ast.Eq: "==", ast.In: "in"}.get(type(test.ops[0]))
-            if word is not None:
-                same = ast.Attribute(ast.Name("@kelp_checks", ast.Load()), "same", ast.Load())
-                call = ast.Call(same, [test.left, test.comparators[0], ast.Constant(word)], [])
-                node.value = _placed(call, test.lineno, test.end_lineno or test.lineno)
-        return node
 
 
 def inner_test() -> Callable[[Any], Any]:
@@ -440,7 +329,7 @@ class _Plugin:
         if isinstance(node, pytest.Item) and not self.facts:
             error = call.excinfo.value
             try:
-                self.facts = _explain(error, str(node.path), self.compared, self.candidate)
+                self.facts = explain(error, str(node.path), self.compared, self.candidate)
             except BaseException:  # the values that it reads are the program's, and may do anything
                 self.facts = {"status": "error", "exception": type(error).__name__, "message": "cannot be explained"}
             if call.when != "call":
@@ -475,119 +364,3 @@ class _Plugin:
     def pytest_sessionfinish(self) -> None:
         if self.finish is not None and self.collected is not None:
             self.finish()
-
-
-def _explain(
-    error: BaseException, test_file: str, compared: tuple[str, str, str] | None, candidate: Candidate
-) -> dict[str, Any]:
-    """Facts of a failed test: the call with its arguments' values, got and expected, or the exception."""
-    line = candidate.line_of(error)
-    frame, number, checked = None, 0, None
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == test_file:
-            frame, number = traceback.tb_frame, traceback.tb_lineno
-        elif frame is not None and {"first", "second"} <= set(traceback.tb_frame.f_locals):
-            checked = traceback.tb_frame.f_locals  # unittest's assertEqual(first, second) and its kind
-        traceback = traceback.tb_next
-    around = statements_around(test_file, number)
-    statement = around[-1] if around else ast.Pass()
-    variables = {} if frame is None else {**frame.f_globals, **frame.f_locals}
-    scope = [outer for outer in around if isinstance(outer, (ast.FunctionDef, ast.AsyncFunctionDef))][-1:]
-
-    def rank(node: ast.expr) -> int:
-        return computed(
-            uses(node, scope, number), variables, candidate.filename, "" if candidate.is_at(test_file) else test_file
-        )
-
-    def spell(node: ast.expr) -> str:
-        return _spell(_origin(node, around), variables)
-
-    facts: dict[str, Any] = {"exception": type(error).__name__, "message": safe_message(error), "line": line}
-    call = _tested(statement, rank)
-    if call is not None:
-        facts["call"] = spell(call)
-    of_the_program = line is not None and not candidate.is_at(test_file)
-    if not isinstance(error, (AssertionError, pytest.fail.Exception)) or of_the_program:
-        return facts | {"status": "error"}
-
-    facts["status"] = "fail"
-    test: Any = statement.test if isinstance(statement, ast.Assert) else getattr(statement, "value", None)
-    if isinstance(statement, ast.Assert) and not isinstance(test, ast.Compare):
-        negated = isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)
-        begin = "assert not " if negated else "assert "
-        if not negated and not isinstance(test, (ast.Call, ast.Name, ast.Attribute)):
-            return facts
-        shown = [text for text in facts["message"].splitlines() if text.startswith(begin)]
-        return facts | ({"got": shown[0][len(begin) :], "expected": str(not negated)} if shown else {})
-    if isinstance(statement, ast.Assert) and compared is not None and len(test.ops) == 1:
-        left, right = test.left, test.comparators[0]
-        word, got, expected = compared
-    elif isinstance(statement, ast.Expr) and checked is not None and _is_method(test, 2):
-        left, right = test.args[:2]
-        word = "!=" if "Not" in test.func.attr else "=="
-        got, expected = safe_repr(checked["first"]), safe_repr(checked["second"])
-    else:
-        return facts
-    if rank(right) > rank(left):
-        left, got, word, expected = right, expected, MIRRORED.get(word, word), got
-    return facts | {"call": spell(left), "got": got, "expected": EXPECTED_PREFIX.get(word, word + " ") + expected}
-
-
-def _is_method(node: Any, arguments: int) -> bool:
-    """Return whether a method is called with at least so many arguments."""
-    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and len(node.args) >= arguments
-
-
-def _tested(statement: ast.stmt, rank: Callable[[ast.expr], int]) -> ast.expr | None:
-    """The expression of a statement that most likely ran the program."""
-    value: Any = getattr(statement, "value", None)
-    if isinstance(statement, ast.Assert):
-        test = statement.test.operand if isinstance(statement.test, ast.UnaryOp) else statement.test
-        sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
-    elif isinstance(statement, ast.Expr) and _is_method(value, 1) and value.func.attr.startswith("assert"):
-        sides = value.args  # unittest
-    elif isinstance(statement, (ast.Expr, ast.Assign, ast.Return)):
-        return value
-    else:
-        return _tested(statement.body[-1], rank) if isinstance(statement, ast.With) else None  # pytest.raises
-    return max(sides, key=lambda side: (rank(side), calls(side)))
-
-
-def _origin(node: ast.expr, around: list[ast.stmt]) -> ast.expr:
-    """The call whose result a variable holds, where the test's function assigns it plainly."""
-    if isinstance(node, ast.Name):
-        for statement in reversed([part for outer in around for part in getattr(outer, "body", [])]):
-            if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
-                names = [getattr(target, "id", None) for target in statement.targets]
-                if names == [node.id] and statement.lineno < around[-1].lineno:
-                    return statement.value
-    return node
-
-
-class _Values(ast.NodeTransformer):
-    """Puts values in place of the names of a call's arguments."""
-
-    def __init__(self, variables: dict[str, Any]):
-        self.variables = variables
-
-    def visit_Call(self, node: ast.Call) -> ast.Call:
-        node.args = [self.visit(argument) for argument in node.args]
-        for keyword in node.keywords:
-            keyword.value = self.visit(keyword.value)
-        return node
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        value = self.variables.get(node.id, self)
-        if value is None or isinstance(value, (int, float, str, bytes, list, tuple, dict, set, frozenset)):
-            text = safe_repr(value, 60)
-            if not text.endswith("…"):
-                return ast.Name(text)  # unparsed as it stands
-        return node
-
-
-def _spell(node: ast.expr, variables: dict[str, Any]) -> str:
-    try:
-        return ast.unparse(_Values(variables).visit(node) if isinstance(node, ast.Call) else node)
-    except BaseException:  # values are the program's: their types may do anything
-        return ast.unparse(node)

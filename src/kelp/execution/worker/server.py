@@ -1,11 +1,8 @@
-"""The warm fork server: `PYTHON start.py FD FOLDER`, started by a Sandbox.
+"""The warm fork server of a Sandbox, in the interpreter that runs the program and its tests.
 
-PYTHON, Kelp's own or a project's, is the interpreter that runs the program and its tests.  FD is the socket to the
-sandbox.  The server is a process of its own, so that forking is safe (no threads, no JAX), and has imported the
-libraries that the tests need.
-A launcher stays outside the process namespace; inside, the server is process 1, which nothing there can kill and
-whose end takes everything there along.  Per run it forks a child, reads its report, and kills and reaps whatever
-is left at the run's end or at the deadline.
+It is a process of its own, so that forking is safe (no threads, no JAX), and has imported the libraries that the tests
+need.  Per run it forks a child, reads its report, and kills and reaps whatever is left at the run's end or at the
+deadline.
 """
 
 from __future__ import annotations
@@ -29,45 +26,37 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from kelp.execution.worker import protection
+from kelp.execution.worker import protection, seccomp
 from kelp.execution.worker.bare_asserts import compile_test
 from kelp.execution.worker.candidate import package_root
 from kelp.execution.worker.checks import Snapshot, snapshot
 from kelp.execution.worker.child import (
     LIBRARIES,
-    WORKER,
     Confinement,
     be_child,
+    become_run,
     close_all_but,
-    editable,
-    outside_home,
-    project_folders,
     trusted,
 )
 from kelp.execution.worker.code_cache import PROJECT
-from kelp.execution.worker.command_run import Meter, prepare, run_command, sources
-from kelp.execution.worker.overlay import ProjectCopy
+from kelp.execution.worker.command_run import prepare, run_command
 from kelp.execution.worker.protocol import (
     PROBE,
     Config,
-    Event,
     Hello,
     Reply,
     Request,
-    as_event,
     empty_folder,
     function_of,
     receive,
-    remove_folder,
     send,
 )
 from kelp.execution.worker.verdict import judged
+from kelp.execution.worker.view import OF_RUNS, PROGRAMS, Keeper
+from kelp.execution.worker.watch import Meter, Watch
 
 OLDEST_PYTEST = (8, 3)
 OLDEST_REPORTED = (7, 0)  # of a command, which has no judge
-_OUTPUT_KEPT = 2**16
-_REPORT_LIMIT = 2**24
-_MANY = 4_000  # files and folders; more are removed with the whole disk, which is quicker
 _REHEARSAL = 20.0  # seconds for the tests' first imports
 _COMMON = (  # modules that functions often need: imported once here instead of in every child
     "bisect collections.abc contextlib copy dataclasses datetime decimal fractions functools heapq itertools math "
@@ -81,7 +70,7 @@ _UNCHANGED = (
 )  # fmt: skip
 
 
-class _Forked(BaseException):
+class Forked(BaseException):
     """Raised in the child, so that it leaves the server's frames; its argument is the function to call then."""
 
 
@@ -99,48 +88,45 @@ def _worth_watching(packages: tuple[str, ...]) -> dict[str, Any]:
 class Server:
     """The fork server of one suite: it forks a child per run and replies with the run's events."""
 
-    def __init__(self, connection: socket.socket, config: Config, *, alone: bool):
+    def __init__(
+        self,
+        connection: socket.socket,
+        config: Config,
+        paths: tuple[list[str], list[str]],
+        keeper: Keeper | None,
+        why: str,
+    ):
         self.connection, self.config = connection, config
-        self.alone = alone  # process 1 of a process namespace
-        os.mkdir(config["scratch"], 0o700)
+        self.readable, self.listed = paths
+        self.keeper, self.why = keeper, why  # None, and the reason, where runs have no namespaces of their own
         self.before: Snapshot = []
         self.expected: list[str] = []  # the tests of the unchanged file
         self.labels: dict[str, set[str]] = {}  # by test function: file and name of its code
-        self.trusted: tuple[str, ...] = ()  # prefixes of the files that a run may read
-        self.confinement = Confinement(None, read_only=False, size=None)
-        self.disk = False  # the scratch folder is a file system in memory
+        self.trusted = trusted(self.readable)  # prefixes of the files that a run may read
+        self.size = protection.own_size()
+        self.confinement = self.confine()
         module = config["module"]
         self.unchanged = Path(module).read_bytes().decode("latin-1") if module else ""  # source of the file as it is
-        self.copy: ProjectCopy | None = None  # where a command is the test
         self.has_libraries = False  # those that a command's tests import
 
     def serve(self, active: dict[str, str]) -> None:
         config = self.config
-        copy, read_only = None, False
-        if config["plan"] is not None and self.alone:
+        if self.keeper is not None:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # with Python's handler, process 1 could be interrupted
-            copy = ProjectCopy(config["plan"]["root"], os.path.dirname(config["scratch"]), config["limits"]["disk_mb"])
-        if self.alone and protection.limit_tasks(config["limits"]["tasks"]):
-            active["processes"] += f", at most {config['limits']['tasks']} at a time"
-        if protection.own_mounts():
-            with contextlib.suppress(OSError):
-                protection.mount_disk(config["scratch"], config["limits"]["disk_mb"])
-                self.disk = True
-            read_only = protection.mount_read_only_but(config["scratch"])
-        self.confinement = Confinement(self.ruleset(), read_only, protection.own_size())
-        if read_only:
-            self.copy = copy
-            active["mounts"] = "own namespace, read-only but for the scratch folder"
-            active["mounts"] += ", which is a small disk in memory" * self.disk
-        protection.seccomp_program(protection.SOME_PID, read_only)  # once, for all that are forked
+            if protection.limit_tasks(config["limits"]["tasks"]):
+                active["processes"] += f", at most {config['limits']['tasks']} at a time"
+        seccomp.program(open=self.keeper is not None)  # once, for all that are forked
+        if config["command"] and self.keeper is None:
+            why = f"This machine cannot run a test command in a copy of the project: {self.why}"
+            self.greet(active, refused=True, error=why)
+            return
         unchanged = [[config["module"], self.unchanged]] if config["module"] else []
         probe = self.run(PROBE | {"source": self.unchanged, "files": unchanged})
         for event in probe["events"]:
             if event["event"] == "protections":
                 active |= event["active"]
-        if self.config["command"] and not active.get("copy"):
+        if config["command"] and not probe["events"]:  # the file could not be written in its copy
             why = probe["output"].strip().rpartition("\n")[2].rpartition("] ")[2]  # [Errno 1] ...
-            why = why or "it gives this user no process and mount namespaces"
             why = f"This machine cannot run a test command in a copy of the project: {why}"
             self.greet(active, refused=True, error=why)
             return
@@ -151,8 +137,7 @@ class Server:
         if oldest is not None and (lack := _lacks_pytest(oldest)) is not None:
             self.greet(active, refused=True, error=lack)
             return
-        if not self.config["command"]:
-            self.confinement.enter_server()
+        self.confinement.enter_server()
         self.warm_up()
         if self.config["pytest_files"]:
             self.before = snapshot(_worth_watching(_UNCHANGED))
@@ -161,10 +146,13 @@ class Server:
         self.greet(active, refused=False)
         while (request := receive(self.connection)) is not None:
             reply = self.run(request)
-            reply["last"] = not self.clean_up()
             modules = [event for event in reply["events"] if event["event"] == "modules"]
             reply["events"] = [event for event in reply["events"] if event["event"] != "modules"]
             send(self.connection, reply)
+            if self.cleans_later(request):
+                self.clean_up(request, reply)
+                if reply["last"]:
+                    return
             if modules and not self.has_libraries:  # while the caller thinks
                 self.has_libraries = True
                 files = {name: file for event in modules for name, file in event["files"].items()}
@@ -184,14 +172,14 @@ class Server:
         hello: Hello = {"protections": active, "refused": refused, "error": error}
         send(self.connection, hello)
 
-    def ruleset(self) -> int | None:
-        """Make the runs' Landlock ruleset, which holds for the scratch folder that is mounted now."""
-        folders, listed = project_folders(self.config)
-        more = [*self.config["pythonpath"], *filter(None, sys.path), *LIBRARIES, WORKER, *editable()]
-        readable, at_home = outside_home(filter(os.path.exists, more), self.config["home"])
-        readable, listed = folders + readable, listed + at_home
-        self.trusted = trusted(readable)
-        return protection.confined([self.config["scratch"]], readable, listed)
+    def confine(self) -> Confinement:
+        """Return the runs' confinement, whose Landlock ruleset holds for the folders that are mounted now."""
+        if self.keeper is None:
+            ruleset = protection.confined([self.config["scratch"]], self.readable, self.listed)
+            return Confinement(ruleset, open=False, size=self.size)
+        writable, readable = self.keeper.writable, [*self.readable, *PROGRAMS, *OF_RUNS]
+        ruleset = protection.confined(writable, readable, self.listed)
+        return Confinement(ruleset, open=True, size=self.size, writable=tuple(writable))
 
     def warm_up(self) -> None:
         """Import the libraries that every child needs, and compile the project's modules.
@@ -215,7 +203,6 @@ class Server:
             libraries = ()  # the program is a library itself: others may depend on it
         if config["pytest_files"] or module or config["setup"]:
             reply = self.run(PROBE | {"kind": "rehearsal", "source": self.unchanged, "seconds": _REHEARSAL})
-            self.clean_up()
             collected = [event for event in reply["events"] if event["event"] == "test"]
             self.expected = [event["name"] for event in collected]
             for event in collected:
@@ -227,7 +214,7 @@ class Server:
             project = {file for file in files.values() if file and not file.startswith(libraries)}
             rewritten = {file for event in modules for file in event["rewritten"]} & project
             if rewritten:  # test files that the tests import, and other modules with asserts for pytest
-                importlib.import_module("kelp.execution.worker.pytest_run").add(sorted(rewritten))
+                importlib.import_module("kelp.execution.worker.test_sources").add(sorted(rewritten))
             PROJECT.add((file for file in sorted(project - rewritten) if file.endswith(".py")), _compile)
         for name in sorted(names):
             with contextlib.suppress(BaseException):
@@ -254,9 +241,9 @@ class Server:
         texts = config["asserts"] if request["asserts"] is None else request["asserts"]
         asserts = [compile_test(text) for text in texts]
         secret = secrets.token_hex(16)
-        copy = self.copy if of_suite else None
-        if copy is not None:
-            copy.begin()
+        command = of_suite and config["plan"] is not None
+        if of_suite and not command and config["module"] and request["source"] != self.unchanged:
+            request = request | {"files": [[config["module"], request["source"]]]}
         pipe, pipe_end = os.pipe()
         output, output_end = os.pipe()
         key, key_end = os.pipe()
@@ -267,35 +254,27 @@ class Server:
         if child == 0:
             perform: Callable[[], None]
             try:
-                if copy is not None:
-                    perform = run_command(
-                        config, request, copy, secret, pipe=pipe_end, key=key, output=output_end,
-                        modules=not self.has_libraries,
-                    )  # fmt: skip
+                become_run(output_end)
+                if command:
+                    modules, ours = not self.has_libraries, self.confinement
+                    perform = run_command(config, request, secret, ours, pipe=pipe_end, key=key, modules=modules)
                 else:
                     perform = be_child(
-                        config,
-                        request,
-                        asserts,
-                        self.labels,
-                        self.trusted,
-                        secret,
-                        self.before,
-                        pipe=pipe_end,
-                        output=output_end,
-                        confinement=self.confinement,
-                    )
+                        config, request, asserts, self.labels, self.trusted, secret, self.before, self.confinement,
+                        pipe_end,
+                    )  # fmt: skip
             except BaseException:
                 traceback.print_exc()  # into the output that the reply carries
                 os._exit(70)
-            self.connection.detach()  # its number is closed
-            raise _Forked(perform)
+            for closed in (self.connection, *([] if self.keeper is None else [self.keeper.connection])):
+                closed.detach()
+            raise Forked(perform)
         os.close(pipe_end)
         os.close(output_end)
         os.close(key)
-        watch = _Watch(secret, pipe, output)
+        watch = Watch(secret, pipe, output)
         try:
-            meter = None if copy is None else Meter(limits)
+            meter = None if self.keeper is None else Meter(limits)
             deadline = began + limits["seconds"]
             ended = watch.follow(child, self.connection, deadline, limits["cpu_seconds"], meter)
         finally:
@@ -304,25 +283,28 @@ class Server:
         elapsed = time.monotonic() - began
         os.close(pipe)
         os.close(output)
-        changed: list[str] = []
-        if copy is not None:
-            changed = copy.changed(sources(request))
-            copy.end()
         if ended == "abandoned":
             sys.exit(0)
         setup = config["setup"] if request["setup"] is None else request["setup"]
         events = judged(watch.events, asserts, setup, lambda judge: self.apart(judge, limits["seconds"]))
         printed = bytes(watch.printed).decode("utf-8", "replace")
-        return {
+        reply: Reply = {
             "events": events,
             "ended": "done" if watch.done else ended,
             "status": status,
             "output": printed,
             "seconds": elapsed,
             "expected": self.expected if of_suite else [],
-            "changed": changed,
+            "changed": [],
             "last": False,
         }
+        if not self.cleans_later(request):
+            self.clean_up(request, reply)
+        return reply
+
+    def cleans_later(self, request: Request) -> bool:
+        """Return whether the caller may have the reply first: it needs nothing from what was written."""
+        return self.keeper is not None and self.config["plan"] is None and request["kind"] in ("tests", "calls")
 
     def apart(self, function: Callable[[], Any], seconds: float) -> Any:
         """Call a function in a process with the limits of a run; its value, which travels as JSON, or None."""
@@ -350,127 +332,34 @@ class Server:
             return json.loads(text) if self._end(child) == 0 else None
         return None
 
-    def clean_up(self) -> bool:
-        """Empty the scratch folder; it stays, since removing a folder costs more than the rest of a run.
-
-        A disk that a program has filled with files goes away as a whole, with this server, which is replaced.
-        """
-        scratch = self.config["scratch"]
+    def clean_up(self, request: Request, reply: Reply) -> None:
+        """Throw away what the run has written; where that fails, this server is the `last` to run anything."""
         try:
-            os.chmod(scratch, 0o700)
-            disk = os.statvfs(scratch)
-            if self.disk and disk.f_files - disk.f_ffree > _MANY:
-                return False
-            empty_folder(scratch)
-            return True
+            if self.keeper is None:  # the folder stays, since removing it costs more than the rest of a run
+                os.chmod(self.config["scratch"], 0o700)
+                empty_folder(self.config["scratch"])
+                return
+            files = dict(request["files"]) if self.config["plan"] is not None else None
+            before, ruleset = self.keeper.clean, self.confinement.ruleset
+            reply["changed"] = self.keeper.renew(files)
+            if self.keeper.clean is not before:
+                self.confinement = self.confine()
+                if ruleset is not None:
+                    os.close(ruleset)
         except OSError:
-            return False
+            reply["last"] = True
 
     def _end(self, child: int) -> int:
         """Kill and reap all processes of the run; return the child's exit code, negative for a signal."""
-        targets = [(os.kill, -1)] if self.alone else [(os.killpg, child), (os.kill, child)]
+        targets = [(os.kill, -1)] if self.keeper is not None else [(os.killpg, child), (os.kill, child)]
         for kill, target in targets:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 kill(target, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, 0 if self.alone else os.WNOHANG)[0]:
+            while os.waitpid(-1, 0 if self.keeper is not None else os.WNOHANG)[0]:
                 pass
         return code
-
-
-class _Watch:
-    """Reads a child's two pipes while it runs."""
-
-    def __init__(self, secret: str, pipe: int, output: int):
-        self.secret, self.pipe, self.output = secret.encode(), pipe, output
-        self.events: list[Event] = []
-        self.printed = bytearray()
-        self.partial = b""
-        self.size = 0
-        os.set_blocking(pipe, False)
-        os.set_blocking(output, False)
-
-    @property
-    def done(self) -> bool:
-        return bool(self.events) and self.events[-1]["event"] == "done"
-
-    def follow(
-        self, child: int, connection: socket.socket, deadline: float, cpu: float | None, meter: Meter | None
-    ) -> str:
-        """Read until the run ends, and return why.
-
-        "done", "exit" of the child, "deadline", a "flood" of reports, "cpu" after `cpu` seconds of processor time,
-        "tasks" or "memory" by the meter, or "abandoned" by the caller.
-        """
-        clock = ~child << 3 | 2  # clock_getcpuclockid(3) of Linux
-        poll = select.poll()
-        exit_of = os.pidfd_open(child) if hasattr(os, "pidfd_open") else None
-        for descriptor in (self.pipe, self.output, connection.fileno(), exit_of):
-            if descriptor is not None:
-                poll.register(descriptor, select.POLLIN)
-        try:
-            while (left := deadline - time.monotonic()) > 0:
-                if cpu is not None and sys.platform == "linux":
-                    left = min(left, cpu - time.clock_gettime(clock))  # wall-clock time passes at least as fast
-                    if left <= 0:
-                        return "cpu"
-                if meter is not None and (exceeded := meter.exceeded()) is not None:
-                    return exceeded
-                pause = left if meter is None else min(left, meter.pause)
-                for descriptor, _ in poll.poll(pause * 1000 + 1):
-                    if descriptor == self.pipe:
-                        if not self.read_report():
-                            if exit_of is None:
-                                return "exit"
-                            poll.unregister(self.pipe)
-                        if self.done:
-                            return "done"
-                        if self.size > _REPORT_LIMIT:
-                            return "flood"
-                    elif descriptor == self.output:
-                        if not self.read_output():
-                            poll.unregister(self.output)
-                    elif descriptor == exit_of:
-                        return "exit"
-                    elif not connection.recv(1, socket.MSG_PEEK):
-                        return "abandoned"
-            return "deadline"
-        finally:
-            if exit_of is not None:
-                os.close(exit_of)
-
-    def drain(self) -> None:
-        """Read the rest of the pipes when every process that could write to them has been killed."""
-        for _ in range(64):  # a pipe holds no more, unless something that escaped still writes
-            if not self.read_report():
-                break
-        self.read_output()
-
-    def read_report(self) -> bool:
-        """Take in complete lines, ignoring malformed ones and those without the secret; False at the pipe's end."""
-        try:
-            data = os.read(self.pipe, 2**16)
-        except BlockingIOError:
-            return True
-        self.size += len(data)
-        *lines, self.partial = (self.partial + data).split(b"\n")
-        for line in lines:
-            with contextlib.suppress(ValueError, RecursionError):
-                if (
-                    line.startswith(self.secret)
-                    and (event := as_event(json.loads(line[len(self.secret) :]))) is not None
-                ):
-                    self.events.append(event)
-        return bool(data)
-
-    def read_output(self) -> bool:
-        try:
-            data = os.read(self.output, 2**16)
-        except BlockingIOError:
-            return True
-        self.printed += data[: _OUTPUT_KEPT - len(self.printed)]
-        return bool(data)
 
 
 def _lacks_pytest(least: tuple[int, int]) -> str | None:
@@ -502,37 +391,3 @@ def _names_in(folders: list[str]) -> set[str]:
         with contextlib.suppress(OSError):
             names |= {entry.name.removesuffix(".py") for entry in os.scandir(folder)}
     return names
-
-
-def main() -> None:
-    connection = socket.socket(fileno=int(sys.argv[1]))
-    active = {"network": "none", "ipc": "none", "mounts": "none"}
-    alone = protection.unshare(protection.CLONE_NEWPID)
-    if not alone:
-        alone = protection.own_user_namespace() and protection.unshare(protection.CLONE_NEWPID)
-    server = os.fork()
-    if server:
-        connection.close()
-        os.waitpid(server, 0)
-        remove_folder(sys.argv[2])  # its caller may be gone
-        return
-    protection.die_with_parent()
-    if alone:
-        active["processes"] = "own namespace, killed whole after each run"
-    else:
-        protection.adopt_orphans()
-        active["processes"] = "own process group, killed after each run"
-    if protection.unshare(protection.CLONE_NEWNET):
-        active["network"] = "own namespace without interfaces"
-    if protection.unshare(protection.CLONE_NEWIPC):
-        active["ipc"] = "own namespace"
-    config = receive(connection)
-    perform = None
-    if config is not None:
-        try:
-            Server(connection, config, alone=alone).serve(active)
-        except _Forked as forked:
-            perform = forked.args[0]
-    del config
-    if perform is not None:
-        perform()

@@ -20,7 +20,7 @@ def main() -> None:
     assert spec is not None and spec.loader is not None
     sys.modules["kelp"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["kelp"])
-    importlib.import_module("kelp.execution.worker.server").main()
+    importlib.import_module("kelp.execution.worker.isolate").main()
 
 
 if __name__ == "__main__":

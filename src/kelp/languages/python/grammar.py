@@ -2,7 +2,8 @@
 
 import re
 import warnings
-from functools import cache
+from functools import cache, lru_cache
+from itertools import islice
 
 import tree_sitter
 import tree_sitter_python
@@ -76,6 +77,7 @@ LISTS = {
     "pattern_list": ListRule("pattern", "patterns", smallest=1),
     "with_clause": ListRule("with item", "with items", smallest=1),
 }
+_ELEMENTS = LISTS.keys() - {*STATEMENT_LISTS, "parameters", "lambda_parameters"}  # lists of which any part may go
 CATEGORIES = (
     "program", "definition", "statement", "statements", "block", "clause", "indent", "expression", "condition",
     "leading condition", "argument", "arguments", "arguments pair", "parameter", "parameters", "parameter list",
@@ -125,10 +127,18 @@ def category(kind: str, field: str | None, parent: str, named: bool) -> str | No
 def may_drop(program: Program, node: int) -> bool:
     """Return whether the program is still valid without this list element or optional part."""
     kind, parent = program.kind, program.parent[node]
-    siblings = [c for c in program.children(parent) if program.named[c] and kind[c] not in COMMENTS]
-    at = siblings.index(node)
-    if b"nonlocal" in program.source and _holds_nonlocal(program, node):
+    each = (c for c in program.each_child(parent) if program.named[c] and kind[c] not in COMMENTS)
+    if _has_nonlocal(program.source) and _holds_nonlocal(program, node):
         return False
+    if kind[parent] in _ELEMENTS:  # of which there may be thousands
+        siblings = list(islice(each, 3))
+        if len(siblings) == 1:
+            return not program.source[program.end[node] : program.end[parent]].lstrip().startswith(b",")
+        if len(siblings) == 2 and kind[parent] in ("tuple", "expression_list", "pattern_list"):
+            return program.text(siblings[siblings[0] == node])[:1] != b"*"  # a starred expression cannot stand alone
+        return True
+    siblings = list(each)
+    at = siblings.index(node)
     if kind[node] in CLAUSES:
         return _may_drop_clause(program, node, siblings)
     if kind[node] == "if_clause" and kind[parent] == "case_clause":
@@ -137,11 +147,9 @@ def may_drop(program: Program, node: int) -> bool:
         return clauses[-1] == parent or TAKES_ALL.search(pattern) is None  # only the last case may match anything
     if kind[node] == "for_in_clause":
         return any(kind[c] == "for_in_clause" for c in siblings[:at])
-    if kind[parent] in LISTS and kind[parent] not in STATEMENT_LISTS and len(siblings) == 1:
-        return not program.source[program.end[node] : program.end[parent]].lstrip().startswith(b",")
-    if kind[parent] in ("tuple", "expression_list", "pattern_list") and len(siblings) == 2:
-        return program.text(siblings[1 - at])[:1] != b"*"  # a starred expression cannot stand alone
     if kind[parent] in ("parameters", "lambda_parameters"):
+        if len(siblings) == 1:
+            return not program.source[program.end[node] : program.end[parent]].lstrip().startswith(b",")
         return _may_drop_parameter(program, node, siblings[:at], siblings[at + 1 :])
     return True
 
@@ -166,6 +174,11 @@ def _may_drop_parameter(program: Program, node: int, before: list[int], after: l
         defaults = ["default" in kind[c] for c in before + after if program.text(c)[:1] not in (b"*", b"/")]
         return defaults == sorted(defaults)
     return True
+
+
+@lru_cache(16)
+def _has_nonlocal(source: bytes) -> bool:
+    return b"nonlocal" in source
 
 
 def _holds_nonlocal(program: Program, node: int) -> bool:

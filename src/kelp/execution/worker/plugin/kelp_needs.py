@@ -15,7 +15,18 @@ from collections.abc import Iterable
 from typing import Any
 
 NETWORK, PROCESS, ASYNC = "a network connection", "to start a process", "a pytest plugin for async tests"
+GPU = "a GPU"
 _INTERNET = (2, 10)  # AF_INET, AF_INET6: a pair of AF_UNIX, as asyncio makes one, is allowed
+_STARTS = frozenset("subprocess.Popen pty.spawn os.fork os.forkpty os.exec os.posix_spawn os.spawn os.system".split())
+_HOSTS = ("socket.getaddrinfo", "socket.gethostbyname")
+_LOCAL = (None, "", "localhost", "localhost.localdomain", "::1", "::", "0.0.0.0", os.uname().nodename)
+_SERVERS = {
+    "5432": "PostgreSQL", "3306": "MySQL", "6379": "Redis", "27017": "MongoDB", "5672": "RabbitMQ", "9092": "Kafka",
+    "9200": "Elasticsearch", "11211": "memcached", "1433": "SQL Server", "1521": "Oracle",
+}  # fmt: skip
+_NO_SERVER = re.compile("refused|No such file")
+_NO_GPU = re.compile(r"\bCUDA\b|NVIDIA|ROCm|\bGPUs?\b|backend:? '?(?:gpu|cuda|rocm)")
+_SITES = re.compile("[/\\\\](?:site|dist)-packages[/\\\\]")
 _REFUSALS = (errno.EPERM, errno.EACCES, errno.EROFS)
 _RAISE = opcode.opmap["RAISE_VARARGS"]
 _BY_HOOK = " is not allowed in the sandbox"  # how the messages of Kelp's own audit hooks end
@@ -28,23 +39,26 @@ _MARKER = re.compile("('[^']+') not found in `markers` configuration option")
 class Needs:
     """Records the resources that running tests ask for and the sandbox refuses.
 
-    `home` is the folder that tests run in, `folders` those that they may be meant to run in, and `refused` the
-    resources that the sandbox refuses. `attempted` is the latest of these that was asked for: a program may catch the
-    exception, and `os.system` raises none.
+    `home` is the folder of temporary files, `folders` those that tests may be meant to run in. `inside`: processes and
+    connections are allowed as long as they stay in the sandbox. `attempted` is the latest refused resource that was
+    asked for: a program may catch the exception, and `os.system` raises none.
     """
 
-    def __init__(self, home: str, folders: Iterable[str], refused: tuple[str, ...] = (NETWORK, PROCESS)):
-        self.home, self.folders = os.path.realpath(home), tuple(folders)
+    def __init__(self, home: str, folders: Iterable[str], *, inside: bool):
+        self.home, self.folders, self.inside = os.path.realpath(home), tuple(folders), inside
         self.attempted: str | None = None
+        self.port: object = None  # that was connected to last
 
         def hook(event: str, arguments: Any) -> None:
-            if event in {
-                "socket.__new__", "socket.getaddrinfo", "socket.gethostbyname", "subprocess.Popen", "pty.spawn",
-                "os.fork", "os.forkpty", "os.exec", "os.posix_spawn", "os.spawn", "os.system",
-            }:  # fmt: skip
-                kind = NETWORK if event.startswith("socket.") else PROCESS
-                if kind in refused and (event != "socket.__new__" or arguments[1] in _INTERNET):
-                    self.attempted = kind
+            if event in _HOSTS:
+                self.attempted = self.attempted if _is_local(arguments[0]) else NETWORK
+            elif event in ("socket.connect", "socket.sendto") and isinstance(arguments[1], tuple):
+                self.attempted = self.attempted if _is_local(arguments[1][0]) else NETWORK
+                self.port = arguments[1][1]
+            elif not inside and event == "socket.__new__" and arguments[1] in _INTERNET:
+                self.attempted = NETWORK
+            elif not inside and event in _STARTS:
+                self.attempted = PROCESS
 
         sys.addaudithook(hook)
 
@@ -80,14 +94,38 @@ class Needs:
             return f"the pytest plugin of the marker {marker[1]}" if marker else None
         if isinstance(raised, ModuleNotFoundError) and raised.name:
             return self._module_elsewhere(raised.name)
+        if (outside := self._outside(raised)) is not None:
+            return outside
         if not isinstance(raised, OSError) or not self._is_of_the_system(raised):
             return None
         if kind in ("gaierror", "herror"):
             return NETWORK
         path = os.fsdecode(raised.filename) if isinstance(raised.filename, (str, bytes)) else None
         if raised.errno == errno.ENOENT and path is not None:
-            return self._elsewhere(path)
+            return self._elsewhere(path) or self._hidden(path)
+        if raised.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+            return NETWORK
         return self._refused(raised, path) if raised.errno in _REFUSALS else None
+
+    def _outside(self, raised: Any) -> str | None:
+        """A server or a device of the machine, as a library tells that it is not there."""
+        file, by_statement = _innermost(raised)
+        if by_statement and not _SITES.search(file):  # the program's own words
+            return None
+        text = str(raised)
+        if _NO_SERVER.search(text):
+            ports = [port for port in (*re.findall(r"\d+", text), str(self.port)) if port in _SERVERS]
+            return f"a server outside of the sandbox, {_SERVERS[ports[0]]} on port {ports[0]}" if ports else None
+        return GPU if _NO_GPU.search(text) and not isinstance(raised, SyntaxError) else None
+
+    def _hidden(self, path: str) -> str | None:
+        """A path that is not there, and may be there outside of the sandbox: who asks, outside, sees to that."""
+        if not self.inside or not os.path.isabs(path) or os.path.realpath(path).startswith(self.home):
+            return None
+        if path.startswith(("/dev/nvidia", "/dev/kfd", "/dev/dri")):
+            return GPU
+        above = os.path.dirname(path)
+        return f"access to {path if os.path.isdir(above) else above}"
 
     def _package(self, error: BaseException) -> str | None:
         """The package, in words, that an import did not find: a module that is neither the project's nor Python's."""
@@ -153,6 +191,11 @@ class Needs:
             if os.path.exists(os.path.join(folder, name)):
                 return f"to run in {folder}, where {name} is"
         return None
+
+
+def _is_local(host: object) -> bool:
+    text = host.decode("latin-1") if isinstance(host, bytes) else host
+    return text in _LOCAL or (isinstance(text, str) and text.startswith("127."))
 
 
 def _folders_in(folder: str) -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kelp_needs import NETWORK, Needs  # type: ignore[import-not-found]  # beside this file
+from kelp_needs import Needs  # type: ignore[import-not-found]  # beside this file
 from kelp_sides import computed, statements_around, uses  # type: ignore[import-not-found]
 
 _LIMIT = 400  # characters kept of a repr or a message
@@ -224,7 +224,7 @@ class _Reporter:
         self.status: dict[str, str] = {}
         self.facts: dict[str, dict[str, Any]] = {}
         self.compared: tuple[str, str, str] | None = None
-        self.needs = Needs(os.getcwd(), (), refused=(NETWORK,))  # processes may be started
+        self.needs = Needs(os.getcwd(), (), inside=True)
 
     # Collecting
 

@@ -1,0 +1,82 @@
+"""What each protection of the sandbox holds back alone: hostile programs that get away with more without it.
+
+    python benchmarks/protections.py
+
+Each protection is taken out of a copy of the worker in turn, and the programs of tests/execution/hostile.py that try
+for an effect run in what is left.  Prints, for each protection, the programs that succeed and do not with all of them.
+Those that only use much memory or many processes are left out.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+from tests.execution import hostile  # noqa: E402
+
+# ruff: noqa: E501
+WITHOUT = {  # by name: the file of the worker, a text in it, and what stands there instead
+    "nothing taken out": ("protection.py", "", ""),
+    "seccomp": ("seccomp.py", "    code = program(open=open)\n", "    return True\n"),
+    "Landlock": ("protection.py", "    return _syscall(RESTRICT_SELF, ruleset, 0) == 0\n", "    return True\n"),
+    "capabilities dropped": ("protection.py", "    return _libc.capset(header, bytes(24)) == 0\n", "    return True\n"),
+    "own root": ("protection.py", '    unmount(".")  # the old root, which lies over the new one\n', '    os.chroot(".")\n'),
+    "a fresh disk": ("view.py", "        send(self.connection, {} if files is None else files)\n", "        return []\n"),
+    "killing all": ("server.py", "                kill(target, signal.SIGKILL)\n", "                kill(child, signal.SIGKILL)\n"),
+}  # fmt: skip
+HEAVY = ("bomb", "memory of", "flood", "growing", "terabyte", "recursion", "gigabytes", "anonymous", "file of many")
+RUN = """
+import json, sys
+from kelp.execution import Limits, Sandbox
+with Sandbox(limits=Limits(seconds=30, memory_mb=256), allow_weak=True) as sandbox:
+    for name, source in json.load(sys.stdin).items():
+        observation = sandbox.run(source.encode(), asserts=["f() == 1"], seconds=2)
+        print(json.dumps([name, observation.ok]), flush=True)
+"""
+
+
+def succeed(package: Path, folder: Path, port: int) -> set[str]:
+    """Names of the programs that succeed with this copy of Kelp."""
+    places = {"CANARY": str(folder), "PORT": str(port), "PARENT": str(os.getpid())}
+    programs = {}
+    for name, source in hostile.EFFECT.items():
+        if not any(word in name for word in HEAVY):
+            for word, value in places.items():
+                source = source.replace(word, value)
+            programs[name] = source
+    environment = os.environ | {"PYTHONPATH": str(package)}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN], input=json.dumps(programs), capture_output=True, text=True, env=environment
+    )
+    if done.returncode != 0:
+        print(done.stderr[-500:])
+    return {name for name, ok in map(json.loads, done.stdout.splitlines()) if ok}
+
+
+def main() -> None:
+    usual: set[str] = set()
+    for protection, (file, old, new) in WITHOUT.items():
+        with tempfile.TemporaryDirectory() as copy, tempfile.TemporaryDirectory() as canary:
+            shutil.copytree(ROOT / "src/kelp", Path(copy) / "kelp", ignore=shutil.ignore_patterns("models", "web"))
+            path = Path(copy) / "kelp/execution/worker" / file
+            text = path.read_text()
+            assert old in text, (file, old)
+            path.write_text(text.replace(old, new, 1) if old else text)
+            (Path(canary) / "kept").write_text("kept")
+            with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as local:
+                local.bind(f"{canary}/socket")
+                local.listen()
+                found = succeed(Path(copy), Path(canary), server.getsockname()[1])
+        if not usual:
+            usual = found
+        print(f"{protection}: {len(found - usual)} more of {len(hostile.EFFECT)}: {', '.join(sorted(found - usual))}")
+
+
+if __name__ == "__main__":
+    main()
