@@ -22,7 +22,13 @@ from kelp.model.denoiser import Denoiser, DenoiserConfig
 from kelp.search.baselines import NoModel
 from kelp.search.model_policy import (
     BLIND_SHARE,
+    KIND_WEIGHT,
+    LINE_WEIGHT,
     LINT_PENALTY_NATS,
+    OF_NO_KIND_NATS,
+    SITE_WEIGHT,
+    TEXT_WEIGHT,
+    TYPICAL_TEXT_NATS,
     UNDEFINED_PENALTY_NATS,
     DecodeConfig,
     Model,
@@ -124,28 +130,31 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
         np.tile(length + np.arange(longest), (len(scored), 1)),
     )
     each = np.take_along_axis(np.asarray(jax.nn.log_softmax(logits)), np.maximum(targets, 0)[..., None], axis=-1)
-    wrong = np.asarray(where, np.float64)  # of the sites, given that something is wrong: not stop
     weights = np.zeros(len(state.rows))
     for row, site in enumerate(state.sites, start=1):
         spanned = PROGRAM.source[: max(site.end, site.start + 1)].count(b"\n", site.start) + (site.op == "insert")
         first = PROGRAM.source[: site.start].count(b"\n")
         spanned -= site.end > site.start and PROGRAM.source[site.end - 1 : site.end] == b"\n"
         weights[row] = np.log(max(SUSPICION_FLOOR, *suspicion[first : first + spanned + 1])) if suspicion else 0.0
-    wrong = wrong + weights
-    wrong = wrong - np.logaddexp.reduce(wrong[0, 1:]) + np.log(1 - BLIND_SHARE)
-    plain = wrong[range(len(rows)), rows] + np.where(targets >= 0, each[..., 0], 0).sum(axis=1)
+    sites_alone = SITE_WEIGHT * np.asarray(where, np.float64)[0] + LINE_WEIGHT * weights
     priors = log_priors(PROGRAM, candidates(PROGRAM, may_matter(PROGRAM, suspicion)))
+    known = {edit: sites_alone[state.row_of(edit)] + KIND_WEIGHT * prior for edit, prior in priors.items()}
+    total = np.logaddexp.reduce([*known.values()]) + TEXT_WEIGHT * TYPICAL_TEXT_NATS - np.log(1 - BLIND_SHARE)
+    texts = np.where(targets >= 0, each[..., 0], 0).sum(axis=1)
+    plain = np.asarray([known[proposal.edit] for proposal in scored]) - total + TEXT_WEIGHT * texts
     shares = {edit: prior + weights[state.row_of(edit)] for edit, prior in priors.items()}
     rest = np.log(BLIND_SHARE) - np.logaddexp.reduce([*shares.values()])
-    plain = np.logaddexp(plain, [shares[proposal.edit] + rest for proposal in scored])
+    plain = np.minimum(0, np.logaddexp(plain, [shares[proposal.edit] + rest for proposal in scored]))
     odd = {p.edit: -LINT_PENALTY_NATS * (lint(p.edit.apply(PROGRAM.source)) - lint(PROGRAM.source)) for p in proposals}
     plain += [odd[proposal.edit] for proposal in scored]
     assert len(scored) > 20 and len(set(odd.values())) > 1
     np.testing.assert_allclose([proposal.log_prob for proposal in scored], plain, rtol=1e-4, atol=1e-4)
 
     for proposal in proposals:
-        site = float(wrong[0, state.row_of(proposal.edit)])
-        most = np.logaddexp(site, shares[proposal.edit] + rest) if proposal.origin == NEAR_MISS else site
+        of_kind = proposal.origin == NEAR_MISS
+        site = sites_alone[state.row_of(proposal.edit)] + KIND_WEIGHT * OF_NO_KIND_NATS - total
+        most = np.logaddexp(known[proposal.edit] - total, shares[proposal.edit] + rest) if of_kind else site
+        most = min(0.0, most)
         log_prob = proposal.log_prob - odd[proposal.edit]
         assert log_prob <= most + 1e-4
         assert proposal.edit.text or log_prob == pytest.approx(most, abs=1e-4)  # a deletion writes nothing

@@ -23,7 +23,13 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid, key, site_index
 
-BLIND_SHARE = 0.3  # of the probability, spread over all near misses, whatever the model says
+# A proposal's log-probability is a weighted sum, of the log-probabilities of its site and its text under the model, of
+# the log of its lines' suspicion, and of the log-prior of its kind. `benchmarks/order.py` chose the weights, on MBPP
+# 511-600 and changes of training packages.
+SITE_WEIGHT, TEXT_WEIGHT, LINE_WEIGHT, KIND_WEIGHT = 0.6, 0.6, 0.7, 0.5
+OF_NO_KIND_NATS = -8.0  # log-prior of an edit that the model writes and no kind has
+TYPICAL_TEXT_NATS = -3.0  # log-probability of a text before it is scored, for the sum over all proposals
+BLIND_SHARE = 0.15  # of the probability, spread by prior and suspicion alone, whatever the model says
 UNDEFINED_PENALTY_NATS = math.log(100)  # for reading a name that is defined nowhere: a step on the way, at best
 LINT_PENALTY_NATS = 2.0  # for each lint finding that was not there before; each one that is gone gains as much
 POINTED, POINTED_LEAST = 16, 0.003  # sites of the pointer that are shown, at most, and their least probability
@@ -33,12 +39,26 @@ Part = tuple[float, Callable[[], Iterable[Proposal]]]  # work to do, and a bound
 
 
 class Scored(NamedTuple):
-    """A near miss to be scored: the log-probabilities of its site and of its blind share, and its node in the tree."""
+    """An edit to be scored: its log-probability but for the text, that of its blind share, and its node in the tree."""
 
     edit: Edit
-    site: float
+    rest: float
     share: float
     node: int
+
+
+class View(NamedTuple):
+    """A state of a program as the model sees it."""
+
+    state: State
+    site: np.ndarray  # [R]: log-probability of each site; row 0 is stop
+    line: np.ndarray  # [R]: log of the suspicion of its lines
+    cache: Any
+
+    @property
+    def weighed(self) -> np.ndarray:
+        """Of each site [R]: the part of a log-probability that all proposals there share, up to a constant."""
+        return SITE_WEIGHT * self.site + LINE_WEIGHT * self.line
 
 
 def evidence(program: Program, names: frozenset[str] | None) -> tuple[Callable[[Edit], float], float]:
@@ -142,20 +162,30 @@ class Model:
             object.__setattr__(self, "compiled", Compiled(self.encoder, self.config))
 
 
-def _pointed(state: State, where: np.ndarray) -> tuple[PointedSite, ...]:
-    """Return the likeliest sites, by the log-probabilities `where` [R] that `_look` gives."""
-    shares = np.exp(where[1:]) / (1 - BLIND_SHARE)  # row 0 is stop
+def _pointed(view: View) -> tuple[PointedSite, ...]:
+    """Return the likeliest sites, by the model and the suspicion of their lines."""
+    where = (view.site + view.line)[1:]  # row 0 is stop
+    shares = np.exp(where - np.logaddexp.reduce(where))
     likeliest = [at for at in np.argsort(-shares, kind="stable")[:POINTED] if shares[at] >= POINTED_LEAST]
-    return tuple(PointedSite(state.sites[at].start, state.sites[at].end, float(shares[at])) for at in likeliest)
+    sites = view.state.sites
+    return tuple(PointedSite(sites[at].start, sites[at].end, float(shares[at])) for at in likeliest)
+
+
+def _log_total(view: View, rows: Mapping[Edit, int], priors: Mapping[Edit, float]) -> float:
+    """Log of the sum over edits of the exponentials of their weighted sums, before their texts are scored."""
+    if not rows:
+        return 0.0
+    known = view.weighed[[*rows.values()]] + KIND_WEIGHT * np.asarray([priors[edit] for edit in rows])
+    return float(np.logaddexp.reduce(known)) + TEXT_WEIGHT * TYPICAL_TEXT_NATS
 
 
 class ModelPolicy(Policy):
-    """The model's proposals in one search: its replacements at the likeliest sites, and all near misses by its scores.
+    """The model's proposals in one search: replacements at the likeliest sites, and edits of all kinds by its scores.
 
-    The log-probability of a proposal is that of its site, given that something is still wrong, and of its tokens
-    and the end. A near miss has, mixed in, its part of `BLIND_SHARE`: a model that is sure and wrong costs some
-    test runs then, but puts none of them off for good. Both the sites' probabilities and these parts are weighted
-    by the suspicion of the lines of the site. Then the `evidence` of an edit's result is added.
+    The log-probability of a proposal is a weighted sum of those of its site and of its text under the model, of its
+    lines' suspicion and of its kind's prior, less the log of the sum over all edits. An edit of a kind has, mixed in,
+    its part of `BLIND_SHARE`, by suspicion and prior alone: a model that is sure and wrong costs some test runs then,
+    but puts none of them off for good. Then the `evidence` of an edit's result is added.
     """
 
     threshold = -4.0
@@ -169,8 +199,8 @@ class ModelPolicy(Policy):
         states = [self.encoder.state(*pair) for pair in shown]
         self.shortest, at = max((self._length(state), i) for i, state in enumerate(states))
         if self.shortest not in self.model.compiled.lengths:
-            where, cache = self._encode(states[at])
-            list(self._write(states[at], [1], where, cache))
+            site, cache = self._encode(states[at])
+            list(self._write(View(states[at], site, np.zeros_like(site), cache), [1], site))
             self._score(SuffixTree(), [], cache)
             self.model.compiled.lengths.add(self.shortest)
 
@@ -181,14 +211,13 @@ class ModelPolicy(Policy):
         """Yield proposals best first. No edit is likelier than its site, so unlikely sites wait for their turn."""
         score, most = evidence(program, condition.names)
         yield Bound(0.0)
-        state, where, weight, cache = self._look(program, condition)
-        yield Bound(0.0, pointer=_pointed(state, where))
+        view = self._look(program, condition)
+        yield Bound(0.0, pointer=_pointed(view))
         kinds = candidates(program, may_matter(program, condition.suspicion))
         priors = log_priors(program, kinds, condition.exception)
-        parts = [
-            *self._to_write(state, where, cache),
-            *self._to_score(state, priors, where, weight, cache),
-        ]
+        rows = {edit: view.state.row_of(edit) for edit in priors}
+        total = _log_total(view, rows, priors)
+        parts = [*self._to_write(view, total), *self._to_score(view, rows, priors, total)]
         ready: list[tuple[float, int, Proposal, bool]] = []
         number = itertools.count()
 
@@ -212,21 +241,21 @@ class ModelPolicy(Policy):
 
     def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
         score, _ = evidence(program, condition.names)
-        state, where, weight, cache = self._look(program, condition)
+        view = self._look(program, condition)
+        priors = log_priors(program, candidates(program, may_matter(program, condition.suspicion)), condition.exception)
+        total = _log_total(view, {edit: view.state.row_of(edit) for edit in priors}, priors)
         edits = [edit for edit in edits if key(edit) in site_index(program) and is_valid(program, edit)]
-        even = dict.fromkeys(edits, 0.0)
-        made = [each for _, make in self._to_score(state, even, where, weight, cache) for each in make()]
-        weighed = [replace(p, log_prob=min(0.0, p.log_prob + score(p.edit)), origin=VALUES) for p in made]
-        return sorted(weighed, key=lambda proposal: -proposal.log_prob)
+        rows, even = {edit: view.state.row_of(edit) for edit in edits}, -math.log(max(1, len(edits)))
+        parts = self._to_score(view, rows, dict.fromkeys(edits, even), total)
+        weighed = (replace(p, log_prob=min(0.0, p.log_prob + score(p.edit))) for _, make in parts for p in make())
+        return sorted((replace(p, origin=VALUES) for p in weighed), key=lambda proposal: -proposal.log_prob)
 
-    def _look(self, program: Program, condition: Condition) -> tuple[State, np.ndarray, np.ndarray, Any]:
-        """Return the state, its sites' log-probabilities [R], the log of their suspicion [R], and the cache."""
+    def _look(self, program: Program, condition: Condition) -> View:
         state = self.encoder.state(program, condition)
         of_lines = line_weights(program, condition.suspicion)
-        weight = np.asarray([0.0, *(of_lines(site.start, site.end) for site in state.sites)])
-        where, cache = self._encode(state)
-        where = where + weight
-        return state, where + math.log(1 - BLIND_SHARE) - np.logaddexp.reduce(where[1:]), weight, cache
+        line = np.asarray([0.0, *(of_lines(site.start, site.end) for site in state.sites)])
+        site, cache = self._encode(state)
+        return View(state, site, line, cache)
 
     def _length(self, state: State) -> int:
         """Length that the arrays of a state are padded to."""
@@ -243,59 +272,67 @@ class ModelPolicy(Policy):
         where, cache = self.model.compiled.calls.encode(self.model.denoiser, prefix, size, rows)
         return np.asarray(where, np.float64)[: len(state.rows)], cache
 
-    def _to_write(self, state: State, where: np.ndarray, cache: Any) -> Iterator[Part]:
+    def _to_write(self, view: View, total: float) -> Iterator[Part]:
         """Yield the parts that decode the model's own edits at the likeliest sites."""
-        config = self.config
-        sites = np.argsort(-where[1:], kind="stable") + 1  # row 0 is stop
-        sites = sites[np.isfinite(where[sites])]  # the model does not know every kind of site
-        deletes = [row for row in sites if state.sites[row - 1].op == "delete"][: config.sites]
-        writes = [row for row in sites if state.sites[row - 1].op != "delete"][: config.sites]
+        config, sites = self.config, view.state.sites
+        where = view.weighed + KIND_WEIGHT * OF_NO_KIND_NATS - total + math.log(1 - BLIND_SHARE)
+        rows = np.argsort(-where[1:], kind="stable") + 1  # row 0 is stop
+        rows = rows[np.isfinite(where[rows])]  # the model does not know every kind of site
+        deletes = [row for row in rows if sites[row - 1].op == "delete"][: config.sites]
+        writes = [row for row in rows if sites[row - 1].op != "delete"][: config.sites]
         for row in deletes:
-            site = state.sites[row - 1]
-            proposal = Proposal(Edit(site.start, site.end, b""), float(where[row]), MODEL)
+            site = sites[row - 1]
+            proposal = Proposal(Edit(site.start, site.end, b""), min(0.0, float(where[row])), MODEL)
             yield where[row], partial(list, [proposal])
         for i in range(0, len(writes), config.batch):
-            yield where[writes[i]], partial(self._write, state, writes[i : i + config.batch], where, cache)
+            yield where[writes[i]], partial(self._write, view, writes[i : i + config.batch], where)
 
-    def _write(self, state: State, rows: list[int], where: np.ndarray, cache: Any) -> Iterator[Proposal]:
+    def _write(self, view: View, rows: list[int], where: np.ndarray) -> Iterator[Proposal]:
         padded = [*rows, *[rows[-1]] * (self.config.batch - len(rows))]
-        spans = np.asarray([state.span(row) for row in padded], np.int32)
-        kinds = np.asarray([state.rows[row][2] for row in padded], np.int32)
-        decoded = self.model.compiled.calls.decode(self.model.denoiser, cache, spans[:, 0], spans[:, 1], kinds)
+        spans = np.asarray([view.state.span(row) for row in padded], np.int32)
+        kinds = np.asarray([view.state.rows[row][2] for row in padded], np.int32)
+        decoded = self.model.compiled.calls.decode(self.model.denoiser, view.cache, spans[:, 0], spans[:, 1], kinds)
         tokens, lengths = np.asarray(decoded.tokens), np.asarray(decoded.lengths)
         log_probs = np.asarray(decoded.model_log_probs, np.float64)
         for i, row in enumerate(rows):
             for beam in range(self.config.beams):
                 if np.isfinite(log_probs[i, beam]) and lengths[i, beam]:
-                    edit = self.encoder.edit(state, row, tokens[i, beam, : lengths[i, beam]].tolist())
+                    edit = self.encoder.edit(view.state, row, tokens[i, beam, : lengths[i, beam]].tolist())
                     if edit is not None:
-                        yield Proposal(edit, float(where[row] + log_probs[i, beam]), MODEL)
+                        log_prob = float(where[row] + TEXT_WEIGHT * log_probs[i, beam])
+                        yield Proposal(edit, min(0.0, log_prob), MODEL)
 
     def _to_score(
-        self, state: State, priors: Mapping[Edit, float], where: np.ndarray, weight: np.ndarray, cache: Any
+        self, view: View, rows: Mapping[Edit, int], priors: Mapping[Edit, float], total: float
     ) -> Iterator[Part]:
-        """Yield the parts that score given edits, with their log-priors: edits at the likeliest sites first."""
-        by_site = sorted(((state.row_of(edit), edit) for edit in priors), key=lambda pair: -where[pair[0]])
-        if not by_site:
+        """Yield the parts that score given edits, at these rows and with these log-priors: the likeliest first."""
+        if not rows:
             return
-        shares = np.asarray([weight[row] + priors[edit] for row, edit in by_site])
+        edits = [*rows]
+        at, prior = np.asarray([*rows.values()]), np.asarray([priors[edit] for edit in edits])
+        rest = view.weighed[at] + KIND_WEIGHT * prior - total + math.log(1 - BLIND_SHARE)
+        shares = view.line[at] + prior
         shares += math.log(BLIND_SHARE) - np.logaddexp.reduce(shares)
         most = shares.max()
         tree, ends = SuffixTree(), list[Scored]()
-        for (row, edit), share in zip(by_site, shares.tolist()):
-            suffix = self.encoder.suffix(state, row, self.encoder.text_tokens(state, row, edit.text))
+        for i in np.argsort(-rest, kind="stable"):
+            edit, share, known = edits[i], float(shares[i]), float(rest[i])
+            suffix = self.encoder.suffix(view.state, at[i], self.encoder.text_tokens(view.state, at[i], edit.text))
             length = len(suffix[0])
             if not edit.text or length > NODES:  # a deletion writes nothing; nothing this long was in training
-                log_prob = float(np.logaddexp(share, where[row])) if not edit.text else share
-                yield log_prob, partial(list, [Proposal(edit, log_prob, NEAR_MISS)])
+                log_prob = float(np.logaddexp(share, known)) if not edit.text else share
+                yield log_prob, partial(list, [Proposal(edit, min(0.0, log_prob), NEAR_MISS)])
                 continue
             if not tree.fits(length):
-                yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
+                yield np.logaddexp(most, ends[0].rest), partial(self._score, tree, ends, view.cache)
                 tree, ends = SuffixTree(), list[Scored]()
-            ends.append(Scored(edit, where[row], share, tree.add(*suffix)))
+            ends.append(Scored(edit, known, share, tree.add(*suffix)))
         if ends:
-            yield np.logaddexp(most, ends[0].site), partial(self._score, tree, ends, cache)
+            yield np.logaddexp(most, ends[0].rest), partial(self._score, tree, ends, view.cache)
 
     def _score(self, tree: SuffixTree, ends: list[Scored], cache: Any) -> list[Proposal]:
         scores = np.asarray(self.model.compiled.calls.score(self.model.denoiser, cache, *tree.arrays()), np.float64)
-        return [Proposal(e.edit, float(np.logaddexp(e.share, e.site + scores[e.node])), NEAR_MISS) for e in ends]
+        return [
+            Proposal(e.edit, min(0.0, float(np.logaddexp(e.share, e.rest + TEXT_WEIGHT * scores[e.node]))), NEAR_MISS)
+            for e in ends
+        ]
