@@ -1,6 +1,6 @@
 # make demo: see Kelp repair three functions.  make test: everything CI checks.  make test-fast: its quick part.
 # All of it lives in .venv.
-.PHONY: setup demo test test-fast lint golden clean
+.PHONY: setup setup-train demo test test-fast lint golden clean
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -9,6 +9,9 @@ BIN := .venv/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 setup: .venv/setup-stamp
+
+# What training needs, with JAX for the GPU or TPU of this machine, if there is one.
+setup-train: .venv/setup-train-stamp
 
 demo: setup
 	$(BIN)/python examples/demo.py
@@ -43,9 +46,15 @@ clean:
 	$(call install,.)
 	@touch $@
 
+.venv/setup-train-stamp: pyproject.toml | $(BIN)/python
+	$(call install,.[data$(CHIPS)])
+	@touch .venv/setup-stamp $@
+
 .venv/setup-dev-stamp: pyproject.toml | $(BIN)/python
 	$(call install,.[dev])
 	@touch .venv/setup-stamp $@
+
+CHIPS = $(shell if nvidia-smi >/dev/null 2>&1; then echo ,cuda; elif ls /dev/accel* /dev/vfio/[0-9]* >/dev/null 2>&1; then echo ,tpu; fi)
 
 install = @if command -v uv >/dev/null; then \
 	    echo "uv pip install -e '$(1)'"; uv pip install --quiet --python $(BIN)/python -e '$(1)'; \
