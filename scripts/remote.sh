@@ -45,8 +45,8 @@ attach() { # returns when the training ends or the user detaches; without a term
 }
 
 fetch() {
-    local run=${1%/} here status=0
-    [ -n "$run" ] || run=$(there folder)
+    local run here status=0
+    run=$(there folder "$1")
     [[ $run == runs/* ]] || fail "$run is no folder below runs."
     here="runs/$KELP_HOST/${run#runs/}"
     mkdir -p "$here"
@@ -141,9 +141,11 @@ there_ended() { # fails while a training goes on, and with its message where it 
     [[ $(<"$LAST.status") == *" status 0." ]]
 }
 
-there_folder() { # of the training that was started last
+there_folder() { # of a run; without a name, of the training that was started last
     cd -- "$1"
-    grep . "$LAST.folder" || fail "Name the run, such as runs/toy: just list-runs lists them."
+    local run=${2:-$(cat "$LAST.folder" 2>/dev/null)}
+    [ -n "$run" ] && [ -d "$run" ] || fail "Name a run that is there, such as runs/toy: just list-runs lists them."
+    echo "${run%/}"
 }
 
 there_kill() {

@@ -14,6 +14,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "extras": {"errors"},
     "files": {"errors"},
+    "bucket": {"errors", "files"},
     "rows": {"errors", "extras"},
     "syntax": {"errors"},
     "model": set(),
@@ -27,10 +28,10 @@ ROOMS: dict[str, set[str]] = {
         "errors", "files", "syntax", "model", "execution.worker", "execution", "diffusion", "languages", "encoding",
         "search",
     },
-    "training": {"errors", "extras", "files", "model"},
-    "lm": {"errors", "files", "rows", "encoding", "model", "training"},
+    "training": {"bucket", "errors", "extras", "files", "model"},
+    "lm": {"bucket", "errors", "files", "rows", "encoding", "model", "training"},
     "data": {
-        "errors", "extras", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search",
+        "bucket", "errors", "extras", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search",
         "training", "lm", "rows",
     },
     "evaluation": {

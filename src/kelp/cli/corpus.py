@@ -34,7 +34,7 @@ def build(
             "history:NAME[==VERSION], history:FILE.toml, files:GLOB, hf:NAME[/CONFIG] or mbpp:FILE; repeatable.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to fill.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to fill, or s3://... or gs://....")],
     exclude: Annotated[
         list[Path] | None,
         typer.Option(
@@ -72,14 +72,15 @@ def build(
       kelp corpus build --source hf:HuggingFaceTB/stack-edu/Python --engine ray --jobs 200 --out corpus
     """
     require("data", "kelp corpus build")
+    from kelp.bucket import worked_on
     from kelp.data.corpus import build as corpus
     from kelp.data.corpus.sources import Columns
 
     columns = Columns(text_column, contents) if contents else Columns(text_column)
     settings = corpus.Settings(tuple(source), tuple(map(str, exclude or ())), columns, max_bytes)
-    with progress_bar() as progress:
-        report = corpus.build(settings, out, jobs=jobs, engine=engine.value, progress=progress)
-    _show(out, report, plot, as_json)
+    with worked_on(out) as folder, progress_bar() as progress:
+        report = corpus.build(settings, folder, jobs=jobs, engine=engine.value, progress=progress)
+    _show(folder, report, plot, as_json)
     if not as_json:
         print(f"Next: kelp corpus specs {out}")
 
@@ -102,9 +103,10 @@ def specs(
       kelp corpus specs corpus
     """
     require("data", "kelp corpus specs")
+    from kelp.bucket import worked_on
     from kelp.data.specs.specify import specify
 
-    with progress_bar() as progress:
+    with worked_on(folder) as folder, progress_bar() as progress:
         report = specify(folder, seed=seed, jobs=jobs, progress=progress)
     _show(folder, report, None, as_json)
 
@@ -124,6 +126,10 @@ def show(
       kelp corpus show corpus
       kelp corpus show corpus --plot corpus.png
     """
+    require("data", "kelp corpus show")
+    from kelp.bucket import fetched
+
+    folder = fetched(folder)
     path = folder / "report.json"
     if not path.exists():
         raise KelpError(f"{folder} holds no finished corpus: make one with kelp corpus build --out {folder}.")

@@ -53,12 +53,13 @@ def build(
       kelp data build configs/laptop.toml --jobs 16
     """
     require("data", "kelp data build")
+    from kelp.bucket import worked_on
     from kelp.data.examples.build import build
     from kelp.data.examples.inspect import padding
     from kelp.data.examples.shards import Shards
 
     config = _recipe(recipe)
-    with progress_bar() as bar:
+    with worked_on(config.folder), progress_bar() as bar:
         build(config, jobs=jobs, progress=bar)
     made = Shards(config.folder)
     train, valid, *lengths = len(made.train), len(made.valid), *made.row_lengths

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kelp.bucket import fetched
 from kelp.data.corpus import build as corpus
 from kelp.data.corpus.build import Progress
 from kelp.data.corpus.history import context_suffices
@@ -121,7 +122,7 @@ def _given_encoder(source: Path, limits: EncodingConfig) -> Encoder:
 
 def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
     """The functions of all sources, with tests, and the synthetic functions."""
-    corpora = [Path(source.removeprefix("corpus:")) for source in config.sources if source.startswith("corpus:")]
+    corpora = [fetched(source.removeprefix("corpus:")) for source in config.sources if source.startswith("corpus:")]
     for folder in corpora:
         if not folder.exists():
             raise DataError(f"{folder}: there is no such corpus; make one with kelp corpus build --out {folder}")
