@@ -176,9 +176,9 @@ def test_a_bucket_that_stays_away_is_one_sentence_and_all_is_in_the_copy(server,
     folder = bucket.fetched(PLACE)
     server.stop()
     try:
-        with pytest.raises(KelpError, match=f"{PLACE} cannot be written: .* All is in {folder}, and the same command"):
-            with bucket.following(folder, lambda: 0):
-                write(folder, log="1")
+        says = f"{PLACE} cannot be written: .* All is in {folder}, and the same command"
+        with pytest.raises(KelpError, match=says), bucket.following(folder, lambda: 0):
+            write(folder, log="1")
     finally:
         server.start()
     bucket.upload(folder)

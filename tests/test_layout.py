@@ -31,8 +31,8 @@ ROOMS: dict[str, set[str]] = {
     "training": {"bucket", "errors", "extras", "files", "model"},
     "lm": {"bucket", "errors", "files", "rows", "encoding", "model", "training"},
     "data": {
-        "bucket", "errors", "extras", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search",
-        "training", "lm", "rows",
+        "bucket", "errors", "extras", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding",
+        "search", "training", "lm", "rows",
     },
     "evaluation": {
         "errors", "extras", "files", "syntax", "model", "execution.worker", "execution", "diffusion", "languages",

@@ -1,5 +1,7 @@
 """Folders in a bucket (s3://, gs://): each is worked on in a local copy, which is fetched before and uploaded after.
 
+file:///FOLDER is the same for a bucket that is mounted there, or any other disk that is slow or may go away.
+
 The list `kelp-files.json` in the bucket names the files that belong to the folder, and is replaced last: whoever
 fetches while an upload is under way, or after it was cut short, gets the folder as it was before.
 """
@@ -34,7 +36,7 @@ def copies() -> Path:
 
 def local(path: str | Path) -> Path:
     """Folder of the local copy of a URL, also of one that went through Path and lost a slash; any other path as is."""
-    match = re.fullmatch(r"(s3|gs):/+(.+?)/*", str(path))
+    match = re.fullmatch(r"(s3|gs|file):/+(.+?)/*", str(path))
     return copies() / match[1] / match[2] if match else Path(path)
 
 
@@ -42,7 +44,7 @@ def url(path: Path) -> str | None:
     """URL of the folder that this is the local copy of; None for any other path."""
     with suppress(ValueError):
         scheme, *parts = path.relative_to(copies()).parts
-        return f"{scheme}://{'/'.join(parts)}"
+        return f"{scheme}://{'/' if scheme == 'file' else ''}{'/'.join(parts)}"
     return None
 
 
@@ -168,7 +170,7 @@ def _open(place: str) -> tuple[Any, str]:
     try:
         import fsspec
 
-        system, root = fsspec.core.url_to_fs(place, use_listings_cache=False)
+        system, root = fsspec.core.url_to_fs(place, use_listings_cache=False, auto_mkdir=True)
     except ImportError as error:  # fsspec itself, or the library that its message names for this kind of URL
         raise KelpError(f"{place} cannot be reached: {str(error).rstrip('.')}.") from None
     return system, root
