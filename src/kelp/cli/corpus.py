@@ -2,7 +2,6 @@
 
 import json
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,11 +16,6 @@ from kelp.extras import install, require
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Make a corpus of functions to train on.")
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Corpus folder.")]
 Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="Processes (default: one per core).", show_default=False)]
-
-
-class Engine(StrEnum):
-    local = "local"
-    ray = "ray"
 
 
 @app.command()
@@ -48,9 +42,7 @@ def build(
         str | None, typer.Option(metavar="URL", help="Location of files that a data set names by blob_id alone.")
     ] = None,
     max_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="Longest function, in bytes.")] = 8000,
-    engine: Annotated[
-        Engine, typer.Option(metavar="local|ray", help="This machine's cores, or a Ray cluster.")
-    ] = Engine.local,
+    engine: options.EngineOption = options.Engine.local,
     jobs: Jobs = os.cpu_count() or 1,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Plot of lengths, projects and licenses.")
@@ -89,6 +81,7 @@ def build(
 def specs(
     folder: Folder,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed of the inputs tried.")] = 0,
+    engine: options.EngineOption = options.Engine.local,
     jobs: Jobs = os.cpu_count() or 1,
     as_json: options.AsJson = False,
 ) -> None:
@@ -107,7 +100,7 @@ def specs(
     from kelp.data.specs.specify import specify
 
     with worked_on(folder) as folder, progress_bar() as progress:
-        report = specify(folder, seed=seed, jobs=jobs, progress=progress)
+        report = specify(folder, seed=seed, jobs=jobs, engine=engine.value, progress=progress)
     _show(folder, report, None, as_json)
 
 
