@@ -14,7 +14,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "extras": {"errors"},
     "files": {"errors"},
-    "bucket": {"errors", "files"},
+    "bucket": {"errors", "extras", "files"},
     "rows": {"errors", "extras"},
     "syntax": {"errors"},
     "model": set(),

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer
 
 from kelp.errors import KelpError
+from kelp.extras import install
 from kelp.files import atomic
 
 LIST = "kelp-files.json"  # {"version": one of each upload, "files": {name: [bytes, time of change in ns]}}
@@ -172,7 +173,7 @@ def _open(place: str) -> tuple[Any, str]:
 
         system, root = fsspec.core.url_to_fs(place, use_listings_cache=False, auto_mkdir=True)
     except ImportError as error:  # fsspec itself, or the library that its message names for this kind of URL
-        raise KelpError(f"{place} cannot be reached: {str(error).rstrip('.')}.") from None
+        raise KelpError(f"{place} cannot be reached: {str(error).rstrip('.')} ({install('bucket')}).") from None
     return system, root
 
 
