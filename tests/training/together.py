@@ -20,7 +20,8 @@ def main(out: str, coordinator: str, process: str, processes: str, steps: str, d
             objective, *mesh = name.removesuffix(",cut").split(",")
             options = Namespace(
                 out=Path(out, name.replace(",", "-")), objective=objective, mesh=[*map(int, mesh)], steps=int(steps),
-                die_at=int(die_at) if die_at != "never" and name.endswith("cut") else None, lengths=[16], optimizer="adamw",
+                die_at=int(die_at) if die_at != "never" and name.endswith("cut") else None,
+                lengths=[16], optimizer="adamw",
             )  # fmt: skip
             if objective == "lm":
                 from tests.lm.fake import run
