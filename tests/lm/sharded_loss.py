@@ -12,7 +12,7 @@ from kelp.lm.loss import predict
 from kelp.model.config import TransformerConfig
 from kelp.model.placement import BATCH
 from kelp.model.transformer import Transformer
-from kelp.training.plan import count_collectives
+from kelp.training.plan import count_collectives, product_flops
 from kelp.training.sharding import make_mesh
 
 LENGTH = 512  # four chunks
@@ -35,9 +35,11 @@ def main() -> None:
         table = jax.device_put(model.embedding, NamedSharding(mesh, P("fsdp", None)))
         with jax.set_mesh(mesh):
             together = run(table, *placed)
+            products = product_flops(jax.make_jaxpr(run)(table, *placed).jaxpr)
             found = count_collectives(run.lower(table, *placed).compile().as_text())
         for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(together)):
             np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        assert products == product_flops(jax.make_jaxpr(run)(model.embedding, hidden, tokens).jaxpr)
         table_bytes = model.embedding.size * 4
         gathered = found["all-gather"].bytes if "all-gather" in found else 0
         assert gathered <= 2 * table_bytes, (axes, found)  # and not once a chunk

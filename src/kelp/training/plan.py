@@ -132,8 +132,8 @@ def product_flops(jaxpr: Any) -> float:
         elif equation.primitive.name == "scan":
             times = equation.params["length"]
         elif equation.primitive.name == "shard_map":  # its shapes are those of one device
-            mesh, split = equation.params["mesh"], equation.params["manual_axes"]
-            times = math.prod(mesh.shape[name] for name in split)
+            split = equation.params.get("newly_manual_axes") or equation.params["manual_axes"]  # its name in other JAX
+            times = math.prod(equation.params["mesh"].shape[name] for name in split)
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 inner = getattr(inner, "jaxpr", inner)

@@ -63,7 +63,7 @@ def build(
         return json.loads(report_path.read_text())
     _excluded(settings.exclude)  # reports a faulty file at once
     units = [unit for source in settings.sources for unit in expand(source, settings.columns)]
-    parts = out / "parts"
+    parts = out.absolute() / "parts"
     parts.mkdir(parents=True, exist_ok=True)
     settings_path.write_text(text)
     paths = [parts / f"{n:06d}-{_file_name(unit)}.parquet" for n, unit in enumerate(units)]

@@ -89,6 +89,8 @@ def build(
     jobs_left = _missing(config, valid=bool(valid))
     total = sum(len(_indices(job)) for job in jobs_left)
     if engine == "ray":
+        there = config.model_copy(update={"folder": folder.absolute()})  # whatever folder a worker is in
+        jobs_left = [(there, *job[1:]) for job in jobs_left]
         with workers(engine, jobs) as run:
             progress("shards", 0, len(jobs_left))
             for ready, _ in enumerate(run(_make_shard, jobs_left), start=1):

@@ -28,7 +28,7 @@ def specify(
     # Here all processes work on one file, on Ray each on a file of its own.
     with workers(engine, jobs if engine == "ray" else 1) as run:
         each = 1 if engine == "ray" else jobs
-        for done, _ in enumerate(run(_specify, [(path, seed, each) for path in todo]), len(files) - len(todo) + 1):
+        for done, _ in enumerate(run(_specify, [(path.absolute(), seed, each) for path in todo]), len(files) - len(todo) + 1):
             progress("specs", done, len(files))
     report = json.loads((folder / "report.json").read_text()) | summary(folder)
     write_report(report, folder)
