@@ -26,9 +26,10 @@ def specify(
     todo = [path for path in files if (pq.read_schema(path).metadata or {}).get(b"specs") != str(seed).encode()]
     progress("specs", len(files) - len(todo), len(files))
     # Here all processes work on one file, on Ray each on a file of its own.
-    with workers(engine, jobs if engine == "ray" else 1) as run:
-        each = 1 if engine == "ray" else jobs
-        for done, _ in enumerate(run(_specify, [(path.absolute(), seed, each) for path in todo]), len(files) - len(todo) + 1):
+    files_at_once, jobs = (jobs, 1) if engine == "ray" else (1, jobs)
+    with workers(engine, files_at_once) as run:
+        each = [(path.absolute(), seed, jobs) for path in todo]
+        for done, _ in enumerate(run(_specify, each), start=len(files) - len(todo) + 1):
             progress("specs", done, len(files))
     report = json.loads((folder / "report.json").read_text()) | summary(folder)
     write_report(report, folder)
