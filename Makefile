@@ -1,6 +1,6 @@
 # make demo: see Kelp repair three functions.  make test: everything CI checks.  make test-fast: its quick part.
 # All of it lives in .venv.
-.PHONY: setup demo test test-fast lint golden clean
+.PHONY: setup setup-train demo test test-fast lint cloud golden clean
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 
@@ -9,6 +9,9 @@ BIN := .venv/bin
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
 setup: .venv/setup-stamp
+
+# What training needs, with JAX for the GPU or TPU of this machine, if there is one.
+setup-train: .venv/setup-train-stamp
 
 demo: setup
 	$(BIN)/python examples/demo.py
@@ -23,6 +26,21 @@ test: .venv/setup-dev-stamp
 test-fast: .venv/setup-dev-stamp
 	$(BIN)/ruff check .
 	$(BIN)/pytest --numprocesses auto --dist loadfile -m "not slow"
+
+# Train a recipe on a machine of a cloud, evaluate the model on another, fetch it with the report to runs/RUN-cloud, and
+# end the machines; by SkyPilot (infra/). --dry-run only prints the commands.
+cloud:
+	$(if $(and $(RECIPE),$(BUCKET)),,$(error Name a recipe and a bucket, as in make cloud RECIPE=toy BUCKET=my-bucket))
+	sky jobs launch --yes --name kelp-$(RUN) infra/train.yaml \
+	    --env RECIPE='$(RECIPE)' --env RUN='$(RUN)' --env BUCKET='$(BUCKET)' --gpus '$(GPUS)'
+	sky launch --yes --cluster kelp-$(RUN) --idle-minutes-to-autostop 30 --down infra/evaluate.yaml \
+	    --env RUN='$(RUN)' --env BUCKET='$(BUCKET)' --env EVALUATION='$(EVALUATION)'
+	rsync -a --mkpath 'kelp-$(RUN):sky_workdir/result/' 'runs/$(RUN)-cloud/'
+	sky down --yes kelp-$(RUN)
+
+RUN ?= $(basename $(notdir $(RECIPE)))
+GPUS ?= L4:1
+EVALUATION ?= toy
 
 lint: .venv/setup-dev-stamp
 	$(BIN)/ruff check .
@@ -43,9 +61,15 @@ clean:
 	$(call install,.)
 	@touch $@
 
+.venv/setup-train-stamp: pyproject.toml | $(BIN)/python
+	$(call install,.[data$(CHIPS)])
+	@touch .venv/setup-stamp $@
+
 .venv/setup-dev-stamp: pyproject.toml | $(BIN)/python
 	$(call install,.[dev])
 	@touch .venv/setup-stamp $@
+
+CHIPS = $(shell if nvidia-smi >/dev/null 2>&1; then echo ,cuda; elif ls /dev/accel* /dev/vfio/[0-9]* >/dev/null 2>&1; then echo ,tpu; fi)
 
 install = @if command -v uv >/dev/null; then \
 	    echo "uv pip install -e '$(1)'"; uv pip install --quiet --python $(BIN)/python -e '$(1)'; \

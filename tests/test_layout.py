@@ -14,6 +14,7 @@ ROOMS: dict[str, set[str]] = {
     "errors": set(),
     "extras": {"errors"},
     "files": {"errors"},
+    "bucket": {"errors", "extras", "files"},
     "rows": {"errors", "extras"},
     "syntax": {"errors"},
     "model": set(),
@@ -27,11 +28,11 @@ ROOMS: dict[str, set[str]] = {
         "errors", "files", "syntax", "model", "execution.worker", "execution", "diffusion", "languages", "encoding",
         "search",
     },
-    "training": {"errors", "extras", "files", "model"},
-    "lm": {"errors", "files", "rows", "encoding", "model", "training"},
+    "training": {"bucket", "errors", "extras", "files", "model"},
+    "lm": {"bucket", "errors", "files", "rows", "encoding", "model", "training"},
     "data": {
-        "errors", "extras", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding", "search",
-        "training", "lm", "rows",
+        "bucket", "errors", "extras", "files", "syntax", "model", "execution", "diffusion", "languages", "encoding",
+        "search", "training", "lm", "rows",
     },
     "evaluation": {
         "errors", "extras", "files", "syntax", "model", "execution.worker", "execution", "diffusion", "languages",

@@ -144,12 +144,14 @@ def test_an_interrupted_build_goes_on_where_it_was(tmp_path, monkeypatch):
     assert load(tmp_path / "out") == load(tmp_path / "whole")
 
 
-def test_a_ray_cluster_gives_the_same_corpus(tmp_path):
+def test_a_ray_cluster_gives_the_same_corpus_and_specs(tmp_path):
     ray = pytest.importorskip("ray")
     settings = Settings(many(tmp_path, modules=3))
     corpus.build(settings, tmp_path / "plain", jobs=1)
     try:
         corpus.build(settings, tmp_path / "ray", jobs=2, engine="ray")
+        specify(tmp_path / "plain", jobs=1)
+        specify(tmp_path / "ray", jobs=2, engine="ray")
     finally:
         ray.shutdown()
     for file in (tmp_path / "plain").iterdir():

@@ -1,6 +1,9 @@
 """The loss against references of a few lines: one block at a time, each read by the model on its own."""
 
 import math
+import os
+import subprocess
+import sys
 from functools import cache
 
 import jax
@@ -244,3 +247,10 @@ def test_a_pair_of_complementary_rows_reads_every_token_once():
     pair, *single = (float(run(model(), n)) for n in (noise, *halves))
     assert pair == pytest.approx(sum(single) / 2, rel=1e-5)
     assert MASK not in batch.tokens
+
+
+def test_losses_on_several_devices_are_those_of_one_and_gather_the_output_table_once():
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4"
+    command = [sys.executable, "-m", "tests.lm.sharded_loss"]
+    ended = subprocess.run(command, env=os.environ | {"XLA_FLAGS": flags}, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 0, ended.stderr

@@ -25,7 +25,7 @@ Started = list[subprocess.Popen[str]]
 def start(
     out: Path, processes: int, devices: int, *names: str, die: tuple[int, int] | None = None, steps: int = STEPS
 ) -> Started:
-    """Processes that train together here, each with so many devices; of `die`, one kills itself at a step.
+    """Processes that train together here, each with so many devices; one, `die`, kills itself at a step of `cut`.
 
     One process by itself, too, takes the collectives of several (Gloo): XLA's own sum in another order.
     """
@@ -57,47 +57,49 @@ def logged(out: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """Every run twice: by two processes of four devices each, and by one of eight."""
-    out = tmp_path_factory.mktemp("runs")
-    finish(start(out / "2x4", 2, 4, *MESHES), start(out / "1x8", 1, 8, *MESHES))
-    return out
+def pair(tmp_path_factory) -> tuple[Path, list[tuple[int, str]]]:
+    """Every run by two processes of four devices each, and then one, `cut`, in which the second process kills itself.
 
-
-@pytest.mark.parametrize("name", MESHES)
-def test_two_processes_give_the_figures_of_one_with_as_many_devices_bit_for_bit(folder, name):
-    two, one = (logged(folder / layout / name.replace(",", "-")) for layout in ("2x4", "1x8"))
-    assert two == one and {"train", "valid"} <= {row["kind"] for row in two}
-    assert len(two) == len({(row["step"], row["kind"], row.get("prompt")) for row in two})  # one process writes
-
-
-@pytest.fixture(scope="module")
-def cut_short(tmp_path_factory) -> tuple[Path, list[tuple[int, str]]]:
-    """A run of two processes of which the second is killed; the exit status and the messages of each."""
-    out = tmp_path_factory.mktemp("cut")
-    started = start(out, 2, 4, MESHES[0], die=(1, STEPS - 1))
+    The folder of the runs, and the exit status and the messages of each process.
+    """
+    out = tmp_path_factory.mktemp("runs") / "2x4"
+    started = start(out, 2, 4, *MESHES, f"{MESHES[0]},cut", die=(1, STEPS - 1))
     ended = [(process, process.communicate()[1]) for process in started]
     return out, [(process.returncode, err) for process, err in ended]
 
 
-def test_a_process_that_dies_ends_the_others_with_a_sentence(cut_short):
-    [(status, err), (killed, _)] = cut_short[1]
-    assert killed == -signal.SIGKILL and status == 1
+@pytest.fixture(scope="module")
+def single(pair, tmp_path_factory) -> Path:
+    """Every run by one process of eight devices, of which the last goes on with `cut`."""
+    out = tmp_path_factory.mktemp("runs") / "1x8"
+    shutil.copytree(pair[0] / "bytes-8-1-1-cut", out / "bytes-8-1-1-cut")
+    finish(start(out, 1, 8, *MESHES, f"{MESHES[0]},cut"))
+    return out
+
+
+@pytest.mark.parametrize("name", MESHES)
+def test_two_processes_give_the_figures_of_one_with_as_many_devices_bit_for_bit(pair, single, name):
+    two, one = (logged(folder / name.replace(",", "-")) for folder in (pair[0], single))
+    assert two == one and {"train", "valid"} <= {row["kind"] for row in two}
+    assert len(two) == len({(row["step"], row["kind"], row.get("prompt")) for row in two})  # one process writes
+
+
+def test_a_process_that_dies_ends_the_others_with_a_sentence(pair):
+    [(status, err), (killed, _)] = pair[1]
+    assert killed == -signal.SIGKILL and status == 1, err
     assert "The run has ended, since process 1 is gone: start all processes again with --resume.\n" in err
     assert "Traceback" not in err
 
 
-def test_a_run_that_was_cut_short_goes_on_with_any_number_of_processes_and_devices(folder, cut_short, tmp_path):
-    meshes = {8: MESHES[0], 2: "bytes,2,1,1", 1: "bytes,1,1,1"}
+def test_a_run_that_was_cut_short_goes_on_with_any_number_of_processes_and_devices(pair, single, tmp_path):
+    whole = logged(single / "bytes-8-1-1")
+    assert logged(single / "bytes-8-1-1-cut") == whole
+    meshes = {2: "bytes,2,1,1", 1: "bytes,1,1,1"}
     for devices, name in meshes.items():
-        shutil.copytree(cut_short[0] / "bytes-8-1-1", tmp_path / str(devices) / name.replace(",", "-"))
+        shutil.copytree(pair[0] / "bytes-8-1-1-cut", tmp_path / str(devices) / name.replace(",", "-"))
     finish(*(start(tmp_path / str(devices), 1, devices, name) for devices, name in meshes.items()))
-    whole = logged(folder / "1x8" / "bytes-8-1-1")
     for devices, name in meshes.items():
         resumed = logged(tmp_path / str(devices) / name.replace(",", "-"))
-        if devices == 8:
-            assert resumed == whole
-            continue
         assert len(resumed) == len(whole)  # on fewer devices sums have another order
         for ours, theirs in zip(resumed, whole):
             assert ours.pop("kind") == theirs["kind"]

@@ -2,7 +2,6 @@
 
 import json
 import os
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +18,6 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Corpus folder.")]
 Jobs = Annotated[int, typer.Option(min=1, metavar="N", help="Processes (default: one per core).", show_default=False)]
 
 
-class Engine(StrEnum):
-    local = "local"
-    ray = "ray"
-
-
 @app.command()
 def build(
     source: Annotated[
@@ -34,7 +28,7 @@ def build(
             "history:NAME[==VERSION], history:FILE.toml, files:GLOB, hf:NAME[/CONFIG] or mbpp:FILE; repeatable.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to fill.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to fill, or s3://... or gs://....")],
     exclude: Annotated[
         list[Path] | None,
         typer.Option(
@@ -48,9 +42,7 @@ def build(
         str | None, typer.Option(metavar="URL", help="Location of files that a data set names by blob_id alone.")
     ] = None,
     max_bytes: Annotated[int, typer.Option(min=1, metavar="N", help="Longest function, in bytes.")] = 8000,
-    engine: Annotated[
-        Engine, typer.Option(metavar="local|ray", help="This machine's cores, or a Ray cluster.")
-    ] = Engine.local,
+    engine: options.EngineOption = options.Engine.local,
     jobs: Jobs = os.cpu_count() or 1,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Plot of lengths, projects and licenses.")
@@ -72,14 +64,15 @@ def build(
       kelp corpus build --source hf:HuggingFaceTB/stack-edu/Python --engine ray --jobs 200 --out corpus
     """
     require("data", "kelp corpus build")
+    from kelp.bucket import worked_on
     from kelp.data.corpus import build as corpus
     from kelp.data.corpus.sources import Columns
 
     columns = Columns(text_column, contents) if contents else Columns(text_column)
     settings = corpus.Settings(tuple(source), tuple(map(str, exclude or ())), columns, max_bytes)
-    with progress_bar() as progress:
-        report = corpus.build(settings, out, jobs=jobs, engine=engine.value, progress=progress)
-    _show(out, report, plot, as_json)
+    with worked_on(out) as folder, progress_bar() as progress:
+        report = corpus.build(settings, folder, jobs=jobs, engine=engine.value, progress=progress)
+    _show(folder, report, plot, as_json)
     if not as_json:
         print(f"Next: kelp corpus specs {out}")
 
@@ -88,6 +81,7 @@ def build(
 def specs(
     folder: Folder,
     seed: Annotated[int, typer.Option(metavar="N", help="Random seed of the inputs tried.")] = 0,
+    engine: options.EngineOption = options.Engine.local,
     jobs: Jobs = os.cpu_count() or 1,
     as_json: options.AsJson = False,
 ) -> None:
@@ -102,10 +96,11 @@ def specs(
       kelp corpus specs corpus
     """
     require("data", "kelp corpus specs")
+    from kelp.bucket import worked_on
     from kelp.data.specs.specify import specify
 
-    with progress_bar() as progress:
-        report = specify(folder, seed=seed, jobs=jobs, progress=progress)
+    with worked_on(folder) as folder, progress_bar() as progress:
+        report = specify(folder, seed=seed, jobs=jobs, engine=engine.value, progress=progress)
     _show(folder, report, None, as_json)
 
 
@@ -124,6 +119,10 @@ def show(
       kelp corpus show corpus
       kelp corpus show corpus --plot corpus.png
     """
+    require("data", "kelp corpus show")
+    from kelp.bucket import fetched
+
+    folder = fetched(folder)
     path = folder / "report.json"
     if not path.exists():
         raise KelpError(f"{folder} holds no finished corpus: make one with kelp corpus build --out {folder}.")

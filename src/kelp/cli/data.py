@@ -41,6 +41,7 @@ def data() -> None:
 @app.command()
 def build(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="Recipe, as in configs/.")],
+    engine: options.EngineOption = options.Engine.local,
     jobs: Annotated[int | None, typer.Option(min=1, metavar="N", help="Processes (default: one per core).")] = None,
 ) -> None:
     """Make the training examples of a recipe.
@@ -53,13 +54,14 @@ def build(
       kelp data build configs/laptop.toml --jobs 16
     """
     require("data", "kelp data build")
+    from kelp.bucket import worked_on
     from kelp.data.examples.build import build
     from kelp.data.examples.inspect import padding
     from kelp.data.examples.shards import Shards
 
     config = _recipe(recipe)
-    with progress_bar() as bar:
-        build(config, jobs=jobs, progress=bar)
+    with worked_on(config.folder), progress_bar() as bar:
+        build(config, jobs=jobs, engine=engine.value, progress=bar)
     made = Shards(config.folder)
     train, valid, *lengths = len(made.train), len(made.valid), *made.row_lengths
     waste = padding(made.buckets)[-1]["padding"]

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,12 @@ if TYPE_CHECKING:  # imported when a command runs, so that --help is fast
     from kelp.execution.interpreter import Interpreter
     from kelp.repair.settings import Settings
 
+
+class Engine(StrEnum):
+    local = "local"
+    ray = "ray"
+
+
 Tests = Annotated[
     list[Path] | None,
     typer.Option(
@@ -27,6 +34,9 @@ Tests = Annotated[
 Asserts = Annotated[
     list[str] | None,
     typer.Option("--assert", metavar="EXPRESSION", help="Expression that must be true; repeatable."),
+]
+EngineOption = Annotated[
+    Engine, typer.Option(metavar="local|ray", help="This machine's cores, or a Ray cluster that shares the folder.")
 ]
 Doctest = Annotated[bool, typer.Option("--doctest", help="Run the examples in the docstrings.")]
 TestCommand = Annotated[

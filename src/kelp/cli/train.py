@@ -77,6 +77,7 @@ def train(
       kelp train laptop --coordinator 10.0.0.5:8476 --process-id 1 --processes 2
     """
     require("train", "kelp train")
+    from kelp.bucket import local, shown
     from kelp.data.examples.recipe import find_recipe
     from kelp.training.config import render_config
     from kelp.training.distributed import Place, find_place, joined
@@ -92,7 +93,8 @@ def train(
         return
     settings, traced, origin = load_any(path), _profile(profile, profile_steps), _resume_from(resume_from)
     if out is not None:
-        settings = settings.model_copy(update={"training": settings.training.model_copy(update={"out": out})})
+        updated = settings.training.model_copy(update={"out": local(out)})
+        settings = settings.model_copy(update={"training": updated})
     if print_config:
         print(render_config(settings), end="")
         return
@@ -101,7 +103,7 @@ def train(
         if traced:
             print(f"Profile of steps {traced.first} to {traced.last}: {traced.folder}")
         if outcome.reason == "done":
-            print(f"Next: kelp export {settings.training.out} --out my-model")
+            print(f"Next: kelp export {shown(settings.training.out)} --out my-model")
         else:
             print(f"Next: kelp train {recipe}{f' --out {out}' if out else ''} --resume")
     raise typer.Exit(130 if outcome.reason == "interrupted" else 0)
@@ -137,16 +139,18 @@ def export(
       kelp repair slugs.py --model my-model
     """
     require("train", "kelp export")
+    from kelp.bucket import fetched
     from kelp.repair.models import find
 
+    step = None
+    if run.name.isdigit() and run.parent.name == "checkpoints":
+        run, step = run.parents[1], int(run.name)
+    run = fetched(run)
     if not run.is_dir():
         raise KelpError(f"{run} is no folder: give that of a training run, or of one of its checkpoints.")
     other = None if merge is None else find(merge)
     if other is None and (merge, share) != (None, None):
         raise KelpError("There is nothing to take the mean with: name a model with --merge.")
-    step = None
-    if run.name.isdigit() and run.parent.name == "checkpoints":
-        run, step = run.parents[1], int(run.name)
     step = _export(run, out, step=step, dtype=dtype, merge=other, share=0.5 if share is None else share)
     print(f"{out}: step {step} of {run}, as {dtype.value}")
 
@@ -195,18 +199,26 @@ def _run(
     profile: "Profile | None" = None,
 ) -> "Outcome":
     """Make the data where it is missing, and train. Raises KelpError."""
+    import jax
+
+    from kelp.bucket import fetched, following, url
     from kelp.lm.recipe import LMRecipe
     from kelp.model.tensors import ModelError
+    from kelp.training.checkpoint import saved_steps
 
+    out = fetched(settings.training.out)
+    if url(out) and jax.process_count() > 1:
+        raise KelpError(f"out = {url(out)}: several processes need a folder that all of them share, not a bucket.")
     try:
         objective, evaluation = _lm(settings) if isinstance(settings, LMRecipe) else _edits(settings)
         from kelp.repair.models import use_compilation_cache
         from kelp.training.loop import train as run
 
         use_compilation_cache()
-        outcome = run(
-            settings, objective, resume=resume, resume_from=resume_from, evaluation=evaluation, profile=profile
-        )
+        with following(out, lambda: saved_steps(out / "checkpoints")):
+            outcome = run(
+                settings, objective, resume=resume, resume_from=resume_from, evaluation=evaluation, profile=profile
+            )
     except ModelError as error:
         raise KelpError(str(error)) from None
     figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.metrics.items())
@@ -217,6 +229,7 @@ def _run(
 
 def _chain(folder: Path, *, again: str) -> None:
     """Train the recipes of a folder one after the other, and export each. Raises KelpError, ConfigError."""
+    from kelp.bucket import fetched, upload
     from kelp.lm.recipe import LMRecipe
     from kelp.training.distributed import writer_first
 
@@ -224,7 +237,8 @@ def _chain(folder: Path, *, again: str) -> None:
     if not recipes:
         raise KelpError(f"{folder} holds no recipe.")
     for path, settings in recipes.items():
-        out, model = settings.training.out, settings.training.out / MODEL
+        out = fetched(settings.training.out)
+        model = out / MODEL
         if (model / "config.json").is_file():
             print(f"{path}: done, {model}")
             continue
@@ -238,18 +252,20 @@ def _chain(folder: Path, *, again: str) -> None:
             if not (model / "config.json").is_file():
                 step = _export(out, model, step=None, dtype=Dtype.bfloat16, merge=merge, share=share)
                 print(f"{model}: step {step} of {out}")
+                upload(out)
     language = isinstance(settings, LMRecipe)
     print(f"Next: kelp lm generate {model}" if language else f"Next: kelp repair slugs.py --model {model}")
 
 
 def _edits(settings: "Recipe") -> "tuple[Objective, Evaluation | None]":
     """The objective of an edit model, its data made where that is missing. Raises KelpError."""
+    from kelp.bucket import worked_on
     from kelp.data.examples.build import build
     from kelp.data.examples.shards import Shards
     from kelp.training.distributed import writer_first
 
     _check_metric(settings.training.best_by)
-    with writer_first(), progress_bar() as progress:
+    with writer_first(), worked_on(settings.data.folder), progress_bar() as progress:
         build(settings.data, progress=progress)
     source = Shards(settings.data.folder)
 
@@ -261,13 +277,14 @@ def _edits(settings: "Recipe") -> "tuple[Objective, Evaluation | None]":
 
 def _lm(settings: "LMRecipe") -> "tuple[Objective, Evaluation | None]":
     """The objective of a language model, its tokens made where they are missing. Raises KelpError, ModelError."""
+    from kelp.bucket import worked_on
     from kelp.lm.objective import LMObjective
     from kelp.lm.stream import Stream
     from kelp.training.distributed import writer_first
 
     section, training = settings.data, settings.training
     rows = training.tokens_per_batch // section.length
-    with writer_first(), progress_bar() as progress:
+    with writer_first(), worked_on(section.folder), progress_bar() as progress:
         source = Stream.open(section, section.load_tokenizer(), rows=rows, seed=training.seed, progress=progress)
     return LMObjective.of(settings, source), None
 

@@ -24,6 +24,7 @@ from kelp.lm.noise import Noise
 from kelp.lm.recipe import LMSection
 from kelp.model.attention import chunks
 from kelp.model.low_rank import without_adapters
+from kelp.model.placement import on_own_rows
 from kelp.model.transformer import Transformer
 from kelp.training.objective import Metrics, row_keys
 
@@ -194,16 +195,19 @@ def predict(
 ) -> tuple[Float[Array, "B L"], Bool[Array, "B L"]]:
     """Cross-entropy of each token in nats, and whether it is the likeliest."""
 
-    def head(part: tuple[Array, Array]) -> tuple[Array, Array]:
-        logits = model.logits(part[0])
-        picked = jnp.take_along_axis(logits, part[1][..., None], axis=-1)[..., 0]
-        return jax.nn.logsumexp(logits, axis=-1) - picked, logits.argmax(axis=-1) == part[1]
+    def head(table: Array, hidden: Array, tokens: Array) -> tuple[Array, Array]:
+        logits = model.logits(hidden, table)
+        picked = jnp.take_along_axis(logits, tokens[..., None], axis=-1)[..., 0]
+        return jax.nn.logsumexp(logits, axis=-1) - picked, logits.argmax(axis=-1) == tokens
+
+    def by_chunk(table: Array, hidden: Array, tokens: Array) -> tuple[Array, ...]:
+        found = jax.lax.map(jax.checkpoint(lambda part: head(table, *part)), (chunks(hidden), chunks(tokens)))
+        return tuple(jnp.moveaxis(x, 0, 1).reshape(len(tokens), -1)[:, : tokens.shape[1]] for x in found)
 
     if not model.cfg.remat:
-        return head((hidden, tokens))
+        return head(model.output_table, hidden, tokens)
     # The logits of all slots at once would take more memory than the blocks do; the backward pass recomputes a chunk's.
-    by_chunk = jax.lax.map(jax.checkpoint(head), (chunks(hidden), chunks(tokens)))
-    nats, right = (jnp.moveaxis(x, 0, 1).reshape(len(tokens), -1)[:, : tokens.shape[1]] for x in by_chunk)
+    nats, right = on_own_rows(by_chunk, model.output_table, hidden, tokens)
     return nats, right
 
 

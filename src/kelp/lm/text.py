@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
+from kelp.bucket import Folder, fetched
 from kelp.errors import KelpError
 from kelp.lm.tokenizer import Special, Tokenizer
 from kelp.model.store import find
@@ -30,7 +31,7 @@ class DataSection(Section):
     end: str = Special.end  # names of the special tokens
     mask: str = Special.mask
     pad: str = Special.pad
-    folder: Path  # tokens made ahead; of a stream, its held-out documents and its place
+    folder: Folder  # tokens made ahead; of a stream, its held-out documents and its place
     streaming: bool = False  # read an hf: source as training goes, instead of tokenizing it ahead
     buffer: int = Field(default=10_000, gt=0)  # documents of a stream that are shuffled and packed together
     length: int = Field(default=512, gt=1)  # tokens of a row
@@ -113,7 +114,7 @@ def _rows(source: str, section: DataSection) -> Iterator[dict[str, Any]]:
     if kind == "hf":
         yield from open_hub(section, rest)
         return
-    paths = matching(rest) if kind == "files" else sorted(map(str, Path(rest).glob("functions-*.parquet")))
+    paths = matching(rest) if kind == "files" else sorted(map(str, fetched(rest).glob("functions-*.parquet")))
     if not paths:
         raise KelpError(f"{source} holds no corpus: make one with kelp corpus build --out {rest}")
     for path in paths:

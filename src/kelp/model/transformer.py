@@ -253,9 +253,14 @@ class Transformer(eqx.Module):
         lengths = jnp.full(B, S, jnp.int32) if lengths is None else lengths
         return self.norm(x), Cache(tuple(layers), lengths if starts is None else starts + lengths)
 
+    @property
+    def output_table(self) -> Float[Array, "V D"]:
+        return self.embedding if self.unembedding is None else self.unembedding
+
     @jax.named_scope("head")
-    def logits(self, hidden: Float[Array, "B S D"]) -> Float[Array, "B S V"]:
-        table = self.embedding if self.unembedding is None else self.unembedding
+    def logits(self, hidden: Float[Array, "B S D"], table: Array | None = None) -> Float[Array, "B S V"]:
+        """The logits; `table` is the output table, where the caller has placed it otherwise."""
+        table = self.output_table if table is None else table
         return split(einsum("bsd,vd->bsv", hidden, table, self.cfg.compute_dtype), BATCH, None, "tensor")
 
 

@@ -18,6 +18,11 @@ class CheckpointError(KelpError):
     """A checkpoint cannot be read or written; the message is one sentence that says what to do."""
 
 
+def saved_steps(folder: Path) -> list[int]:
+    """Steps of the checkpoints in a folder that are whole."""
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())
+
+
 class Checkpoints:
     """The checkpoints of a run: one sub-folder a step, renamed into place when whole.
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar
 import jax
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from kelp.bucket import Folder
 from kelp.errors import KelpError
 from kelp.model.low_rank import PROJECTIONS, Projection, adapt
 from kelp.training.optimizer import OptimizerConfig
@@ -77,7 +78,7 @@ class TrainingSection(Section):
     init_from: Path | None = None  # a model, by folder or name, whose weights to begin with, in place of random ones
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; weights are always float32
     mesh: MeshSection = MeshSection()
-    out: Path = Path("runs/latest")
+    out: Folder = Path("runs/latest")  # or s3://BUCKET/FOLDER, gs://BUCKET/FOLDER
     log_every: int = Field(default=10, gt=0)
     eval_every: int = Field(default=500, ge=0)  # and at the end; 0: never
     eval_batches: int | None = Field(default=None, gt=0)  # of the held-out ones, the first; left out: all

@@ -144,6 +144,26 @@ def check_agreed(**values: Any) -> None:
                 )
 
 
+def compiled_together(function: Any) -> Any:
+    """The jitted function, which no process begins to run before all have compiled it for new shapes.
+
+    Gloo, by which CPUs exchange arrays, waits 30 seconds at most for a process that still compiles.
+    """
+    if jax.process_count() == 1:
+        return function
+    compiled: dict[Any, Any] = {}
+
+    def call(*args: Any) -> Any:
+        leaves, tree = jax.tree.flatten(args)
+        shapes = (tree, *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
+        if shapes not in compiled:
+            compiled[shapes] = function.lower(*args).compile()
+            gather(None)
+        return compiled[shapes](*args)
+
+    return call
+
+
 def make_vote(mesh: Mesh) -> Callable[[int], int]:
     """Return a function that takes a number of this process and returns the greatest of all, the same in each process.
 
@@ -152,7 +172,8 @@ def make_vote(mesh: Mesh) -> Callable[[int], int]:
     if jax.process_count() == 1:
         return lambda wish: wish
     spread, everywhere = NamedSharding(mesh, P(mesh.axis_names)), NamedSharding(mesh, P())
-    greatest, before = jax.jit(lambda wishes: wishes.max(), out_shardings=everywhere), list[jax.Array]()
+    greatest = compiled_together(jax.jit(lambda wishes: wishes.max(), out_shardings=everywhere))
+    before: list[jax.Array] = []
 
     def vote(wish: int) -> int:
         own = np.full(1, wish, np.int32)
@@ -169,7 +190,7 @@ def whole_here(model: Model) -> Model:
 
     def copy(leaf: jax.Array) -> jax.Array:
         everywhere = NamedSharding(leaf.sharding.mesh, P())  # type: ignore[attr-defined]
-        whole: jax.Array = jax.jit(lambda x: x, out_shardings=everywhere)(leaf).addressable_data(0)
+        whole: jax.Array = compiled_together(jax.jit(lambda x: x, out_shardings=everywhere))(leaf).addressable_data(0)
         return whole
 
     return jax.tree.map(copy, model)

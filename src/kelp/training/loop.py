@@ -24,7 +24,7 @@ from kelp.model.leaves import named_leaves, with_leaves
 from kelp.model.low_rank import BASE
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError, RunConfig
-from kelp.training.distributed import check_agreed, is_writer, make_vote, whole_here
+from kelp.training.distributed import check_agreed, compiled_together, is_writer, make_vote, whole_here
 from kelp.training.norms import make_norms
 from kelp.training.objective import Batch, Evaluation, Metrics, Model, Objective, Part, TrainingError
 from kelp.training.optimizer import make_optimizer
@@ -79,11 +79,11 @@ def train(
         raise ConfigError(f"[training.mesh] {error}.") from None
 
     init, abstract = plan_state(config, objective, mesh)
-    train_step = within(mesh, jit_step(config, objective, mesh, abstract))
-    weigh = jax.jit(objective.weight)
+    train_step = within(mesh, compiled_together(jit_step(config, objective, mesh, abstract)))
+    weigh = compiled_together(jax.jit(objective.weight))
     part, vote = own_part(mesh), make_vote(mesh)
     held_out = make_held_out(objective, mesh, settings.seed, settings.eval_batches)
-    norms = within(mesh, make_norms(objective))
+    norms = within(mesh, compiled_together(make_norms(objective)))
 
     checkpoints = Checkpoints(out / "checkpoints", keep=settings.keep)
     examples, window, metrics = 0, Window(), dict[str, float]()  # examples: before the window
@@ -262,13 +262,13 @@ def make_held_out(
     def measure(model: Model, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         return objective.weight(batch), objective.loss(model, batch, key)[1]
 
-    part, measure = own_part(mesh), within(mesh, measure)
+    part, run = own_part(mesh), within(mesh, compiled_together(measure))
 
     def held_out(model: Model) -> dict[str, float]:
         window: Window = []
         for number, batch in enumerate(islice(objective.valid_batches(part), count)):
             key = jax.random.fold_in(stream(seed, VALID_STREAM), number)
-            window.append(measure(model, place_batch(batch, mesh, part), key))
+            window.append(run(model, place_batch(batch, mesh, part), key))
         return {f"valid_{name}": value for name, value in mean(to_floats(window)).items()}
 
     return held_out

@@ -131,6 +131,9 @@ def product_flops(jaxpr: Any) -> float:
             total += 2 * equation.outvars[0].aval.size * float(np.prod([shape[i] for i in left], dtype=float))
         elif equation.primitive.name == "scan":
             times = equation.params["length"]
+        elif equation.primitive.name == "shard_map":  # its shapes are those of one device
+            split = equation.params.get("newly_manual_axes") or equation.params["manual_axes"]  # its name in other JAX
+            times = math.prod(equation.params["mesh"].shape[name] for name in split)
         for value in equation.params.values():
             for inner in value if isinstance(value, tuple | list) else (value,):
                 inner = getattr(inner, "jaxpr", inner)

@@ -8,7 +8,6 @@ disk, and writes the rest.
 
 import hashlib
 import json
-import multiprocessing
 import re
 import shutil
 import warnings
@@ -17,13 +16,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from kelp.data.corpus import decontaminate
 from kelp.data.corpus.decontaminate import Excluded, Fingerprint
 from kelp.data.corpus.extract import Dropped
 from kelp.data.corpus.sources import Columns, expand, read
 from kelp.data.record import DataError, Record, arrow, row, save_table, schema
+from kelp.data.workers import Engine, workers
 from kelp.extras import install
 from kelp.files import atomic
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 SHARD = 5_000  # functions in a file
 BATCH = 1_000  # functions in memory at a time
 PERMUTATIONS, BANDS = 128, 16  # near copies: 95 % are found at a Jaccard similarity of 0.8, 6 % taken for one at 0.5
-Engine = Literal["local", "ray"]
 Progress = Callable[[str, int, int], None]
 
 
@@ -64,14 +63,14 @@ def build(
         return json.loads(report_path.read_text())
     _excluded(settings.exclude)  # reports a faulty file at once
     units = [unit for source in settings.sources for unit in expand(source, settings.columns)]
-    parts = out / "parts"
+    parts = out.absolute() / "parts"
     parts.mkdir(parents=True, exist_ok=True)
     settings_path.write_text(text)
     paths = [parts / f"{n:06d}-{_file_name(unit)}.parquet" for n, unit in enumerate(units)]
     todo = [(unit, path, settings) for unit, path in zip(units, paths) if not path.exists()]
     progress("functions", len(units) - len(todo), len(units))
-    with _workers(engine, min(jobs, len(todo))) as workers:
-        for done, _ in enumerate(workers(extract, todo), start=len(units) - len(todo) + 1):
+    with workers(engine, min(jobs, len(todo))) as run:
+        for done, _ in enumerate(run(extract, todo), start=len(units) - len(todo) + 1):
             progress("functions", done, len(units))
     progress("copies", 0, 1)
     report = _merge(paths, out)
@@ -165,22 +164,6 @@ def _excluded(paths: tuple[str, ...]) -> Excluded:
 
 def _file_name(unit: str) -> str:
     return re.sub(r"[^\w.=-]+", "_", unit)[-80:]
-
-
-@contextmanager
-def _workers(engine: Engine, jobs: int) -> Iterator[Callable[[Any, Sequence[Any]], Iterator[Any]]]:
-    """Yield a map function over processes of this machine or of a Ray cluster (`RAY_ADDRESS`, else a local one)."""
-    if jobs < 1 or (engine == "local" and jobs == 1):  # nothing to do, or one process
-        yield lambda function, items: map(function, items)
-        return
-    pools: Any = multiprocessing.get_context("spawn")
-    if engine == "ray":
-        try:
-            import ray.util.multiprocessing as pools
-        except ImportError:
-            raise DataError(f"--engine ray needs Ray: {install('ray')}") from None
-    with pools.Pool(jobs) as pool:
-        yield lambda function, items: pool.imap_unordered(function, items, chunksize=1)
 
 
 # The second pass

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from kelp.bucket import fetched
 from kelp.data.corpus import build as corpus
 from kelp.data.corpus.build import Progress
 from kelp.data.corpus.history import context_suffices
@@ -19,6 +20,7 @@ from kelp.data.examples.shards import NUMBERS, save_shard
 from kelp.data.record import LANGUAGE, DataError, Record, load, parse_source, save
 from kelp.data.specs.specify import specify
 from kelp.data.specs.synthetic_functions import compositions
+from kelp.data.workers import Engine, workers
 from kelp.diffusion.bank import Bank
 from kelp.encoding.condition import EncodingConfig
 from kelp.encoding.encoder import Encoder
@@ -46,7 +48,9 @@ OBSERVATIONS = [
 ]  # fmt: skip
 
 
-def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = lambda *_: None) -> None:
+def build(
+    config: DataConfig, *, jobs: int | None = None, engine: Engine = "local", progress: Progress = lambda *_: None
+) -> None:
     """Fill `config.folder` with records, encoding, bank and shards, on all cores; a part that is there is kept.
 
     `progress(what, done, total)` is called as the work goes on. Raises DataError where the folder holds other data.
@@ -68,7 +72,7 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
     folder.mkdir(parents=True, exist_ok=True)
     records_path, bank_path = folder / "records.parquet", folder / "bank.json.gz"
     if not records_path.exists():
-        save(gather(config, jobs, progress), records_path)
+        save(gather(config, jobs, progress, engine), records_path)
     records = load(records_path)
     train, valid = split(records)
     if not (folder / "encoding.json").exists():
@@ -84,7 +88,14 @@ def build(config: DataConfig, *, jobs: int | None = None, progress: Progress = l
         fragments.save(bank_path)
     jobs_left = _missing(config, valid=bool(valid))
     total = sum(len(_indices(job)) for job in jobs_left)
-    if jobs == 1 or len(jobs_left) == 1:
+    if engine == "ray":
+        there = config.model_copy(update={"folder": folder.absolute()})  # whatever folder a worker is in
+        jobs_left = [(there, *job[1:]) for job in jobs_left]
+        with workers(engine, jobs) as run:
+            progress("shards", 0, len(jobs_left))
+            for ready, _ in enumerate(run(_make_shard, jobs_left), start=1):
+                progress("shards", ready, len(jobs_left))
+    elif jobs == 1 or len(jobs_left) == 1:
         done = itertools.count(1)
         for job in jobs_left:
             _make_shard(job, lambda: progress("examples", next(done), total))
@@ -119,9 +130,9 @@ def _given_encoder(source: Path, limits: EncodingConfig) -> Encoder:
         raise DataError(f"tokenizer = {str(source)!r} in [data] cannot be used: {str(error).rstrip('.')}") from None
 
 
-def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
+def gather(config: DataConfig, jobs: int, progress: Progress, engine: Engine = "local") -> list[Record]:
     """The functions of all sources, with tests, and the synthetic functions."""
-    corpora = [Path(source.removeprefix("corpus:")) for source in config.sources if source.startswith("corpus:")]
+    corpora = [fetched(source.removeprefix("corpus:")) for source in config.sources if source.startswith("corpus:")]
     for folder in corpora:
         if not folder.exists():
             raise DataError(f"{folder}: there is no such corpus; make one with kelp corpus build --out {folder}")
@@ -129,9 +140,9 @@ def gather(config: DataConfig, jobs: int, progress: Progress) -> list[Record]:
     if sources:
         corpora.append(config.folder / "corpus")
         settings = corpus.Settings(sources, max_bytes=config.max_bytes)
-        corpus.build(settings, corpora[-1], jobs=jobs, progress=progress)
+        corpus.build(settings, corpora[-1], jobs=jobs, engine=engine, progress=progress)
         if config.specs == "generated":
-            specify(corpora[-1], seed=config.seed, jobs=jobs, progress=progress)
+            specify(corpora[-1], seed=config.seed, jobs=jobs, engine=engine, progress=progress)
     records = [r for folder in corpora for r in load(folder)]
     if unknown := config.repeat.keys() - {r.project for r in records}:
         raise DataError(f"repeat in [data] names projects that the sources lack: {', '.join(sorted(unknown))}")
@@ -206,7 +217,7 @@ def _make_shard_in_pool(job: tuple[DataConfig, str, int]) -> None:
     _make_shard(job, advance)
 
 
-def _make_shard(job: tuple[DataConfig, str, int], advance: Callable[[], object]) -> None:
+def _make_shard(job: tuple[DataConfig, str, int], advance: Callable[[], object] = lambda: None) -> None:
     """Make the examples of a shard and save them; `advance` is called after each."""
     config, part, _ = job
     maker = example_maker(config, part)

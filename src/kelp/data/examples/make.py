@@ -14,6 +14,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
+from kelp.bucket import Folder
 from kelp.data.record import Record, parse_source
 from kelp.data.specs.synthetic_functions import ORIGIN
 from kelp.diffusion.bank import Bank
@@ -44,7 +45,7 @@ class Section(BaseModel):
 class DataConfig(Section):
     """`[data]` of a training recipe. Shares and weights are probabilities."""
 
-    folder: Path  # of the shards, which are made where they are missing
+    folder: Folder  # of the shards, which are made where they are missing
     sources: tuple[str, ...]  # as for `kelp corpus build`; "corpus:DIR" is a corpus that is built
     examples: int = Field(gt=0)
     valid_examples: int = Field(default=1000, ge=0)
