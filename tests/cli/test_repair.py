@@ -325,17 +325,17 @@ def test_the_disk_being_full_is_said(kelp: Kelp, shapes: Path) -> None:
 
 
 FETCHING = """\
-import subprocess
+import socket
 import urllib.request
 
 def size(url):
     return len(urllib.request.urlopen(url).read())
 
-def version():
-    return subprocess.check_output(["git", "--version"])
+def connected():
+    return socket.create_connection(("localhost", 5432))
 
-def table():
-    return open("data/table.txt").read()
+def table(path):
+    return open(path).read()
 
 def area(width, height):
     return width + height
@@ -346,33 +346,32 @@ def area(width, height):
     ("test", "said"),
     [
         ("def test_x():\n    assert size('http://example.com') == 15",
-         "test_x needs a network connection (the sandbox has none: mock it in the test)"),
-        ("def test_x():\n    assert version()",
-         "test_x needs to start a process (--test-command 'pytest ...' allows it)"),
-        ("def test_x():\n    assert table() == '1'",
-         "test_x needs to run in {folder}, where data/table.txt is (tests run in an empty folder; --test-command"
-         " 'pytest ...' runs in the project's)"),
+         "test_x needs a network connection (the sandbox has none but to itself: mock it in the test)"),
+        ("def test_x():\n    assert connected()",
+         "test_x needs a server outside of the sandbox, PostgreSQL on port 5432 (the sandbox reaches nothing outside:"
+         " let the test start it, or mock it)"),
+        ("def test_x():\n    assert table('{outside}') == '1'",
+         "test_x needs access to {folder} (the sandbox shows the project and libraries, and temporary files alone: use"
+         " a file of the project or tmp_path)"),
         ("def test_x(mocker):\n    assert area(2, 3) == 6",
          "test_x needs the fixture 'mocker' (--test-command 'pytest ...' loads the plugins that are installed for that"
          " pytest)"),
         ("async def test_x():\n    assert area(2, 3) == 6",
          "test_x needs a pytest plugin for async tests (--test-command 'pytest ...' loads the plugins that are"
          " installed for that pytest)"),
-        ("def test_x():\n    assert open('/etc/passwd')",
-         "test_x needs access to /etc/passwd (the sandbox reads the project and libraries and writes temporary files;"
-         " --test-command writes to both)"),
     ],
 )  # fmt: skip
 def test_a_failure_that_the_sandbox_causes_is_named_and_not_repaired(
-    kelp_here: Kelp, tmp_path: Path, test: str, said: str
+    kelp_here: Kelp, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, test: str, said: str
 ) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data/table.txt").write_text("1")
+    outside = tmp_path_factory.mktemp("outside") / "table.txt"
+    outside.write_text("1")
     (tmp_path / "fetching.py").write_text(FETCHING)
-    head, passes = "from fetching import area, size, table, version", "def test_y():\n    assert area(2, 2) == 4"
+    head, passes = "from fetching import area, connected, size, table", "def test_y():\n    assert area(2, 2) == 4"
+    test = test.replace("{outside}", str(outside))
     (tmp_path / "test_fetching.py").write_text(f"{head}\n\n{test}\n\n{passes}\n")
     ran = kelp_here("repair", "fetching.py", "--tests", "test_fetching.py", *NO_MODEL)
-    said = "test_fetching.py::" + said.format(folder=tmp_path)
+    said = "test_fetching.py::" + said.format(folder=outside.parent)
     assert (ran.code, ran.out) == (2, b"")
     assert ran.sentence == f"No test fails by a fault of fetching.py: {said}."
     shown = kelp_here("test", "fetching.py").out.decode()
@@ -390,22 +389,26 @@ def test_a_failure_that_the_sandbox_causes_is_named_and_not_repaired(
     assert ran.json["patches"][0]["source"] == FETCHING.replace("width + height", "width * height")
 
 
-def test_a_file_that_needs_something_to_be_imported_is_not_repaired(kelp_here: Kelp, shapes: Path) -> None:
-    shapes.write_bytes(FIXED + b"\ndef load():\n    return open('/etc/passwd').read()\n\nTEXT = load()\n")
+def test_a_file_that_needs_something_to_be_imported_is_not_repaired(
+    kelp_here: Kelp, shapes: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "table.txt"
+    outside.write_text("1")
+    shapes.write_bytes(FIXED + f"\ndef load():\n    return open('{outside}').read()\n\nTEXT = load()\n".encode())
     ran = kelp_here("repair", "shapes.py", "--assert", "half(4) == 2", *NO_MODEL)
     assert (ran.code, ran.out) == (2, b"")
-    assert ran.sentence.startswith("The tests cannot be run: PermissionError line 10: ")
-    assert "; they need access to /etc/passwd (the sandbox reads" in ran.sentence
+    assert ran.sentence.startswith("The tests cannot be run: FileNotFoundError line 10: ")
+    assert f"; they need access to {outside.parent} (the sandbox shows" in ran.sentence
 
 
 def test_several_tests_with_the_same_need_are_named_together(kelp_here: Kelp, tmp_path: Path) -> None:
     (tmp_path / "fetching.py").write_text(FETCHING)
-    tests = ["size('http://a.example') == 1", "size('http://b.example') == 2", "version() == 1"]
+    tests = ["size('http://a.example') == 1", "size('http://b.example') == 2", "connected() == 1"]
     given = [word for test in tests for word in ("--assert", test)]
     ran = kelp_here("repair", "fetching.py", *given, "--json", *NO_MODEL)
     assert ran.code == 2
     assert f"{tests[0]} and {tests[1]} need a network connection (" in ran.sentence
-    assert f"; {tests[2]} needs to start a process (" in ran.sentence
+    assert f"; {tests[2]} needs a server outside of the sandbox, PostgreSQL on port 5432 (" in ran.sentence
     assert [aside["name"] for aside in ran.json["set_aside"]] == tests == ran.json["tests_before"]["failing"]
 
 

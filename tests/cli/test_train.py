@@ -71,7 +71,7 @@ def test_a_trained_model_repairs(kelp: Kelp, tmp_path: Path) -> None:
         return ran.sentence
 
     model = tmp_path / "model"
-    assert sentence(lambda m: (m / "tokenizer.json").write_text("{}")).startswith("The model in model cannot be used: ")
+    assert sentence(lambda m: (m / "tokenizer.json").write_text("{}")).startswith("model/tokenizer.json is damaged ")
     description = json.loads((model / "config.json").read_text())
     description["kelp"]["site_kinds"] += 1
     assert "where config.json says" in sentence(lambda m: (m / "config.json").write_text(json.dumps(description)))

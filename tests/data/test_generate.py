@@ -74,7 +74,6 @@ def test_nothing_is_asserted_where_calls_tell_nothing(specified):
         "def chance(n):\n    return random.random() * n\n",
         "def identity_of(x):\n    return object()\n",
         "def save(name):\n    open(f'/tmp/kelp-{name}', 'w').write('x')\n    return name\n",
-        "def spawn(n):\n    import os\n    return os.fork() and n\n",
         "def end(n):\n    import os\n    os._exit(n)\n",
         "async def later(n):\n    return n + 1\n",
         "def nowhere(n):\n    return missing + n\n",

@@ -250,8 +250,8 @@ def test_hidden_tests_do_not_lie_beside_the_program_while_visible_ones_run(sandb
     spy = "import os\nfound = [f for f in os.listdir(os.path.dirname(__file__)) if f.endswith('.py')]\n"
     spy += "text = ''.join(open(os.path.join(os.path.dirname(__file__), f)).read() for f in found)\n"
     with CaseRunner(case, sandbox) as runner:
-        assert runner.run((spy + "assert 'test_f' in text\n" + FIXED).encode()).ok
-        assert not runner.run((spy + "assert 'test_more' in text\n" + FIXED).encode()).ok
+        assert runner.run((spy + "assert 'test_' + 'f' in text\n" + FIXED).encode()).ok
+        assert not runner.run((spy + "assert 'test_' + 'more' in text\n" + FIXED).encode()).ok  # nor does it say so
 
 
 def test_without_hidden_tests_nothing_is_called_correct(sandbox: Sandbox) -> None:

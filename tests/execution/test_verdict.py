@@ -193,4 +193,5 @@ def test_an_expression_without_end_is_not_vouched_for() -> None:
     with Sandbox(limits=Limits(seconds=1)) as brief:
         [outcome] = brief.run(endless, asserts=["sum(range(f())) == 3"]).outcomes
         assert (outcome.status, outcome.vouched) == ("pass", False)
-        assert brief.run(b"def f():\n    return 3\n", asserts=["sum(range(f())) == 3"]).vouched
+    with Sandbox(limits=PATIENT) as patient:
+        assert patient.run(b"def f():\n    return 3\n", asserts=["sum(range(f())) == 3"]).vouched

@@ -1,3 +1,5 @@
+import hashlib
+import json
 from dataclasses import replace
 
 import jax
@@ -57,6 +59,10 @@ def test_only_models_that_go_together_have_a_mean(tmp_path):
     train(config(), edit_objective(), out=tmp_path / "run")
     export_run(tmp_path / "run", tmp_path / "model", revive)
     (tmp_path / "model/tokenizer.json").write_text("another")
+    config_json = tmp_path / "model/config.json"
+    description = json.loads(config_json.read_text())
+    description["kelp"]["tokenizer_sha256"] = hashlib.sha256(b"another").hexdigest()
+    config_json.write_text(json.dumps(description))
     with pytest.raises(TrainingError, match="has another tokenizer"):
         export_run(tmp_path / "run", tmp_path / "out", revive, merge=tmp_path / "model")
     shape = edit_objective().model_config

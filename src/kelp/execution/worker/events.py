@@ -47,7 +47,7 @@ class Report:
 
     def begin(self, name: str, call: str | None = None) -> set[int]:
         """Report that a test starts; add the lines that it executes to the set, where the run is traced."""
-        self.needs.attempted = None
+        self.needs.forget()
         self._send("begin", name=name, call=call)
         return _Lines(self._send)
 

@@ -40,14 +40,14 @@ class Needs:
     """Records the resources that running tests ask for and the sandbox refuses.
 
     `home` is the folder of temporary files, `folders` those that tests may be meant to run in. `inside`: processes and
-    connections are allowed as long as they stay in the sandbox. `attempted` is the latest refused resource that was
-    asked for: a program may catch the exception, and `os.system` raises none.
+    connections are allowed as long as they stay in the sandbox. `attempted` is the latest refused resource that a test
+    asked for: a program may catch the exception, and `os.system` raises none. `port` is the one it connected to last.
     """
 
     def __init__(self, home: str, folders: Iterable[str], *, inside: bool):
         self.home, self.folders, self.inside = os.path.realpath(home), tuple(folders), inside
         self.attempted: str | None = None
-        self.port: object = None  # that was connected to last
+        self.port: object = None
 
         def hook(event: str, arguments: Any) -> None:
             if event in _HOSTS:
@@ -61,6 +61,10 @@ class Needs:
                 self.attempted = PROCESS
 
         sys.addaudithook(hook)
+
+    def forget(self) -> None:
+        """Begin another test."""
+        self.attempted = self.port = None
 
     def of(self, error: BaseException) -> str | None:
         """The unmet need, a noun phrase, that raised an exception or one that it followed."""

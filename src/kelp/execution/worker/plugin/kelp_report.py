@@ -303,7 +303,8 @@ class _Reporter:
     # Running
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.began[nodeid], self.compared, self.needs.attempted = time.perf_counter(), None, None
+        self.began[nodeid], self.compared = time.perf_counter(), None
+        self.needs.forget()
         self.send(event="begin", name=nodeid)
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
