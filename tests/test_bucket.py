@@ -94,6 +94,17 @@ def test_a_url_has_a_local_copy_and_a_path_is_its_own(monkeypatch, tmp_path):
     assert bucket.local("runs/toy") == Path("runs/toy") and bucket.url(Path("runs/toy")) is None
 
 
+def test_a_mounted_folder_serves_as_well(monkeypatch, tmp_path):
+    place = f"file://{tmp_path}/mounted bucket/run"
+    for machine in ("first", "second", "first"):
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / machine))
+        with bucket.worked_on(place) as folder:
+            write(folder, checkpoints__10__a="ten", **{machine: "was here"})
+    assert bucket.url(folder) == place
+    assert contents(folder) == contents(tmp_path / "mounted bucket/run")
+    assert contents(folder) == {"checkpoints/10/a": "ten", "first": "was here", "second": "was here"}
+
+
 def test_work_of_one_machine_goes_on_on_another(server, move, monkeypatch, tmp_path):
     with bucket.worked_on(PLACE) as first:
         write(first, log="1", checkpoints__10__a="ten", checkpoints__10__deep__b="more", **{".hidden": "no"})

@@ -171,7 +171,8 @@ def _open(place: str) -> tuple[Any, str]:
     try:
         import fsspec
 
-        system, root = fsspec.core.url_to_fs(place, use_listings_cache=False, auto_mkdir=True)
+        options = {"auto_mkdir": True} if place.startswith("file:") else {"use_listings_cache": False}
+        system, root = fsspec.core.url_to_fs(place, **options)
     except ImportError as error:  # fsspec itself, or the library that its message names for this kind of URL
         raise KelpError(f"{place} cannot be reached: {str(error).rstrip('.')} ({install('bucket')}).") from None
     return system, root
