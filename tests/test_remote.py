@@ -3,7 +3,9 @@
 import json
 import os
 import pty
+import select
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -142,21 +144,32 @@ def attach_and_detach(machine: Machine) -> str:
     if process == 0:
         os.chdir(machine.clone)
         os.execvpe("just", ["just", "attach-train"], machine.environment | {"TERM": "xterm"})
-    shown = b""
-    while b"NOTE" not in shown:
-        shown += os.read(terminal, 1024)
-    os.write(terminal, b"\x02d")
-    while part := read_or_nothing(terminal):
-        shown += part
+    try:
+        shown = read_until(terminal, b"NOTE")
+        for key in (b"\x02", b"d"):
+            time.sleep(0.2)  # tmux takes keys that come at once for pasted text
+            os.write(terminal, key)
+        shown += read_until(terminal)
+    except BaseException:
+        os.kill(process, signal.SIGKILL)
+        raise
     assert os.waitpid(process, 0)[1] == 0
     return shown.decode(errors="replace")
 
 
-def read_or_nothing(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 1024)
-    except OSError:  # the end of a terminal, on Linux
-        return b""
+def read_until(terminal: int, end: bytes | None = None) -> bytes:
+    """What a terminal shows until there is this text, or else until it is closed."""
+    shown = b""
+    while end is None or end not in shown:
+        assert select.select([terminal], [], [], 60)[0], shown
+        try:
+            part = os.read(terminal, 1024)
+        except OSError:  # how Linux says that it is closed
+            break
+        if not part:
+            break
+        shown += part
+    return shown
 
 
 def test_infer_repairs_there_with_the_model_of_a_run(machine, trained):
