@@ -1,4 +1,4 @@
-"""What each protection of the sandbox holds back alone: hostile programs that get away with more without it.
+"""Protections of the sandbox, taken out one by one: hostile programs that get away with more without each.
 
     python benchmarks/protections.py
 

@@ -139,7 +139,7 @@ def test_a_training_goes_on_when_detached_stops_with_a_checkpoint_and_resumes(ma
 
 
 def attach_and_detach(machine: Machine) -> str:
-    """What `just attach-train` shows in a terminal, until Ctrl-b d ends it."""
+    """Output of `just attach-train` in a terminal, until Ctrl-b d ends it."""
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(machine.clone)
@@ -158,7 +158,7 @@ def attach_and_detach(machine: Machine) -> str:
 
 
 def read_until(terminal: int, end: bytes | None = None) -> bytes:
-    """What a terminal shows until there is this text, or else until it is closed."""
+    """Output of a terminal until it holds this text, or else until it is closed."""
     shown = b""
     while end is None or end not in shown:
         assert select.select([terminal], [], [], 60)[0], shown

@@ -22,7 +22,7 @@ from pydantic import BeforeValidator, PlainSerializer
 
 from kelp.errors import KelpError
 from kelp.extras import install
-from kelp.files import atomic
+from kelp.files import atomic, cache_folder
 
 LIST = "kelp-files.json"  # {"version": one of each upload, "files": {name: [bytes, time of change in ns]}}
 LOOK_SECONDS = 2  # between looks at a folder that is uploaded as it grows
@@ -32,7 +32,7 @@ Files = dict[str, list[int]]
 
 def copies() -> Path:
     """The folder of the local copies."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kelp" / "buckets"
+    return cache_folder("buckets")
 
 
 def local(path: str | Path) -> Path:

@@ -14,6 +14,11 @@ from kelp.errors import KelpError, reason
 _PARSES = "Kelp repairs programs that do"
 
 
+def cache_folder(name: str) -> Path:
+    """A folder of Kelp's in the user's cache folder, which may not exist."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kelp" / name
+
+
 class NotParsed(KelpError):
     """A program that does not parse."""
 

@@ -760,7 +760,7 @@ EFFECT = {
     ),
 }
 
-# Of `EFFECT`, those that may succeed where runs have namespaces, since what they do stays inside and ends with the run.
+# Programs of `EFFECT` that may succeed where runs have namespaces: their effects stay inside and end with the run.
 CONTAINED = {
     "a fork bomb by multiprocessing",
     "a subprocess",

@@ -11,8 +11,9 @@ from kelp.execution.interpreter import Interpreter
 from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 
-# What a run may do, by name, as the table of docs/security.md says it: the sentence, the parts of `Sandbox.protections`
-# that see to it, and a program whose f() is 1, in the first of two runs or the second, if they do not.
+# Guarantees of a run by name, as the table of docs/security.md has them: the sentence, the parts of
+# `Sandbox.protections` that see to it, and a program whose f() is 1, in the first of two runs or the second, if they do
+# not.
 TRIALS = {
     "writing": (
         "writes to a copy of the project and to temporary files alone",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import kelp
 from kelp.errors import KelpError
+from kelp.files import cache_folder
 from kelp.model.store import imported, models_folder
 from kelp.repair.timing import Timings
 from kelp.search.baselines import NoModel
@@ -136,7 +137,7 @@ def use_compilation_cache() -> None:
     warnings.filterwarnings("ignore", message=".*persistent compilation cache")  # a full disk only costs time
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         return
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kelp" / "jax"
+    folder = cache_folder("jax")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -57,7 +57,7 @@ class View(NamedTuple):
 
     @property
     def weighed(self) -> np.ndarray:
-        """Of each site [R]: the part of a log-probability that all proposals there share, up to a constant."""
+        """Part of a log-probability that all proposals at a site share [R], up to a constant."""
         return SITE_WEIGHT * self.site + LINE_WEIGHT * self.line
 
 
@@ -171,12 +171,18 @@ def _pointed(view: View) -> tuple[PointedSite, ...]:
     return tuple(PointedSite(sites[at].start, sites[at].end, float(shares[at])) for at in likeliest)
 
 
-def _log_total(view: View, rows: Mapping[Edit, int], priors: Mapping[Edit, float]) -> float:
-    """Log of the sum over edits of the exponentials of their weighted sums, before their texts are scored."""
+def _enumerated(view: View, program: Program, condition: Condition) -> tuple[dict[Edit, int], dict[Edit, float], float]:
+    """Return (rows, log-priors, total) of the edits of all kinds.
+
+    The total is the log of the sum of the exponentials of their weighted sums, before their texts are scored.
+    """
+    kinds = candidates(program, may_matter(program, condition.suspicion))
+    priors = log_priors(program, kinds, condition.exception)
+    rows = {edit: view.state.row_of(edit) for edit in priors}
     if not rows:
-        return 0.0
-    known = view.weighed[[*rows.values()]] + KIND_WEIGHT * np.asarray([priors[edit] for edit in rows])
-    return float(np.logaddexp.reduce(known)) + TEXT_WEIGHT * TYPICAL_TEXT_NATS
+        return rows, priors, 0.0
+    known = view.weighed[[*rows.values()]] + KIND_WEIGHT * np.asarray([*priors.values()])
+    return rows, priors, float(np.logaddexp.reduce(known)) + TEXT_WEIGHT * TYPICAL_TEXT_NATS
 
 
 class ModelPolicy(Policy):
@@ -213,10 +219,7 @@ class ModelPolicy(Policy):
         yield Bound(0.0)
         view = self._look(program, condition)
         yield Bound(0.0, pointer=_pointed(view))
-        kinds = candidates(program, may_matter(program, condition.suspicion))
-        priors = log_priors(program, kinds, condition.exception)
-        rows = {edit: view.state.row_of(edit) for edit in priors}
-        total = _log_total(view, rows, priors)
+        rows, priors, total = _enumerated(view, program, condition)
         parts = [*self._to_write(view, total), *self._to_score(view, rows, priors, total)]
         ready: list[tuple[float, int, Proposal, bool]] = []
         number = itertools.count()
@@ -242,8 +245,7 @@ class ModelPolicy(Policy):
     def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
         score, _ = evidence(program, condition.names)
         view = self._look(program, condition)
-        priors = log_priors(program, candidates(program, may_matter(program, condition.suspicion)), condition.exception)
-        total = _log_total(view, {edit: view.state.row_of(edit) for edit in priors}, priors)
+        *_, total = _enumerated(view, program, condition)
         edits = [edit for edit in edits if key(edit) in site_index(program) and is_valid(program, edit)]
         rows, even = {edit: view.state.row_of(edit) for edit in edits}, -math.log(max(1, len(edits)))
         parts = self._to_score(view, rows, dict.fromkeys(edits, even), total)

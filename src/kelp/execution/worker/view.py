@@ -1,4 +1,4 @@
-"""What runs see of the file system: libraries that they cannot write to, and private copies of the project's folders.
+"""File system of the runs: libraries that they cannot write to, and private copies of the project's folders.
 
 The keeper, a process outside of the runs' process namespace, keeps the right to mount. What it mounts below `View.root`
 shows in the mount namespace of the server and the runs, which have given up that right and see nothing else.  Folders
