@@ -18,7 +18,7 @@ import random
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -104,7 +104,7 @@ def held_out(names: Sequence[str], folder: Path | None) -> None:
     from kelp.data.examples.recipe import load_recipe
     from kelp.data.examples.shards import Shards
     from kelp.model.denoiser import loss
-    from kelp.model.folder import load_model
+    from kelp.model.pretrained import load_model
 
     batches = list(Shards(folder or load_recipe(RECIPE).data.folder).valid_batches())
     sizes = np.asarray([int((batch.tokens[:, 0] != 0).sum()) for batch in batches])
@@ -182,9 +182,6 @@ class Without(Policy):
     @property
     def threshold(self) -> float:
         return self.policy.threshold
-
-    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
-        self.policy.warm_up((program, replace(condition, **self.hidden)) for program, condition in shown)
 
 
 class NoPointer(ModelPolicy):

@@ -14,10 +14,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from kelp.data.examples.build import split
 from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import pack
-from kelp.data.record import LANGUAGE, Record, load
+from kelp.data.record import LANGUAGE, Record, load, split
 from kelp.diffusion.bank import Bank
 from kelp.encoding.encoder import Encoder
 from kelp.encoding.folder import load_encoding

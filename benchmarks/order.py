@@ -133,7 +133,8 @@ def text_log_probs(policy: ModelPolicy, view: View, edits: Sequence[Edit]) -> di
     found, tree, ends = dict.fromkeys(edits, UNSCORED_NATS), SuffixTree(), list[tuple[Edit, int]]()
 
     def score() -> None:
-        scores = np.asarray(policy.model.compiled.calls.score(policy.model.denoiser, view.cache, *tree.arrays()))
+        transformer, end = policy.model.denoiser.transformer, policy.encoder.special.end
+        scores = transformer.path_log_probs(tree, view.cache, end=end)
         found.update((edit, float(scores[node])) for edit, node in ends)
 
     for edit in edits:

@@ -23,8 +23,8 @@ import optax
 import torch
 import torch.nn.functional as F
 
-from kelp.model.config import TransformerConfig
-from kelp.model.denoiser import Denoiser, DenoiserConfig, loss
+from kelp.model.config import DenoiserConfig, TransformerConfig
+from kelp.model.denoiser import Denoiser, loss
 
 
 class Batch(NamedTuple):

@@ -12,7 +12,7 @@ import pytest
 from kelp.data.examples.build import build
 from kelp.data.examples.recipe import Recipe
 from kelp.encoding.batch import Example, SpanText
-from kelp.model.folder import load_model
+from kelp.model.pretrained import load_model
 
 ROOT = Path(__file__).parents[1]
 

@@ -13,7 +13,7 @@ import numpy as np
 from travel import TravelError, load_pieces
 
 from kelp.encoding.folder import FILES
-from kelp.model.denoiser import DenoiserConfig
+from kelp.model.config import DenoiserConfig
 from kelp.model.folder import save_model
 from kelp.model.tensors import ModelError
 

@@ -20,7 +20,8 @@ from travel import save_pieces
 
 from kelp.encoding.batch import MASKING_ROOM, MAX_SUFFIX, Batch
 from kelp.encoding.folder import FILES
-from kelp.model.denoiser import Denoiser, DenoiserConfig, loss
+from kelp.model.config import DenoiserConfig
+from kelp.model.denoiser import Denoiser, loss
 from kelp.model.leaves import named_leaves
 from kelp.training.optimizer import OptimizerConfig, Rates, make_optimizer
 

@@ -18,8 +18,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 import kelp
-from kelp.model.folder import load_model
-from kelp.model.pretrained import read_llama, write_llama
+from kelp.model.pretrained import load_model, read_llama, write_llama
 
 SIZES = {
     "vocab_size": 61,

@@ -3,8 +3,7 @@ from dataclasses import asdict
 
 import pytest
 
-from kelp.model.config import RopeScaling, TransformerConfig
-from kelp.model.denoiser import DenoiserConfig
+from kelp.model.config import DenoiserConfig, RopeScaling, TransformerConfig
 
 SIZES = dict(vocab_size=97, dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48)
 LLAMA3 = dict(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=8192)

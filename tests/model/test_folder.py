@@ -1,4 +1,3 @@
-import hashlib
 import json
 from dataclasses import replace
 from functools import cache
@@ -7,13 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
-from kelp.model.config import RopeScaling, TransformerConfig
-from kelp.model.denoiser import Denoiser, DenoiserConfig
-from kelp.model.folder import load_model, save_model
+from kelp.model.config import DenoiserConfig, RopeScaling, TransformerConfig
+from kelp.model.denoiser import Denoiser
+from kelp.model.folder import save_model
 from kelp.model.leaves import named_leaves
-from kelp.model.pretrained import write_llama
+from kelp.model.pretrained import load_model, write_llama
 from kelp.model.tensors import ModelError, open_tensors
 
 pytestmark = pytest.mark.slow
@@ -36,7 +34,7 @@ def tokenizer(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path, tokenizer):
-    save_model(tmp_path / "model", make(), CONFIG, files=[tokenizer])
+    save_model(tmp_path / "model", named_leaves(make()), CONFIG, files=[tokenizer])
     return tmp_path / "model"
 
 
@@ -58,7 +56,7 @@ def same(ours, theirs):
 def test_a_model_folder_gives_the_same_model_back(tmp_path, tokenizer, config):
     more = tmp_path / "encoding.json"
     more.write_text("{}")
-    save_model(tmp_path / "model", make(config), config, files=[tokenizer, more], origin={"step": 7})
+    save_model(tmp_path / "model", named_leaves(make(config)), config, files=[tokenizer, more], origin={"step": 7})
     model, section = load_model(tmp_path / "model")
     assert same(model, make(config)) and model.cfg == config
     assert (section["step"], section["format"]) == (7, 2)
@@ -78,44 +76,13 @@ def test_its_weights_have_the_names_and_the_layout_of_a_llama_and_the_pointer_it
 
 
 def test_bfloat16_halves_the_file_and_stays_bfloat16_unless_told_otherwise(folder, tmp_path, tokenizer):
-    save_model(tmp_path / "small", make(), CONFIG, files=[tokenizer], dtype="bfloat16")
+    save_model(tmp_path / "small", named_leaves(make()), CONFIG, files=[tokenizer], dtype="bfloat16")
     rounded = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), make())
     assert same(load_model(tmp_path / "small")[0], rounded)
     exact, _ = load_model(tmp_path / "small", dtype="float32")
     assert same(exact, jax.tree.map(lambda leaf: leaf.astype(jnp.float32), rounded))
     size = {name: (tmp_path / name / "model.safetensors").stat().st_size for name in ("small", "model")}
     assert size["small"] < 0.7 * size["model"]
-
-
-def make_format_1(folder, tokenizer):
-    """A folder as Kelp wrote it before its layout was Hugging Face's."""
-    folder.mkdir()
-    save_file({name: np.asarray(leaf) for name, leaf in named_leaves(make()).items()}, folder / "model.safetensors")
-    sizes = CONFIG.to_dict()
-    del sizes["head_dim"], sizes["rope_scaling"]  # unknown then
-    description = {
-        "format": 1,
-        "kelp": "0.1.0",
-        "sha256": hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest(),
-        "model": sizes,
-        "encoding": {"max_intent": 24},
-        "step": 7,
-    }
-    (folder / "config.json").write_text(json.dumps(description))
-    (folder / "tokenizer.json").write_text(tokenizer.read_text())
-    return folder
-
-
-def test_a_folder_of_format_1_is_still_read(tmp_path, tokenizer):
-    old = make_format_1(tmp_path / "old", tokenizer)
-    model, section = load_model(old)
-    assert same(model, make()) and model.cfg == CONFIG
-    assert (section["step"], section["encoding"]) == (7, {"max_intent": 24})
-    description = json.loads((old / "config.json").read_text())
-    description["model"]["layers"] = 2
-    (old / "config.json").write_text(json.dumps(description))
-    with pytest.raises(ModelError, match=r"blocks\.1\.attention\.key is missing"):
-        load_model(old)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
@@ -145,7 +112,7 @@ def test_an_unknown_format_and_a_configuration_of_another_model_are_refused(fold
     kelp = keys["kelp"]
     without = {key: value for key, value in kelp.items() if key != "pointer_dim"}
     for change, words in [
-        ({"kelp": kelp | {"format": 99}}, "has format 99 and this Kelp reads 1 and 2"),
+        ({"kelp": kelp | {"format": 99}}, "has format 99 and this Kelp reads 2"),
         ({"hidden_size": 32}, "where config.json says"),
         ({"num_hidden_layers": 2}, r"model\.layers\.1\.\S+ is missing"),
         ({"kelp": kelp | {"site_kinds": 5}}, r"pointer\.kind has shape \(4, 16\) where config\.json says \(5, 16\)"),
@@ -171,7 +138,7 @@ def test_other_files_of_a_model_folder_are_kept(folder, tokenizer):
     (folder / "more").mkdir()
     (folder / "more/notes.txt").write_text("Notes.")
     (folder / "config.json").write_text("{}")
-    save_model(folder, make(seed=3), CONFIG, files=[tokenizer])
+    save_model(folder, named_leaves(make(seed=3)), CONFIG, files=[tokenizer])
     assert (folder / "README.md").read_text() == "The card." and (folder / "more/notes.txt").exists()
     load_model(folder)
 

@@ -14,7 +14,8 @@ import pytest
 from kelp.model import masks
 from kelp.model.config import RopeScaling
 from kelp.model.leaves import named_leaves
-from kelp.model.pretrained import llama_config, read_llama, write_llama
+from kelp.model.llama import llama_config
+from kelp.model.pretrained import read_llama, write_llama
 from kelp.model.tensors import ModelError, open_tensors
 
 pytestmark = pytest.mark.slow

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from kelp.data import toy
 from kelp.encoding.condition import Condition
-from kelp.model import masks
+from kelp.model import inference, masks
 from kelp.model.config import TransformerConfig
+from kelp.model.leaves import named_leaves
 from kelp.model.transformer import Transformer
 from kelp.search import language_model
 from kelp.search.baselines import NoModel
@@ -36,17 +37,22 @@ def model() -> LanguageModel:
     sizes = TransformerConfig(
         vocab_size=tokenizer.get_vocab_size(), dim=32, layers=2, heads=4, kv_heads=2, mlp_dim=48, tie_embeddings=False
     )
+    sure = named_leaves(make_weights(sizes))
+    return LanguageModel(inference.Transformer.of(sizes, sure), tokenizer, tokenizer.token_to_id("<end>"))
+
+
+def make_weights(sizes: TransformerConfig) -> Transformer:
     weights = Transformer.init(sizes, key=jax.random.key(0))
-    sure = jax.tree.map(lambda w: 3 * w if w.ndim > 1 else w, weights)  # so that tokens differ in probability
-    return LanguageModel(sure, tokenizer, tokenizer.token_to_id("<end>"))
+    return jax.tree.map(lambda w: 3 * w if w.ndim > 1 else w, weights)  # so that tokens differ in probability
 
 
 def log_likelihood(model: LanguageModel, before: str, program: str) -> float:
-    """Log-probability of a program after a text, token by token, without a cache."""
+    """Log-probability of a program after a text, token by token, in JAX and without a cache."""
+    transformer = make_weights(model.transformer.cfg)
     head = [model.end, *model.encode(before)]
     tokens = jnp.asarray([head + model.encode(program)])
-    hidden = model.transformer(tokens, jnp.arange(tokens.shape[1])[None], masks.causal(jnp.ones_like(tokens, bool)))
-    log_probs = jax.nn.log_softmax(model.transformer.logits(hidden)[0])
+    hidden = transformer(tokens, jnp.arange(tokens.shape[1])[None], masks.causal(jnp.ones_like(tokens, bool)))
+    log_probs = jax.nn.log_softmax(transformer.logits(hidden)[0])
     own = jnp.take_along_axis(log_probs[:-1], tokens[0, 1:, None], axis=1)[:, 0]
     return float(own[len(head) - 1 :].sum())
 
@@ -150,6 +156,6 @@ def test_the_model_is_not_asked_for_more_groups_than_are_used(model: LanguageMod
             asked.append(len(programs))
             return super().changes(reading, programs)
 
-    counting = Counting(model.transformer, model.tokenizer, model.end, compiled=model.compiled)
+    counting = Counting(model.transformer, model.tokenizer, model.end)
     next(proposals(Reordered(NoModel(0, "frequency"), counting), parse(PROGRAM), CONDITION))
     assert asked == [language_model.GROUP]

@@ -1,7 +1,7 @@
 """Proposals of a small model with random weights, against the same probabilities computed the plain way."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import replace
 
 import equinox as eqx
@@ -17,8 +17,10 @@ from kelp.encoding.encoder import Encoder, pad
 from kelp.encoding.tokenizer import ImpliedSpaceTokenizer
 from kelp.languages.python.lint import lint
 from kelp.languages.python.names import free_names
-from kelp.model.config import TransformerConfig
-from kelp.model.denoiser import Denoiser, DenoiserConfig
+from kelp.model import inference
+from kelp.model.config import DenoiserConfig, TransformerConfig
+from kelp.model.denoiser import Denoiser
+from kelp.model.leaves import named_leaves
 from kelp.search.baselines import NoModel
 from kelp.search.model_policy import (
     BLIND_SHARE,
@@ -51,14 +53,6 @@ CONDITION = Condition(TASK.intent, TASK.asserts, "2/5 count_between([1, 2, 3], 0
 LONG = parse(b"def f(x):\n    a = x\n    b = '" + b" ".join(b"%d" % (97 * i) for i in range(60)) + b"'\n    return a")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_length() -> Iterator[None]:
-    """Compiles for one length of program, which takes most of the time here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kelp.search.model_policy.LENGTHS", [512, 1024])
-        yield
-
-
 @pytest.fixture(scope="module")
 def encoder() -> Encoder:
     texts = [text.encode() for record in toy.TRAIN for text in (record.source, record.intent, *record.asserts)]
@@ -73,10 +67,15 @@ def make_denoiser(encoder: Encoder, seed: int) -> Denoiser:
     return jax.tree.map(lambda w: 3 * w if w.ndim > 1 else w, weights)  # so that it is sure of something
 
 
+def make_model(encoder: Encoder, seed: int, config: DecodeConfig) -> Model:
+    weights = make_denoiser(encoder, seed)
+    return Model(inference.Denoiser.of(weights.cfg, named_leaves(weights)), encoder, config)
+
+
 @pytest.fixture(scope="module")
 def policy(encoder: Encoder) -> ModelPolicy:
     config = DecodeConfig(sites=6, batch=2, beams=3, max_tokens=8)
-    return ModelPolicy(Model(make_denoiser(encoder, 0), encoder, config))
+    return ModelPolicy(make_model(encoder, 0, config))
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +121,7 @@ def test_log_probabilities_are_those_of_one_plain_pass_over_program_and_edit(
     prefix = np.tile(np.asarray(state.tokens, np.int32), (len(scored), 1))
     sites = np.tile(np.asarray(state.rows, np.int32), (len(scored), 1, 1))
     length = prefix.shape[1]
-    where, logits = eqx.filter_jit(policy.model.denoiser)(
+    where, logits = eqx.filter_jit(make_denoiser(encoder, 0))(
         np.concatenate([prefix, tokens], axis=1),
         np.concatenate([np.tile(np.arange(length), (len(scored), 1)), positions], axis=1),
         np.concatenate([np.ones_like(prefix), (tokens != 0) * 2], axis=1),
@@ -233,9 +232,8 @@ def test_what_is_known_changes_the_order(policy: ModelPolicy, proposals: list[Pr
     assert results(PROGRAM, blind) != results(PROGRAM, proposals)
 
 
-def test_the_weights_can_be_changed(policy: ModelPolicy, encoder: Encoder, proposals: list[Proposal]) -> None:
-    other = ModelPolicy(replace(policy.model, denoiser=make_denoiser(encoder, 1)))
-    assert other.model.compiled is policy.model.compiled  # nothing is compiled again
+def test_other_weights_propose_otherwise(policy: ModelPolicy, encoder: Encoder, proposals: list[Proposal]) -> None:
+    other = ModelPolicy(make_model(encoder, 1, policy.config))
     assert list(proposed(other, PROGRAM, CONDITION)) != proposals
 
 
@@ -286,11 +284,3 @@ def test_without_a_model_frequent_mistakes_can_come_first() -> None:
 def test_decoding_needs_at_least_one_of_everything(name: str) -> None:
     with pytest.raises(ValueError, match=name):
         DecodeConfig(**{name: 0})
-
-
-def test_warming_up_pads_shorter_programs_like_the_longest_and_changes_no_proposal(policy: ModelPolicy) -> None:
-    before = list(proposed(policy, PROGRAM, CONDITION))
-    short = parse(b"def f(x):\n    return x")
-    policy.warm_up([(short, Condition()), (PROGRAM, CONDITION)])
-    assert policy.shortest == 512
-    assert list(proposed(policy, PROGRAM, CONDITION)) == before

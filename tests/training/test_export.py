@@ -11,8 +11,9 @@ from tests.training.fake import STEPS, config, edit_objective
 from kelp.data.examples.objective import EditObjective
 from kelp.encoding.folder import FILES
 from kelp.model.denoiser import Denoiser
-from kelp.model.folder import load_model, save_model
+from kelp.model.folder import save_model
 from kelp.model.leaves import named_leaves
+from kelp.model.pretrained import load_model
 from kelp.training.export import export_run
 from kelp.training.loop import train
 from kelp.training.objective import Evaluation, TrainingError
@@ -68,7 +69,7 @@ def test_only_models_that_go_together_have_a_mean(tmp_path):
     shape = edit_objective().model_config
     wider = replace(shape, transformer=replace(shape.transformer, mlp_dim=64))
     files = [tmp_path / "model" / name for name in FILES]
-    save_model(tmp_path / "wider", Denoiser.init(wider, key=jax.random.key(0)), wider, files=files)
+    save_model(tmp_path / "wider", named_leaves(Denoiser.init(wider, key=jax.random.key(0))), wider, files=files)
     with pytest.raises(TrainingError, match="has mlp_dim = 64 and this run 32: give both the same sizes"):
         export_run(tmp_path / "run", tmp_path / "out", revive, merge=tmp_path / "wider")
     assert not (tmp_path / "out").exists()

@@ -11,8 +11,8 @@ import pytest
 from tests.training.fake import STEPS, FakeSource, config, edit_objective, rows
 
 from kelp.data.examples.objective import EditObjective
-from kelp.model.folder import load_model
 from kelp.model.leaves import named_leaves
+from kelp.model.pretrained import load_model
 from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError
 from kelp.training.export import export_run

@@ -11,9 +11,8 @@ from tests.training.fake import EDIT, RUN, FakeSource
 from kelp.data.examples.objective import EditObjective
 from kelp.data.examples.recipe import Recipe
 from kelp.model.config import TransformerConfig
-from kelp.model.folder import load_model
 from kelp.model.leaves import named_leaves
-from kelp.model.pretrained import write_llama
+from kelp.model.pretrained import load_model, write_llama
 from kelp.model.transformer import Transformer
 from kelp.training.config import ConfigError, parse_config
 from kelp.training.export import export_run

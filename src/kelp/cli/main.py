@@ -1,10 +1,8 @@
 """The `kelp` command: its sub-commands, and how a command ends."""
 
-import contextlib
 import os
 import signal
 import sys
-import threading
 import traceback
 from enum import StrEnum
 from pathlib import Path
@@ -171,24 +169,7 @@ def main() -> NoReturn:
         else:
             traceback.print_exc()
             code = _end("This is a bug in Kelp, not in your program.", 70)
-    _leave(143 if terminated and code == 130 else code)
-
-
-def _leave(code: int | str | None) -> NoReturn:
-    """End with this status, at once where a model is still being loaded.
-
-    The interpreter would wait for that thread, a second or more; ended without waiting it aborts in XLA's code.
-    Sandboxes are closed and files are written by now, so that only the streams are left to flush.
-    """
-    if threading.active_count() > 1 and _own_process():
-        from kelp.repair.models import Loading
-
-        if any(isinstance(thread, Loading) for thread in threading.enumerate()):
-            for stream in (sys.stdout, sys.stderr):
-                with contextlib.suppress(AttributeError, OSError, ValueError):  # closed, or without a reader
-                    stream.flush()
-            os._exit(code if isinstance(code, int) else code is not None)
-    sys.exit(code)
+    sys.exit(143 if terminated and code == 130 else code)
 
 
 def _end(sentence: str, code: int) -> int:

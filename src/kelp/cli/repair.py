@@ -131,7 +131,7 @@ def repair(
     from kelp.repair.timing import Timings
 
     timings = Timings()
-    gc.disable()  # until the search begins: imports and JAX traces stay, and examining them takes time
+    gc.disable()  # until the search begins: what is imported stays, and examining it takes time
     asked = Target(Path(target or "."))
     try:
         progress.set_level(quiet, verbose)

@@ -211,7 +211,7 @@ def _run(
         raise KelpError(f"out = {url(out)}: several processes need a folder that all of them share, not a bucket.")
     try:
         objective, evaluation = _lm(settings) if isinstance(settings, LMRecipe) else _edits(settings)
-        from kelp.repair.models import use_compilation_cache
+        from kelp.training.compilation import use_compilation_cache
         from kelp.training.loop import train as run
 
         use_compilation_cache()

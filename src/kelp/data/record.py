@@ -4,7 +4,7 @@ import ast
 import gzip
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,3 +134,9 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 def body_without_docstring(node: FunctionNode | ast.ClassDef) -> list[ast.stmt]:
     """Statements of a function without its docstring; the node's own list if there is none."""
     return node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+
+
+def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    """(train, valid), split by project as the corpus is. Where no project is held out (toy), valid is train."""
+    train, valid = ([r for r in records if r.split == part] for part in ("train", "valid"))
+    return train, valid or train

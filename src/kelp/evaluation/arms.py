@@ -1,6 +1,6 @@
 """Arms of a comparison: baselines without a model, and the model with a part of the condition masked."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import get_args
@@ -40,9 +40,6 @@ class MaskedCondition(Wrapper):
 
     def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
         return self.policy.judge(program, self._masked(condition), edits)
-
-    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
-        self.policy.warm_up((program, self._masked(condition)) for program, condition in shown)
 
     def _masked(self, condition: Condition) -> Condition:
         if self.mask in (ConditionMask.blind, ConditionMask.observation):

@@ -13,8 +13,7 @@ from typing import Any
 
 from kelp.data.corpus.decontaminate import MBPP_TRAIN
 from kelp.data.corpus.history import context_suffices
-from kelp.data.examples.build import split
-from kelp.data.record import Record, json_lines, load
+from kelp.data.record import Record, json_lines, load, split
 from kelp.data.toy import HIDDEN, TASKS
 from kelp.evaluation.case import Case
 from kelp.evaluation.case_files import collect

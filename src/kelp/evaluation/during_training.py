@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from jax import process_count, process_index
@@ -18,6 +17,9 @@ from kelp.evaluation.case_runner import shared_sandbox
 from kelp.evaluation.corrupt import Corruption, break_all
 from kelp.evaluation.metrics import Estimate, summarize
 from kelp.evaluation.run_cases import Settings, solve
+from kelp.model.inference import Denoiser
+from kelp.model.leaves import named_leaves
+from kelp.model.low_rank import with_adapters_added
 from kelp.search.model_policy import Model, ModelPolicy
 from kelp.search.task import Budget
 from kelp.training.distributed import gather
@@ -66,13 +68,13 @@ def repair_metrics(
     cases, _ = break_all(drawn, mutations, seed=seed)
     if not cases:
         raise ValueError("there is no program with tests to break")
-    model = Model(None, encoder)  # compiled once
     settings = Settings(budget=Budget(runs=max_runs, seconds=600.0, patches=1))
 
     def measure(denoiser: Any, step: int) -> dict[str, float]:
-        weights, shared = replace(model, denoiser=denoiser), cases[process_index() :: process_count()]
+        model = Model(Denoiser.of(denoiser.cfg, named_leaves(with_adapters_added(denoiser))), encoder)
+        shared = cases[process_index() :: process_count()]
         with shared_sandbox() as sandbox:
-            own = [solve(case, ModelPolicy(weights), sandbox, settings) for case in shared]
+            own = [solve(case, ModelPolicy(model), sandbox, settings) for case in shared]
         results = [result for each in gather(own) for result in each]
         figures = summarize(results, max_runs)
         values = {metric: figures[metric] for metric in METRICS}

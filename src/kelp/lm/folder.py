@@ -19,7 +19,8 @@ from kelp.lm.config import DiffusionConfig
 from kelp.lm.tokenizer import Special, Tokenizer
 from kelp.model.config import TransformerConfig
 from kelp.model.folder import replacing
-from kelp.model.pretrained import dtype_keys, llama_keys, read_llama, to_tensors
+from kelp.model.llama import dtype_keys, llama_keys, to_tensors
+from kelp.model.pretrained import read_llama
 from kelp.model.store import find
 from kelp.model.tensors import WEIGHTS, ModelError, read_json, write_tensors
 from kelp.model.transformer import Transformer

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from kelp.lm.config import DiffusionConfig
 from kelp.lm.text import DataSection
 from kelp.model.config import TransformerConfig
-from kelp.model.pretrained import llama_config
+from kelp.model.llama import llama_config
 from kelp.model.store import find
 from kelp.model.tensors import read_json
 from kelp.training.config import ConfigError, RunConfig, Section, SizesSection, TransferSection

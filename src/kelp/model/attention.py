@@ -27,9 +27,7 @@ class Rotation(NamedTuple):
 
     @staticmethod
     def at(positions: Int[Array, "B S"], cfg: TransformerConfig) -> "Rotation":
-        half = cfg.head_dim // 2
-        frequency = cfg.rope_theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-        angle = positions[..., None] * (cfg.rope_scaling(frequency) if cfg.rope_scaling else frequency)
+        angle = positions[..., None] * cfg.frequencies
         return Rotation(jnp.cos(angle), jnp.sin(angle))
 
     def __call__(self, x: Float[Array, "B S *heads H"]) -> Float[Array, "B S *heads H"]:

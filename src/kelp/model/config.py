@@ -1,11 +1,11 @@
-"""Sizes of a transformer in the Llama layout, and the scaling of its rotary frequencies."""
+"""Sizes of a transformer in the Llama layout, of its rotary frequencies, and of the denoiser around it."""
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Float
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class RopeScaling:
             low, high = self.low_freq_factor, self.high_freq_factor
             raise ValueError(f"low_freq_factor must be below high_freq_factor, got {low} and {high}")
 
-    def __call__(self, frequency: Float[Array, " R"]) -> Float[Array, " R"]:
+    def __call__(self, frequency: Float[np.ndarray, " R"]) -> Float[np.ndarray, " R"]:
         """The scaled frequencies, radians a position."""
         if self.rope_type == "linear":
             return frequency / self.factor
         low, high, context = self.low_freq_factor, self.high_freq_factor, self.original_max_position_embeddings
         assert low and high and context
         turns = context * frequency / (2 * math.pi)
-        kept = jnp.clip((turns - low) / (high - low), 0, 1)
+        kept = np.clip((turns - low) / (high - low), 0, 1)
         return kept * frequency + (1 - kept) * frequency / self.factor
 
 
@@ -89,6 +89,13 @@ class TransformerConfig:
         if self.compute_dtype not in ("float32", "bfloat16"):
             raise ValueError(f"compute_dtype must be 'float32' or 'bfloat16', got {self.compute_dtype!r}")
 
+    @property
+    def frequencies(self) -> Float[np.ndarray, " half"]:
+        """Rotary frequency of each pair of dimensions of a head, radians a position, float32; half = head_dim / 2."""
+        half = self.head_dim // 2
+        frequency = self.rope_theta ** (-np.arange(half, dtype=np.float32) / half)
+        return self.rope_scaling(frequency) if self.rope_scaling else frequency
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as JSON holds them."""
         return asdict(self)
@@ -98,3 +105,39 @@ class TransformerConfig:
         """The configuration that `to_dict` gave. Raises TypeError on an unknown key, ValueError on a bad value."""
         scaling = values.get("rope_scaling")
         return cls(**values | {"rope_scaling": scaling and RopeScaling(**scaling)})
+
+
+PrefixAttention = Literal["bidirectional", "causal", "upper third bidirectional"]
+
+
+@dataclass(frozen=True)
+class DenoiserConfig:
+    """Sizes of a denoiser, its transformer's and its pointer's, and how the tokens of a prefix attend to each other.
+
+    `upper third bidirectional` is causal in the lower blocks, as an autoregressive model is that the weights may come
+    from, and sees what follows in the upper ones alone.
+    """
+
+    transformer: TransformerConfig
+    site_kinds: int
+    pointer_dim: int
+    prefix: PrefixAttention = "bidirectional"
+
+    def __post_init__(self) -> None:
+        if self.prefix not in get_args(PrefixAttention):
+            raise ValueError(f"prefix must be one of {', '.join(get_args(PrefixAttention))}, got {self.prefix!r}")
+        for name in ("site_kinds", "pointer_dim"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values in one flat dict, as JSON holds them."""
+        own = {"site_kinds": self.site_kinds, "pointer_dim": self.pointer_dim, "prefix": self.prefix}
+        return self.transformer.to_dict() | own
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "DenoiserConfig":
+        """The configuration that `to_dict` gave. Raises KeyError, TypeError or ValueError where it is none."""
+        sizes = dict(values)
+        own = [sizes.pop("site_kinds"), sizes.pop("pointer_dim"), sizes.pop("prefix", "bidirectional")]
+        return cls(TransformerConfig.from_dict(sizes), *own)

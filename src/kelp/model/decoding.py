@@ -1,8 +1,8 @@
-"""Beam search over replacements, written in place, for many sites of one program, or of several, as one batch.
+"""Beam search over replacements, written in place, for several sites of one program together.
 
 The suffix of a site is `<edit>` at the position of the span's first token, `<until>` at that of its end,
-then the written tokens at start, start + 1, ... One compiled loop writes all of them. Every row attends to
-the cache of its program's prefix, which is never copied; only the short suffix is kept per beam.
+then the written tokens at start, start + 1, ... The beams of all sites are paths of one tree of tokens behind the
+program's cache, which is never copied for them: beams that begin alike share their nodes.
 
 A finished beam keeps its place, so the search narrows as beams finish and returns as many different
 replacements as it has beams. With one beam it is greedy decoding.
@@ -10,12 +10,10 @@ replacements as it has beams. With one beam it is greedy decoding.
 
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+import numpy as np
+from jaxtyping import Bool, Float, Int
 
-from kelp.model.attention import Cache
-from kelp.model.transformer import Transformer
+from kelp.model.inference import Array, Cache, Transformer, log_sum_exp
 
 FINISHED_BONUS = 1e30  # added to the rank of a finished beam, so that it is kept
 
@@ -28,21 +26,10 @@ class Decoded(NamedTuple):
     Both include the end token.
     """
 
-    tokens: Int[Array, "K M T"]  # without the end token, 0 after the last one
-    lengths: Int[Array, "K M"]
-    log_probs: Float[Array, "K M"]
-    model_log_probs: Float[Array, "K M"]
-
-
-class _Beams(NamedTuple):
-    step: Int[Array, ""]
-    logits: Float[Array, "K M V"]  # of the token to write next
     tokens: Int[Array, "K M T"]
     lengths: Int[Array, "K M"]
     log_probs: Float[Array, "K M"]
     model_log_probs: Float[Array, "K M"]
-    ended: Bool[Array, "K M"]
-    written: Cache  # K * M rows of 2 + T slots
 
 
 def decode(
@@ -62,100 +49,66 @@ def decode(
 ) -> Decoded:
     """Beam search for at most `max_tokens` (T) tokens and the end token `end`, to which the tables apply too.
 
-    `prefix` holds R programs: the first K / R sites are of the first program, the next of the second, and so on.
     `first_allowed[kind]` marks the tokens that may come first at a site, `rest_allowed[kind]` those that may follow.
     """
-    K, M, T = starts.shape[0], beams, max_tokens
-    V = first_allowed.shape[1]
-    first, rest = first_allowed[kinds][:, None], rest_allowed[kinds][:, None]  # [K, 1, V]
+    K, M, T = len(starts), beams, max_tokens
+    V, P = first_allowed.shape[1], prefix[0].keys.shape[1]
+    site, is_end = np.arange(K)[:, None], np.arange(V) == end
 
-    def start() -> _Beams:
-        hidden, written = transformer.with_cache(
-            jnp.broadcast_to(jnp.array([edit, until]), (K, 2)),
-            jnp.stack([starts, ends], axis=1),
-            jnp.tril(jnp.ones((1, 2, 2), bool)),
-            past=prefix,
-            into=Cache.empty(transformer.cfg, K, 2 + T),
-        )
-        logits = transformer.logits(hidden[:, -1:])
-        only_first = jnp.where(jnp.arange(M) == 0, 0.0, -jnp.inf)  # the beams are still the same
-        return _Beams(
-            step=jnp.array(0),
-            logits=jnp.broadcast_to(logits, (K, M, V)),
-            tokens=jnp.zeros((K, M, T), jnp.int32),
-            lengths=jnp.zeros((K, M), jnp.int32),
-            log_probs=jnp.broadcast_to(only_first, (K, M)),
-            model_log_probs=jnp.zeros((K, M)),
-            ended=jnp.zeros((K, M), bool),
-            written=jax.tree.map(lambda cache: jnp.repeat(cache, M, axis=0), written),
-        )
+    roots = np.arange(2 * K)
+    sees = (roots[:, None] // 2 == roots // 2) & (roots <= roots[:, None])  # [query, node]
+    places = np.stack([starts, ends], axis=1).reshape(-1)
+    mask = np.concatenate([np.ones((2 * K, P), bool), sees], axis=1)
+    states, cache = transformer.read(np.tile([edit, until], K), places, mask, past=prefix)
+    logits = np.repeat(transformer.logits(states[1::2])[:, None], M, axis=1)  # [K, M, V] of the token to write next
+    path = np.zeros((K, M, 2 * K + K * M * T), bool)  # the nodes of each beam
+    path[:, :, : 2 * K] = sees[1::2, None]
+    nodes = 2 * K
 
-    def unfinished(state: _Beams) -> Bool[Array, ""]:
-        alive = ~state.ended & (state.log_probs > -jnp.inf)
-        return (state.step <= T) & alive.any()
-
-    def write(state: _Beams) -> _Beams:
-        allowed = jnp.where(state.step == 0, first, rest)
-        constrained = _log_softmax(state.logits, allowed)
-        is_end = jnp.arange(V) == end
+    tokens, lengths = np.zeros((K, M, T), np.intp), np.zeros((K, M), np.intp)
+    log_probs = np.where(np.arange(M) == 0, 0.0, np.full((K, 1), -np.inf))  # the beams are still the same
+    model_log_probs, ended = np.zeros((K, M)), np.zeros((K, M), bool)
+    for step in range(T + 1):
+        allowed = (rest_allowed if step else first_allowed)[kinds][:, None]
         # After the last token that fits only `end` may follow, with its probability among all allowed ones.
-        fits = (state.step < T) | is_end
-        totals = state.log_probs[..., None] + jnp.where(fits, constrained, -jnp.inf)
+        fits = allowed & is_end if step == T else allowed
+        constrained = logits - log_sum_exp(np.where(allowed, logits, -np.inf))[..., None]
+        totals = log_probs[..., None] + np.where(fits, constrained, -np.inf)
         # A finished beam goes on as one candidate, at the head of the ranking.
-        finished = jnp.where(is_end, state.log_probs[..., None], -jnp.inf)
-        totals = jnp.where(state.ended[..., None], finished, totals)
-        ranks = jnp.where(state.ended[..., None], totals + FINISHED_BONUS, totals)
-        chosen = jax.lax.top_k(ranks.reshape(K, M * V), M)[1]
-        beam, token = chosen // V, chosen % V
+        totals = np.where(ended[..., None], np.where(is_end, log_probs[..., None], -np.inf), totals)
+        ranks = np.where(ended[..., None], totals + FINISHED_BONUS, totals).reshape(K, M * V)
+        best = np.argpartition(-ranks, M - 1, axis=1)[:, :M]
+        best = np.take_along_axis(best, np.argsort(-ranks[site, best], axis=1, kind="stable"), axis=1)
+        beam, token = best // V, best % V
 
-        def follow(values: Array) -> Array:
-            return jnp.take_along_axis(values, beam.reshape(K, M, *(1,) * (values.ndim - 2)), axis=1)
-
-        ended, lengths = follow(state.ended), follow(state.lengths)
-        log_probs = jnp.take_along_axis(totals.reshape(K, M * V), chosen, axis=1)
-        model = jnp.take_along_axis(jax.nn.log_softmax(state.logits).reshape(K, M * V), chosen, axis=1)
-        model_log_probs = follow(state.model_log_probs) + jnp.where(ended, 0.0, model)
-        writes = ~ended & (token != end)
-        here = (jnp.arange(T) == state.step) & writes[..., None]
-        tokens = jnp.where(here, token[..., None], follow(state.tokens))
-
-        def reorder(cache: Array) -> Array:
-            rows = (jnp.arange(K)[:, None] * M + beam).reshape(-1)
-            return cache[rows]
-
-        hidden, written = transformer.with_cache(
-            token.reshape(K * M, 1),
-            jnp.repeat(starts + state.step, M)[:, None],
-            jnp.ones((1, 1, 1), bool),
-            past=prefix,
-            into=jax.tree.map(reorder, state.written),
+        unconstrained = logits[site, beam, token] - log_sum_exp(logits)[site, beam]
+        log_probs = totals.reshape(K, M * V)[site, best]
+        ended, tokens, lengths, path = ended[site, beam], tokens[site, beam], lengths[site, beam], path[site, beam]
+        model_log_probs = model_log_probs[site, beam] + np.where(ended, 0.0, unconstrained)
+        writes = ~ended & (token != end) & (log_probs > -np.inf)
+        ended |= token == end
+        if not writes.any():
+            break
+        tokens[..., step][writes] = token[writes]
+        lengths += writes
+        new = nodes + np.arange(writes.sum())
+        mask = np.concatenate(
+            [np.ones((len(new), P), bool), path[writes][:, :nodes], np.eye(len(new), dtype=bool)], axis=1
         )
-        return _Beams(
-            step=state.step + 1,
-            logits=transformer.logits(hidden).reshape(K, M, V),
-            tokens=tokens,
-            lengths=lengths + writes,
-            log_probs=log_probs,
-            model_log_probs=model_log_probs,
-            ended=ended | (token == end),
-            written=written,
-        )
+        places = np.broadcast_to(starts[:, None] + step, (K, M))[writes]
+        states, cache = transformer.read(token[writes], places, mask, past=cache)
+        path[(*np.nonzero(writes), new)] = True
+        nodes += len(new)
+        logits = np.zeros((K, M, V), np.float32)
+        logits[writes] = transformer.logits(states)
 
-    final = jax.lax.while_loop(unfinished, write, start())
     # A dead beam (-inf) may carry the end token too: its tokens mean nothing.
-    done = final.ended & (final.log_probs > -jnp.inf)
-    log_probs = jnp.where(done, final.log_probs, -jnp.inf)
-    order = jnp.argsort(-log_probs, axis=1)
+    done = ended & (log_probs > -np.inf)
+    log_probs = np.where(done, log_probs, -np.inf)
+    order = np.argsort(-log_probs, axis=1, kind="stable")
     return Decoded(
-        tokens=jnp.take_along_axis(jnp.where(done[..., None], final.tokens, 0), order[..., None], axis=1),
-        lengths=jnp.take_along_axis(jnp.where(done, final.lengths, 0), order, axis=1),
-        log_probs=jnp.take_along_axis(log_probs, order, axis=1),
-        model_log_probs=jnp.take_along_axis(jnp.where(done, final.model_log_probs, -jnp.inf), order, axis=1),
+        np.where(done[..., None], tokens, 0)[site, order],
+        np.where(done, lengths, 0)[site, order],
+        log_probs[site, order],
+        np.where(done, model_log_probs, -np.inf)[site, order],
     )
-
-
-def _log_softmax(logits: Float[Array, "K M V"], allowed: Bool[Array, "K 1 V"]) -> Float[Array, "K M V"]:
-    """Log-softmax over the allowed tokens; -inf elsewhere, and everywhere where none is allowed."""
-    logits = jnp.where(allowed, logits, -jnp.inf)
-    total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-    return jnp.where(allowed, logits - total, -jnp.inf)

@@ -5,18 +5,15 @@ suffix is `<edit>`, `<until>` and the written tokens, with causal attention, at 
 they replace. Padding is at the right.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol, get_args
+from typing import Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from kelp.model import decoding, masks
-from kelp.model.attention import Cache
-from kelp.model.config import TransformerConfig
-from kelp.model.decoding import Decoded
+from kelp.model import masks
+from kelp.model.config import DenoiserConfig, PrefixAttention
 from kelp.model.pointer import SitePointer, site_loss
 from kelp.model.transformer import Transformer
 
@@ -29,42 +26,6 @@ METRICS = {  # of the loss: whether more is better
     "replacement_accuracy": True,  # tokens
     "replacement_exact": True,  # whole edits
 }
-
-
-PrefixAttention = Literal["bidirectional", "causal", "upper third bidirectional"]
-
-
-@dataclass(frozen=True)
-class DenoiserConfig:
-    """Sizes of a denoiser, its transformer's and its pointer's, and how the tokens of a prefix attend to each other.
-
-    `upper third bidirectional` is causal in the lower blocks, as an autoregressive model is that the weights may come
-    from, and sees what follows in the upper ones alone.
-    """
-
-    transformer: TransformerConfig
-    site_kinds: int
-    pointer_dim: int
-    prefix: PrefixAttention = "bidirectional"
-
-    def __post_init__(self) -> None:
-        if self.prefix not in get_args(PrefixAttention):
-            raise ValueError(f"prefix must be one of {', '.join(get_args(PrefixAttention))}, got {self.prefix!r}")
-        for name in ("site_kinds", "pointer_dim"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values in one flat dict, as JSON holds them."""
-        own = {"site_kinds": self.site_kinds, "pointer_dim": self.pointer_dim, "prefix": self.prefix}
-        return self.transformer.to_dict() | own
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "DenoiserConfig":
-        """The configuration that `to_dict` gave. Raises KeyError, TypeError or ValueError where it is none."""
-        sizes = dict(values)
-        own = [sizes.pop("site_kinds"), sizes.pop("pointer_dim"), sizes.pop("prefix", "bidirectional")]
-        return cls(TransformerConfig.from_dict(sizes), *own)
 
 
 class Batch(Protocol):
@@ -119,56 +80,10 @@ class Denoiser(eqx.Module):
         written = jnp.take_along_axis(hidden, suffix[..., None], axis=1)
         return self.pointer(hidden, sites), self.transformer.logits(written)
 
-    def encode(self, prefix: Int[Array, "B P"], lengths: Int[Array, " B"]) -> tuple[Float[Array, "B P D"], Cache]:
-        """Encode the prefix of each program, once: its states, and the cache that all of its edits share.
-
-        The first `lengths[b]` tokens of row b are its prefix, and the rest padding.
-        """
-        place = jnp.arange(prefix.shape[1])
-        valid = place < lengths[:, None]
-        lower, upper = (masks.causal(valid) if causal else masks.bidirectional(valid) for causal in self._causal)
-        places = jnp.broadcast_to(place, prefix.shape)
-        return self.transformer.with_cache(prefix, places, lower, upper_mask=upper, lengths=lengths)
-
     @property
     def _causal(self) -> tuple[bool, bool]:
         """Causal attention of the prefix, or not: in the lower blocks, and in the upper ones."""
         return self.prefix != "bidirectional", self.prefix == "causal"
-
-    def site_log_probs(self, hidden: Float[Array, "B P D"], sites: Int[Array, "B N 3"]) -> Float[Array, "B N"]:
-        """Log-softmax over the rows with kind > 0; -inf on padding rows."""
-        return self.pointer(hidden, sites)
-
-    def decode(
-        self,
-        cache: Cache,
-        starts: Int[Array, " K"],
-        ends: Int[Array, " K"],
-        kinds: Int[Array, " K"],
-        first_allowed: Bool[Array, "kinds V"],
-        rest_allowed: Bool[Array, "kinds V"],
-        *,
-        edit: int,
-        until: int,
-        end: int,
-        beams: int,
-        max_tokens: int,
-    ) -> Decoded:
-        """Replacements for K sites of the programs in `cache`; see `kelp.model.decoding.decode`."""
-        return decoding.decode(
-            self.transformer,
-            cache,
-            starts,
-            ends,
-            kinds,
-            first_allowed,
-            rest_allowed,
-            edit=edit,
-            until=until,
-            end=end,
-            beams=beams,
-            max_tokens=max_tokens,
-        )
 
 
 def loss(denoiser: Denoiser, batch: Batch) -> tuple[Float[Array, ""], dict[str, Float[Array, ""]]]:

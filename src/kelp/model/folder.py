@@ -14,14 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-import jax
 import numpy as np
-from jax.sharding import Mesh
 
-from kelp.model.denoiser import Denoiser, DenoiserConfig
-from kelp.model.leaves import named_leaves
-from kelp.model.pretrained import by_leaf, dtype_keys, llama_config, llama_keys, to_tensors
-from kelp.model.tensors import WEIGHTS, ModelError, fill, open_tensors, read_json, write_tensors
+from kelp.model.config import DenoiserConfig
+from kelp.model.llama import by_leaf, denoiser_shapes, dtype_keys, llama_config, llama_keys, to_tensors
+from kelp.model.tensors import WEIGHTS, Int8, ModelError, open_tensors, read_json, write_tensors
 
 FORMAT = 2
 KELP_KEYS = ("site_kinds", "pointer_dim", "prefix")
@@ -30,7 +27,7 @@ COMPUTING = ("compute_dtype", "remat")  # how to compute, no part of the model
 
 def save_model(
     out: Path,
-    weights: Denoiser | Mapping[str, np.ndarray],
+    leaves: Mapping[str, np.ndarray],
     config: DenoiserConfig,
     *,
     files: Sequence[Path],
@@ -39,10 +36,9 @@ def save_model(
 ) -> None:
     """Write a model folder beside its place, then move it there whole. Raises ModelError.
 
-    `weights` are a denoiser or its leaves by name, stored as `dtype`. `files`, such as tokenizer.json, are copied into
+    `leaves` are a denoiser's, by name, stored as `dtype`. `files`, such as tokenizer.json, are copied into
     the folder; `origin` joins the section `kelp`. All other files of an older model in that place are kept.
     """
-    leaves = named_leaves(weights) if isinstance(weights, Denoiser) else weights
     sizes = config.to_dict()
     tokenizers = [_digest(file) for file in files if file.name == "tokenizer.json" and file.is_file()]
     with replacing(out, files) as new:
@@ -85,11 +81,8 @@ def replacing(out: Path, files: Sequence[Path] = (), *, keep: bool = True) -> It
         os.replace(new, out)
 
 
-def load_model(folder: Path, *, dtype: str | None = None, mesh: Mesh | None = None) -> tuple[Denoiser, dict[str, Any]]:
-    """A denoiser, and the section `kelp` of its config.json. Raises ModelError.
-
-    Weights keep their stored type where `dtype` is None, and are placed on `mesh` where one is given.
-    """
+def open_model(folder: Path) -> tuple[DenoiserConfig, dict[str, np.ndarray | Int8], dict[str, Any]]:
+    """Sizes of a denoiser, views of its stored leaves, and the section `kelp` of its config.json. Raises ModelError."""
     keys = read_json(folder / "config.json")
     for name in (WEIGHTS, "tokenizer.json"):
         if not (folder / name).is_file():
@@ -98,38 +91,21 @@ def load_model(folder: Path, *, dtype: str | None = None, mesh: Mesh | None = No
     version = section.get("format")
     if version is None and "model_type" in keys:
         raise ModelError(f"{folder} holds a language model without Kelp's pointer: give the folder of a Kelp model.")
-    if version not in (1, FORMAT):
-        raise ModelError(f"{folder} has format {version!r} and this Kelp reads 1 and {FORMAT}: update Kelp.")
+    if version != FORMAT:
+        raise ModelError(f"{folder} has format {version!r} and this Kelp reads {FORMAT}: update Kelp.")
     own_hashes = {WEIGHTS: section.get("sha256"), "tokenizer.json": section.get("tokenizer_sha256")}
     for name, digest in own_hashes.items():
         if _digest(folder / name) != digest and not (name == "tokenizer.json" and digest is None):  # older folders
             raise ModelError(f"{folder / name} is damaged (its SHA-256 differs): fetch the model again.")
     try:
-        if version == 1:
-            config = DenoiserConfig.from_dict(section["model"])
-        else:
-            computing = {key: section[key] for key in COMPUTING}
-            own = {"prefix": "bidirectional"} | section  # older folders lack the key
-            config = DenoiserConfig(llama_config(keys, folder, **computing), *(own[key] for key in KELP_KEYS))
+        computing = {key: section[key] for key in COMPUTING}
+        own = {"prefix": "bidirectional"} | section  # older folders lack the key
+        config = DenoiserConfig(llama_config(keys, folder, **computing), *(own[key] for key in KELP_KEYS))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}/config.json is of no model that Kelp computes: {error}.") from None
-    shape = jax.eval_shape(lambda key: Denoiser.init(config, key=key), jax.random.key(0))
-    tensors = open_tensors(folder)
-    views = _format_1(shape, tensors, folder) if version == 1 else by_leaf(shape, tensors, folder)
-    return fill(shape, views, dtype, mesh), section
+    return config, by_leaf(denoiser_shapes(config), open_tensors(folder), folder), section
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _format_1(shape: Any, stored: Mapping[str, np.ndarray], folder: Path) -> Mapping[str, np.ndarray]:
-    """The tensors of a folder of format 1, which has the leaves' own names and layout. Raises ModelError."""
-    wanted = {name: leaf.shape for name, leaf in named_leaves(shape).items()}
-    for name in sorted(wanted.keys() | stored.keys()):
-        found = stored[name].shape if name in stored else None
-        if found != wanted.get(name):
-            fault = "is missing" if found is None else f"has shape {found} where config.json says {wanted.get(name)}"
-            raise ModelError(f"{name} {fault} in {folder}: fetch the model again.")
-    return stored

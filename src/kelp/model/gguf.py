@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, pre_tokenizers
@@ -147,7 +146,7 @@ def _llama3_scaling(factors: np.ndarray, theta: float, path: Path) -> dict[str, 
     """The scaling that gives these divisors of the frequencies. Raises ModelError where Llama 3.1's does not."""
     half = len(factors)
     scaling = RopeScaling("llama3", float(factors.max()), 1.0, 4.0, 8192)
-    frequency = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+    frequency = theta ** (-np.arange(half, dtype=np.float32) / half)
     if not np.allclose(frequency / scaling(frequency), factors, rtol=1e-3):
         raise ModelError(f"{path} scales its rotary positions by {ROPE_FACTORS} otherwise than Llama 3.1.")
     return {key: found for key, found in vars(scaling).items() if found is not None}

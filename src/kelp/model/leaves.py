@@ -14,10 +14,3 @@ def named_leaves(tree: Any) -> dict[str, Any]:
 def with_leaves(tree: Any, leaves: dict[str, Any]) -> Any:
     """`tree` with each leaf replaced by the one of that name in `leaves`. Raises KeyError on a missing name."""
     return jax.tree.unflatten(jax.tree.structure(tree), [leaves[name] for name in named_leaves(tree)])
-
-
-def input_axes(name: str) -> int:
-    """Number of the leading axes of a projection of a block that it maps from, by its name; 0 for other leaves."""
-    if ".attention." in name or ".mlp." in name:
-        return 3 if name.endswith(".attention.out") else 1  # out maps from all heads, the others from D
-    return 0

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from kelp.model.leaves import input_axes
+from kelp.model.llama import input_axes
 
 BASE, A, B = ".base", ".a", ".b"  # suffixes of the names of an adapted projection's leaves
 Projection = Literal["query", "key", "value", "out", "gate", "up", "down"]
@@ -62,6 +62,15 @@ def adapt(model: Any, projections: Collection[str], *, rank: int, alpha: float, 
 def without_adapters(model: Any) -> Any:
     """Return the frozen model without its adapters."""
     return jax.tree.map(lambda leaf: leaf.base if _adapted(leaf) else leaf, model, is_leaf=_adapted)
+
+
+def with_adapters_added(model: Any) -> Any:
+    """Return the model with each adapter added to its projection."""
+
+    def added(leaf: Any) -> Any:
+        return leaf.base + leaf.scale * jnp.tensordot(leaf.a, leaf.b, 1) if _adapted(leaf) else leaf
+
+    return jax.tree.map(added, model, is_leaf=_adapted)
 
 
 def merged(weights: Mapping[str, np.ndarray], scale: float) -> dict[str, np.ndarray]:

@@ -1,13 +1,7 @@
-"""Llama models in Hugging Face's layout: config.json and weights under its names, read and written.
-
-Marin, SmolLM2 and Llama 2 and 3 have this layout. A model of another layout is refused by the key that says so.
-"""
+"""Models read from folders in Hugging Face's layout onto devices, and written there."""
 
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,54 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from kelp.model.config import RopeScaling, TransformerConfig
-from kelp.model.leaves import input_axes, named_leaves
-from kelp.model.tensors import (
-    INT8,
-    SCALE,
-    WEIGHTS,
-    Int8,
-    ModelError,
-    Tensor,
-    fill,
-    open_tensors,
-    read_json,
-    stored_as,
-    write_tensors,
-)
-from kelp.model.transformer import Transformer
-
-# Leaf of a Transformer -> name in a Llama checkpoint. Projections are stored as matrices [outputs, inputs].
-NAMES = {
-    "embedding": "model.embed_tokens.weight",
-    "norm.scale": "model.norm.weight",
-    "unembedding": "lm_head.weight",
-}
-BLOCK_NAMES = {
-    "attention_norm.scale": "input_layernorm.weight",
-    "attention.query": "self_attn.q_proj.weight",
-    "attention.key": "self_attn.k_proj.weight",
-    "attention.value": "self_attn.v_proj.weight",
-    "attention.out": "self_attn.o_proj.weight",
-    "mlp_norm.scale": "post_attention_layernorm.weight",
-    "mlp.gate": "mlp.gate_proj.weight",
-    "mlp.up": "mlp.up_proj.weight",
-    "mlp.down": "mlp.down_proj.weight",
-}
-# Keys of config.json that change what a Llama computes, with the one value that Kelp supports.
-SUPPORTED_VALUES = {
-    "model_type": "llama",
-    "hidden_act": "silu",
-    "attention_bias": False,
-    "mlp_bias": False,
-    "qkv_bias": False,
-    "use_qk_norm": False,
-    "qk_norm": False,
-    "sliding_window": None,
-    "quantization_config": None,
-    "partial_rotary_factor": 1.0,
-}
-INT8_KEYS = {"model_type": "llama_int8"}  # `transformers` would load such weights without their scales as a llama's
+from kelp.model.denoiser import Denoiser
+from kelp.model.folder import open_model
+from kelp.model.leaves import named_leaves, with_leaves
+from kelp.model.llama import by_leaf, dtype_keys, llama_config, llama_keys, to_tensors, transformer_shapes
+from kelp.model.tensors import WEIGHTS, Int8, array, open_tensors, read_json, release, write_tensors
+from kelp.model.transformer import Transformer, shardings
 
 
 def read_llama(
@@ -74,8 +26,17 @@ def read_llama(
     Weights keep their stored type where `dtype` is None, and are placed on `mesh` where one is given.
     """
     cfg = llama_config(read_json(folder / "config.json"), folder, compute_dtype=compute_dtype)
-    shape = jax.eval_shape(lambda key: Transformer.init(cfg, key=key), jax.random.key(0))
-    return fill(shape, by_leaf(shape, open_tensors(folder), folder), dtype, mesh)
+    views = by_leaf(transformer_shapes(cfg), open_tensors(folder), folder)
+    return fill(jax.eval_shape(lambda key: Transformer.init(cfg, key=key), jax.random.key(0)), views, dtype, mesh)
+
+
+def load_model(folder: Path, *, dtype: str | None = None, mesh: Mesh | None = None) -> tuple[Denoiser, dict[str, Any]]:
+    """A denoiser, and the section `kelp` of its config.json. Raises ModelError.
+
+    Weights keep their stored type where `dtype` is None, and are placed on `mesh` where one is given.
+    """
+    cfg, views, section = open_model(folder)
+    return fill(jax.eval_shape(lambda key: Denoiser.init(cfg, key=key), jax.random.key(0)), views, dtype, mesh), section
 
 
 def with_tokens(model: Transformer, tokens: int) -> dict[str, jax.Array]:
@@ -102,137 +63,22 @@ def write_llama(
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
-def llama_config(keys: Mapping[str, Any], folder: Path, **computing: Any) -> TransformerConfig:
-    """The configuration in a Llama's config.json; `computing` sets `compute_dtype` and `remat`. Raises ModelError."""
-    keys = {name: value for name, value in keys.items() if value != INT8_KEYS.get(name, ...)}
-    rope: dict[str, Any] = {"rope_theta": keys.get("rope_theta")}
-    rope |= keys.get("rope_scaling") or keys.get("rope_parameters") or {}
-    for key, only in SUPPORTED_VALUES.items():
-        value = rope.pop(key, keys.get(key, only))
-        if value != only:
-            raise ModelError(f"{folder} has {key} = {value!r} in config.json, and Kelp computes {only!r} alone.")
-    theta, kind = rope.pop("rope_theta"), rope.pop("rope_type", rope.pop("type", "default"))
-    if kind not in ("default", "linear", "llama3"):
-        raise ModelError(
-            f"{folder} has rope_type = {kind!r} in config.json, and Kelp computes linear and llama3 alone."
-        )
-    try:
-        heads = keys["num_attention_heads"]
-        return TransformerConfig(
-            vocab_size=keys["vocab_size"],
-            dim=keys["hidden_size"],
-            layers=keys["num_hidden_layers"],
-            heads=heads,
-            kv_heads=keys.get("num_key_value_heads") or heads,
-            mlp_dim=keys["intermediate_size"],
-            head_dim=keys.get("head_dim") or 0,
-            rope_theta=theta or 10000.0,
-            rope_scaling=None if kind == "default" else RopeScaling(kind, **rope),
-            norm_eps=keys.get("rms_norm_eps", 1e-6),
-            tie_embeddings=keys.get("tie_word_embeddings", False),
-            **computing,
-        )
-    except KeyError as error:
-        raise ModelError(f"{folder}/config.json lacks {error}: it is no Llama's.") from None
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{folder}/config.json is of no Llama that Kelp computes: {error}.") from None
+def fill(
+    shape: Any, stored: Mapping[str, np.ndarray | Int8], dtype: str | None = None, mesh: Mesh | None = None
+) -> Any:
+    """A pytree of shapes with its leaves from `stored`, by name, each copied onto its place before the next is read.
 
-
-def llama_keys(cfg: TransformerConfig) -> dict[str, Any]:
-    """The keys of a Llama's config.json, as every release of `transformers` reads them."""
-    scaling = cfg.rope_scaling and {k: v for k, v in asdict(cfg.rope_scaling).items() if v is not None}
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "vocab_size": cfg.vocab_size,
-        "hidden_size": cfg.dim,
-        "intermediate_size": cfg.mlp_dim,
-        "num_hidden_layers": cfg.layers,
-        "num_attention_heads": cfg.heads,
-        "num_key_value_heads": cfg.kv_heads,
-        "head_dim": cfg.head_dim,
-        "hidden_act": "silu",
-        "rms_norm_eps": cfg.norm_eps,
-        "rope_theta": cfg.rope_theta,
-        "rope_scaling": scaling,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "tie_word_embeddings": cfg.tie_embeddings,
-    }
-
-
-def dtype_keys(dtype: str) -> dict[str, Any]:
-    """The keys of a config.json that say how the weights are stored."""
-    return {"torch_dtype": "float32"} | INT8_KEYS if dtype == INT8.name else {"torch_dtype": dtype}
-
-
-def stored_name(leaf: str) -> str:
-    """The name on disk of a leaf of a Transformer or, with "transformer." before it, of a model around one."""
-    name = leaf.removeprefix("transformer.")
-    if not name.startswith("blocks."):
-        return NAMES.get(name, leaf)
-    _, number, rest = name.split(".", 2)
-    return f"model.layers.{number}.{BLOCK_NAMES[rest]}"
-
-
-def check_tensors(shape: Any, found: Mapping[str, tuple[int, ...]], folder: Path) -> None:
-    """Raise ModelError where the shapes of stored tensors are not those of the leaves."""
-    rest = dict(found)
-    for leaf, wanted in named_leaves(shape).items():
-        name, on_disk = stored_name(leaf), _matrix(wanted.shape, input_axes(leaf))
-        if rest.get(name) != on_disk:
-            fault = f"has shape {rest[name]} where config.json says {on_disk}" if name in rest else "is missing"
-            raise ModelError(f"{name} {fault} in {folder}: fetch the model again.")
-        del rest[name]
-    if unknown := [name for name in rest if not is_spare(name)]:
-        raise ModelError(f"{folder} holds {min(unknown)}, which is no part of a Llama that Kelp computes.")
-
-
-def is_spare(name: str) -> bool:
-    """Return whether a tensor that no leaf has may be left out.
-
-    Older checkpoints hold the rotary frequencies, and some a second copy of tied embeddings.
+    `dtype` None keeps that of the stored array. With a mesh, each device gets its own part alone (see `shardings`).
     """
-    return name.endswith("rotary_emb.inv_freq") or name == NAMES["unembedding"]
+    places = None if mesh is None else named_leaves(shardings(shape, mesh))
 
-
-def by_leaf(shape: Any, stored: Mapping[str, np.ndarray], folder: Path) -> dict[str, np.ndarray | Int8]:
-    """Views of the stored tensors in the leaves' layout and under their names. Raises ModelError where one differs."""
-    scales = {name for name in stored if name.endswith(SCALE) and name.removesuffix(SCALE) in stored}
-    check_tensors(shape, {name: array.shape for name, array in stored.items() if name not in scales}, folder)
-    views: dict[str, np.ndarray | Int8] = {}
-    for leaf, wanted in named_leaves(shape).items():
-        name = stored_name(leaf)
-        layout = partial(_in_layout, shape=wanted.shape, inputs=input_axes(leaf))
-        array, scale = stored[name], stored.get(name + SCALE)
-        if array.dtype != INT8:
-            views[leaf] = layout(array)
-        elif scale is not None and scale.shape == (len(array), 1):
-            views[leaf] = Int8(layout(array), layout(np.broadcast_to(scale, array.shape)))
+    def place(name: str) -> jax.Array:
+        view = stored[name]
+        if places is None:
+            placed = jnp.asarray(array(view, dtype))  # a copy: no array may share the mapped memory
         else:
-            raise ModelError(f"{name} is in int8 without a scale for each row in {folder}: fetch the model again.")
-    return views
+            placed = jax.make_array_from_callback(view.shape, places[name], lambda index: array(view, dtype, index))
+        release(view)
+        return placed
 
-
-def _in_layout(array: np.ndarray, shape: tuple[int, ...], inputs: int) -> np.ndarray:
-    return (array.T if inputs else array).reshape(shape)
-
-
-def to_tensors(leaves: Mapping[str, Any], dtype: str | None) -> dict[str, Tensor]:
-    """The leaves as `write_tensors` takes them."""
-
-    def entry(leaf: str, array: Any) -> Tensor:
-        inputs = input_axes(leaf)
-
-        def make() -> np.ndarray:
-            values = np.asarray(array)
-            return values.reshape(_matrix(values.shape, inputs)[::-1]).T if inputs else values
-
-        return Tensor(np.dtype(array.dtype), _matrix(array.shape, inputs), make)
-
-    return stored_as({stored_name(leaf): entry(leaf, array) for leaf, array in leaves.items()}, dtype)
-
-
-def _matrix(shape: tuple[int, ...], inputs: int) -> tuple[int, ...]:
-    """The shape on disk: (outputs, inputs) of a projection."""
-    return (math.prod(shape[inputs:]), math.prod(shape[:inputs])) if inputs else shape
+    return with_leaves(shape, {name: place(name) for name in named_leaves(shape)})

@@ -10,13 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from kelp.model.folder import replacing
-from kelp.model.pretrained import NAMES, check_tensors, dtype_keys, is_spare, llama_config
+from kelp.model.llama import NAMES, check_tensors, dtype_keys, is_spare, llama_config, transformer_shapes
 from kelp.model.tensors import INT8, WEIGHTS, ModelError, Tensor, open_tensors, read_json, stored_as, write_tensors
-from kelp.model.transformer import Transformer
 
 END_OF_TEXT = ("<|endoftext|>", "<|end_of_text|>")  # tokens between documents; a chat model's own end is another
 COMPANIONS = ("tokenizer_config.json", "special_tokens_map.json", "generation_config.json")
@@ -118,8 +116,9 @@ def write_model(
     `written` is called after each tensor. Raises ModelError.
     """
     config = llama_config(source.keys, source.path)
-    shape = jax.eval_shape(lambda key: Transformer.init(config, key=key), jax.random.key(0))
-    check_tensors(shape, {name: tensor.shape for name, tensor in source.tensors.items()}, source.path)
+    check_tensors(
+        transformer_shapes(config), {name: tensor.shape for name, tensor in source.tensors.items()}, source.path
+    )
     stored = dtype or source.tensors[NAMES["embedding"]].dtype.name
     if (out / "config.json").is_file() and "import" not in read_json(out / "config.json"):
         raise ModelError(f"{out} holds a model that was not imported: choose another folder.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-NODES = 256  # in every tree, padded: one shape, so that XLA compiles once
+NODES = 256  # in a tree, at most: edits far down the order may never be scored
 
 
 @dataclass
@@ -39,15 +39,9 @@ class SuffixTree:
         return node
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """tokens, positions, parents int32 [Q], scored bool [Q], mask bool [Q, Q] (query, visible node); Q = NODES.
-
-        Nodes past the last are padding: token 0, which attends to itself alone and to which nothing attends.
-        """
-        tokens, positions, parents = np.zeros((3, NODES), np.int32)
-        scored, mask = np.zeros(NODES, bool), np.eye(NODES, dtype=bool)
-        size = len(self.tokens)
-        tokens[:size], positions[:size], parents[:size] = self.tokens, self.positions, self.parents
-        scored[:size] = self.scored
+        """tokens, positions, parents int [Q], scored bool [Q], mask bool [Q, Q] (query, visible node) of Q nodes."""
+        mask = np.eye(len(self.tokens), dtype=bool)
         for node, parent in enumerate(self.parents):
             mask[node] |= mask[parent]
-        return tokens, positions, parents, scored, mask
+        tokens, positions, parents = (np.asarray(x, np.intp) for x in (self.tokens, self.positions, self.parents))
+        return tokens, positions, parents, np.asarray(self.scored, bool), mask

@@ -13,14 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
-from jax.sharding import Mesh
-
-from kelp.model.leaves import named_leaves, with_leaves
-from kelp.model.transformer import shardings
 
 CODES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
 DTYPES = {dtype.name: dtype for dtype in CODES.values()}
@@ -108,31 +102,12 @@ def _open(path: Path) -> dict[str, np.ndarray]:
     return tensors
 
 
-def fill(
-    shape: Any, stored: Mapping[str, np.ndarray | Int8], dtype: str | None = None, mesh: Mesh | None = None
-) -> Any:
-    """A pytree of shapes with its leaves from `stored`, by name, each copied onto its place before the next is read.
-
-    `dtype` None keeps that of the stored array. With a mesh, each device gets its own part alone (see `shardings`).
-    """
-    places = None if mesh is None else named_leaves(shardings(shape, mesh))
-
-    def copy(view: np.ndarray | Int8, index: Any = ...) -> np.ndarray:  # no array may share the mapped memory
-        return np.array(view[index], DTYPES[dtype] if dtype else view.dtype)
-
-    def place(name: str) -> jax.Array:
-        view = stored[name]
-        if places is None:
-            placed = jnp.asarray(copy(view))
-        else:
-            placed = jax.make_array_from_callback(view.shape, places[name], lambda index: copy(view, index))
-        _release(view)
-        return placed
-
-    return with_leaves(shape, {name: place(name) for name in named_leaves(shape)})
+def array(view: np.ndarray | Int8, dtype: str | None = None, index: Any = ...) -> np.ndarray:
+    """A copy of a stored array, or of a part of it, in a type of DTYPES; None keeps its own."""
+    return np.array(view[index], DTYPES[dtype] if dtype else view.dtype)
 
 
-def _release(view: np.ndarray | Int8) -> None:
+def release(view: np.ndarray | Int8) -> None:
     """Give back the memory of a mapped file; what is read again comes from the file."""
     base: Any = view.values if isinstance(view, Int8) else view
     while isinstance(base, np.ndarray):

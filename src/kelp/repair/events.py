@@ -52,7 +52,7 @@ class FunctionsChosen:
 
 @dataclass(frozen=True)
 class ModelReady:
-    """The model is loaded and compiled; the search begins."""
+    """The model is loaded; the search begins."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,20 @@
 
 import os
 import threading
-import warnings
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
 import kelp
+from kelp.encoding.folder import load_encoding
+from kelp.encoding.vocabulary import EncodingError
 from kelp.errors import KelpError
-from kelp.files import cache_folder
+from kelp.languages.registry import by_name
+from kelp.model.folder import open_model
+from kelp.model.inference import Denoiser, Transformer
+from kelp.model.llama import by_leaf, llama_config, transformer_shapes
 from kelp.model.store import imported, models_folder
+from kelp.model.tensors import ModelError, open_tensors, read_json
 from kelp.repair.timing import Timings
 from kelp.search.baselines import NoModel
 from kelp.search.language_model import LanguageModel, Reordered
@@ -40,14 +47,10 @@ def find(name: str) -> Path | None:
 
 
 class Loading(threading.Thread):
-    """A model being loaded in a thread of its own: importing JAX takes longer than the first test run.
-
-    An interpreter waits for it at its end, since a thread that is stopped in XLA's code aborts the process; the
-    command does not (`kelp.cli.main`).
-    """
+    """A model being loaded in a thread of its own, while the sandbox starts."""
 
     def __init__(self, folder: Path, timings: Timings) -> None:
-        super().__init__()
+        super().__init__(daemon=True)
         self.folder, self.timings = folder, timings
         self.model: AnyModel | None = None
         self.error: BaseException | None = None
@@ -79,40 +82,30 @@ def policy_of(model: AnyModel, seed: int | str) -> Policy:
 
 def load(folder: Path, timings: Timings | None = None) -> AnyModel:
     """Load the model of a folder, for any number of sessions. Raises KelpError."""
-    timings = timings or Timings()
-    with timings("import_jax"):
-        use_compilation_cache()
-        from kelp.model.folder import load_model
-        from kelp.model.tensors import ModelError, read_json
-    with timings("load_model"):
-        from kelp.encoding.folder import load_encoding
-        from kelp.encoding.vocabulary import EncodingError
-        from kelp.languages.registry import by_name
-
+    with (timings or Timings())("load_model"):
         try:
-            if "kelp" not in read_json(folder / "config.json"):
-                return _load_language_model(folder)
-            denoiser, _ = load_model(folder)
+            if "kelp" in read_json(folder / "config.json"):
+                return _edit_model(folder)
+            return _language_model(folder)
         except ModelError as error:
             raise KelpError(str(error)) from None
-        try:
-            encoder = load_encoding(folder, by_name("python"))
-            sizes = {"vocab_size": encoder.tokenizer.size, "site_kinds": len(encoder.kinds)}
-            for key, ours in sizes.items():
-                if (there := denoiser.cfg.to_dict()[key]) != ours:
-                    raise EncodingError(f"{key} is {there} in config.json and {ours} in encoding.json")
-        except EncodingError as error:
-            raise KelpError(f"The model in {folder} cannot be used: {error}") from None
-        return Model(denoiser, encoder)
 
 
-def _load_language_model(folder: Path) -> LanguageModel:
+def _edit_model(folder: Path) -> Model:
+    """Read an edit model. Raises KelpError, ModelError."""
+    sizes, leaves, _ = open_model(folder)
+    try:
+        encoder = load_encoding(folder, by_name("python"))
+        for key, ours in {"vocab_size": encoder.tokenizer.size, "site_kinds": len(encoder.kinds)}.items():
+            if (there := sizes.to_dict()[key]) != ours:
+                raise EncodingError(f"{key} is {there} in config.json and {ours} in encoding.json")
+    except EncodingError as error:
+        raise KelpError(f"The model in {folder} cannot be used: {error}") from None
+    return Model(Denoiser.of(sizes, leaves), encoder)
+
+
+def _language_model(folder: Path) -> LanguageModel:
     """Read an autoregressive Llama in Hugging Face's layout. Raises KelpError, ModelError."""
-    from tokenizers import Tokenizer
-
-    from kelp.model.pretrained import read_llama
-    from kelp.model.tensors import read_json
-
     keys = read_json(folder / "config.json")
     if keys.get("diffusion", {}).get("block", 1) != 1:
         raise KelpError(f"{folder} holds a diffusion language model: a search needs an edit or an autoregressive model")
@@ -121,28 +114,11 @@ def _load_language_model(folder: Path) -> LanguageModel:
     except Exception as error:  # the library raises no narrower one
         raise KelpError(f"{folder}/tokenizer.json cannot be read: {error}") from None
     end = keys.get("eos_token_id") or 0
-    shipped = SHIPPED / "default"
+    sizes, shipped = llama_config(keys, folder), SHIPPED / "default"
+    leaves = by_leaf(transformer_shapes(sizes), open_tensors(folder), folder)
     return LanguageModel(
-        read_llama(folder, compute_dtype="bfloat16"),  # a third of the time; orders edits as float32 does
+        Transformer.of(sizes, leaves),
         tokenizer,
         end=end[0] if isinstance(end, list) else end,
-        edits=load(shipped) if (shipped / "config.json").is_file() else None,
+        edits=_edit_model(shipped) if (shipped / "config.json").is_file() else None,
     )
-
-
-def use_compilation_cache() -> None:
-    """Cache what JAX compiles in the user's cache folder, unless JAX has another; go without a cache if that fails."""
-    import jax
-
-    warnings.filterwarnings("ignore", message=".*persistent compilation cache")  # a full disk only costs time
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        return
-    folder = cache_folder("jax")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return
-    if os.access(folder, os.W_OK):
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-        jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

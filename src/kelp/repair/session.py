@@ -176,11 +176,6 @@ class Session:
             yield FunctionsChosen(self._candidates)
             with timings("wait_for_model"):
                 policy = self._policy(loading)
-            with timings("compile"):
-                shown = observation.render
-                policy.warm_up(
-                    (w.program, task.condition(t, shown(w.first_line))) for t, w in task.windows(task.source)
-                )
             yield ModelReady()
             with timings("search"):
                 sandbox.limits = limits

@@ -4,17 +4,17 @@ The model is autoregressive and untrained for edits. It reads the program once, 
 an edit is scored by the tokens that it changes and a few after them, over the cache of the tokens before it.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kelp.encoding.condition import Condition
-from kelp.model.suffix_tree import NODES, SuffixTree
-from kelp.search.model_policy import LENGTHS
+from kelp.model.inference import Cache, Transformer
+from kelp.model.suffix_tree import SuffixTree
+from kelp.search.model_policy import Model
 from kelp.search.policy import Bound, Policy, Proposal, Wrapper
 from kelp.syntax.program import Program
 
@@ -34,42 +34,29 @@ class Reading(NamedTuple):
     tokens: list[int]
     start: int  # of the program in `tokens`
     log_probs: np.ndarray  # [tokens - 1]: of each token after the first
-    cache: Any
+    cache: Cache
 
 
 @dataclass(frozen=True)
 class LanguageModel:
     """An autoregressive transformer and its tokenizer, immutable: any number of searches may share one."""
 
-    transformer: Any
+    transformer: Transformer
     tokenizer: Any
     end: int  # the token that a text begins with
-    edits: Any = None  # a `Model` whose proposals it reorders; None: all enumerated edits
-    compiled: Any = field(default=None, repr=False)  # a `Compiled`
-
-    def __post_init__(self) -> None:
-        if self.compiled is None:
-            object.__setattr__(self, "compiled", Compiled())
+    edits: Model | None = None  # whose proposals it reorders; None: all enumerated edits
 
     def encode(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
 
     def read(self, before: str, program: str) -> Reading:
         """Read a program after a text, of which at most the first `CONTEXT` tokens count."""
-        head, tokens = self._tokens(before, program)
-        padded = np.zeros((1, _padded(len(tokens))), np.int32)
-        padded[0, : len(tokens)] = tokens
-        log_probs, cache = self.compiled.read(self.transformer, padded)
-        return Reading(tokens, head, np.asarray(log_probs, np.float64)[: len(tokens) - 1], cache)
-
-    def padded(self, before: str, program: str) -> int:
-        """Length that the arrays of a reading are padded to."""
-        return _padded(len(self._tokens(before, program)[1]))
-
-    def _tokens(self, before: str, program: str) -> tuple[int, list[int]]:
-        """Number of tokens before the program, and all tokens."""
         head = [self.end, *self.encode(before)[:CONTEXT]]
-        return len(head), head + self.encode(program)
+        tokens = head + self.encode(program)
+        places = np.arange(len(tokens))
+        states, cache = self.transformer.read(tokens, places, places <= places[:, None])
+        log_probs = self.transformer.log_probs(states[:-1], tokens[1:])
+        return Reading(tokens, len(head), log_probs.astype(np.float64), cache)
 
     def changes(self, reading: Reading, programs: Sequence[str]) -> np.ndarray:
         """Change in log-likelihood (nats) of each program from the one read, plus `TOKEN_NATS` for each further token.
@@ -97,17 +84,12 @@ class LanguageModel:
         return found
 
     def _score(self, reading: Reading, tree: SuffixTree, ends: list[tuple[int, int]], found: np.ndarray) -> None:
-        tokens, positions, parents, scored, mask = tree.arrays()
-        visible = np.zeros(NODES, np.int32)
+        visible = np.zeros(len(tree.tokens), np.intp)
         for node, parent in enumerate(tree.parents):  # a path sees what stands before its root
-            visible[node] = positions[node] if parent == node else visible[parent]
-        scores = self.compiled.score(self.transformer, reading.cache, tokens, positions, visible, parents, scored, mask)
+            visible[node] = tree.positions[node] if parent == node else visible[parent]
+        scores = self.transformer.path_log_probs(tree, reading.cache, visible=visible)
         for number, node in ends:
             found[number] += float(scores[node])
-
-
-def _padded(tokens: int) -> int:
-    return next(length for length in LENGTHS if length >= tokens)
 
 
 def _shared(old: list[int], new: list[int]) -> tuple[int, int]:
@@ -116,50 +98,6 @@ def _shared(old: list[int], new: list[int]) -> tuple[int, int]:
     start = next((i for i in range(most) if old[i] != new[i]), most)
     end = next((i for i in range(most - start) if old[-1 - i] != new[-1 - i]), most - start)
     return start, end
-
-
-class Compiled:
-    """Jitted calls of a transformer. JAX is imported on first use."""
-
-    @cached_property
-    def _calls(self) -> tuple[Any, Any]:
-        import equinox as eqx
-        import jax
-        import jax.numpy as jnp
-
-        @eqx.filter_jit
-        def read(model: Any, tokens: Any) -> Any:
-            """Log-probability [S - 1] of each token after the first, and the cache."""
-            length = tokens.shape[1]
-            mask = jnp.tril(jnp.ones((1, length, length), bool))
-            hidden, cache = model.with_cache(tokens, jnp.arange(length)[None], mask)
-
-            def of_chunk(part: Any) -> Any:  # all logits at once would take 4 bytes x S x V
-                logits = model.logits(part[0][None])[0]
-                own = jnp.take_along_axis(logits, part[1][:, None], axis=1)[:, 0]
-                return own - jax.nn.logsumexp(logits, axis=-1)
-
-            after = jnp.append(tokens[0, 1:], 0)
-            chunks = hidden[0].reshape(-1, 64, hidden.shape[-1]), after.reshape(-1, 64)
-            return jax.lax.map(of_chunk, chunks).reshape(-1)[:-1], cache
-
-        @eqx.filter_jit
-        def score(
-            model: Any, cache: Any, tokens: Any, positions: Any, visible: Any, parents: Any, scored: Any, mask: Any
-        ) -> Any:
-            """Log-probability [Q] of every node's path, given the `visible` first tokens of the cache."""
-            hidden, _ = model.with_cache(tokens[None], positions[None], mask[None], past=cache, visible=visible[None])
-            logits = model.logits(hidden)[0]
-            own = logits[parents, tokens] - jax.nn.logsumexp(logits, axis=-1)[parents]
-            return jnp.where(mask, jnp.where(scored, own, 0.0), 0.0).sum(axis=1)
-
-        return read, score
-
-    def read(self, *given: Any) -> Any:
-        return self._calls[0](*given)
-
-    def score(self, *given: Any) -> Any:
-        return np.asarray(self._calls[1](*given), np.float64)
 
 
 def comments(condition: Condition) -> str:
@@ -177,14 +115,6 @@ class Reordered(Wrapper):
 
     def __init__(self, policy: Policy, model: LanguageModel, group: int = GROUP) -> None:
         self.policy, self.model, self.group = policy, model, group
-
-    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
-        """Compile for the programs' lengths, by reading one program of each."""
-        shown = list(shown)
-        self.policy.warm_up(shown)
-        texts = [(comments(condition), program.source.decode()) for program, condition in shown]
-        for before, source in {self.model.padded(*text): text for text in texts}.values():
-            self.model.changes(self.model.read(before, source), [source])
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         yield Bound(0.0)

@@ -1,21 +1,20 @@
-"""The model as a policy: its own edits, and the near misses under its scores.
-
-`Model` holds what is loaded and compiled once, and is shared; `ModelPolicy` holds what one search changes.
-"""
+"""The model as a policy: its own edits, and the near misses under its scores."""
 
 import heapq
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from kelp.diffusion.mutations import candidates, log_priors
 from kelp.encoding.condition import Condition
-from kelp.encoding.encoder import Encoder, State, pad
+from kelp.encoding.encoder import Encoder, State
+from kelp.model.decoding import decode
+from kelp.model.inference import Cache, Denoiser
 from kelp.model.suffix_tree import NODES, SuffixTree
 from kelp.search.policy import MODEL, NEAR_MISS, VALUES, Bound, PointedSite, Policy, Proposal, legal
 from kelp.search.suspicion import line_weights, may_matter
@@ -33,7 +32,6 @@ BLIND_SHARE = 0.15  # of the probability, spread by prior and suspicion alone, w
 UNDEFINED_PENALTY_NATS = math.log(100)  # for reading a name that is defined nowhere: a step on the way, at best
 LINT_PENALTY_NATS = 2.0  # for each lint finding that was not there before; each one that is gone gains as much
 POINTED, POINTED_LEAST = 16, 0.003  # sites of the pointer that are shown, at most, and their least probability
-LENGTHS = [n << k for k in range(24) for n in (128, 192)]  # tokens that prefixes are padded to: each is compiled for
 
 Part = tuple[float, Callable[[], Iterable[Proposal]]]  # work to do, and a bound on the log-probability of its yield
 
@@ -53,7 +51,7 @@ class View(NamedTuple):
     state: State
     site: np.ndarray  # [R]: log-probability of each site; row 0 is stop
     line: np.ndarray  # [R]: log of the suspicion of its lines
-    cache: Any
+    cache: Cache
 
     @property
     def weighed(self) -> np.ndarray:
@@ -99,67 +97,19 @@ class DecodeConfig:
                 raise ValueError(f"{name} must be at least 1, not {value}")
 
 
-class Compiled:
-    """Jitted calls of a model of some sizes, whatever its weights. JAX is imported on first use."""
-
-    def __init__(self, encoder: Encoder, config: DecodeConfig) -> None:
-        self.encoder, self.config = encoder, config
-        self.lengths: set[int] = set()  # padded lengths that are compiled
-
-    @cached_property
-    def calls(self) -> "Calls":
-        import equinox as eqx
-        import jax
-        import jax.numpy as jnp
-
-        first, rest = map(jnp.asarray, self.encoder.allowed())
-        config, special = self.config, self.encoder.special
-
-        @eqx.filter_jit
-        def encode(model: Any, prefix: Any, size: Any, rows: Any) -> Any:
-            hidden, cache = model.encode(prefix, size)
-            return model.site_log_probs(hidden, rows)[0], cache
-
-        @eqx.filter_jit
-        def score(model: Any, cache: Any, tokens: Any, positions: Any, parents: Any, scored: Any, mask: Any) -> Any:
-            """Log-probability [Q] of what every node's path writes, and of the end after it."""
-            hidden, _ = model.transformer.with_cache(tokens[None], positions[None], mask[None], past=cache)
-            logits = model.transformer.logits(hidden)[0]
-            total = jax.nn.logsumexp(logits, axis=-1)
-            own = jnp.where(scored, logits[parents, tokens] - total[parents], 0.0)
-            return jnp.where(mask, own, 0.0).sum(axis=1) + logits[:, special.end] - total
-
-        @eqx.filter_jit
-        def decode(model: Any, cache: Any, starts: Any, ends: Any, kinds: Any) -> Any:
-            return model.decode(
-                cache, starts, ends, kinds, first, rest, edit=special.edit, until=special.until, end=special.end,
-                beams=config.beams, max_tokens=config.max_tokens,
-            )  # fmt: skip
-
-        return Calls(encode, score, decode)
-
-
-class Calls(NamedTuple):
-    encode: Callable[..., Any]
-    score: Callable[..., Any]
-    decode: Callable[..., Any]
-
-
 @dataclass(frozen=True)
 class Model:
-    """Weights with their encoder, immutable: any number of searches, in any threads, may share one.
+    """Weights with their encoder, immutable: any number of searches, in any threads, may share one."""
 
-    `replace(model, denoiser=...)` gives other weights of the same sizes, for which nothing is compiled again.
-    """
-
-    denoiser: Any
+    denoiser: Denoiser
     encoder: Encoder
     config: DecodeConfig = DecodeConfig()
-    compiled: Any = field(default=None, repr=False)  # a `Compiled`, made of encoder and config
 
-    def __post_init__(self) -> None:
-        if self.compiled is None:
-            object.__setattr__(self, "compiled", Compiled(self.encoder, self.config))
+    @cached_property
+    def allowed(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens that may come first at a site of each kind, and those that may follow: bool [kinds, V]."""
+        first, rest = self.encoder.allowed()
+        return np.asarray(first), np.asarray(rest)
 
 
 def _pointed(view: View) -> tuple[PointedSite, ...]:
@@ -198,17 +148,6 @@ class ModelPolicy(Policy):
 
     def __init__(self, model: Model) -> None:
         self.model, self.encoder, self.config = model, model.encoder, model.config
-        self.shortest = LENGTHS[0]
-
-    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
-        """Compile for all of these programs at once: from now on shorter ones are padded like the longest."""
-        states = [self.encoder.state(*pair) for pair in shown]
-        self.shortest, at = max((self._length(state), i) for i, state in enumerate(states))
-        if self.shortest not in self.model.compiled.lengths:
-            site, cache = self._encode(states[at])
-            list(self._write(View(states[at], site, np.zeros_like(site), cache), [1], site))
-            self._score(SuffixTree(), [], cache)
-            self.model.compiled.lengths.add(self.shortest)
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         return legal(program, self._ordered(program, condition))
@@ -256,23 +195,8 @@ class ModelPolicy(Policy):
         state = self.encoder.state(program, condition)
         of_lines = line_weights(program, condition.suspicion)
         line = np.asarray([0.0, *(of_lines(site.start, site.end) for site in state.sites)])
-        site, cache = self._encode(state)
-        return View(state, site, line, cache)
-
-    def _length(self, state: State) -> int:
-        """Length that the arrays of a state are padded to."""
-        needed = max(self.shortest, len(state.tokens), len(state.rows))
-        return next(length for length in LENGTHS if length >= needed)
-
-    def _encode(self, state: State) -> tuple[np.ndarray, Any]:
-        """Return the log-probabilities of the sites [R] and the cache that decoding and scoring work with."""
-        length = self._length(state)
-        rows = np.zeros((1, length, 3), np.int32)
-        rows[0, : len(state.rows)] = state.rows
-        prefix = pad([state.tokens], length, self.encoder.special.pad)
-        size = np.asarray([len(state.tokens)], np.int32)
-        where, cache = self.model.compiled.calls.encode(self.model.denoiser, prefix, size, rows)
-        return np.asarray(where, np.float64)[: len(state.rows)], cache
+        site, cache = self.model.denoiser.encode(state.tokens, np.asarray(state.rows))
+        return View(state, site.astype(np.float64), line, cache)
 
     def _to_write(self, view: View, total: float) -> Iterator[Part]:
         """Yield the parts that decode the model's own edits at the likeliest sites."""
@@ -290,14 +214,15 @@ class ModelPolicy(Policy):
             yield where[writes[i]], partial(self._write, view, writes[i : i + config.batch], where)
 
     def _write(self, view: View, rows: list[int], where: np.ndarray) -> Iterator[Proposal]:
-        padded = [*rows, *[rows[-1]] * (self.config.batch - len(rows))]
-        spans = np.asarray([view.state.span(row) for row in padded], np.int32)
-        kinds = np.asarray([view.state.rows[row][2] for row in padded], np.int32)
-        decoded = self.model.compiled.calls.decode(self.model.denoiser, view.cache, spans[:, 0], spans[:, 1], kinds)
-        tokens, lengths = np.asarray(decoded.tokens), np.asarray(decoded.lengths)
-        log_probs = np.asarray(decoded.model_log_probs, np.float64)
+        spans = np.asarray([view.state.span(row) for row in rows])
+        kinds = np.asarray([view.state.rows[row][2] for row in rows])
+        special, config = self.encoder.special, self.config
+        tokens, lengths, _, log_probs = decode(
+            self.model.denoiser.transformer, view.cache, spans[:, 0], spans[:, 1], kinds, *self.model.allowed,
+            edit=special.edit, until=special.until, end=special.end, beams=config.beams, max_tokens=config.max_tokens,
+        )  # fmt: skip
         for i, row in enumerate(rows):
-            for beam in range(self.config.beams):
+            for beam in range(config.beams):
                 if np.isfinite(log_probs[i, beam]) and lengths[i, beam]:
                     edit = self.encoder.edit(view.state, row, tokens[i, beam, : lengths[i, beam]].tolist())
                     if edit is not None:
@@ -332,8 +257,8 @@ class ModelPolicy(Policy):
         if ends:
             yield np.logaddexp(most, ends[0].rest), partial(self._score, tree, ends, view.cache)
 
-    def _score(self, tree: SuffixTree, ends: list[Scored], cache: Any) -> list[Proposal]:
-        scores = np.asarray(self.model.compiled.calls.score(self.model.denoiser, cache, *tree.arrays()), np.float64)
+    def _score(self, tree: SuffixTree, ends: list[Scored], cache: Cache) -> list[Proposal]:
+        scores = self.model.denoiser.transformer.path_log_probs(tree, cache, end=self.encoder.special.end)
         return [
             Proposal(e.edit, min(0.0, float(np.logaddexp(e.share, e.rest + TEXT_WEIGHT * scores[e.node]))), NEAR_MISS)
             for e in ends

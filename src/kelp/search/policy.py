@@ -6,7 +6,7 @@ that a search may first attend to likelier edits elsewhere.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -64,10 +64,6 @@ class Policy(Protocol):
         """
         return -math.inf
 
-    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
-        """Get ready for programs like these, before the time of a search runs."""
-        return
-
 
 class Wrapper(Policy):
     """A policy around another, which answers what the wrapper does not."""
@@ -80,9 +76,6 @@ class Wrapper(Policy):
     @property
     def threshold(self) -> float:
         return self.policy.threshold
-
-    def warm_up(self, shown: Iterable[tuple[Program, Condition]]) -> None:
-        self.policy.warm_up(shown)
 
 
 def proposals(policy: Policy, program: Program, condition: Condition) -> Iterator[Proposal]:

@@ -9,7 +9,8 @@ import equinox as eqx
 import jax
 import optax
 
-from kelp.model.leaves import input_axes, named_leaves, with_leaves
+from kelp.model.leaves import named_leaves, with_leaves
+from kelp.model.llama import input_axes
 from kelp.model.low_rank import BASE, A
 from kelp.training.schedule import Shape, make_schedule
 

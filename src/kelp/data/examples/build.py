@@ -4,7 +4,7 @@ import itertools
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from kelp.data.corpus.history import context_suffices
 from kelp.data.examples import bank_variants as bank
 from kelp.data.examples.make import DataConfig, ExampleMaker, NoExample
 from kelp.data.examples.shards import NUMBERS, save_shard
-from kelp.data.record import LANGUAGE, DataError, Record, load, parse_source, save
+from kelp.data.record import LANGUAGE, DataError, Record, load, parse_source, save, split
 from kelp.data.specs.specify import specify
 from kelp.data.specs.synthetic_functions import compositions
 from kelp.data.workers import Engine, workers
@@ -162,12 +162,6 @@ def _usable(record: Record, max_bytes: int) -> bool:
         return all(len(source.encode()) <= max_bytes and parse_source(source).root != 0 for source in sources)
     except SyntaxError:
         return False
-
-
-def split(records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-    """(train, valid), split by project as the corpus is. Where no project is held out (toy), valid is train."""
-    train, valid = ([r for r in records if r.split == part] for part in ("train", "valid"))
-    return train, valid or train
 
 
 def _shard_path(config: DataConfig, part: str, number: int) -> Path:

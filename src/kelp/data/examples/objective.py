@@ -12,11 +12,12 @@ import numpy as np
 from kelp.data.examples.recipe import Recipe, make_model_config
 from kelp.encoding.batch import Batch
 from kelp.encoding.folder import FILES, same_encoding, same_tokenizer
-from kelp.model.denoiser import METRICS, Denoiser, DenoiserConfig, loss
-from kelp.model.folder import COMPUTING, load_model, save_model
+from kelp.model.config import DenoiserConfig
+from kelp.model.denoiser import METRICS, Denoiser, loss
+from kelp.model.folder import COMPUTING, save_model
 from kelp.model.leaves import named_leaves
 from kelp.model.low_rank import merged
-from kelp.model.pretrained import read_llama, with_tokens
+from kelp.model.pretrained import load_model, read_llama, with_tokens
 from kelp.model.store import find
 from kelp.model.tensors import read_json
 from kelp.training.objective import WHOLE, Dtype, Metrics, Part, Row, TrainingError, check_sizes

@@ -9,9 +9,8 @@ from pydantic import Field, model_validator
 
 import kelp
 from kelp.data.examples.make import DataConfig
-from kelp.model.config import TransformerConfig
-from kelp.model.denoiser import DenoiserConfig, PrefixAttention
-from kelp.model.pretrained import llama_config
+from kelp.model.config import DenoiserConfig, PrefixAttention, TransformerConfig
+from kelp.model.llama import llama_config
 from kelp.model.store import find
 from kelp.model.tensors import read_json
 from kelp.training.config import ConfigError, RunConfig, Section, SizesSection, load_config

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 CODE = """
-from kelp.repair.models import use_compilation_cache
+from kelp.training.compilation import use_compilation_cache
 use_compilation_cache()
 import jax
 jax.jit(lambda x: x * 3 + 1)(2.0)
