@@ -37,7 +37,7 @@ from kelp.evaluation.metrics import Estimate, compare, summarize
 from kelp.evaluation.result import CaseResult
 from kelp.evaluation.run_cases import PolicyFor, Settings, solve_all
 from kelp.repair.models import load
-from kelp.search.model_policy import LINT_PENALTY_NATS, DecodeConfig, Model, ModelPolicy
+from kelp.search.model_policy import LINT_PENALTY_NATS, DecodeConfig, Model, ModelPolicy, View
 from kelp.search.policy import Policy, Proposal
 from kelp.search.task import Budget
 from kelp.syntax.edits import Edit
@@ -187,9 +187,9 @@ class Without(Policy):
 class NoPointer(ModelPolicy):
     """Every site as likely as the next: the best replacement at each decides."""
 
-    def _encode(self, state: Any) -> tuple[np.ndarray, Any]:
-        where, cache = super()._encode(state)
-        return np.full_like(where, -np.log(max(1, len(where) - 1))), cache
+    def _view(self, program: Program, condition: Condition) -> View:
+        view = super()._view(program, condition)
+        return view._replace(site=np.full_like(view.site, -np.log(max(1, len(view.site) - 1))))
 
 
 def shown_less(name: str) -> PolicyFor:

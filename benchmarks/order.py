@@ -109,7 +109,7 @@ def cases_of(where: str) -> list[Case]:
 
 def features(policy: ModelPolicy, program: Program, condition: Condition) -> Iterator[tuple[Edit, list[float]]]:
     """Yield each first edit that the model may write or that a kind has, with its features but for the function's."""
-    view = policy._look(program, condition)
+    view = policy._view(program, condition)
     score, _ = evidence(program, condition.names)
     kinds = candidates(program, may_matter(program, condition.suspicion))
     priors = log_priors(program, kinds, condition.exception)

@@ -7,7 +7,7 @@ from typing import Any
 from kelp.errors import KelpError
 
 DISTRIBUTION = "kelp-repair"
-TRAIN = ("jax", "equinox", "optax", "orbax", "grain", "array_record")
+TRAIN = ("jax", "equinox", "jaxtyping", "optax", "orbax", "grain", "array_record")
 LIBRARIES = {
     "train": TRAIN,
     "data": (*TRAIN, "datasets", "datasketch", "duckdb", "egglog", "fsspec", "matplotlib", "packaging", "pyarrow"),

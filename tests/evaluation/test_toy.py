@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 
 from kelp.encoding.condition import Condition
@@ -12,6 +13,8 @@ from kelp.evaluation.benchmarks import programs, toy
 from kelp.evaluation.case_runner import CaseRunner, shared_sandbox
 from kelp.evaluation.corrupt import Corruption
 from kelp.evaluation.during_training import repair_metrics
+from kelp.model.config import DenoiserConfig, TransformerConfig
+from kelp.model.denoiser import Denoiser
 from kelp.search.baselines import NoModel
 from kelp.search.model_policy import Model
 from kelp.search.policy import Policy, Proposal
@@ -70,18 +73,19 @@ def test_the_command_finds_the_same_every_time() -> None:
 
 def test_training_can_judge_its_weights_by_repairs(monkeypatch: pytest.MonkeyPatch) -> None:
     class ByWeights(Policy):
-        """Stands in for a model: its weights are the seed of an order."""
+        """Stands in for a model: a sum of its weights is the seed of an order."""
 
         def __init__(self, model: Model) -> None:
-            self.denoiser = model.denoiser
+            self.seed = str(model.denoiser.transformer.embedding.sum())
 
         def propose(self, program: Program, condition: Condition) -> Iterator[Proposal]:
             assert condition.intent and condition.asserts and condition.observation
-            return NoModel(self.denoiser).propose(program, condition)
+            return NoModel(self.seed).propose(program, condition)
 
     monkeypatch.setattr("kelp.evaluation.during_training.ModelPolicy", ByWeights)
     evaluate = repair_metrics("toy", programs(toy())[0], None, mutations=[Corruption.one], max_runs=12).measure
-    first, second = evaluate(1, 100), evaluate(2, 200)
+    sizes = DenoiserConfig(TransformerConfig(vocab_size=8, dim=8, layers=1, heads=1, kv_heads=1, mlp_dim=8), 4, 8)
+    first, second = (evaluate(Denoiser.init(sizes, key=jax.random.key(seed)), 100) for seed in (1, 2))
     assert first != second
     assert set(first) == {
         *("toy_repaired", "toy_correct", "toy_exact_match", "toy_pass_rate", "toy_area", "toy_validity"),

@@ -75,30 +75,6 @@ def test_a_past_per_row_is_read_without_being_written(model):
         np.testing.assert_allclose(states[row], causal_states(model, tokens)[n:], atol=1e-4)
 
 
-def test_one_past_serves_many_rows_and_several_pasts_serve_a_group_of_rows_each(model):
-    beginnings, ends = texts(6, 3), texts(*[2] * 6)
-    cache = Cache.empty(CONFIG, rows=2, slots=8)
-    _, past = read(model, padded(beginnings), jnp.array([6, 3]), cache)
-    wanted = [causal_states(model, [*beginnings[row // 3], *end])[-2:] for row, end in enumerate(ends)]
-    together, _ = model.with_cache(
-        jnp.array(ends),
-        jnp.repeat(past.lengths, 3)[:, None] + jnp.arange(2),
-        masks.causal(jnp.ones((6, 2), bool)),
-        past=past,
-    )
-    np.testing.assert_allclose(together, wanted, atol=1e-4)
-    for program in range(2):
-        rows = slice(3 * program, 3 * program + 3)
-        one = jax.tree.map(lambda leaf, program=program: leaf[program : program + 1], past)
-        alone, _ = model.with_cache(
-            jnp.array(ends[rows]),
-            jnp.tile(one.lengths[:, None] + jnp.arange(2), (3, 1)),
-            masks.causal(jnp.ones((3, 2), bool)),
-            past=one,
-        )
-        np.testing.assert_allclose(alone, wanted[rows], atol=1e-4)
-
-
 def random_attention(key, S, T, P, rows):
     def draw(*shape):
         nonlocal key

@@ -1,6 +1,5 @@
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from kelp.model import masks
 
@@ -23,11 +22,6 @@ def test_a_causal_mask_shows_each_token_itself_and_what_came_before():
     np.testing.assert_array_equal(masks.causal(jnp.array(VALID)), expected)
 
 
-def test_a_bidirectional_mask_shows_every_valid_token_to_all():
-    expected = by_definition(VALID, lambda query, token: True)
-    np.testing.assert_array_equal(masks.bidirectional(jnp.array(VALID)), expected)
-
-
 def test_a_prefix_mask_is_bidirectional_over_the_prefix_and_causal_over_each_segment_of_the_suffix():
     mask = np.asarray(masks.prefix(jnp.array(SEGMENTS)))
     for b, segments in enumerate(SEGMENTS):
@@ -38,7 +32,6 @@ def test_a_prefix_mask_is_bidirectional_over_the_prefix_and_causal_over_each_seg
         np.testing.assert_array_equal(mask[b], by_definition(segments[None] != 0, sees)[0])
 
 
-@pytest.mark.parametrize("mask", [masks.causal, masks.bidirectional])
-def test_padding_is_never_seen(mask):
-    seen = np.asarray(mask(jnp.array(VALID))).any(axis=1)
+def test_padding_is_never_seen():
+    seen = np.asarray(masks.causal(jnp.array(VALID))).any(axis=1)
     assert not seen[~VALID].any()

@@ -1,7 +1,7 @@
 """Grouped-query attention with rotary positions, over these tokens and over caches of earlier ones.
 
-Letters: B batch, S sequence (queries), T keys, R cache rows, P cache slots, K key/value heads, G query heads per
-key/value head, H width of a head.
+Letters: B batch, S sequence (queries), T keys, P cache slots, K key/value heads, G query heads per key/value head, H
+width of a head.
 """
 
 import math
@@ -40,10 +40,10 @@ class Rotation(NamedTuple):
 class KV(NamedTuple):
     """Rotated keys, and values, of one layer."""
 
-    keys: Float[Array, "R P K H"]
-    values: Float[Array, "R P K H"]
+    keys: Float[Array, "B P K H"]
+    values: Float[Array, "B P K H"]
 
-    def write(self, new: "KV", starts: Int[Array, " R"]) -> "KV":
+    def write(self, new: "KV", starts: Int[Array, " B"]) -> "KV":
         """These slots with `new` from each row's start on. New tokens past the last slot are dropped."""
         rows = jnp.arange(len(starts))[:, None]
         slots = starts[:, None] + jnp.arange(new.keys.shape[1])
@@ -51,14 +51,10 @@ class KV(NamedTuple):
 
 
 class Cache(NamedTuple):
-    """Keys and values of tokens already read: R rows of P slots, of which row r fills the first `lengths[r]`.
-
-    A batch of B rows reads a cache of R where R divides B: each cache row serves the next B / R batch rows, and is
-    never copied. So R = 1 is one program with many edits, R = B many sequences, each with a past of its own length.
-    """
+    """Keys and values of tokens already read: B rows of P slots, of which row b fills the first `lengths[b]`."""
 
     layers: tuple[KV, ...]
-    lengths: Int[Array, " R"]
+    lengths: Int[Array, " B"]
 
     @staticmethod
     def empty(cfg: TransformerConfig, rows: int, slots: int) -> "Cache":
@@ -66,12 +62,12 @@ class Cache(NamedTuple):
         layers = tuple(KV(jnp.zeros(shape), jnp.zeros(shape)) for _ in range(cfg.layers))
         return Cache(layers, jnp.zeros(rows, jnp.int32))
 
-    def readable(self, rows: int) -> Bool[Array, "B 1 P"]:
-        """The slots that each of B = `rows` batch rows attends to: the filled ones of its cache row."""
-        filled = jnp.arange(self.layers[0].keys.shape[1]) < self.lengths[:, None]
-        return jnp.repeat(filled, rows // len(filled), axis=0)[:, None]
+    @property
+    def filled(self) -> Bool[Array, "B 1 P"]:
+        """The slots that hold a token."""
+        return (jnp.arange(self.layers[0].keys.shape[1]) < self.lengths[:, None])[:, None]
 
-    def after_write(self, mask: Bool[Array, "#R S S"]) -> Bool[Array, "R S P"]:
+    def after_write(self, mask: Bool[Array, "#B S S"]) -> Bool[Array, "B S P"]:
         """The slots that S new tokens attend to once written: the ones filled before, and each other's by `mask`."""
         number = jnp.arange(self.layers[0].keys.shape[1]) - self.lengths[:, None]  # of a slot's new token; below 0: old
         S = mask.shape[-1]
@@ -84,31 +80,22 @@ def attend(
     q: Float[Array, "B S K G H"], own: KV, past: KV | None, mask: Bool[Array, "#B S T"], dtype: str
 ) -> Float[Array, "B S K G H"]:
     """Attention to `past`, a cache's keys and values (see `Cache`), and to the rows' `own`; `mask` has past first."""
+    seen = own if past is None else KV(*(jnp.concatenate(pair, axis=1) for pair in zip(past, own)))
     length = q.shape[1]
     if length * mask.shape[-1] <= DENSE_SCORES or length <= CHUNK:
-        return _dense(q, own, past, mask, dtype)
+        return _dense(q, seen, mask, dtype)
     # Scores of all queries at once would take S x T floats a head; the backward pass recomputes those of a chunk.
-    chunk = jax.checkpoint(lambda part: _dense(part[0], own, past, part[1], dtype))
+    chunk = jax.checkpoint(lambda part: _dense(part[0], seen, part[1], dtype))
     y = jax.lax.map(chunk, (chunks(q), chunks(mask)))
     return jnp.moveaxis(y, 0, 1).reshape(q.shape[0], -1, *q.shape[2:])[:, :length]
 
 
 def _dense(
-    q: Float[Array, "B S K G H"], own: KV, past: KV | None, mask: Bool[Array, "#B S T"], dtype: str
+    q: Float[Array, "B S K G H"], seen: KV, mask: Bool[Array, "#B S T"], dtype: str
 ) -> Float[Array, "B S K G H"]:
-    scores = einsum("bskgh,btkh->bkgst", q, own.keys, dtype)
-    if past is not None:
-        by_row = q.reshape(len(past.keys), -1, *q.shape[1:])
-        over_past = einsum("rnskgh,rtkh->rnkgst", by_row, past.keys, dtype)
-        scores = jnp.concatenate([over_past.reshape(*scores.shape[:-1], -1), scores], axis=-1)
+    scores = einsum("bskgh,btkh->bkgst", q, seen.keys, dtype)
     scores = jnp.where(mask[:, None, None], scores / math.sqrt(q.shape[-1]), MASKED_SCORE)
-    weights = jax.nn.softmax(scores, axis=-1)
-    if past is None:
-        return einsum("bkgst,btkh->bskgh", weights, own.values, dtype)
-    before, after = jnp.split(weights, [past.keys.shape[1]], axis=-1)
-    by_row = before.reshape(len(past.keys), -1, *before.shape[1:])
-    y = einsum("rnkgst,rtkh->rnskgh", by_row, past.values, dtype)
-    return y.reshape(q.shape) + einsum("bkgst,btkh->bskgh", after, own.values, dtype)
+    return einsum("bkgst,btkh->bskgh", jax.nn.softmax(scores, axis=-1), seen.values, dtype)
 
 
 def chunks(x: Array) -> Array:

@@ -1,11 +1,15 @@
 """Sizes of a transformer in the Llama layout, of its rotary frequencies, and of the denoiser around it."""
 
+from __future__ import annotations
+
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-from jaxtyping import Float
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ class TransformerConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "TransformerConfig":
+    def from_dict(cls, values: dict[str, Any]) -> TransformerConfig:
         """The configuration that `to_dict` gave. Raises TypeError on an unknown key, ValueError on a bad value."""
         scaling = values.get("rope_scaling")
         return cls(**values | {"rope_scaling": scaling and RopeScaling(**scaling)})
@@ -136,7 +140,7 @@ class DenoiserConfig:
         return self.transformer.to_dict() | own
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "DenoiserConfig":
+    def from_dict(cls, values: dict[str, Any]) -> DenoiserConfig:
         """The configuration that `to_dict` gave. Raises KeyError, TypeError or ValueError where it is none."""
         sizes = dict(values)
         own = [sizes.pop("site_kinds"), sizes.pop("pointer_dim"), sizes.pop("prefix", "bidirectional")]

@@ -8,12 +8,16 @@ A finished beam keeps its place, so the search narrows as beams finish and retur
 replacements as it has beams. With one beam it is greedy decoding.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from kelp.model.inference import Array, Cache, Transformer, log_sum_exp
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Int
 
 FINISHED_BONUS = 1e30  # added to the rank of a finished beam, so that it is kept
 

@@ -7,25 +7,54 @@ Letters: S tokens read, P tokens read before, T = P + S, D model width, K key/va
 head, H width of a head, V vocabulary, R edit sites.
 """
 
+from __future__ import annotations
+
 import math
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 from threadpoolctl import ThreadpoolController
 
 from kelp.model.config import DenoiserConfig, TransformerConfig
 from kelp.model.suffix_tree import SuffixTree
 from kelp.model.tensors import Int8, array, release
 
+if TYPE_CHECKING:  # it imports a lot for what only annotations need
+    from jaxtyping import Bool, Float, Int
+
 Array = np.ndarray
-BLAS = ThreadpoolController()
 ONE_THREAD = 50_000_000  # weights up to which products take one thread: tests run beside them, and waiting threads spin
 MASKED_SCORE = np.float32(-1e30)
 ROWS = 256  # queries whose scores, and states whose logits, are in memory at a time
+
+
+class _OneThread:
+    """A context in which BLAS computes in one thread, whichever threads of ours are in it.
+
+    So the results do not depend on what else the process does: sums over several threads are rounded otherwise.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._blas = threading.Lock(), 0, ThreadpoolController().select(user_api="blas")
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._limit = self._blas.limit(limits=1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._limit.restore_original_limits()
+
+
+ONE = _OneThread()
 
 
 class KV(NamedTuple):
@@ -60,7 +89,7 @@ class Transformer:
     output: Float[Array, "V D"]
 
     @classmethod
-    def of(cls, cfg: TransformerConfig, leaves: Mapping[str, Any]) -> "Transformer":
+    def of(cls, cfg: TransformerConfig, leaves: Mapping[str, Any]) -> Transformer:
         """The transformer of leaves by name: arrays, or views of stored ones."""
 
         def get(name: str) -> Array:
@@ -126,7 +155,7 @@ class Transformer:
 
     def _threads(self) -> AbstractContextManager[Any]:
         weights = self.embedding.size + sum(part.size for layer in self.layers for part in layer)
-        return BLAS.limit(limits=1, user_api="blas") if weights <= ONE_THREAD else nullcontext()
+        return ONE if weights <= ONE_THREAD else nullcontext()
 
     def log_probs(self, states: Float[Array, "S D"], tokens: Int[Array, " S"] | Sequence[int]) -> Float[Array, " S"]:
         """Log-probability of one token after each state."""
@@ -166,7 +195,7 @@ class Denoiser:
     score: Float[Array, " E"]
 
     @classmethod
-    def of(cls, cfg: DenoiserConfig, leaves: Mapping[str, Any]) -> "Denoiser":
+    def of(cls, cfg: DenoiserConfig, leaves: Mapping[str, Any]) -> Denoiser:
         """The denoiser of leaves by name: arrays, or views of stored ones."""
         inner = {name.removeprefix("transformer."): leaf for name, leaf in leaves.items()}
         pointer = [

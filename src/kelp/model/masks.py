@@ -14,11 +14,6 @@ def causal(valid: Bool[Array, "B S"]) -> Bool[Array, "B S S"]:
     return jnp.tril(jnp.ones((length, length), bool)) & valid[:, None, :]
 
 
-def bidirectional(valid: Bool[Array, "B S"]) -> Bool[Array, "B S S"]:
-    """Every token attends to every valid token."""
-    return jnp.broadcast_to(valid[:, None, :], (*valid.shape, valid.shape[1]))
-
-
 def prefix(segments: Int[Array, "B S"], *, causal: bool = False) -> Bool[Array, "B S S"]:
     """All tokens attend to the prefix, segment 1; every other segment also to itself, causally. 0 is padding.
 

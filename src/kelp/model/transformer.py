@@ -211,13 +211,11 @@ class Transformer(eqx.Module):
         lengths: Int[Array, " B"] | None = None,
         past: Cache | None = None,
         into: Cache | None = None,
-        visible: Int[Array, "B S"] | None = None,
     ) -> tuple[Float[Array, "B S D"], Cache]:
         """The states of `__call__`, and a cache of these tokens.
 
-        `mask` decides which of these tokens attend to each other; all attend to all of `past`, or each to the first
-        `visible` slots of it, and to all of `into`. Without `past` and `into`, the upper third of the blocks may have
-        `upper_mask` in place of `mask`.
+        `mask` decides which of these tokens attend to each other; all attend to all of `past` and `into`. Without
+        `past` and `into`, the upper third of the blocks may have `upper_mask` in place of `mask`.
         The cache holds these tokens alone; with `into`, of B rows, it is `into` with these after each row's last token.
         `lengths` counts the real tokens of each row where some are padding, at the right; later reads skip the padding.
         """
@@ -226,11 +224,10 @@ class Transformer(eqx.Module):
         if into is not None:
             mask = into.after_write(mask)
         if past is not None:
-            before, mask = past.readable(B), jnp.broadcast_to(mask, (B, *mask.shape[1:]))
-            before = jnp.broadcast_to(before, (B, S, before.shape[-1]))
-            if visible is not None:
-                before &= jnp.arange(before.shape[-1]) < visible[..., None]
-            mask = jnp.concatenate([before, mask], axis=-1)
+            before = past.filled
+            mask = jnp.concatenate(
+                [jnp.broadcast_to(before, (B, S, before.shape[-1])), jnp.broadcast_to(mask, (B, S, S))], axis=-1
+            )
         x = split(self.embedding[tokens].astype(jnp.float32), BATCH, None, None)
         rotation = Rotation.at(positions, self.cfg)
         starts = None if into is None else into.lengths

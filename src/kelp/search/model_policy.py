@@ -121,7 +121,11 @@ def _pointed(view: View) -> tuple[PointedSite, ...]:
     return tuple(PointedSite(sites[at].start, sites[at].end, float(shares[at])) for at in likeliest)
 
 
-def _enumerated(view: View, program: Program, condition: Condition) -> tuple[dict[Edit, int], dict[Edit, float], float]:
+Enumerated = tuple[dict[Edit, int], dict[Edit, float], float]
+Look = tuple[View, Enumerated]
+
+
+def _enumerated(view: View, program: Program, condition: Condition) -> Enumerated:
     """Return (rows, log-priors, total) of the edits of all kinds.
 
     The total is the log of the sum of the exponentials of their weighted sums, before their texts are scored.
@@ -148,6 +152,7 @@ class ModelPolicy(Policy):
 
     def __init__(self, model: Model) -> None:
         self.model, self.encoder, self.config = model, model.encoder, model.config
+        self._last: tuple[tuple[bytes, Condition], Look] | None = None
 
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         return legal(program, self._ordered(program, condition))
@@ -156,9 +161,8 @@ class ModelPolicy(Policy):
         """Yield proposals best first. No edit is likelier than its site, so unlikely sites wait for their turn."""
         score, most = evidence(program, condition.names)
         yield Bound(0.0)
-        view = self._look(program, condition)
+        view, (rows, priors, total) = self._look(program, condition)
         yield Bound(0.0, pointer=_pointed(view))
-        rows, priors, total = _enumerated(view, program, condition)
         parts = [*self._to_write(view, total), *self._to_score(view, rows, priors, total)]
         ready: list[tuple[float, int, Proposal, bool]] = []
         number = itertools.count()
@@ -183,15 +187,22 @@ class ModelPolicy(Policy):
 
     def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
         score, _ = evidence(program, condition.names)
-        view = self._look(program, condition)
-        *_, total = _enumerated(view, program, condition)
+        view, (*_, total) = self._look(program, condition)
         edits = [edit for edit in edits if key(edit) in site_index(program) and is_valid(program, edit)]
         rows, even = {edit: view.state.row_of(edit) for edit in edits}, -math.log(max(1, len(edits)))
         parts = self._to_score(view, rows, dict.fromkeys(edits, even), total)
         weighed = (replace(p, log_prob=min(0.0, p.log_prob + score(p.edit))) for _, make in parts for p in make())
         return sorted((replace(p, origin=VALUES) for p in weighed), key=lambda proposal: -proposal.log_prob)
 
-    def _look(self, program: Program, condition: Condition) -> View:
+    def _look(self, program: Program, condition: Condition) -> Look:
+        """Read a program, unless it is the one that was read last: proposals and judgements take turns."""
+        asked = program.source, condition
+        if self._last is None or self._last[0] != asked:
+            view = self._view(program, condition)
+            self._last = asked, (view, _enumerated(view, program, condition))
+        return self._last[1]
+
+    def _view(self, program: Program, condition: Condition) -> View:
         state = self.encoder.state(program, condition)
         of_lines = line_weights(program, condition.suspicion)
         line = np.asarray([0.0, *(of_lines(site.start, site.end) for site in state.sites)])
