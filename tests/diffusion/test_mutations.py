@@ -193,7 +193,10 @@ TEMPLATES = [
         ["try:", "    a()", "except Exception:", "    b()"],
         False,
     ),
-    ("embedded name", ["return f'{a}: {b.c}'"], ["return f'{b}: {b.c}'"], True),
+    ("embedded", ["return f'{a}: {b.c}'"], ["return f'{b}: {b.c}'"], True),
+    ("embedded", ["return f'{a + 1:>4} {b}'"], ["return f'{a - 1:>4} {b}'"], True),
+    ("embedded", ["return f'{a[b:]} of {len(a)}'"], ["return f'{a[b + 1:]} of {len(a)}'"], True),
+    ("embedded", ["return f'{a}{{b < 1}} {b < 1}'"], ["return f'{a}{{b < 1}} {b <= 1}'"], True),
     (
         "reset",
         ["c = []", "for x in a:", "    c.append(x)"],

@@ -145,13 +145,13 @@ def test_sessions_in_several_threads_share_a_model_and_find_what_each_finds_alon
     model = load(SHIPPED / "default")
     sources = [BROKEN, BROKEN.replace("area", "surface"), BROKEN.replace("\n\n\n", "\n\n\nSIDES = 4\n\n\n")]
 
-    def repaired(source: str) -> list[tuple[str, float | None]]:
+    def repaired(source: str) -> tuple[list[str], list[float | None]]:
         tests = Tests(asserts=tuple(text.replace("area", source[4 : source.index("(")]) for text in ASSERTS))
         result = result_of(Session(source, tests, Budget(runs=12, seconds=600.0, patches=1), model=model))
-        return [(patch.diff, patch.state.log_prob) for patch in result.patches]
+        return [patch.diff for patch in result.patches], [patch.state.log_prob for patch in result.patches]
 
     alone = [repaired(source) for source in sources]
-    together: dict[int, list[tuple[str, float | None]]] = {}
+    together: dict[int, tuple[list[str], list[float | None]]] = {}
     threads = [
         threading.Thread(target=lambda i=i, source=source: together.update({i: repaired(source)}))
         for i, source in enumerate(sources)
@@ -160,7 +160,10 @@ def test_sessions_in_several_threads_share_a_model_and_find_what_each_finds_alon
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(alone) and [together[i] for i in range(len(sources))] == alone
+    for number, (diffs, log_probs) in enumerate(alone):
+        assert diffs and together[number][0] == diffs
+        # Sums are rounded otherwise where a session that ends gives its threads back.
+        assert together[number][1] == pytest.approx(log_probs, abs=1e-3)
 
 
 def test_any_policy_may_stand_in_for_a_model() -> None:

@@ -92,7 +92,7 @@ KINDS: dict[str, Kind] = {
     "choice": Kind(t.choice, breaks=0.0, mistakes=0.02, repairs=2.1),
     "produce": Kind(t.produce, breaks=0.0, mistakes=0.02, repairs=0.7),
     "exception": Kind(t.exception, breaks=0.0, mistakes=1.7, repairs=2.2),
-    "embedded name": Kind(t.embedded, breaks=0.0, mistakes=0.29, repairs=1.4),
+    "embedded": Kind(t.embedded, breaks=0.0, mistakes=0.29, repairs=1.4),
     "reset": Kind(t.reset, breaks=0.0, mistakes=0.26, repairs=0.7),
 }
 

@@ -7,8 +7,9 @@ conditions of the program itself.
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 
+from kelp.diffusion import expression_mutations as e
 from kelp.diffusion.tree_queries import (
     bindings,
     bodies,
@@ -32,11 +33,16 @@ from kelp.diffusion.tree_queries import (
     statements,
 )
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import Program
+from kelp.syntax.program import Program, parse
 from kelp.syntax.sites import elements, tail
 
 SMALL = 10  # most leaves of an expression that is wrapped, replaced or copied
 COPIES = 4  # expressions of the program tried in one place, nearest first
+EMBEDDED = 8  # expressions within strings that are edited, at most
+WITHIN = (
+    *map(e.operators, ("comparison operator", "binary operator", "boolean operator")),
+    e.negation, e.constant, e.variable, e.offset, e.order, e.call, e.attribute, e.slices, e.operand, e.extra_argument,
+)  # fmt: skip
 GUARDED = 3  # names that guards ask about at one statement, nearest first
 
 
@@ -438,16 +444,22 @@ def exception(program: Program) -> Iterator[Edit]:
 
 
 def embedded(program: Program) -> Iterator[Edit]:
-    """Another name in scope, or another attribute, within the braces of a string."""
-    near = program.language.near_miss
-    for node in nodes(program, "string"):
-        text = program.text(node)
-        if len(text) > 200:
+    """An expression within a string edited as it would be outside of it (kinds `WITHIN`): the string as a whole."""
+    spans = program.language.near_miss.templates.embedded
+    short = (node for node in nodes(program, "string") if program.end[node] - program.start[node] <= 200)
+    every = ((node, *span) for node in short for span in spans(program.text(node)))
+    for node, start, end in islice(every, EMBEDDED):
+        text, at = program.text(node), program.start[node] + 1
+        inner = text[start:end]
+        outside = program.source[: at - 1] + b"(" + inner + b")" + program.source[program.end[node] :]
+        try:
+            whole = parse(outside, program.language)
+        except SyntaxError:
             continue
-        for match in near.templates.embedded.finditer(text):
-            for name in names_at(program, node):
-                if name != match[1]:
-                    yield replace(program, node, text[: match.start(1)] + name + text[match.end(1) :])
+        for edit in chain.from_iterable(edits(whole) for edits in WITHIN):
+            if at <= edit.start and edit.end <= at + len(inner):
+                new = inner[: edit.start - at] + edit.text + inner[edit.end - at :]
+                yield replace(program, node, text[:start] + new + text[end:])
 
 
 def reset(program: Program) -> Iterator[Edit]:

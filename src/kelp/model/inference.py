@@ -10,14 +10,11 @@ head, H width of a head, V vocabulary, R edit sites.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from kelp.model.config import DenoiserConfig, TransformerConfig
 from kelp.model.suffix_tree import SuffixTree
@@ -27,34 +24,8 @@ if TYPE_CHECKING:  # it imports a lot for what only annotations need
     from jaxtyping import Bool, Float, Int
 
 Array = np.ndarray
-ONE_THREAD = 50_000_000  # weights up to which products take one thread: tests run beside them, and waiting threads spin
 MASKED_SCORE = np.float32(-1e30)
 ROWS = 256  # queries whose scores, and states whose logits, are in memory at a time
-
-
-class _OneThread:
-    """A context in which BLAS computes in one thread, whichever threads of ours are in it.
-
-    So the results do not depend on what else the process does: sums over several threads are rounded otherwise.
-    """
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._blas = threading.Lock(), 0, ThreadpoolController().select(user_api="blas")
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                self._limit = self._blas.limit(limits=1)
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._limit.restore_original_limits()
-
-
-ONE = _OneThread()
 
 
 class KV(NamedTuple):
@@ -137,25 +108,19 @@ class Transformer:
         rotation = np.cos(angle), np.sin(angle)
         x, cache = self.embedding[np.asarray(tokens, np.intp)], []
         upper = 2 * cfg.layers // 3
-        with self._threads():
-            for i, layer in enumerate(self.layers):
-                before = None if past is None else past[i]
-                seen = mask if lower_mask is None or i >= upper else lower_mask
-                y, own = _attention(_norm(x, layer.attention_norm, cfg.norm_eps), layer, cfg, rotation, seen, before)
-                x = x + y
-                gate, up = np.split(_norm(x, layer.mlp_norm, cfg.norm_eps) @ layer.gate_up, 2, axis=1)
-                x = x + (_silu(gate) * up) @ layer.down
-                cache.append(own)
+        for i, layer in enumerate(self.layers):
+            before = None if past is None else past[i]
+            seen = mask if lower_mask is None or i >= upper else lower_mask
+            y, own = _attention(_norm(x, layer.attention_norm, cfg.norm_eps), layer, cfg, rotation, seen, before)
+            x = x + y
+            gate, up = np.split(_norm(x, layer.mlp_norm, cfg.norm_eps) @ layer.gate_up, 2, axis=1)
+            x = x + (_silu(gate) * up) @ layer.down
+            cache.append(own)
         return _norm(x, self.norm, cfg.norm_eps), tuple(cache)
 
     def logits(self, states: Float[Array, "S D"]) -> Float[Array, "S V"]:
         """The logits of the token after each state."""
-        with self._threads():
-            return states @ self.output.T
-
-    def _threads(self) -> AbstractContextManager[Any]:
-        weights = self.embedding.size + sum(part.size for layer in self.layers for part in layer)
-        return ONE if weights <= ONE_THREAD else nullcontext()
+        return states @ self.output.T
 
     def log_probs(self, states: Float[Array, "S D"], tokens: Int[Array, " S"] | Sequence[int]) -> Float[Array, " S"]:
         """Log-probability of one token after each state."""

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from threading import Event as Flag
 
+from threadpoolctl import threadpool_limits
+
 from kelp.errors import KelpError
 from kelp.execution.interpreter import Interpreter, own
 from kelp.execution.observation import Observation, shorten
@@ -177,7 +179,7 @@ class Session:
             with timings("wait_for_model"):
                 policy = self._policy(loading)
             yield ModelReady()
-            with timings("search"):
+            with timings("search"), threadpool_limits(policy.threads, user_api="blas"):
                 sandbox.limits = limits
                 search = Search(
                     task, policy, runner, self.budget, spent=observation.seconds, seed=self.seed,

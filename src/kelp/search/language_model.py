@@ -116,6 +116,10 @@ class Reordered(Wrapper):
     def __init__(self, policy: Policy, model: LanguageModel, group: int = GROUP) -> None:
         self.policy, self.model, self.group = policy, model, group
 
+    @property
+    def threads(self) -> int | None:
+        return None
+
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         yield Bound(0.0)
         given = (each for each in self.policy.propose(program, condition) if isinstance(each, Proposal))

@@ -57,6 +57,14 @@ class Policy(Protocol):
         return []
 
     @property
+    def threads(self) -> int | None:
+        """Threads of a product of matrices; None: as many as there are cores.
+
+        Tests run beside a small model, and threads that wait for each other spin.
+        """
+        return 1
+
+    @property
     def threshold(self) -> float:
         """Log-probability below which the search tries value-guided synthesis before this policy's next proposal.
 
@@ -72,6 +80,10 @@ class Wrapper(Policy):
 
     def judge(self, program: Program, condition: Condition, edits: Sequence[Edit]) -> list[Proposal]:
         return self.policy.judge(program, condition, edits)
+
+    @property
+    def threads(self) -> int | None:
+        return self.policy.threads
 
     @property
     def threshold(self) -> float:

@@ -59,7 +59,7 @@ class Templates:
     collects: tuple[bytes, ...] = ()  # methods that add one value
     produces: Families = ()  # beginnings of statements that give a value
     catches: tuple[bytes, ...] = ()  # exceptions that are caught too narrowly or too broadly
-    embedded: re.Pattern[bytes] = NEVER  # group 1 is a name within a string
+    embedded: Callable[[bytes], list[tuple[int, int]]] = lambda text: []  # spans of the expressions within a string
     after: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # exception -> kind -> factor of its share
 
 

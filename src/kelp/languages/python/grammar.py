@@ -5,13 +5,10 @@ import warnings
 from functools import cache, lru_cache
 from itertools import islice
 
-import tree_sitter
-import tree_sitter_python
-
 from kelp.languages.python.call_variants import arguments_like
 from kelp.languages.python.docstrings import docstring, doctest_asserts, first_sentence
 from kelp.languages.python.lint import lint
-from kelp.languages.python.mistakes import NEAR_MISS
+from kelp.languages.python.mistakes import NEAR_MISS, PARSER
 from kelp.languages.python.names import bound_names, free_names
 from kelp.languages.python.test_files import asserts_about, wanted
 from kelp.syntax.program import Language, ListRule, Program, SpecReader
@@ -306,7 +303,7 @@ def fits(category: str, text: bytes, place: str) -> bool:
 PYTHON = Language(
     name="python",
     suffixes=(".py", ".pyi"),
-    parser=tree_sitter.Parser(tree_sitter.Language(tree_sitter_python.language())),
+    parser=PARSER,
     categories=CATEGORIES,
     category=category,
     lists=LISTS,

@@ -3,6 +3,9 @@
 import re
 from decimal import Decimal, InvalidOperation
 
+import tree_sitter
+import tree_sitter_python
+
 from kelp.languages.python.precedence import AWAIT, BINARY, CHOICE, COMPARISON, NOT, PRIMARY, SIGN, demand, strength
 from kelp.syntax.program import Binding, Families, NearMiss, Program, Templates
 
@@ -51,10 +54,25 @@ ROLES = {
     "compound": """if_statement for_statement while_statement try_statement with_statement match_statement
         function_definition class_definition decorated_definition""".split(),
 }
+PARSER = tree_sitter.Parser(tree_sitter.Language(tree_sitter_python.language()))
 INERT = frozenset(
     """decorator type dotted_name case_pattern import_statement import_from_statement future_import_statement
     comment line_continuation global_statement nonlocal_statement type_parameter""".split()
 )
+
+
+def embedded(text: bytes) -> list[tuple[int, int]]:
+    """Spans of the expressions in the braces of an f-string, but not of those within a format."""
+    if b"{" not in text or b"f" not in text[:3].lower():
+        return []
+    found, open_nodes = [], list(reversed(PARSER.parse(text).root_node.children))
+    while open_nodes:
+        node = open_nodes.pop()
+        if node.type != "interpolation":
+            open_nodes += reversed(node.children)
+        elif (inner := node.child_by_field_name("expression")) is not None and not node.has_error:
+            found.append((inner.start_byte, inner.end_byte))
+    return found
 
 
 def inert(program: Program, node: int) -> bool:
@@ -279,7 +297,7 @@ TEMPLATES = Templates(
         "UnboundLocalError": {"reset": 4, "moved statement": 3, "initial value": 2, "indent": 3},
         "RecursionError": {"extra guard": 5, "comparison": 2, "offset": 2},
     },
-    embedded=re.compile(rb"\{([A-Za-z_]\w*)(?=[!:}.\[(])"),
+    embedded=embedded,
 )
 NEAR_MISS = NearMiss(
     roles={role: frozenset(kinds) for role, kinds in ROLES.items()},
