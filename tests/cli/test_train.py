@@ -175,6 +175,7 @@ def test_the_tiny_recipe_runs_from_data_to_evaluation(kelp: Kelp, tmp_path: Path
 @pytest.mark.parametrize(
     ("library", "arguments", "sentence"),
     [
+        ("jax", "lm generate m --prompt x", "This needs jax, which is not installed: pip install"),
         ("optax", "train tiny", "kelp train needs optax, which is not installed: pip install 'kelp-repair[train]'."),
         ("grain", "train tiny", "kelp train needs grain, which is not installed: pip install 'kelp-repair[train]'."),
         ("orbax", "export . --out m", "kelp export needs orbax, which is not installed: pip install"),

@@ -232,9 +232,10 @@ def test_bad_tests_are_refused_at_once() -> None:
         Tests(files=(Path("nowhere/test_x.py"),))
 
 
-WITHOUT_TRAINING = """
+WITHOUT_EXTRAS = """
 import sys
-for name in ("optax", "orbax", "orbax.checkpoint", "grain", "array_record"):
+from kelp.extras import LIBRARIES
+for name in {{name for libraries in LIBRARIES.values() for name in libraries}}:
     sys.modules[name] = None
 from kelp.repair import Budget, Done, Session, Tests
 session = Session({source!r}, Tests(asserts=("area(2, 3) == 6", "area(3, 3) == 9")), Budget(patches=1), model={model!r})
@@ -244,9 +245,9 @@ print([name for name in sys.modules if name.startswith(("kelp.data", "kelp.train
 """
 
 
-def test_a_repair_needs_nothing_of_training() -> None:
+def test_a_repair_needs_no_library_of_an_extra_and_nothing_of_training() -> None:
     model = "default" if (SHIPPED / "default").is_dir() else "none"
-    script = WITHOUT_TRAINING.format(source=BROKEN, model=model)
+    script = WITHOUT_EXTRAS.format(source=BROKEN, model=model)
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "repaired\n[]\n", done.stderr
 
