@@ -11,7 +11,7 @@ TRAIN = ("jax", "equinox", "jaxtyping", "optax", "orbax", "grain", "array_record
 LIBRARIES = {
     "train": TRAIN,
     "data": (*TRAIN, "datasets", "datasketch", "duckdb", "egglog", "fsspec", "matplotlib", "packaging", "pyarrow"),
-    "import": ("gguf", "huggingface_hub"),
+    "import": ("gguf", "huggingface_hub", "ml_dtypes"),
     "ray": ("ray",),
     "mcp": ("mcp",),
     "view": ("starlette", "uvicorn"),

@@ -97,7 +97,7 @@ def test_weights_are_read_in_each_type_that_they_are_stored_in(dtype: str, atol:
     model, tokenizer = make(), tmp_path / "tokenizer.json"
     tokenizer.write_text("{}")
     save_model(tmp_path / "model", named_leaves(model), model.cfg, files=[tokenizer], dtype=dtype)  # type: ignore[arg-type]
-    sizes, leaves, section = open_model(tmp_path / "model")
+    sizes, leaves, section = open_model(tmp_path / "model", bits=True)
     stored = inference.Denoiser.of(sizes, leaves)
     assert section["parameters"] == sum(leaf.size for leaf in named_leaves(model).values())
     (plain, _), (found, _) = (each.encode(TOKENS.tolist(), SITES[:3]) for each in (numpy_of(model), stored))

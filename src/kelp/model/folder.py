@@ -81,8 +81,13 @@ def replacing(out: Path, files: Sequence[Path] = (), *, keep: bool = True) -> It
         os.replace(new, out)
 
 
-def open_model(folder: Path) -> tuple[DenoiserConfig, dict[str, np.ndarray | Int8], dict[str, Any]]:
-    """Sizes of a denoiser, views of its stored leaves, and the section `kelp` of its config.json. Raises ModelError."""
+def open_model(
+    folder: Path, *, bits: bool = False
+) -> tuple[DenoiserConfig, dict[str, np.ndarray | Int8], dict[str, Any]]:
+    """Sizes of a denoiser, views of its stored leaves, and the section `kelp` of its config.json. Raises ModelError.
+
+    `bits` is that of `open_tensors`.
+    """
     keys = read_json(folder / "config.json")
     for name in (WEIGHTS, "tokenizer.json"):
         if not (folder / name).is_file():
@@ -103,7 +108,7 @@ def open_model(folder: Path) -> tuple[DenoiserConfig, dict[str, np.ndarray | Int
         config = DenoiserConfig(llama_config(keys, folder, **computing), *(own[key] for key in KELP_KEYS))
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}/config.json is of no model that Kelp computes: {error}.") from None
-    return config, by_leaf(denoiser_shapes(config), open_tensors(folder), folder), section
+    return config, by_leaf(denoiser_shapes(config), open_tensors(folder, bits=bits), folder), section
 
 
 def _digest(path: Path) -> str:

@@ -16,7 +16,7 @@ from tokenizers.models import BPE
 
 from kelp.model.config import RopeScaling
 from kelp.model.source import Source
-from kelp.model.tensors import DTYPES, ModelError, Tensor
+from kelp.model.tensors import ModelError, Tensor
 
 NAMES = {
     "token_embd.weight": "model.embed_tokens.weight",
@@ -82,7 +82,7 @@ def open_gguf(path: Path) -> Source:
             array: np.ndarray = dequantize(entry.data, entry.tensor_type)
             return array if turned is None else halves(array, turned, head_dim)
 
-        return Tensor(DTYPES["float32"], tuple(int(size) for size in reversed(entry.shape)), make)
+        return Tensor(np.dtype(np.float32), tuple(int(size) for size in reversed(entry.shape)), make)
 
     tensors = {_name(name, path): tensor(entry) for name, entry in stored.items()}
     files = _tokenizer_files(value, keys, path)

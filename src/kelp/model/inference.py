@@ -64,12 +64,7 @@ class Transformer:
         """The transformer of leaves by name: arrays, or views of stored ones."""
 
         def get(name: str) -> Array:
-            view = leaves[name]
-            if isinstance(view, Int8 | np.ndarray):
-                weights = array(view, "float32")
-                release(view)
-                return weights
-            return np.asarray(view, np.float32)
+            return _weights(leaves[name])
 
         def layer(i: int) -> Layer:
             def matrix(*names: str, inputs: int = 1) -> Array:
@@ -163,9 +158,7 @@ class Denoiser:
     def of(cls, cfg: DenoiserConfig, leaves: Mapping[str, Any]) -> Denoiser:
         """The denoiser of leaves by name: arrays, or views of stored ones."""
         inner = {name.removeprefix("transformer."): leaf for name, leaf in leaves.items()}
-        pointer = [
-            np.asarray(leaves[f"pointer.{name}"][...], np.float32) for name in ("first", "last", "kind", "score")
-        ]
+        pointer = [_weights(leaves[f"pointer.{name}"]) for name in ("first", "last", "kind", "score")]
         return cls(cfg, Transformer.of(cfg.transformer, inner), *pointer)
 
     def encode(self, tokens: Sequence[int], sites: Int[Array, "R 3"]) -> tuple[Float[Array, " R"], Cache]:
@@ -178,6 +171,14 @@ class Denoiser:
         ends = (states @ self.first)[rows[:, 0]] + (states @ self.last)[rows[:, 1]]
         scores = np.where(rows[:, 2] > 0, _silu(ends + self.kind[rows[:, 2]]) @ self.score, -np.inf)
         return scores - log_sum_exp(scores), cache
+
+
+def _weights(leaf: Any) -> Array:
+    if not isinstance(leaf, Int8 | np.ndarray):  # an array of JAX
+        return np.asarray(leaf, np.float32)
+    weights = array(leaf, "float32")
+    release(leaf)
+    return weights
 
 
 def _attention(

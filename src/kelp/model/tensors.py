@@ -13,13 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ml_dtypes
 import numpy as np
 
-CODES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "BF16": np.dtype(ml_dtypes.bfloat16)}
-DTYPES = {dtype.name: dtype for dtype in CODES.values()}
+CODES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8"}
 INT8 = np.dtype(np.int8)
-CODES["I8"] = INT8
+BITS = np.dtype([("bfloat16", "<u2")])  # bfloat16 as its bits
 WEIGHTS, INDEX, SCALE = "model.safetensors", "model.safetensors.index.json", "_scale"
 
 
@@ -46,6 +44,15 @@ class Int8:
         return product
 
 
+def dtype_of(name: str) -> np.dtype:
+    """The type of this name."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    import ml_dtypes  # takes a second: a search reads the bits in place of it
+
+    return np.dtype(ml_dtypes.bfloat16)
+
+
 class ModelError(RuntimeError):
     """A model cannot be read or written; the message is one sentence that says what to do."""
 
@@ -63,10 +70,11 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
-def open_tensors(folder: Path) -> dict[str, np.ndarray]:
+def open_tensors(folder: Path, *, bits: bool = False) -> dict[str, np.ndarray]:
     """Every tensor of a model folder, of one file or of several with an index, by name. Raises ModelError.
 
-    The arrays are memory-mapped and read-only: only those parts of the files are read that are used.
+    The arrays are memory-mapped and read-only: only those parts of the files are read that are used. With `bits`, those
+    in bfloat16 are of the type `BITS`, which `array` takes.
     """
     files = {WEIGHTS}
     if (folder / INDEX).is_file():
@@ -76,11 +84,11 @@ def open_tensors(folder: Path) -> dict[str, np.ndarray]:
         files = set(index.values())
     tensors: dict[str, np.ndarray] = {}
     for name in sorted(files):
-        tensors |= _open(folder / name)
+        tensors |= _open(folder / name, bits)
     return tensors
 
 
-def _open(path: Path) -> dict[str, np.ndarray]:
+def _open(path: Path, bits: bool) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ModelError(f"{path.parent} is no model folder: {path.name} is missing.")
     try:
@@ -93,7 +101,8 @@ def _open(path: Path) -> dict[str, np.ndarray]:
             begin, end = entry["data_offsets"]
             if entry["dtype"] not in CODES:
                 raise ModelError(f"{path} holds {name} as {entry['dtype']}, and only {', '.join(CODES)} can be read.")
-            dtype, shape = CODES[entry["dtype"]], tuple(entry["shape"])
+            name_of_type, shape = CODES[entry["dtype"]], tuple(entry["shape"])
+            dtype = BITS if bits and name_of_type == "bfloat16" else dtype_of(name_of_type)
             if end - begin != dtype.itemsize * math.prod(shape):
                 raise ValueError(name)
             tensors[name] = np.ndarray(shape, dtype, data, start + begin)
@@ -103,8 +112,11 @@ def _open(path: Path) -> dict[str, np.ndarray]:
 
 
 def array(view: np.ndarray | Int8, dtype: str | None = None, index: Any = ...) -> np.ndarray:
-    """A copy of a stored array, or of a part of it, in a type of DTYPES; None keeps its own."""
-    return np.array(view[index], DTYPES[dtype] if dtype else view.dtype)
+    """A copy of a stored array, or of a part of it, in the type of this name; None keeps its own."""
+    part = view[index]
+    if view.dtype == BITS:
+        part = (part["bfloat16"].astype(np.uint32) << 16).view(np.float32)
+    return np.array(part, dtype_of(dtype) if dtype else view.dtype)
 
 
 def release(view: np.ndarray | Int8) -> None:
@@ -117,17 +129,17 @@ def release(view: np.ndarray | Int8) -> None:
 
 
 def stored_as(tensors: Mapping[str, Tensor], dtype: str | None) -> dict[str, Tensor]:
-    """The tensors in a type of DTYPES or in int8; None keeps theirs. In int8 vectors stay in float32."""
+    """The tensors in float32, float16, bfloat16 or int8; None keeps theirs. In int8 vectors stay in float32."""
     if dtype is None:
         return dict(tensors)
     if dtype != INT8.name:
-        return {name: tensor._replace(dtype=DTYPES[dtype]) for name, tensor in tensors.items()}
+        return {name: tensor._replace(dtype=dtype_of(dtype)) for name, tensor in tensors.items()}
     found = {}
     for name, (_, shape, make) in tensors.items():
         if len(shape) == 1:
-            found[name] = Tensor(DTYPES["float32"], shape, make)
+            found[name] = Tensor(dtype_of("float32"), shape, make)
             continue
-        found[name + SCALE] = Tensor(DTYPES["float32"], (shape[0], 1), partial(_scales, make))
+        found[name + SCALE] = Tensor(dtype_of("float32"), (shape[0], 1), partial(_scales, make))
         found[name] = Tensor(INT8, shape, partial(_whole_numbers, make))
     return found
 
@@ -148,10 +160,10 @@ def _whole_numbers(make: Callable[[], np.ndarray]) -> np.ndarray:
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], written: Callable[[], None] = lambda: None) -> str:
     """Write a safetensors file; returns its SHA-256 in hex digits. `written` is called after each tensor."""
-    codes, header, end = {dtype: code for code, dtype in CODES.items()}, dict[str, Any](), 0
+    codes, header, end = {name: code for code, name in CODES.items()}, dict[str, Any](), 0
     for name, (dtype, shape, _) in tensors.items():
         begin, end = end, end + dtype.itemsize * math.prod(shape)
-        header[name] = {"dtype": codes[dtype], "shape": shape, "data_offsets": [begin, end]}
+        header[name] = {"dtype": codes[dtype.name], "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()  # transformers reads no other format
     text += b" " * (-len(text) % 8)
 

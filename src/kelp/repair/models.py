@@ -93,7 +93,7 @@ def load(folder: Path, timings: Timings | None = None) -> AnyModel:
 
 def _edit_model(folder: Path) -> Model:
     """Read an edit model. Raises KelpError, ModelError."""
-    sizes, leaves, _ = open_model(folder)
+    sizes, leaves, _ = open_model(folder, bits=True)
     try:
         encoder = load_encoding(folder, by_name("python"))
         for key, ours in {"vocab_size": encoder.tokenizer.size, "site_kinds": len(encoder.kinds)}.items():
@@ -115,7 +115,7 @@ def _language_model(folder: Path) -> LanguageModel:
         raise KelpError(f"{folder}/tokenizer.json cannot be read: {error}") from None
     end = keys.get("eos_token_id") or 0
     sizes, shipped = llama_config(keys, folder), SHIPPED / "default"
-    leaves = by_leaf(transformer_shapes(sizes), open_tensors(folder), folder)
+    leaves = by_leaf(transformer_shapes(sizes), open_tensors(folder, bits=True), folder)
     return LanguageModel(
         Transformer.of(sizes, leaves),
         tokenizer,
