@@ -1,8 +1,8 @@
 """Beam search over replacements, written in place, for several sites of one program together.
 
 The suffix of a site is `<edit>` at the position of the span's first token, `<until>` at that of its end,
-then the written tokens at start, start + 1, ... The beams of all sites are paths of one tree of tokens behind the
-program's cache, which is never copied for them: beams that begin alike share their nodes.
+then the written tokens at start, start + 1, ... Behind the program's tokens, which all beams of all sites see, the
+written ones are the nodes of trees: a beam sees those on its path, and beams that begin alike share them.
 
 A finished beam keeps its place, so the search narrows as beams finish and returns as many different
 replacements as it has beams. With one beam it is greedy decoding.
