@@ -178,9 +178,8 @@ class Session:
                 policy = self._policy(loading)
             with timings("compile"):
                 shown = observation.render
-                policy.warm_up(
-                    (w.program, task.condition(t, shown(w.first_line))) for t, w in task.windows(task.source)
-                )
+                conditions = [(w.program, task.condition(t, shown(w.first_line))) for t, w in task.windows(task.source)]
+                policy.warm_up(conditions)  # a policy may ignore them: what they take from the whole file is ready then
             yield ModelReady()
             with timings("search"):
                 sandbox.limits = limits
