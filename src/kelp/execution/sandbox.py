@@ -22,7 +22,7 @@ from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, T
 from kelp.execution.suite import Limits, Suite, absolute, as_tests
 from kelp.execution.survey import Survey, survey_of
 from kelp.execution.worker import start
-from kelp.execution.worker.candidate import SITES, holds_home, project_root
+from kelp.execution.worker.folders import SITES, holds_home, project_root
 from kelp.execution.worker.protection import missing, weakness
 from kelp.execution.worker.protocol import (
     PROBE,

@@ -12,7 +12,7 @@ from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 
 # Guarantees of a run by name, as the table of docs/security.md has them: the sentence, the parts of
-# `Sandbox.protections` that see to it, and a program whose f() is 1, in its first run (or, of `_LATER`, in a second one),
+# `Sandbox.protections` that see to it, and a program whose f() is 1, in its first run or, of `_LATER`, in a second one,
 # if they do not.
 TRIALS = {
     "writing": (

@@ -14,7 +14,7 @@ from kelp.execution.interpreter import Interpreter, InterpreterError, found, nam
 from kelp.execution.observation import Observation
 from kelp.execution.sandbox import Sandbox, WeakSandbox
 from kelp.execution.suite import Limits, Suite, absolute
-from kelp.execution.worker.candidate import ROOT_MARKS
+from kelp.execution.worker.folders import ROOT_MARKS
 from kelp.execution.worker.protocol import function_of
 from kelp.files import NotParsed, check_python, read
 from kelp.search.task import Target

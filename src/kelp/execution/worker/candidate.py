@@ -15,10 +15,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from kelp.execution.worker.code_cache import PROJECT
+from kelp.execution.worker.folders import package_root
 
 BARE_MODULE = "program"  # the name of the module that a program without a file is executed as
-ROOT_MARKS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
-SITES = ("site-packages", "dist-packages")  # the names of folders that libraries are installed in
 _LIMIT = 400  # characters kept of a repr or a message
 
 
@@ -153,29 +152,6 @@ class Candidate:
             yield
         finally:
             self.record(before)
-
-
-def package_root(path: str) -> str:
-    """The folder from which the file is imported: the first one up that is no package."""
-    folder = os.path.dirname(path)
-    while os.path.exists(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
-        folder = os.path.dirname(folder)
-    return folder
-
-
-def project_root(path: str) -> str:
-    """Root of the file's project: the first folder up with a project's mark, or else the file's own."""
-    folder = root = os.path.dirname(path)
-    while not any(os.path.exists(os.path.join(root, mark)) for mark in ROOT_MARKS):
-        if root == os.path.dirname(root):
-            return folder
-        root = os.path.dirname(root)
-    return root
-
-
-def holds_home(folder: str, home: str) -> bool:
-    """Return whether the folder is the home folder or above it, and so no project, whatever marks it has."""
-    return os.path.join(os.path.realpath(home), "").startswith(os.path.join(os.path.realpath(folder), ""))
 
 
 def dotted_name(path: str) -> str:

@@ -36,8 +36,8 @@ def run_command(
     assert plan is not None and confinement.open  # else these would be the user's files
     write_sources(sources(request))
     os.chdir(plan["root"])
-    active = confinement.enter(config["limits"])
-    last = config["limits"]["open_files"]
+    active = confinement.enter()
+    last = confinement.limits["open_files"]
     keep = sorted((pipe, key))
     for low, high in zip([2, *keep], [*keep, last]):
         os.closerange(low + 1, high)

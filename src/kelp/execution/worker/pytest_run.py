@@ -20,11 +20,12 @@ from _pytest import fixtures, python
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
-from kelp.execution.worker.candidate import Candidate, describe, project_root, safe_message, safe_repr
+from kelp.execution.worker.candidate import Candidate, describe, safe_message, safe_repr
 from kelp.execution.worker.checks import TestChecks, label, same
 from kelp.execution.worker.code_cache import TESTS
 from kelp.execution.worker.events import Report
 from kelp.execution.worker.failure import explain
+from kelp.execution.worker.folders import project_root
 from kelp.execution.worker.test_sources import compile_file
 
 # Plugins that only print, store or debug: a session starts sooner without them.
@@ -262,7 +263,7 @@ class _Plugin:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.collected = len(session.items)
         for item in session.items:
-            self.report.expected(item.nodeid, label(getattr(item, "obj", None)))
+            self.report.send("test", name=item.nodeid, label=label(getattr(item, "obj", None)))
         for item in session.items:
             if _may_skip(item):
                 self.report.verdict(item.nodeid, "skip")
@@ -304,7 +305,7 @@ class _Plugin:
         name, function = self.nodeid, self.checks.function(self.nodeid, test, run)
         self.called = self.calling = True
         if function is None:
-            self.report.unknown(name)
+            self.report.send("unknown", name=name)
         try:
             test(**arguments) if run is None else run(test)
         except SKIPS as skip:
