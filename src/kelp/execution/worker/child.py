@@ -155,7 +155,8 @@ def _run(known: Known, request: Request, asserts: list[Test], report: Report) ->
             report.done()
 
         def begin(name: str, sides: tuple[Named, ...], namespace: dict[str, Any] | None) -> None:
-            candidate.record(report.begin(name, call_of(sides, namespace, candidate.filename)))
+            report.begin(name, call_of(sides, namespace, candidate.filename))
+            candidate.record(report.line)
 
         parts: list[tuple[str, Callable[[], None]]] = []
         for test in asserts:

@@ -8,26 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from typing import NoReturn
 
 from kelp.execution.worker.plugin.kelp_needs import Needs
 
 _encode = json.JSONEncoder().encode
 _write, _exit, _getpid = os.write, os._exit, os.getpid
-
-
-class _Lines(set[int]):
-    """The program's lines that a test executes, each reported when it is first reached: a run may be killed."""
-
-    def __init__(self, send_event: Callable[..., None]):
-        super().__init__()
-        self._send_event = send_event
-
-    def add(self, line: int) -> None:
-        if line not in self:
-            super().add(line)
-            self._send_event("line", line=line)
 
 
 class Report:
@@ -46,11 +32,14 @@ class Report:
         while line:
             line = line[_write(self._pipe, line) :]
 
-    def begin(self, name: str, call: str | None = None) -> set[int]:
-        """Report that a test starts; add the lines that it executes to the set, where the run is traced."""
+    def begin(self, name: str, call: str | None = None) -> None:
+        """Report that a test starts."""
         self.needs.forget()
         self.send("begin", name=name, call=call)
-        return _Lines(self.send)
+
+    def line(self, line: int) -> None:
+        """Report a line of the program that the test executes, when it is first reached: a run may be killed."""
+        self.send("line", line=line)
 
     def outcome(self, name: str, *, status: str, seconds: float, needs: str | None = None, **facts: object) -> None:
         """Report the outcome of a test. `needs` is of its exception, or else the last refused resource it asked for."""

@@ -206,7 +206,6 @@ class _Plugin:
         self.collected: int | None = None
         self.broken = False  # an error has been reported
         self.began = 0.0
-        self.lines: set[int] = set()
         self.verdict: dict[str, Any] = {}  # of the running test; empty: nothing has gone wrong yet
         self.facts: dict[str, Any] = {}  # about its first exception
         self.compared: tuple[str, str, str] | None = None
@@ -272,11 +271,12 @@ class _Plugin:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.verdict, self.facts, self.compared, self.began = {}, {}, None, _now()
-        self.nodeid, self.called, self.lines = nodeid, False, self.report.begin(nodeid)
+        self.nodeid, self.called = nodeid, False
+        self.report.begin(nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:  # fixtures may call the program
-        with self.candidate.recording(self.lines):
+        with self.candidate.recording(self.report.line):
             try:
                 return (yield)
             except SKIPS:
@@ -285,7 +285,7 @@ class _Plugin:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Generator[None, Any, Any]:
-        with self.candidate.recording(self.lines):
+        with self.candidate.recording(self.report.line):
             return (yield)
 
     @pytest.hookimpl(tryfirst=True)
