@@ -8,8 +8,8 @@ The first: milliseconds of a run of a plain function with three asserts, and of 
 beside a bare fork and a fresh Python, all in turn, so that other work on the machine falls on all alike; runs per
 second on all cores; what coverage adds; what a timeout costs beyond its limit.
 The second: what a test command costs in its copy of a project, beside the same command by hand and copying the project.
-The third: honest and hostile programs in turn; verdicts that were wrong, and processes, descriptors, files and memory
-at the beginning and at the end.
+The third: honest and hostile programs in turn, alone and as a file of a project; verdicts that were wrong, and
+processes, descriptors, files and memory at the beginning and at the end.
 """
 
 import argparse
@@ -210,6 +210,7 @@ def left(homes: str) -> dict[str, int]:
         "files": sum(1 for _ in Path(homes).rglob("*")),
         "descriptors": len(os.listdir("/proc/self/fd")),
         "KiB of the caller": resident("self"),
+        "KiB of disks in memory": int(Path("/proc/meminfo").read_text().partition("Shmem:")[2].split()[0]),  # of all
     }
 
 
@@ -220,9 +221,12 @@ def soak(runs: int, seed: int, minutes: float) -> None:
     programs += [(f"hostile: {name}", hostile.ENDLESS[name], False) for name in ("a loop", "a regular expression")]
     programs += [(name, source, ok) for name, (source, ok) in HONEST.items() for _ in range(len(programs) // 6)]
     wrong: dict[str, int] = {}
-    with tempfile.TemporaryDirectory() as homes:
+    with tempfile.TemporaryDirectory() as project, tempfile.TemporaryDirectory() as homes:
+        module = Path(project) / "it.py"
+        module.write_text(HONEST["wrong"][0])
+        (Path(project) / "pytest.ini").write_text("[pytest]\n")
         tempfile.tempdir = homes
-        with Sandbox() as sandbox:
+        with Sandbox() as sandbox, Sandbox(Suite(asserts=("f() == 1",)), module=module) as of_file:
             began = time.monotonic()
             first: dict[str, int] = {}
             for number in range(runs):
@@ -232,15 +236,19 @@ def soak(runs: int, seed: int, minutes: float) -> None:
                 name, source, ok = rng.choice(programs)
                 source = source.replace("PARENT", str(os.getpid())).replace("PORT", "9").replace("CANARY", homes)
                 seconds = 0.1 if name.startswith("hostile") else 2.0
-                if sandbox.run(source.encode(), asserts=["f() == 1"], seconds=seconds).vouched != ok:
+                if number % 3 == 0:
+                    observation = of_file.run(source.encode(), seconds=seconds)
+                else:
+                    observation = sandbox.run(source.encode(), asserts=["f() == 1"], seconds=seconds)
+                if observation.vouched != ok:
                     wrong[name] = wrong.get(name, 0) + 1
                 if number == min(500, runs // 2):
                     first = left(homes)
             last = left(homes)
             print(f"{runs} runs of {len(programs)} programs (seed {seed}) in {time.monotonic() - began:.0f} s")
-        print(f"{'':20} {'early':>8} {'at the end':>10}")
+        print(f"{'':22} {'early':>8} {'at the end':>10}")
         for name, value in first.items():
-            print(f"{name:20} {value:8} {last[name]:10}")
+            print(f"{name:22} {value:8} {last[name]:10}")
         print(f"after closing: {len(os.listdir(homes))} files; verdicts that were wrong: {wrong or 'none'}")
         tempfile.tempdir = None
 
