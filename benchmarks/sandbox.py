@@ -240,7 +240,7 @@ def soak(runs: int, seed: int, minutes: float) -> None:
                     observation = of_file.run(source.encode(), seconds=seconds)
                 else:
                     observation = sandbox.run(source.encode(), asserts=["f() == 1"], seconds=seconds)
-                if observation.vouched != ok:
+                if observation.vouched != ok and name.removeprefix("hostile: ") not in hostile.CONTAINED:
                     wrong[name] = wrong.get(name, 0) + 1
                 if number == min(500, runs // 2):
                     first = left(homes)
