@@ -1,6 +1,6 @@
 """Protections of the sandbox, taken out one by one: hostile programs that get away with more without each.
 
-    python benchmarks/protections.py
+    python benchmarks/protections.py [NAME ...]
 
 Each protection is taken out of a copy of the worker in turn, and the programs of tests/execution/hostile.py that try
 for an effect run in what is left, and programs that use more than a limit allows.  Prints, for each protection, the
@@ -40,12 +40,25 @@ WITHOUT = {  # by name: files of the worker, with a text in each, and what stand
     "IPC namespace": [("protection.py", "unshare(CLONE_NEWIPC) and own_network()", "own_network()")],
     "all namespaces": [("protection.py", "    if not unshare(CLONE_NEWPID | CLONE_NEWNS) and", "    if True or")],
 }  # fmt: skip
-_FORKS = "import os, time\ndef f():\n    for _ in range({}):\n        if os.fork() == 0:\n            {}time.sleep(9)\n            os._exit(0)\n    time.sleep(1)\n    return 1\n"
+_FORKS = """
+import os, time
+def f():
+    ready, done = os.pipe()
+    for _ in range({0}):
+        if os.fork() == 0:
+            data = {1}
+            os.write(done, b'x')
+            time.sleep(99)
+    for _ in range({0}):
+        os.read(ready, 1)
+    time.sleep(1)
+    return 1
+"""
 LIMITED = {
     "400 MB of one process": "def f():\n    data = bytearray(400 << 20)\n    return 1\n",
-    "600 MB of four processes": _FORKS.format(4, "data = b'x' * (150 << 20); "),
-    "300 processes": _FORKS.format(300, ""),
-    "700 processes": _FORKS.format(700, ""),
+    "600 MB of four processes": _FORKS.format(4, "b'x' * (150 << 20)"),
+    "300 processes": _FORKS.format(300, None),
+    "700 processes": _FORKS.format(700, None),
     "a file of 100 MB": "def f():\n    return open('x', 'wb').write(bytes(100 << 20)) // (100 << 20)\n",
     "320 MB in 32 files": "def f():\n    for n in range(32):\n        open(str(n), 'wb', 0).write(bytes(10 << 20))\n    return 1\n",
     "a thousand descriptors": "import os\ndef f():\n    return len([os.dup(0) for _ in range(1000)]) // 1000\n",
@@ -83,6 +96,8 @@ def succeed(package: Path, folder: Path, port: int) -> set[str]:
 def main() -> None:
     usual: set[str] = set()
     for protection, edits in WITHOUT.items():
+        if usual and sys.argv[1:] and protection not in sys.argv[1:]:
+            continue
         with tempfile.TemporaryDirectory() as copy, tempfile.TemporaryDirectory() as canary:
             shutil.copytree(ROOT / "src/kelp", Path(copy) / "kelp", ignore=shutil.ignore_patterns("models", "web"))
             for file, old, new in edits:
