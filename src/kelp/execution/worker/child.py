@@ -127,9 +127,11 @@ def sources(request: Request) -> dict[str, bytes]:
     return {path: source.encode("latin-1") for path, source in request["files"]}
 
 
-def close_all_but(pipe: int) -> None:
-    os.closerange(3, pipe)
-    os.closerange(pipe + 1, min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 4096))
+def close_all_but(*kept: int) -> None:
+    """Close all descriptors but 0, 1, 2 and these."""
+    last = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 4096)
+    for low, high in zip([2, *sorted(kept)], [*sorted(kept), last]):
+        os.closerange(low + 1, high)
 
 
 def _run(known: Known, request: Request, asserts: list[Test], report: Report) -> NoReturn:
@@ -143,7 +145,9 @@ def _run(known: Known, request: Request, asserts: list[Test], report: Report) ->
         files = _Files(known, request, candidate, report) if of_suite and config["pytest_files"] else None
         kind, first, wants_examples = request["kind"], request["first"], of_suite and config["doctest"]
         wants_module = bool(asserts or wants_examples or kind == "calls" or files is None)
-        bound = _read(candidate, asserts, report, wants_examples)  # before anything else is reported
+        bound = {}
+        if kind != "rehearsal":  # which judges nothing
+            bound = _read(candidate, asserts, report, wants_examples)  # before anything else is reported
         for test in asserts:
             report.send("test", name=test.text)
         asserts = [adapted(test, bound, setup) for test in asserts]
