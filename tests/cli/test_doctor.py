@@ -9,6 +9,7 @@ import pytest
 from tests.cli.conftest import Kelp, environment
 from tests.execution.test_protection import LANDLOCK, PRCTL, UNSHARE, refuse
 
+from kelp.execution import Limits, Sandbox
 from kelp.execution.selftest import TRIALS
 
 pytestmark = pytest.mark.slow
@@ -43,6 +44,13 @@ def test_every_protection_is_tried_out_and_named(kelp: Kelp) -> None:
     assert ran.code == (0 if complete and not found["missing"] else 1)
     said = kelp("doctor")
     assert said.code == ran.code and len(said.out.splitlines()) > len(names)
+
+
+def test_no_trial_waits_for_threads_that_die_at_their_start() -> None:
+    dead = "import _thread, threading\n_thread.start_new_thread = threading._start_new_thread = lambda *_: 1\n"
+    with Sandbox(limits=Limits(seconds=20.0), allow_weak=True) as sandbox:
+        ran = sandbox.run(TRIALS["processes"][2].encode(), asserts=["f() == 1"], setup=dead)
+    assert [outcome.status for outcome in ran.outcomes] == ["pass"]
 
 
 @pytest.mark.skipif(UNSHARE is None, reason="the numbers of this machine's system calls are not known here")

@@ -11,7 +11,7 @@ import kelp
 
 WORKER = Path(kelp.__file__).parent / "execution" / "worker"
 FILES = sorted(WORKER.rglob("*.py"))
-PLUGIN = {"kelp_needs", "kelp_sides", "kelp_report"}  # import each other by name, in the project's own interpreter
+PLUGIN = {"kelp_lines", "kelp_needs", "kelp_sides", "kelp_report"}  # by name, in the project's own interpreter
 PYTEST = {"pytest", "_pytest", "pluggy"}
 OF_PYTEST = {"py", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli"}
 NEED_PYTEST = {"failure", "test_sources", "pytest_run", "kelp_report"}

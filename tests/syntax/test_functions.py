@@ -114,3 +114,9 @@ def test_blank_lines_of_a_rewritten_text_get_no_margin() -> None:
 def test_a_file_that_is_no_python_is_refused() -> None:
     with pytest.raises(SyntaxError):
         functions(b"def f(:")
+
+
+def test_the_text_of_a_function_is_made_when_it_is_first_asked_for() -> None:
+    first, second = functions(b"def f():\n    return 1\n\ndef g():\n    return 2\n")
+    assert second.source == b"def g():\n    return 2" and "_view" in vars(second)
+    assert "_view" not in vars(first)

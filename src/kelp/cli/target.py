@@ -63,7 +63,7 @@ def root_of(target: Target) -> Path:
 
 def is_project(root: Path) -> bool:
     """Return whether a folder has a file or folder that marks a project."""
-    from kelp.execution.worker.candidate import ROOT_MARKS
+    from kelp.execution.worker.folders import ROOT_MARKS
 
     return any((root / mark).exists() for mark in ROOT_MARKS)
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kelp.execution.observation import CallResult, Observation, TestOutcome
-    from kelp.execution.sandbox import Sandbox, WeakSandbox
+    from kelp.execution.sandbox import Sandbox
+    from kelp.execution.server_process import WeakSandbox
     from kelp.execution.suite import Limits, Suite
 
 __all__ = ["CallResult", "Limits", "Observation", "Sandbox", "Suite", "TestOutcome", "WeakSandbox"]
 _MODULES = {name: "observation" for name in ("CallResult", "Observation", "TestOutcome")}
-_MODULES |= {"Sandbox": "sandbox", "WeakSandbox": "sandbox", "Limits": "suite", "Suite": "suite"}
+_MODULES |= {"Sandbox": "sandbox", "WeakSandbox": "server_process", "Limits": "suite", "Suite": "suite"}
 
 
 def __getattr__(name: str) -> Any:

@@ -18,9 +18,8 @@ from typing import Any
 
 from kelp.execution.interpreter import Interpreter
 from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome, fewer, outcome_of
-from kelp.execution.worker.candidate import holds_home, project_root
-from kelp.execution.worker.child import outside_home
 from kelp.execution.worker.command_run import PLUGIN
+from kelp.execution.worker.folders import holds_home, outside_home, project_root
 from kelp.execution.worker.plugin.kelp_needs import NETWORK
 from kelp.execution.worker.protocol import Event, Outcome, Plan, Reply, function_of, timed_out
 

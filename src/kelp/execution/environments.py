@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kelp.execution.worker.candidate import project_root
+from kelp.execution.worker.folders import project_root
 
 _SECONDS = 30.0  # that git may take
 

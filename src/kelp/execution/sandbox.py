@@ -1,15 +1,8 @@
-"""The caller's side: a Sandbox starts a server, sends it programs and turns its replies into observations."""
+"""The caller's side: a Sandbox sends a server programs and turns its replies into observations."""
 
 import os
-import signal
-import site
-import socket
-import subprocess
 import sys
-import tempfile
 import threading
-import weakref
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,41 +11,16 @@ from typing import Any, Self
 
 from kelp.execution import command
 from kelp.execution.interpreter import Interpreter, own
-from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation, TestOutcome, fewer, outcome_of
+from kelp.execution.observation import NEWLY_SKIPPED, CallResult, Observation
+from kelp.execution.replies import end_of, judged, lost, observation_of, without_false_needs
+from kelp.execution.server_process import Server
 from kelp.execution.suite import Limits, Suite, absolute, as_tests
 from kelp.execution.survey import Survey, survey_of
-from kelp.execution.worker import start
-from kelp.execution.worker.candidate import SITES, holds_home, project_root
-from kelp.execution.worker.protection import missing, weakness
-from kelp.execution.worker.protocol import (
-    PROBE,
-    Config,
-    Hello,
-    Plan,
-    Reply,
-    Request,
-    function_of,
-    receive,
-    remove_folder,
-    send,
-    timed_out,
-)
+from kelp.execution.worker.protection import missing
+from kelp.execution.worker.protocol import PROBE, Config, Plan, Reply, Request, function_of, timed_out
 
 _GRACE = 30.0  # seconds beyond a run's own limit after which the server itself is given up
-_START = 60.0  # seconds that a server may take to import what the tests need
 _REPR_LIMIT = 2000
-_TOO_MUCH = {
-    "flood": "reporting too much",
-    "tasks": "starting too many processes",
-    "memory": "using too much memory",
-    "lost": "stopping the sandbox's server",
-}
-_UNKNOWN = "the code of the test is not in the test files or what they import of the project; --test-command can run it"
-_UNSEEN = "the test was not seen to run to its end; if a plugin runs it, use --test-command"
-
-
-class WeakSandbox(RuntimeError):
-    """This machine lacks protections; the message is one sentence that names them."""
 
 
 class Sandbox:
@@ -97,7 +65,7 @@ class Sandbox:
             self._plan = command.plan(suite.command, project.resolve(), self.python)
         self._lock = threading.Lock()
         self._closed = False
-        self._server: _Server | None = self._start()
+        self._server: Server | None = self._start()
 
     @property
     def protections(self) -> Mapping[str, str]:
@@ -135,9 +103,9 @@ class Sandbox:
         if self.suite.command and asserts is None:
             return self._run_command(request)
         reply = self._ask(request)
-        observation = _observation(reply, _how(reply, request))
+        observation = observation_of(reply, end_of(reply, request))
         skips = {outcome.name for outcome in observation.outcomes if outcome.status == "skip"}
-        skips -= _judged(reply, "pass")  # only a part of these was skipped
+        skips -= judged(reply, "pass")  # only a part of these was skipped
         return self._without_new(skips, observation, request) if skips and asserts is None else observation
 
     def _request(self, source: bytes, seconds: float | None = None) -> Request:
@@ -160,8 +128,8 @@ class Sandbox:
         if self._ran is None:
             request = self._request(self.module.read_bytes()) | {"setup": request["setup"]}
             before = self._ask(request)
-            ran = {outcome.name for outcome in _observation(before, _how(before, request)).outcomes}
-            self._skipped = frozenset(ran & _judged(before, "skip"))
+            ran = {outcome.name for outcome in observation_of(before, end_of(before, request)).outcomes}
+            self._skipped = frozenset(ran & judged(before, "skip"))
             self._ran = frozenset(ran) - self._skipped
         functions = {function_of(name) for name in self._ran}
         new = {name for name in skips - self._skipped if name in self._ran or function_of(name) in functions}
@@ -179,7 +147,7 @@ class Sandbox:
         if self._before is None:
             self._before = command.baseline(self._ask(request | {"files": [[str(self.module), unchanged]]}))
         reply = self._ask(request | {"files": [[str(self.module), request["source"]]]})
-        return command.observe(reply, self._before, self.suite.command, str(self.module), _how(reply, request))
+        return command.observe(reply, self._before, self.suite.command, str(self.module), end_of(reply, request))
 
     def survey(self, front: Sequence[str], *, enough: float, of_a_test: float) -> Survey:
         """Run all tests of the project as it is, `front` first, and trace the functions that they call.
@@ -191,7 +159,7 @@ class Sandbox:
         request |= {"survey": True, "front": list(front), "enough_seconds": enough, "test_seconds": of_a_test}
         reply = self._ask(request)
         self._before = command.baseline(reply)
-        observation = command.observe(reply, self._before, self.suite.command, "", _how(reply, request))
+        observation = command.observe(reply, self._before, self.suite.command, "", end_of(reply, request))
         return survey_of(reply["events"], observation)
 
     def run_files(
@@ -214,7 +182,7 @@ class Sandbox:
         request |= {"trace": trace, "test_seconds": of_a_test}
         reply = self._ask(request)
         before = self._before if only is None else self._before | {"tests": list(only)}
-        return command.observe(reply, before, self.suite.command, "", _how(reply, request))
+        return command.observe(reply, before, self.suite.command, "", end_of(reply, request))
 
     def evaluate(
         self, source: bytes, calls: Sequence[str], setup: str = "", *, seconds: float | None = None
@@ -260,7 +228,7 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def _start(self) -> "_Server":
+    def _start(self) -> Server:
         config: Config = {
             "asserts": list(self.suite.asserts),
             "pytest_files": [str(path) for path in self.suite.pytest_files],
@@ -278,9 +246,9 @@ class Sandbox:
             "pythonpath": [],
         }
         executed = self._plan is not None and self._plan["pytest"] is None
-        return _Server(config, sys.executable if executed else self.python.path)
+        return Server(config, sys.executable if executed else self.python.path)
 
-    def _ready(self) -> "_Server":
+    def _ready(self) -> Server:
         if self._closed:
             raise RuntimeError("the sandbox is closed")
         if self._server is None or not self._server.alive():
@@ -301,203 +269,4 @@ class Sandbox:
             if reply is None or reply["last"]:
                 server.stop()
                 self._server = None
-            if reply is None:
-                sentence = "the sandbox's server died or hung during this run"
-                reply = {
-                    "events": [{"event": "error", "sentence": sentence, "line": None, "needs": None}],
-                    "ended": "lost",
-                    "status": 0,
-                    "output": "",
-                    "seconds": 0.0,
-                    "expected": [],
-                    "changed": [],
-                    "last": True,
-                }
-            _drop_false_needs(reply)
-            return reply
-
-
-def _drop_false_needs(reply: Reply) -> None:
-    """Take needs of files away that are not there outside of the sandbox either, where a run cannot look."""
-    for event in reply["events"]:
-        if event["event"] in ("outcome", "error"):
-            beginning, _, path = (event["needs"] or "").partition("access to ")
-            if not beginning and path and not os.path.lexists(path.replace("\0", "")):
-                event["needs"] = None
-
-
-class _Server:
-    """A server process, the socket to it and its folder."""
-
-    def __init__(self, config: Config, python: str):
-        libraries, config["pythonpath"] = _pythonpath(config)
-        environment = {
-            name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ
-        }
-        environment |= {
-            "LANG": "C.UTF-8",
-            "PYTHONPATH": os.pathsep.join(libraries),
-            "PYTHONHASHSEED": "0",  # the same program gives the same observation
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
-        if not sys.flags.no_user_site:
-            environment["PYTHONUSERBASE"] = site.getuserbase()  # the sandbox has another home folder
-        self.socket, theirs = socket.socketpair()
-        folder = tempfile.mkdtemp(prefix="kelp-")
-        try:
-            scratch, log = os.path.join(folder, "work"), os.path.join(folder, "log")
-            environment |= {"HOME": scratch, "TMPDIR": scratch}
-            with theirs, open(log, "wb") as errors:
-                self.process = subprocess.Popen(
-                    [python, start.__file__, str(theirs.fileno()), folder],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=errors,
-                    pass_fds=[theirs.fileno()],
-                    env=environment,
-                    cwd=folder,
-                    start_new_session=True,
-                )
-        except BaseException:
-            self.socket.close()
-            remove_folder(folder)
-            raise
-        self.owner = os.getpid()
-        self.stop = weakref.finalize(self, _stop, self.process, self.socket, folder, self.owner)
-        try:
-            hello: Hello | None = self.ask(config | {"scratch": scratch}, _START)
-            if hello is None:
-                errors_text = Path(log).read_text("utf-8", "replace")[-500:].strip()
-                raise RuntimeError(f"the sandbox's server did not start: {errors_text or 'it printed nothing'}")
-            self.protections = hello["protections"]
-            if hello["error"]:
-                raise RuntimeError(hello["error"])
-            if hello["refused"]:
-                raise WeakSandbox(weakness(missing(self.protections)))
-        except BaseException:  # Ctrl-C too
-            self.stop()
-            raise
-
-    def alive(self) -> bool:
-        """Return whether it can be asked; false in a fork of its caller, since it answers to one process."""
-        return os.getpid() == self.owner and self.process.poll() is None
-
-    def ask(self, message: Config | Request, seconds: float) -> Any:
-        """The server's reply; None where none comes in time."""
-        self.socket.settimeout(seconds)
-        try:
-            send(self.socket, message)
-            return receive(self.socket)
-        except (OSError, ValueError):
-            return None
-
-
-def _pythonpath(config: Config) -> tuple[list[str], list[str]]:
-    """Return PYTHONPATH's folders of libraries, and of the project, whose code the server must not run.
-
-    An installed package is a library even where it is in the project's folder.
-    """
-    files = [*config["pytest_files"], *([config["module"]] if config["module"] else [])]
-    roots = {project_root(file) for file in files}
-    inside = tuple(os.path.join(os.path.realpath(root), "") for root in roots if not holds_home(root, config["home"]))
-    folders = [os.path.abspath(folder) for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder]
-    candidates = [folder for folder in folders if os.path.basename(folder) not in SITES]
-    project = [folder for folder in candidates if os.path.join(os.path.realpath(folder), "").startswith(inside)]
-    return [folder for folder in folders if folder not in project], project
-
-
-def _stop(process: subprocess.Popen[bytes], connection: socket.socket, folder: str, owner: int) -> None:
-    connection.close()  # the server ends when its caller is gone
-    if os.getpid() != owner:
-        return
-    try:
-        process.wait(2)
-    except subprocess.TimeoutExpired:
-        process.kill()  # the server dies with its launcher
-        process.wait()
-    remove_folder(folder)  # mostly, the launcher has done it
-
-
-def _judged(reply: Reply, status: str) -> set[str]:
-    """Tests to which the judge gave this status."""
-    verdicts = [event for event in reply["events"] if event["event"] == "verdict"]
-    return {verdict["name"] for verdict in verdicts if verdict["status"] == status}
-
-
-def _how(reply: Reply, request: Request) -> str:
-    """End of the run, in words."""
-    if reply["ended"] == "cpu":
-        return f"was killed at its limit of {request['cpu_seconds']:g} s of processor time"
-    if timed_out(reply):
-        return f"was killed at its limit of {request['seconds']:g} s"
-    if reply["ended"] in _TOO_MUCH:
-        return f"was killed for {_TOO_MUCH[reply['ended']]}"
-    if reply["status"] < 0:
-        return f"was killed by {signal.Signals(-reply['status']).name}"
-    return f"ended by itself (exit status {reply['status']})"
-
-
-def _observation(reply: Reply, how: str) -> Observation:
-    tests = Counter(event["name"] for event in reply["events"] if event["event"] == "test")
-    for event in reply["events"]:
-        if event["event"] == "tampered":
-            message = f"{event['reason']}; if that is meant, use --test-command"
-            return Observation(
-                (), error=message, not_run=tests.total(), seconds=reply["seconds"], output=reply["output"]
-            )
-    unknown = {event["name"] for event in reply["events"] if event["event"] == "unknown"}
-    outcomes: list[TestOutcome] = []
-    verdicts = Counter((event["name"], event["status"]) for event in reply["events"] if event["event"] == "verdict")
-    begun: tuple[str, str | None] | None = None  # the running test and its call
-    lines: set[int] = set()  # executed by the running test
-    error: str | None = None
-    error_line: int | None = None
-    needs: str | None = None
-    for event in reply["events"]:
-        if event["event"] == "begin":
-            begun, lines = (event["name"], event["call"]), set()
-        elif event["event"] == "line":
-            lines.add(event["line"])
-        elif event["event"] == "outcome":
-            begun = None
-            name, status = event["name"], event["status"]
-            granted = verdicts[name, status] or (status == "skip" and verdicts[name, "pass"])  # a part was skipped
-            if status in ("pass", "skip") and not granted:  # no verdict of the judge
-                why = _UNKNOWN if name in unknown else _UNSEEN
-                outcomes.append(TestOutcome(name, "error", exception="NotJudged", message=why))
-                continue
-            verdicts[name, status] -= 1
-            outcomes.append(outcome_of(event, frozenset(lines)))
-        elif event["event"] == "error" and error is None:
-            error, error_line, needs = " ".join(event["sentence"].split()), event["line"], event["needs"]
-    if begun is not None:
-        name, call = begun
-        message = f"the process {how}"
-        if timed_out(reply):
-            outcomes.append(TestOutcome(name, "timeout", call=call, message=message, lines=frozenset(lines)))
-        else:
-            message = "it ended the whole test session" if reply["ended"] == "done" else message
-            facts: dict[str, Any] = {"exception": "ProcessDied", "message": message, "lines": frozenset(lines)}
-            outcomes.append(TestOutcome(name, "error", call=call, **facts))
-    elif error is None and reply["ended"] != "done":
-        error = f"the process {how} outside of any test"
-    if error is None and not tests and not outcomes:
-        error = "no tests were found"
-    missing = tests - Counter(outcome.name for outcome in outcomes)
-    # Test functions of the unchanged file of which no test ran; other parameters may come from the program.
-    gone = {function_of(name) for name in reply["expected"]} - {function_of(outcome.name) for outcome in outcomes}
-    not_run = max(missing.total(), len(gone))
-    if error is None and not_run == 0 and all(outcome.status in ("pass", "skip") for outcome in outcomes):
-        not_run = fewer(reply["expected"], (outcome.name for outcome in outcomes))
-    return Observation(
-        outcomes=tuple(outcomes),
-        error=error,
-        error_line=error_line,
-        needs=needs,
-        not_run=not_run,
-        seconds=reply["seconds"],
-        output=reply["output"],
-    )
+            return lost() if reply is None else without_false_needs(reply)

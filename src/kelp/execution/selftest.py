@@ -12,8 +12,8 @@ from kelp.execution.sandbox import Sandbox
 from kelp.execution.suite import Limits
 
 # Guarantees of a run by name, as the table of docs/security.md has them: the sentence, the parts of
-# `Sandbox.protections` that see to it, and a program whose f() is 1, in the first of two runs or the second, if they do
-# not.
+# `Sandbox.protections` that see to it, and a program whose f() is 1, in its first run or, of `_LATER`, in a second one,
+# if they do not.
 TRIALS = {
     "writing": (
         "writes to a copy of the project and to temporary files alone",
@@ -43,8 +43,9 @@ TRIALS = {
     "processes": (
         "starts at most 256 processes and threads",
         ("processes", "calls", "resources"),
-        "import threading, time\nthreading.stack_size(2 ** 16)\ndef f():\n    for _ in range(2000):\n"
-        "        threading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n    return 1",
+        # `threading.Thread.start` would wait for ever for a thread that dies at its start for want of memory.
+        "import _thread, time\n_thread.stack_size(2 ** 16)\ndef f():\n    for _ in range(2000):\n"
+        "        _thread.start_new_thread(time.sleep, (9,))\n    return 1",
     ),
     "signals": (
         "signals, traces and limits its own processes alone",
@@ -86,6 +87,7 @@ TRIALS = {
         "    report.outcome('f() == 1', status='pass', seconds=0.0)\n    report.done()",
     ),
 }
+_LATER = ("leftovers",)
 _LIMITS = Limits(seconds=20.0, memory_mb=256)
 
 
@@ -118,11 +120,10 @@ def self_test(python: Interpreter | None = None) -> tuple[list[Check], Mapping[s
         before = {"CANARY": canary, "PORT": server.getsockname()[1], "PARENT": os.getpid()}
         setup = "\n".join(f"{name} = {value!r}" for name, value in before.items())
 
-        def passes(source: str, seconds: float) -> bool:
-            ran = [sandbox.run(source.encode(), asserts=["f() == 1"], setup=setup, seconds=seconds) for _ in "12"]
-            return any(observation.vouched for observation in ran)
+        def passes(source: str, seconds: float = _LIMITS.seconds) -> bool:
+            return sandbox.run(source.encode(), asserts=["f() == 1"], setup=setup, seconds=seconds).vouched
 
-        if not passes("def f():\n    return 1", _LIMITS.seconds):
+        if not passes("def f():\n    return 1"):
             raise RuntimeError("an honest program does not pass in the sandbox")
         means = {**sandbox.protections, "verdict": "values are judged in a process that never ran the program"}
         checks = [
@@ -130,7 +131,7 @@ def self_test(python: Interpreter | None = None) -> tuple[list[Check], Mapping[s
                 name,
                 guarantee,
                 "; ".join(means[part] for part in parts if means[part] != "none") or "none",
-                not passes(source, 0.5 if name == "time" else _LIMITS.seconds),
+                not (passes(source, 0.5 if name == "time" else _LIMITS.seconds) or (name in _LATER and passes(source))),
             )
             for name, (guarantee, parts, source) in TRIALS.items()
         ]

@@ -178,6 +178,9 @@ class Session:
             yield FunctionsChosen(self._candidates)
             with timings("wait_for_model"):
                 policy = self._policy(loading)
+            with timings("read_file"):  # what conditions take from the whole file is kept, before the budget begins
+                for target, window in task.windows(task.source):
+                    task.condition(target, observation.render(window.first_line))
             yield ModelReady()
             with timings("search"), threadpool_limits(policy.threads, user_api="blas"):
                 sandbox.limits = limits

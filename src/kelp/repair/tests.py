@@ -12,9 +12,10 @@ from kelp.execution.command import root_of
 from kelp.execution.explain import need, needs_of
 from kelp.execution.interpreter import Interpreter, InterpreterError, found, named, own
 from kelp.execution.observation import Observation
-from kelp.execution.sandbox import Sandbox, WeakSandbox
+from kelp.execution.sandbox import Sandbox
+from kelp.execution.server_process import WeakSandbox
 from kelp.execution.suite import Limits, Suite, absolute
-from kelp.execution.worker.candidate import ROOT_MARKS
+from kelp.execution.worker.folders import ROOT_MARKS
 from kelp.execution.worker.protocol import function_of
 from kelp.files import NotParsed, check_python, read
 from kelp.search.task import Target

@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from kelp.syntax.bundle import SEPARATOR, split
 from kelp.syntax.edits import Edit
@@ -12,13 +13,20 @@ LINE = re.compile(rb"(\r?\n)([\t\f ]*)")  # a line end, with the indentation of 
 TAB = b" " * 4  # replaces a tab of indentation
 
 
+class View(NamedTuple):
+    """The text of a function as a program: dedented, with "\\n" line ends and spaces for indentation."""
+
+    source: bytes
+    offsets: tuple[int, ...]  # for each byte of `source` and its end: the offset in the file
+
+
 @dataclass(frozen=True, eq=False)
 class Function:
-    """One function or method of a file, with a text of its own that is edited as a program.
+    """One function or method of a file, with a text of its own, `source`, that is edited as a program.
 
-    `source` is dedented, with "\\n" line ends and spaces for indentation. The file may have a margin, tabs and
-    CRLF; `to_file` converts an edit of `source` accordingly, and no byte of the file outside the edit's span changes.
-    Lines that begin inside a string keep their indentation, which is part of the string.
+    The file may have a margin, tabs and CRLF; `to_file` converts an edit of `source` accordingly, and no byte of the
+    file outside the edit's span changes. Lines that begin inside a string keep their indentation, which is part of the
+    string. The text is made when it is first asked for: a file may have tens of thousands of functions.
     """
 
     qualname: str
@@ -26,14 +34,25 @@ class Function:
     end: int
     first_line: int  # 1-based line of the file on which it starts
     last_line: int
-    source: bytes
-    offsets: tuple[int, ...]  # for each byte of `source` and its end: the offset in the file
+    raw: bytes  # the bytes of the file
     margin: bytes  # indentation of its first line
     newline: bytes
     tabs: bool  # whether tabs indent its statements
     language: Language
     file: int = 0  # in a bundle: number of its file; the spans and lines above are those of the bundle
     base: int = 0  # ... and the byte at which that file starts, which `offsets` do not count
+
+    @cached_property
+    def _view(self) -> View:
+        return _view(self)
+
+    @property
+    def source(self) -> bytes:
+        return self._view.source
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        return self._view.offsets
 
     @cached_property
     def program(self) -> Program:
@@ -71,7 +90,7 @@ def functions(file: bytes, language: Language) -> list[Function]:
     """
     sources = split(file)
     if len(sources) == 1:
-        return _functions(file, language)
+        return _recent(file, language)
     found, base, lines = [], 0, 0
     for number, source in enumerate(sources):
         found += [function.moved(number, base, lines) for function in _kept(source, language)]
@@ -80,16 +99,10 @@ def functions(file: bytes, language: Language) -> list[Function]:
     return found
 
 
-@lru_cache(64)
-def _kept(file: bytes, language: Language) -> list[Function]:
-    """As `_functions`: an edit of a bundle leaves most files as they are."""
-    return _functions(file, language)
-
-
 def _functions(file: bytes, language: Language) -> list[Function]:
-    tree = parse(file, language)
+    tree, crlf = parse(file, language), b"\r\n" in file
     found, owners = [], [(len(tree.kind), "")]  # of each class around the node: its end, and its name with a dot
-    node = 1
+    node, line, counted = 1, 1, 0  # the line at the byte `counted`
     while node < len(tree.kind):
         while node >= owners[-1][0]:
             owners.pop()
@@ -97,11 +110,16 @@ def _functions(file: bytes, language: Language) -> list[Function]:
             owners.append((tree.last[node], f"{owners[-1][1]}{_name(tree, node)}."))
         inner = _definition(tree, node)
         if inner is not None:
-            found.append(_view(tree, node, owners[-1][1] + _name(tree, inner)))
+            line, counted = line + file.count(b"\n", counted, tree.start[node]), tree.start[node]
+            found.append(_function(tree, node, owners[-1][1] + _name(tree, inner), line, crlf))
             node = tree.last[node]
         else:
             node += 1
     return found
+
+
+_recent = lru_cache(4)(_functions)  # a search comes back to the file as it is
+_kept = lru_cache(64)(_functions)  # an edit of a bundle leaves most files as they are
 
 
 def _definition(tree: Program, node: int) -> int | None:
@@ -139,15 +157,21 @@ def _indented_by_tabs(tree: Program, node: int, margin: bytes) -> bool:
     return bool(indents) and not any(indent.strip(b"\t") for indent in indents)
 
 
-def _view(tree: Program, node: int, qualname: str) -> Function:
-    """The function at a node of a file, dedented, with the file offset of each byte."""
+def _function(tree: Program, node: int, qualname: str, line: int, crlf: bool) -> Function:
+    """The function at a node of a file, which starts on this line; whether the file has `crlf` line ends."""
     file, start, end = tree.source, tree.start[node], tree.end[node]
     end -= file[start:end].endswith(b"\r")  # the grammar includes the \r of CRLF in a comment
     before = file[file.rfind(b"\n", 0, start) + 1 : start]
     margin = before if not before.strip() else b""
     raw = file[start:end]
-    newline = b"\r\n" if b"\r\n" in (raw if b"\n" in raw else file) else b"\n"
-    tabs = _indented_by_tabs(tree, node, margin)
+    newline = b"\r\n" if (b"\r\n" in raw if b"\n" in raw else crlf) else b"\n"
+    tabs = b"\t" in raw and _indented_by_tabs(tree, node, margin)
+    last_line = line + raw.count(b"\n")
+    return Function(qualname, start, end, line, last_line, raw, margin, newline, tabs, tree.language)
+
+
+def _view(function: Function) -> View:
+    """Dedent a function."""
     source = bytearray()
     offsets: list[int] = []
 
@@ -155,8 +179,8 @@ def _view(tree: Program, node: int, qualname: str) -> Function:
         source.extend(text)
         offsets.extend(range(at, at + len(text)))
 
-    at = start
-    for piece in tree.language.lexer.findall(raw):
+    at = start = function.start - function.base
+    for piece in function.language.lexer.findall(function.raw):
         done = 0
         for line in LINE.finditer(piece):
             append(piece[done : line.start()], at + done)
@@ -165,18 +189,14 @@ def _view(tree: Program, node: int, qualname: str) -> Function:
             done = line.end(1)
             if not _is_space(piece):
                 continue
-            if line[2].startswith(margin):
-                done += len(margin)
+            if line[2].startswith(function.margin):
+                done += len(function.margin)
             elif _is_blank(line):
                 done = line.end()
-            while tabs and piece[done : done + 1] == b"\t":
+            while function.tabs and piece[done : done + 1] == b"\t":
                 source.extend(TAB)
                 offsets.extend([at + done] * len(TAB))
                 done += 1
         append(piece[done:], at + done)
         at += len(piece)
-    first_line = file.count(b"\n", 0, start) + 1
-    return Function(
-        qualname, start, end, first_line, first_line + raw.count(b"\n"), bytes(source),
-        (*offsets, end), margin, newline, tabs, tree.language,
-    )  # fmt: skip
+    return View(bytes(source), (*offsets, start + len(function.raw)))

@@ -270,7 +270,7 @@ def run_calls(calls: list[str], namespace: dict[str, Any], *, report: Report, li
             value = eval(compile(call.strip(), "<call>", "eval", dont_inherit=True), namespace)
             text = repr(value)
         except BaseException as error:
-            report.call(call, exception=type(error).__name__)
+            report.send("call", call=call, exception=type(error).__name__)
             continue
         round_trips = False
         if len(text) <= limit:
@@ -279,7 +279,7 @@ def run_calls(calls: list[str], namespace: dict[str, Any], *, report: Report, li
                 round_trips = type(again) is type(value) and bool(again == value)
             except BaseException:
                 pass
-        report.call(call, repr=text[:limit], round_trips=round_trips)
+        report.send("call", call=call, repr=text[:limit], round_trips=round_trips)
 
 
 def call_of(sides: tuple[Named, ...], namespace: dict[str, Any] | None, program: str) -> str | None:

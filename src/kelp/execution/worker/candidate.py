@@ -8,17 +8,17 @@ import importlib.util
 import linecache
 import os
 import sys
-import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from kelp.execution.worker.code_cache import PROJECT
+from kelp.execution.worker.folders import package_root
+from kelp.execution.worker.plugin.kelp_lines import Lines
 
+LineReport = Callable[[int], None]
 BARE_MODULE = "program"  # the name of the module that a program without a file is executed as
-ROOT_MARKS = ("pytest.ini", "pyproject.toml", "tox.ini", "setup.cfg", "setup.py", ".git")
-SITES = ("site-packages", "dist-packages")  # the names of folders that libraries are installed in
 _LIMIT = 400  # characters kept of a repr or a message
 
 
@@ -34,8 +34,8 @@ class Candidate:
         self._name = os.path.basename(self.filename)
         self._real = os.path.realpath(self.filename)
         self._code: types.CodeType | None = None
-        self._traced = False
-        self._lines: set[int] | None = None  # collects the program's executed lines
+        self._tracer: Lines | None = None
+        self._report: LineReport | None = None
 
     def is_at(self, path: object) -> bool:
         """Return whether this path leads to the file that the candidate replaces."""
@@ -103,79 +103,30 @@ class Candidate:
         return line
 
     def trace(self) -> None:
-        """From now on, add the program's executed lines to the set of `record` or `recording`."""
-        if sys.version_info >= (3, 12):
-            monitoring, tool = sys.monitoring, sys.monitoring.COVERAGE_ID
+        """From now on, report the program's executed lines to the function of `record` or `recording`."""
+        self._tracer = Lines(lambda path: 0 if path == self.filename else None, self._executed)
 
-            def executed(code: types.CodeType, line: int) -> Any:
-                if code.co_filename == self.filename and self._lines is not None:
-                    self._lines.add(line)
-                return monitoring.DISABLE  # one event a line and test: the next test restarts the events
+    def _executed(self, line: int) -> None:
+        if self._report is not None:
+            self._report(line)
 
-            def started(code: types.CodeType, _offset: int) -> Any:
-                lines = {line for *_, line in code.co_lines() if line is not None}
-                return executed(code, lines.pop()) if len(lines) == 1 else monitoring.DISABLE
-
-            monitoring.use_tool_id(tool, "kelp")
-            monitoring.register_callback(tool, monitoring.events.LINE, executed)
-            # A function of one line has no event of a line.
-            monitoring.register_callback(tool, monitoring.events.PY_START, started)
-            self._traced = True
-            return
-
-        def local(frame: types.FrameType, event: str, _argument: Any) -> Any:
-            if event == "line" and self._lines is not None:
-                self._lines.add(frame.f_lineno)
-            return local
-
-        def entered(frame: types.FrameType, _event: str, _argument: Any) -> Any:
-            return local if self._lines is not None and frame.f_code.co_filename == self.filename else None
-
-        sys.settrace(entered)
-        threading.settrace(entered)
-        self._traced = True
-
-    def record(self, lines: set[int] | None) -> set[int] | None:
-        """In a traced run, add the program's executed lines to `lines` from now on; return the previous set."""
-        if self._traced and sys.version_info >= (3, 12):
-            monitoring = sys.monitoring
-            events = monitoring.events.LINE | monitoring.events.PY_START
-            monitoring.set_events(monitoring.COVERAGE_ID, 0 if lines is None else events)
-            monitoring.restart_events()
-        before, self._lines = self._lines, lines
+    def record(self, report: LineReport | None) -> LineReport | None:
+        """In a traced run, report the program's executed lines to a function from now on; return the previous one."""
+        before, self._report = self._report, report
+        if self._tracer is not None and before is not None:
+            self._tracer.stop()
+        if self._tracer is not None and report is not None:
+            self._tracer.start()
         return before
 
     @contextmanager
-    def recording(self, lines: set[int]) -> Iterator[None]:
-        """`record` as a context manager: the previous set is restored at its end."""
-        before = self.record(lines)
+    def recording(self, report: LineReport | None) -> Iterator[None]:
+        """`record` as a context manager: the previous function is restored at its end."""
+        before = self.record(report)
         try:
             yield
         finally:
             self.record(before)
-
-
-def package_root(path: str) -> str:
-    """The folder from which the file is imported: the first one up that is no package."""
-    folder = os.path.dirname(path)
-    while os.path.exists(os.path.join(folder, "__init__.py")) and folder != os.path.dirname(folder):
-        folder = os.path.dirname(folder)
-    return folder
-
-
-def project_root(path: str) -> str:
-    """Root of the file's project: the first folder up with a project's mark, or else the file's own."""
-    folder = root = os.path.dirname(path)
-    while not any(os.path.exists(os.path.join(root, mark)) for mark in ROOT_MARKS):
-        if root == os.path.dirname(root):
-            return folder
-        root = os.path.dirname(root)
-    return root
-
-
-def holds_home(folder: str, home: str) -> bool:
-    """Return whether the folder is the home folder or above it, and so no project, whatever marks it has."""
-    return os.path.join(os.path.realpath(home), "").startswith(os.path.join(os.path.realpath(folder), ""))
 
 
 def dotted_name(path: str) -> str:

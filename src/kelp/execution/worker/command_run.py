@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kelp.execution.worker.child import Confinement, sources
+from kelp.execution.worker.child import Confinement, close_all_but, sources
 from kelp.execution.worker.protocol import Config, Request
 from kelp.execution.worker.view import write_sources
 
@@ -36,11 +36,8 @@ def run_command(
     assert plan is not None and confinement.open  # else these would be the user's files
     write_sources(sources(request))
     os.chdir(plan["root"])
-    active = confinement.enter(config["limits"])
-    last = config["limits"]["open_files"]
-    keep = sorted((pipe, key))
-    for low, high in zip([2, *keep], [*keep, last]):
-        os.closerange(low + 1, high)
+    active = confinement.enter()
+    close_all_but(pipe, key)
     if request["kind"] == "probe":
         for event in ({"event": "protections", "active": active}, {"event": "done"}):
             os.write(pipe, (secret + json.dumps(event) + "\n").encode())

@@ -8,26 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from kelp.execution.worker.plugin.kelp_needs import Needs
 
 _encode = json.JSONEncoder().encode
 _write, _exit, _getpid = os.write, os._exit, os.getpid
-
-
-class _Lines(set[int]):
-    """The program's lines that a test executes, each reported when it is first reached: a run may be killed."""
-
-    def __init__(self, send_event: Callable[..., None]):
-        super().__init__()
-        self._send_event = send_event
-
-    def add(self, line: int) -> None:
-        if line not in self:
-            super().add(line)
-            self._send_event("line", line=line)
 
 
 class Report:
@@ -38,60 +24,42 @@ class Report:
         self._stop_on_failure, self._process = stop_on_failure, _getpid()
         self.stopped = False
 
-    def _send(self, event: str, **facts: object) -> None:
+    def send(self, event: str, **facts: object) -> None:
+        """Report an event, with its fields in `protocol.py`."""
         if event != "line" and _getpid() != self._process:
             _exit(0)  # a fork that returned from its test
         line = f"{self._secret}{_encode({'event': event, **facts})}\n".encode()
         while line:
             line = line[_write(self._pipe, line) :]
 
-    def begin(self, name: str, call: str | None = None) -> set[int]:
-        """Report that a test starts; add the lines that it executes to the set, where the run is traced."""
+    def begin(self, name: str, call: str | None = None) -> None:
+        """Report that a test starts."""
         self.needs.forget()
-        self._send("begin", name=name, call=call)
-        return _Lines(self._send)
+        self.send("begin", name=name, call=call)
+
+    def line(self, line: int) -> None:
+        """Report a line of the program that the test executes, when it is first reached: a run may be killed."""
+        self.send("line", line=line)
 
     def outcome(self, name: str, *, status: str, seconds: float, needs: str | None = None, **facts: object) -> None:
         """Report the outcome of a test. `needs` is of its exception, or else the last refused resource it asked for."""
         needs = needs or self.needs.attempted
-        self._send("outcome", name=name, status=status, seconds=seconds, needs=needs, **facts)
+        self.send("outcome", name=name, status=status, seconds=seconds, needs=needs, **facts)
         self.stopped = self._stop_on_failure and status not in ("pass", "skip")
-
-    def call(self, call: str, **facts: object) -> None:
-        self._send("call", call=call, **facts)
-
-    def modules(self, files: dict[str, str | None], rewritten: list[str | None]) -> None:
-        """Report the files of the imported modules, and those whose asserts pytest has rewritten."""
-        self._send("modules", files=files, rewritten=rewritten)
-
-    def source(self, names: Mapping[str, str], examples: Mapping[str, list[list[Any]]]) -> None:
-        """Report what the program's text says before it runs: names that it binds, and examples in its docstrings."""
-        self._send("source", names=names, examples=examples)
-
-    def expected(self, name: str, label: str | None = None) -> None:
-        """Report a test that is to run."""
-        self._send("test", name=name, label=label)
 
     def verdict(self, name: str, status: str) -> None:
         """Report that the function of a test, the tests' own, has passed or skipped it."""
-        self._send("verdict", name=name, status=status)
-
-    def unknown(self, name: str) -> None:
-        """Report that the code of a test is not that of the test files."""
-        self._send("unknown", name=name)
+        self.send("verdict", name=name, status=status)
 
     def tampered(self, reason: str) -> NoReturn:
         """Report why no test of the run counts, and end the process."""
-        self._send("tampered", reason=reason)
+        self.send("tampered", reason=reason)
         _exit(70)
-
-    def protections(self, active: Mapping[str, str]) -> None:
-        self._send("protections", active=active)
 
     def done(self) -> NoReturn:
         """Report that the run is over, and end the process."""
-        self._send("done")
+        self.send("done")
         _exit(0)
 
     def error(self, sentence: str, line: int | None = None, needs: str | None = None) -> None:
-        self._send("error", sentence=sentence, line=line, needs=needs)
+        self.send("error", sentence=sentence, line=line, needs=needs)

@@ -11,8 +11,7 @@ import socket
 import sys
 
 from kelp.execution.worker import protection
-from kelp.execution.worker.candidate import holds_home
-from kelp.execution.worker.child import project_folders, readable_paths
+from kelp.execution.worker.folders import holds_home, project_folders, readable_paths
 from kelp.execution.worker.protocol import Config, receive, remove_folder
 from kelp.execution.worker.server import Forked, Server
 from kelp.execution.worker.view import Keeper, View, enter

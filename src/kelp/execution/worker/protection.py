@@ -17,7 +17,6 @@ import signal
 import socket
 import struct
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from math import ceil
 from pathlib import Path
@@ -105,17 +104,6 @@ def unmount(target: str) -> None:
     """umount2(2). Raises OSError."""
     if _libc.umount2(os.fsencode(target), MNT_DETACH) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), target)
-
-
-def mount_disk(folder: str, megabytes: int) -> None:
-    """Mount an empty file system in memory, in a mount namespace of this process.  Raises OSError."""
-    options = f"size={megabytes}m,nr_inodes={megabytes * 128},mode=0700"
-    mount("tmpfs", folder, "tmpfs", MS_NOSUID | MS_NODEV, options)
-    try:
-        os.rmdir(tempfile.mkdtemp(dir=folder))  # a user namespace that does not know its user cannot
-    except OSError:
-        unmount(folder)
-        raise
 
 
 def make_read_only(folder: str) -> None:
@@ -220,36 +208,46 @@ SYSTEM = tuple(
 )
 
 
-def confined(writable: Iterable[str], readable: Iterable[str], listed: Iterable[str] = ()) -> int | None:
-    """Return the descriptor of a Landlock ruleset, or None where there is none.
+Rules = list[tuple[int, int]]  # descriptors of files and folders, each with the rights beneath it
 
-    It allows reading beneath `readable` and of the system's libraries, listing also beneath `listed`, and writing
-    beneath `writable` and to /dev/null.
-    """
-    if not sys.platform.startswith("linux"):
-        return None
+
+def reading(readable: Iterable[str], listed: Iterable[str]) -> Rules:
+    """Rules for reading the system's libraries and beneath `readable`, and for listing beneath `listed`."""
+    return _rules(dict.fromkeys(listed, _LISTS) | dict.fromkeys([*SYSTEM, *readable], _READS))
+
+
+def writing(writable: Iterable[str]) -> Rules:
+    """Rules for everything beneath `writable`, and for writing to /dev/null."""
+    return _rules(dict.fromkeys([*writable, os.devnull], _READS | _writes()))
+
+
+def _writes() -> int:
     version = _syscall(CREATE_RULESET, None, ctypes.c_size_t(0), 1)
-    if version < 1:
-        return None
-    writes = _WRITES + sum(right for since, right in _WRITES_SINCE.items() if version >= since)
-    ruleset = _syscall(CREATE_RULESET, struct.pack("=Q", _READS | writes), ctypes.c_size_t(8), 0)
-    if ruleset < 0:
-        return None
-    allowed = dict.fromkeys(listed, _LISTS)
-    allowed |= dict.fromkeys([*SYSTEM, *readable], _READS)
-    for path, rights in (allowed | dict.fromkeys([*writable, os.devnull], _READS | writes)).items():
-        try:
-            beneath = os.open(path, os.O_PATH | os.O_CLOEXEC)
-        except OSError:
-            continue  # there is no such thing here
-        if not os.path.isdir(path):
-            rights &= _ON_FILES
-        added = _syscall(ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, beneath), 0)
+    return _WRITES + sum(right for since, right in _WRITES_SINCE.items() if version >= since)
+
+
+def _rules(rights: Mapping[str, int]) -> Rules:
+    rules = []
+    for path, allowed in rights.items() if sys.platform.startswith("linux") else ():
+        with contextlib.suppress(OSError):  # there may be no such thing here
+            rules.append(
+                (os.open(path, os.O_PATH | os.O_CLOEXEC), allowed & (-1 if os.path.isdir(path) else _ON_FILES))
+            )
+    return rules
+
+
+def confined(rules: Rules, closing: Rules) -> int | None:
+    """Return the descriptor of a Landlock ruleset, or None where there is none; close the descriptors of `closing`."""
+    ruleset = -1
+    if sys.platform.startswith("linux"):
+        ruleset = _syscall(CREATE_RULESET, struct.pack("=Q", _READS | _writes()), ctypes.c_size_t(8), 0)
+    added = [_syscall(ADD_RULE, ruleset, 1, struct.pack("=Qi", rights, beneath), 0) for beneath, rights in rules]
+    for beneath, _ in closing:
         os.close(beneath)
-        if added != 0:
-            os.close(ruleset)
-            return None
-    return ruleset
+    if ruleset >= 0 and any(added):
+        os.close(ruleset)
+        return None
+    return ruleset if ruleset >= 0 else None
 
 
 def restrict_files(ruleset: int) -> bool:

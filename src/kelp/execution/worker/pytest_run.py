@@ -20,11 +20,12 @@ from _pytest import fixtures, python
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
-from kelp.execution.worker.candidate import Candidate, describe, project_root, safe_message, safe_repr
+from kelp.execution.worker.candidate import Candidate, describe, safe_message, safe_repr
 from kelp.execution.worker.checks import TestChecks, label, same
 from kelp.execution.worker.code_cache import TESTS
 from kelp.execution.worker.events import Report
 from kelp.execution.worker.failure import explain
+from kelp.execution.worker.folders import project_root
 from kelp.execution.worker.test_sources import compile_file
 
 # Plugins that only print, store or debug: a session starts sooner without them.
@@ -205,7 +206,6 @@ class _Plugin:
         self.collected: int | None = None
         self.broken = False  # an error has been reported
         self.began = 0.0
-        self.lines: set[int] = set()
         self.verdict: dict[str, Any] = {}  # of the running test; empty: nothing has gone wrong yet
         self.facts: dict[str, Any] = {}  # about its first exception
         self.compared: tuple[str, str, str] | None = None
@@ -262,7 +262,7 @@ class _Plugin:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.collected = len(session.items)
         for item in session.items:
-            self.report.expected(item.nodeid, label(getattr(item, "obj", None)))
+            self.report.send("test", name=item.nodeid, label=label(getattr(item, "obj", None)))
         for item in session.items:
             if _may_skip(item):
                 self.report.verdict(item.nodeid, "skip")
@@ -271,11 +271,12 @@ class _Plugin:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.verdict, self.facts, self.compared, self.began = {}, {}, None, _now()
-        self.nodeid, self.called, self.lines = nodeid, False, self.report.begin(nodeid)
+        self.nodeid, self.called = nodeid, False
+        self.report.begin(nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:  # fixtures may call the program
-        with self.candidate.recording(self.lines):
+        with self.candidate.recording(self.report.line):
             try:
                 return (yield)
             except SKIPS:
@@ -284,7 +285,7 @@ class _Plugin:
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self) -> Generator[None, Any, Any]:
-        with self.candidate.recording(self.lines):
+        with self.candidate.recording(self.report.line):
             return (yield)
 
     @pytest.hookimpl(tryfirst=True)
@@ -304,7 +305,7 @@ class _Plugin:
         name, function = self.nodeid, self.checks.function(self.nodeid, test, run)
         self.called = self.calling = True
         if function is None:
-            self.report.unknown(name)
+            self.report.send("unknown", name=name)
         try:
             test(**arguments) if run is None else run(test)
         except SKIPS as skip:

@@ -59,13 +59,8 @@ _MACHINES: dict[str, tuple[int, dict[str, int]]] = {
 }  # fmt: skip
 _LOAD, _AND, _JUMP_EQUAL, _JUMP_ABOVE, _JUMP_ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER, _ARCH, _ARGUMENT, _SECOND, _THIRD = (
-    0,
-    4,
-    16,
-    24,
-    32,
-)  # offsets in struct seccomp_data (little endian: the low halves)
+# Offsets in struct seccomp_data (little endian: the low halves).
+_NUMBER, _ARCH, _ARGUMENT, _SECOND, _THIRD = 0, 4, 16, 24, 32
 
 
 class _Filter(ctypes.Structure):

@@ -22,24 +22,18 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from kelp.execution.worker import protection, seccomp
 from kelp.execution.worker.bare_asserts import compile_test
-from kelp.execution.worker.candidate import package_root
-from kelp.execution.worker.checks import Snapshot, snapshot
-from kelp.execution.worker.child import (
-    LIBRARIES,
-    Confinement,
-    be_child,
-    become_run,
-    close_all_but,
-    trusted,
-)
+from kelp.execution.worker.checks import snapshot
+from kelp.execution.worker.child import Confinement, Known, be_child, become_run, close_all_but
 from kelp.execution.worker.code_cache import PROJECT
 from kelp.execution.worker.command_run import prepare, run_command
+from kelp.execution.worker.folders import LIBRARIES, package_root
 from kelp.execution.worker.protocol import (
     PROBE,
     Config,
@@ -97,14 +91,15 @@ class Server:
         why: str,
     ):
         self.connection, self.config = connection, config
-        self.readable, self.listed = paths
         self.keeper, self.why = keeper, why  # None, and the reason, where runs have no namespaces of their own
-        self.before: Snapshot = []
+        readable, listed = paths
+        self.writable = [config["scratch"]] if keeper is None else keeper.writable
+        self.known = Known(config, readable, self.writable)
         self.expected: list[str] = []  # the tests of the unchanged file
-        self.labels: dict[str, set[str]] = {}  # by test function: file and name of its code
-        self.trusted = trusted(self.readable)  # prefixes of the files that a run may read
-        self.size = protection.own_size()
-        self.confinement = self.confine()
+        if keeper is not None:
+            readable = [path for path in [*readable, *PROGRAMS, *OF_RUNS] if not keeper.is_copied(path)]
+        self.rules = protection.reading(readable, listed)
+        self.confinement = Confinement(self.ruleset(), keeper is not None, protection.own_size(), config["limits"])
         module = config["module"]
         self.unchanged = Path(module).read_bytes().decode("latin-1") if module else ""  # source of the file as it is
         self.has_libraries = False  # those that a command's tests import
@@ -140,7 +135,7 @@ class Server:
         self.confinement.enter_server()
         self.warm_up()
         if self.config["pytest_files"]:
-            self.before = snapshot(_worth_watching(_UNCHANGED))
+            self.known.before = snapshot(_worth_watching(_UNCHANGED))
         gc.collect()
         gc.freeze()  # forked children then share these pages
         self.greet(active, refused=False)
@@ -172,14 +167,9 @@ class Server:
         hello: Hello = {"protections": active, "refused": refused, "error": error}
         send(self.connection, hello)
 
-    def confine(self) -> Confinement:
-        """Return the runs' confinement, whose Landlock ruleset holds for the folders that are mounted now."""
-        if self.keeper is None:
-            ruleset = protection.confined([self.config["scratch"]], self.readable, self.listed)
-            return Confinement(ruleset, open=False, size=self.size)
-        writable, readable = self.keeper.writable, [*self.readable, *PROGRAMS, *OF_RUNS]
-        ruleset = protection.confined(writable, readable, self.listed)
-        return Confinement(ruleset, open=True, size=self.size, writable=tuple(writable))
+    def ruleset(self) -> int | None:
+        """Return a Landlock ruleset of the runs, for the folders that are mounted now."""
+        return protection.confined([*self.rules, *(writing := protection.writing(self.writable))], closing=writing)
 
     def warm_up(self) -> None:
         """Import the libraries that every child needs, and compile the project's modules.
@@ -207,7 +197,7 @@ class Server:
             self.expected = [event["name"] for event in collected]
             for event in collected:
                 if event["label"]:
-                    self.labels.setdefault(function_of(event["name"]), set()).add(event["label"])
+                    self.known.labels.setdefault(function_of(event["name"]), set()).add(event["label"])
             modules = [event for event in reply["events"] if event["event"] == "modules"]
             files = {name: file for event in modules for name, file in event["files"].items()}
             names |= {name for name, file in files.items() if file and file.startswith(libraries)}
@@ -236,7 +226,7 @@ class Server:
         limits = dict(self.config["limits"])
         if request["seconds"] is not None:
             limits |= {"seconds": request["seconds"], "cpu_seconds": request["cpu_seconds"]}
-        config = self.config | {"limits": limits}
+        config, confinement = self.config, replace(self.confinement, limits=limits)
         of_suite = request["asserts"] is None  # and not other asserts for a bare module
         texts = config["asserts"] if request["asserts"] is None else request["asserts"]
         asserts = [compile_test(text) for text in texts]
@@ -256,13 +246,10 @@ class Server:
             try:
                 become_run(output_end)
                 if command:
-                    modules, ours = not self.has_libraries, self.confinement
-                    perform = run_command(config, request, secret, ours, pipe=pipe_end, key=key, modules=modules)
+                    modules = not self.has_libraries
+                    perform = run_command(config, request, secret, confinement, pipe=pipe_end, key=key, modules=modules)
                 else:
-                    perform = be_child(
-                        config, request, asserts, self.labels, self.trusted, secret, self.before, self.confinement,
-                        pipe_end,
-                    )  # fmt: skip
+                    perform = be_child(self.known, request, asserts, secret, confinement, pipe_end)
             except BaseException:
                 traceback.print_exc()  # into the output that the reply carries
                 os._exit(70)
@@ -313,7 +300,7 @@ class Server:
         if child == 0:
             try:
                 os.setsid()
-                self.confinement.enter(self.config["limits"])
+                self.confinement.enter()
                 close_all_but(pipe_end)
                 with open(pipe_end, "w") as file:
                     json.dump(function(), file)
@@ -340,12 +327,12 @@ class Server:
                 empty_folder(self.config["scratch"])
                 return
             files = dict(request["files"]) if self.config["plan"] is not None else None
-            before, ruleset = self.keeper.clean, self.confinement.ruleset
+            before, old = self.keeper.clean, self.confinement.ruleset
             reply["changed"] = self.keeper.renew(files)
             if self.keeper.clean is not before:
-                self.confinement = self.confine()
-                if ruleset is not None:
-                    os.close(ruleset)
+                self.confinement = replace(self.confinement, ruleset=self.ruleset())
+                if old is not None:
+                    os.close(old)
         except OSError:
             reply["last"] = True
 

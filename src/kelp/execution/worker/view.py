@@ -106,7 +106,9 @@ class View:
         """Throw away all that was written, and mount an empty disk.  Raises OSError."""
         while self.mounted:
             protection.unmount(self.mounted.pop())
-        protection.mount_disk(self.disk, self.disk_mb)
+        flags = protection.MS_NOSUID | protection.MS_NODEV
+        options = f"size={self.disk_mb}m,nr_inodes={self.disk_mb * 128},mode=0700"
+        protection.mount("tmpfs", self.disk, "tmpfs", flags, options)
         self.mounted.append(self.disk)
         for name in ("home", "shm"):
             os.mkdir(os.path.join(self.disk, name), 0o700)
@@ -170,6 +172,10 @@ class Keeper:
         self.connection, self.copied = connection, copied
         self.writable = [home, *copied, "/dev/shm", "/dev/pts"]
         self.clean = self._state()  # after `renew`
+
+    def is_copied(self, path: str) -> bool:
+        """Return whether a path is in a copy, which is mounted anew."""
+        return os.path.join(os.path.realpath(path), "").startswith(tuple(f"{folder}/" for folder in self.copied))
 
     def renew(self, files: Mapping[str, str] | None) -> list[str]:
         """Throw away all that a run wrote, and return the changed files of the project, for a run with these sources.

@@ -35,14 +35,17 @@ def _names(source: bytes) -> tuple[set[str], frozenset[str] | None]:
     tables = [_symbols(source)]
     while tables:
         table = tables.pop()
-        tables += table.get_children()
+        children = table.get_children()
+        namespaces = {child.get_name() for child in children}
+        tables += children
         top, outer = table.get_type() == "module", table.get_type() != "function"
-        for s in table.get_symbols():
-            names.add(s.get_name())
+        for name, flags in vars(table)["_table"].symbols.items():  # `get_symbols` compares each name with each child
+            s = symtable.Symbol(name, flags)
+            names.add(name)
             if s.is_referenced() and (top or s.is_global()):
-                read.add(s.get_name())
-            if (outer or s.is_declared_global()) and (s.is_assigned() or s.is_imported() or s.is_namespace()):
-                bound.add(s.get_name())
+                read.add(name)
+            if (outer or s.is_declared_global()) and (s.is_assigned() or s.is_imported() or name in namespaces):
+                bound.add(name)
     unknown = STAR_IMPORT.search(source) or names & {"globals", "exec"}
     return read, None if unknown else frozenset(bound)
 

@@ -17,14 +17,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from kelp_needs import Needs  # type: ignore[import-not-found]  # beside this file
+from kelp_lines import Lines, monitor, monitoring, trace  # type: ignore[import-not-found]  # beside this file
+from kelp_needs import Needs  # type: ignore[import-not-found]
 from kelp_sides import computed, statements_around, uses  # type: ignore[import-not-found]
 
 _LIMIT = 400  # characters kept of a repr or a message
 _ROUNDS = 3  # limits of time that a test gets if it computes for less than half of one
 _FRAMES = 20  # of the project, kept of a traceback
-_monitoring: Any = getattr(sys, "monitoring", None)  # since Python 3.12
-_TOOL = 4  # the number of a tool that has no name there; hypothesis takes the other, 3
 
 
 def _text(make: Callable[[Any], str], value: Any) -> str:
@@ -72,64 +71,6 @@ class _Program:
         return [path for path, _ in frames[-_FRAMES:]], [line for _, line in frames[-_FRAMES:]]
 
 
-class _Lines:
-    """Lines of the files under repair that the running test executes, each reported when it is first reached."""
-
-    def __init__(self, program: _Program, send: Callable[..., None]):
-        self.program, self.send = program, send
-        self.seen: set[int] = set()
-        self.local: set[int] = set()  # ids of code whose lines are monitored
-
-    def executed(self, line: int) -> None:
-        if line not in self.seen:
-            self.seen.add(line)
-            self.send(event="line", line=line)
-
-    def start(self) -> None:
-        self.seen = set()
-        if _monitoring is None:
-            self.before = sys.gettrace()
-            threading.settrace(self._entered)
-            sys.settrace(self._entered)
-            return
-        events = _monitoring.events
-        _monitor({events.PY_START: self._started, events.LINE: self._line}, events.PY_START)
-
-    def stop(self, name: str) -> None:
-        if _monitoring is None:
-            sys.settrace(self.before)
-            threading.settrace(self.before)
-        else:
-            _monitor({}, 0)
-
-    def _entered(self, frame: Any, _event: str, _argument: Any) -> Any:
-        offset = self.program.offset(frame.f_code.co_filename)
-        if offset is None:
-            return None
-
-        def local(frame: Any, event: str, _argument: Any) -> Any:
-            if event == "line":
-                self.executed(offset + frame.f_lineno)
-            return local
-
-        return local
-
-    def _started(self, code: Any, _at: int) -> Any:
-        offset = self.program.offset(code.co_filename)
-        if offset is not None:
-            lines = {line for *_, line in code.co_lines() if line is not None}
-            if len(lines) == 1:  # a function of one line has no event of a line
-                self.executed(offset + lines.pop())
-            _monitoring.set_local_events(_TOOL, code, _monitoring.events.LINE)
-        return _monitoring.DISABLE
-
-    def _line(self, code: Any, line: int) -> Any:
-        offset = self.program.offset(code.co_filename)
-        if offset is not None:
-            self.executed(offset + line)
-        return _monitoring.DISABLE
-
-
 class _Functions:
     """Functions of the project that the running test calls, reported when it ends, or every second while it runs."""
 
@@ -155,19 +96,15 @@ class _Functions:
 
     def start(self, name: str = "") -> None:
         self.reached, self.watched = set(), name
-        if _monitoring is None:
-            self.before = sys.gettrace()
-            threading.settrace(self._entered)
-            sys.settrace(self._entered)
-            return
-        if not self.monitored:  # from now on, since functions of others are left alone after their first call
+        if monitoring is None:
+            self.before = trace(self._entered)
+        elif not self.monitored:  # from now on, since functions of others are left alone after their first call
             self.monitored = True
-            _monitor({_monitoring.events.PY_START: self._started}, _monitoring.events.PY_START)
+            monitor({monitoring.events.PY_START: self._started}, monitoring.events.PY_START)
 
     def stop(self, name: str) -> None:
-        if _monitoring is None:
-            sys.settrace(self.before)
-            threading.settrace(self.before)
+        if monitoring is None:
+            trace(self.before)
         self.watched = ""
         self.send(event="reached", name=name, codes=sorted(self.reached))
 
@@ -179,7 +116,7 @@ class _Functions:
     def _started(self, code: Any, _at: int) -> Any:
         number = self.number(code)
         if number < 0:
-            return _monitoring.DISABLE
+            return monitoring.DISABLE
         self.reached.add(number)
         return None
 
@@ -191,17 +128,6 @@ class _Functions:
             if self.watched and self.watched == before:
                 self.send(event="reached", name=self.watched, codes=sorted(self.reached.copy()))
             before = self.watched
-
-
-def _monitor(callbacks: dict[int, Any], events: int) -> None:
-    """Have these functions called for events from now on; none of them ends the monitoring."""
-    if _monitoring.get_tool(_TOOL) is None:
-        _monitoring.use_tool_id(_TOOL, "kelp")
-    for event, callback in callbacks.items():
-        _monitoring.register_callback(_TOOL, event, callback)
-    if _monitoring.events.LINE in callbacks:
-        _monitoring.restart_events()
-    _monitoring.set_events(_TOOL, events)
 
 
 _Failed: Any = pytest.fail.Exception
@@ -216,7 +142,9 @@ class _Reporter:
         self.send, self.settings = send, settings
         self.program = _Program(settings["root"], dict(settings["files"]))
         self.only: list[str] | None = settings["only"]
-        self.lines = _Lines(self.program, send) if settings["trace"] else None
+        self.lines = (
+            Lines(self.program.offset, lambda line: send(event="line", line=line)) if settings["trace"] else None
+        )
         self.functions = _Functions(self.program, send) if settings["survey"] else None
         self.opened = time.perf_counter()
         self.failed = False
@@ -249,7 +177,7 @@ class _Reporter:
         if self.only is not None:
             root = str(session.config.rootpath)
             self.wanted = {os.path.join(root, name.partition("::")[0]) for name in self.only}
-        if self.functions is None or _monitoring is None:  # a trace function would take longer than the rest
+        if self.functions is None or monitoring is None:  # a trace function would take longer than the rest
             yield
             return
         self.functions.start()
@@ -314,9 +242,10 @@ class _Reporter:
         if self.functions is not None:
             self.functions.start(item.nodeid)
         yield
-        for coverage in (self.lines, self.functions):
-            if coverage is not None:
-                coverage.stop(item.nodeid)
+        if self.lines is not None:
+            self.lines.stop()
+        if self.functions is not None:
+            self.functions.stop(item.nodeid)
 
     @pytest.hookimpl(hookwrapper=True, trylast=True)
     def pytest_runtest_call(self) -> Iterator[None]:
