@@ -1,6 +1,7 @@
 """From a recipe to a patch: train, export, repair with the model that came out."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Kelp
+from tests.cli.conftest import Kelp, Ran, run_in
 
 from kelp.data.examples.recipe import Recipe
 from kelp.training.config import render_config
@@ -41,13 +42,22 @@ out = "run"
 """
 
 
-def test_a_trained_model_repairs(kelp: Kelp, tmp_path: Path) -> None:
-    (tmp_path / "tiny.toml").write_text(RECIPE)
-    trained = kelp("train", "tiny.toml")
-    assert trained.code == 0, trained.err
-    first, last = trained.out.decode().splitlines()
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
+    """A folder with the recipe `tiny.toml`, its data and its run, and what the training printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.toml").write_text(RECIPE)
+    return folder, run_in(folder, "train", "tiny.toml")
+
+
+def test_a_trained_model_repairs(trained: tuple[Path, Ran], kelp_here: Kelp, tmp_path: Path) -> None:
+    folder, ran = trained
+    assert ran.code == 0, ran.err
+    first, last = ran.out.decode().splitlines()
     assert first.startswith("Done at step 2 after ") and "valid_loss" in first
     assert last == "Next: kelp export run --out my-model"
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    kelp = kelp_here
     again = kelp("train", "tiny.toml")
     assert (again.code, again.sentence.startswith("run already holds a run at step 2")) == (2, True)
 
@@ -77,9 +87,12 @@ def test_a_trained_model_repairs(kelp: Kelp, tmp_path: Path) -> None:
     assert "where config.json says" in sentence(lambda m: (m / "config.json").write_text(json.dumps(description)))
 
 
-def test_only_data_that_holds_functions_out_can_be_judged_by_their_repair(kelp: Kelp, tmp_path: Path) -> None:
+def test_only_data_that_holds_functions_out_can_be_judged_by_their_repair(
+    trained: tuple[Path, Ran], kelp_here: Kelp, tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0] / "data", tmp_path / "data")
     (tmp_path / "tiny.toml").write_text(RECIPE + 'best_by = "corpus_correct"\n')
-    ran = kelp("train", "tiny.toml")
+    ran = kelp_here("train", "tiny.toml")
     assert (ran.code, ran.sentence) == (
         2, "best_by = 'corpus_correct' in [training]: data holds no project out, so there is nothing to measure on.",
     )  # fmt: skip
@@ -131,7 +144,11 @@ def test_each_mistake_has_its_sentence(
     assert ran.sentence.startswith(sentence)
 
 
-def test_the_recipes_of_a_folder_are_a_chain_that_goes_on_where_it_was(kelp: Kelp, tmp_path: Path) -> None:
+def test_the_recipes_of_a_folder_are_a_chain_that_goes_on_where_it_was(
+    trained: tuple[Path, Ran], kelp_here: Kelp, tmp_path: Path
+) -> None:
+    kelp = kelp_here
+    shutil.copytree(trained[0] / "data", tmp_path / "data")
     (tmp_path / "chain").mkdir()
     second = RECIPE.replace("[data]", '[data]\ntokenizer = "one/model"').replace('"data"', '"more"')
     second = second.replace('out = "run"', 'out = "two"\ninit_from = "one/model"')
@@ -155,7 +172,8 @@ def test_the_recipes_of_a_folder_are_a_chain_that_goes_on_where_it_was(kelp: Kel
     ]
 
 
-def test_the_tiny_recipe_runs_from_data_to_evaluation(kelp: Kelp, tmp_path: Path) -> None:
+def test_the_tiny_recipe_runs_from_data_to_evaluation(kelp_here: Kelp, tmp_path: Path) -> None:
+    kelp = kelp_here
     trained = kelp("train", "tiny", "--print-config")
     recipe = tomllib.loads(trained.out.decode())
     recipe["data"] |= {"examples": 40, "valid_examples": 8}
