@@ -145,29 +145,33 @@ def test_each_mistake_has_its_sentence(
 
 
 def test_the_recipes_of_a_folder_are_a_chain_that_goes_on_where_it_was(
-    trained: tuple[Path, Ran], kelp_here: Kelp, tmp_path: Path
+    trained: tuple[Path, Ran], kelp_here: Kelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kelp = kelp_here
+    """The first one's run is in a bucket, here a mounted one, from which the second one takes its model."""
+    kelp, one = kelp_here, f"file://{tmp_path}/mounted/one"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     shutil.copytree(trained[0] / "data", tmp_path / "data")
     (tmp_path / "chain").mkdir()
-    second = RECIPE.replace("[data]", '[data]\ntokenizer = "one/model"').replace('"data"', '"more"')
-    second = second.replace('out = "run"', 'out = "two"\ninit_from = "one/model"')
-    (tmp_path / "chain/1-first.toml").write_text(RECIPE.replace('out = "run"', 'out = "one"\nmax_minutes = 1e-9'))
-    (tmp_path / "chain/2-second.toml").write_text(second + '[export]\nmerge = "one/model"\nshare = 1.0\n')
+    first = RECIPE.replace('out = "run"', f'out = "{one}"')
+    second = RECIPE.replace("[data]", f'[data]\ntokenizer = "{one}/model"').replace('"data"', '"more"')
+    second = second.replace('out = "run"', f'out = "two"\ninit_from = "{one}/model"')
+    (tmp_path / "chain/1-first.toml").write_text(f"{first}max_minutes = 1e-9\n")
+    (tmp_path / "chain/2-second.toml").write_text(f'{second}[export]\nmerge = "{one}/model"\nshare = 1.0\n')
     stopped = kelp("train", "chain")
     assert stopped.code == 0, stopped.err
     assert b"Time is up at step 1" in stopped.out and stopped.out.endswith(b"Next: kelp train chain\n")
-    assert not (tmp_path / "one/model").exists()
+    assert (tmp_path / "mounted/one/checkpoints").is_dir() and not (tmp_path / "mounted/one/model").exists()
 
-    (tmp_path / "chain/1-first.toml").write_text(RECIPE.replace('out = "run"', 'out = "one"'))
+    shutil.rmtree(tmp_path / "cache")  # as on another machine
+    (tmp_path / "chain/1-first.toml").write_text(first)
     done = kelp("train", "chain")
     assert done.code == 0, done.err
-    assert b"one/model: step 2 of one\n" in done.out and done.out.endswith(b"--model two/model\n")
-    one, two = ((tmp_path / name / "model/model.safetensors").read_bytes() for name in ("one", "two"))
-    assert one == two  # the mean, all of it the first model's share
+    assert f"{one}/model: step 2 of {one}\n" in done.out.decode() and done.out.endswith(b"--model two/model\n")
+    weights = [(folder / "model/model.safetensors").read_bytes() for folder in (tmp_path / "mounted/one", Path("two"))]
+    assert weights[0] == weights[1]  # the mean, all of it the first model's share
     again = kelp("train", "chain")
     assert [line for line in again.out.decode().splitlines() if "done" in line] == [
-        "chain/1-first.toml: done, one/model",
+        f"chain/1-first.toml: done, {one}/model",
         "chain/2-second.toml: done, two/model",
     ]
 

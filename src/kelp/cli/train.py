@@ -237,7 +237,7 @@ def fetch_inputs(settings: "Recipe | LMRecipe") -> None:
 
 def _chain(folder: Path, *, again: str) -> None:
     """Train the recipes of a folder one after the other, and export each. Raises KelpError, ConfigError."""
-    from kelp.bucket import fetch, upload
+    from kelp.bucket import fetch, shown, upload
     from kelp.lm.recipe import LMRecipe
     from kelp.training.distributed import writer_first
 
@@ -250,9 +250,9 @@ def _chain(folder: Path, *, again: str) -> None:
         with writer_first():
             fetch(out)
         if (model / "config.json").is_file():
-            print(f"{path}: done, {model}")
+            print(f"{path}: done, {shown(model)}")
             continue
-        print(f"{path}: {out}", flush=True)
+        print(f"{path}: {shown(out)}", flush=True)
         outcome = _run(settings, resume=True)
         if outcome.reason != "done":
             print(f"Next: {again}")
@@ -262,7 +262,7 @@ def _chain(folder: Path, *, again: str) -> None:
             fetch(out)
             if not (model / "config.json").is_file():
                 step = _export(out, model, step=None, dtype=Dtype.bfloat16, merge=merge, share=share)
-                print(f"{model}: step {step} of {out}")
+                print(f"{shown(model)}: step {step} of {shown(out)}")
                 upload(out)
     language = isinstance(settings, LMRecipe)
     print(f"Next: kelp lm generate {model}" if language else f"Next: kelp repair slugs.py --model {model}")
