@@ -200,8 +200,12 @@ def at_writer(arrays: T) -> T | None:
 
 
 def _whole(leaf: jax.Array) -> jax.Array:
-    """An array that is spread over the processes, on one device of each."""
-    whole: jax.Array = _spread(leaf.sharding.mesh)(leaf).addressable_data(0)  # type: ignore[attr-defined]
+    """An array that is spread over the processes, on one device of each.
+
+    Waits for it: where several programs are under way on CPUs, their exchanges may wait for each other for ever.
+    """
+    spread = _spread(leaf.sharding.mesh)(jax.block_until_ready(leaf))  # type: ignore[attr-defined]
+    whole: jax.Array = jax.block_until_ready(spread).addressable_data(0)
     return whole
 
 
