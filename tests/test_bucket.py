@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.s3 import Server, serving
 
 from kelp import bucket
 from kelp.errors import KelpError
@@ -16,49 +17,18 @@ pytestmark = pytest.mark.slow
 PLACE = "s3://runs/some/run"
 
 
-class Server:
-    """S3 in a thread of the tests; what it holds outlives a stop."""
-
-    def __init__(self) -> None:
-        self._port = 0
-        self.start()
-
-    def start(self) -> None:
-        from moto.server import ThreadedMotoServer
-
-        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=self._port, verbose=False)
-        self._server.start()
-        _, self._port = self._server.get_host_and_port()
-
-    def stop(self) -> None:
-        self._server.stop()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-
 @pytest.fixture(scope="module")
 def running() -> Iterator[Server]:
-    pytest.importorskip("moto.server", reason="Buckets are not tested: moto is not installed.", exc_type=ImportError)
-    pytest.importorskip("s3fs", reason="Buckets are not tested: s3fs is not installed.")
-    server = Server()
-    yield server
-    server.stop()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture
 def server(running: Server, monkeypatch, tmp_path) -> Server:
     """The server, with an empty bucket `runs`, as this machine reaches it."""
-    for name, value in (
-        ("AWS_ENDPOINT_URL", running.url), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"),
-        ("AWS_DEFAULT_REGION", "us-east-1"), ("XDG_CACHE_HOME", str(tmp_path / "first machine")),
-    ):  # fmt: skip
+    for name, value in (running.environment | {"XDG_CACHE_HOME": str(tmp_path / "first machine")}).items():
         monkeypatch.setenv(name, value)
-    system, _ = bucket._open(PLACE)
-    if system.exists("runs"):
-        system.rm("runs", recursive=True)
-    system.mkdir("runs")
+    running.empty()
     return running
 
 
@@ -198,26 +168,45 @@ def test_a_bucket_that_stays_away_is_one_sentence_and_all_is_in_the_copy(server,
 def test_training_goes_on_on_another_machine_with_the_same_figures(server, move):
     from tests.training.fake import rows, run
 
-    from kelp.training.checkpoint import saved_steps
+    from kelp.training.checkpoint import kept, saved_steps
 
     def train(out: Path, steps: int) -> None:
-        with bucket.following(out, lambda: saved_steps(out / "checkpoints")):
-            run(
-                Namespace(
-                    out=out,
-                    objective="bytes",
-                    mesh=[1, 1, 1],
-                    steps=steps,
-                    die_at=None,
-                    lengths=[16],
-                    optimizer="adamw",
-                )
-            )
+        options = Namespace(objective="bytes", mesh=[1, 1, 1], die_at=None, lengths=[16], optimizer="adamw")
+        with kept(out):
+            run(Namespace(out=out, steps=steps, resume_from="newest", **vars(options)))
 
-    first = bucket.fetched(PLACE)
+    first = bucket.local(PLACE)
     train(first, 6)
     second = move()
     assert saved_steps(second / "checkpoints")[-1] == 6
     train(second, 9)
     train(first, 9)  # by now no longer the copy, but a folder like any other
     assert rows(second) == rows(first) and rows(second)[-1]["step"] == 9
+
+
+def test_a_model_in_a_bucket_may_be_part_of_a_run_or_come_from_another_program(server, move):
+    with bucket.worked_on(PLACE) as run:
+        write(run, log="1", **{"model/config.json": "{}", "model/weights": "first"})
+    folder = bucket.local(f"{PLACE}/model")
+    assert bucket.url(folder) == f"{PLACE}/model"
+    before = (folder / "weights").stat()
+    bucket.fetch_model(folder)  # as the run's list says, it is here already
+    assert (folder / "weights").stat() == before
+    move()
+    shutil.rmtree(bucket.local(PLACE))
+    bucket.fetch_model(bucket.local(f"{PLACE}/model"))
+    assert contents(bucket.local(PLACE)) == {"model/config.json": "{}", "model/weights": "first"}
+
+    system, _ = bucket._open(PLACE)
+    system.pipe_file("runs/theirs/config.json", b"{}")
+    system.pipe_file("runs/theirs/deep/weights", b"theirs")
+    theirs = bucket.local("s3://runs/theirs")
+    bucket.fetch_model(theirs)
+    assert contents(theirs) == {"config.json": "{}", "deep/weights": "theirs"}
+    system.pipe_file("runs/theirs/deep/weights", b"other weights")
+    system.rm_file("runs/theirs/config.json")
+    with pytest.raises(KelpError, match=r"^s3://runs/theirs holds no model\.$"):
+        bucket.fetch_model(theirs)
+    system.pipe_file("runs/theirs/config.json", b"{ }")
+    bucket.fetch_model(theirs)
+    assert contents(theirs) == {"config.json": "{ }", "deep/weights": "other weights"}

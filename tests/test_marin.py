@@ -91,21 +91,24 @@ def test_configurations_are_frozen(launch: ModuleType) -> None:
 
 
 @pytest.mark.slow
-def test_the_stages_give_what_kelp_train_makes_and_keep_it(launch: ModuleType, recipe: Path, tmp_path: Path) -> None:
+def test_the_stages_give_what_kelp_train_makes_and_keep_it(
+    launch: ModuleType, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = load_recipe(recipe)
     whole = settings.model_dump(mode="json", exclude={"data": {"folder"}, "training": {"out"}})
 
-    def run_all(folder: Path) -> tuple[str, str]:
-        """The folders of examples and model."""
+    def run_all(folder: Path, machine: str) -> tuple[str, str]:
+        """The folders of examples and model; the run is in a bucket, of which each machine has a copy."""
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / machine))
         data = settings.data
         corpus = launch.build_corpus(launch.CorpusConfig(data.sources, data.max_bytes, str(folder / "corpus")))
         specs = launch.add_specs(launch.SpecsConfig(corpus, data.seed, str(folder / "specs")))
         examples = launch.build_examples(launch.ExamplesConfig(whole["data"], specs, str(folder / "examples")))
-        run = launch.train(launch.TrainConfig(whole, examples, str(folder / "run")))
-        return examples, launch.export(launch.ExportConfig(run, str(folder / "model")))
+        run = launch.on_disk(launch.train)(launch.TrainConfig(whole, examples, f"file://{folder}/run"))
+        return examples, launch.on_disk(launch.export)(launch.ExportConfig(run, str(folder / "model")))
 
     patterns = "records.parquet", "bank.json.gz", "*.array_record", "tokenizer.json"
-    examples, model = run_all(tmp_path / "staged")
+    examples, model = run_all(tmp_path / "staged", "first")
     direct = settings.data.model_copy(update={"folder": tmp_path / "direct"})
     build(direct, jobs=1)
     assert _bytes(examples, *patterns) == _bytes(direct.folder, *patterns)
@@ -117,7 +120,7 @@ def test_the_stages_give_what_kelp_train_makes_and_keep_it(launch: ModuleType, r
         return times | {weights: (0, weights.read_bytes())}
 
     before = state()
-    assert run_all(tmp_path / "staged") == (examples, model)
+    assert run_all(tmp_path / "staged", "second") == (examples, model)
     assert state() == before
 
 

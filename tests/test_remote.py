@@ -1,4 +1,7 @@
-"""The Justfile against a real SSH server on this machine, with a stand-in for Kelp that trains nothing."""
+"""The Justfile against an SSH server on this machine, with a stand-in for Kelp that trains nothing.
+
+just and the server come from PyPI; ssh, make, rsync and tmux do not.
+"""
 
 import json
 import os
@@ -6,24 +9,23 @@ import pty
 import select
 import shutil
 import signal
-import socket
 import subprocess
+import sysconfig
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.ssh_server import serving
 
 ROOT = Path(__file__).parents[1]
-SERVER = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-MISSING = [name for name in ("just", "ssh", "rsync", "tmux", "make") if not shutil.which(name)]
-MISSING += [] if SERVER else ["sshd"]
+PROGRAMS = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
+MISSING = [name for name in ("just", "ssh", "make", "rsync", "tmux") if not shutil.which(name, path=PROGRAMS)]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(bool(MISSING), reason=f"The Justfile is not tested: {', '.join(MISSING)} not found."),
-]
+pytestmark = pytest.mark.slow
+whole = pytest.mark.skipif(bool(MISSING), reason=f"The Justfile is not tested: {', '.join(MISSING)} not found.")
+needs_just = pytest.mark.skipif("just" in MISSING, reason="The Justfile is not tested: just not found.")
 
 KELP = """#!/usr/bin/env bash
 set -eu
@@ -76,39 +78,21 @@ def machine(tmp_path_factory) -> Iterator[Machine]:
     (clone / "my recipes" / "long one.toml").write_text('steps = 1000\nout = "runs/long one"\n')
     (clone / ".env").write_text("NOTE='two words'\n")
 
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    ssh = shutil.which("ssh") or "ssh"
     for key in ("host", "own"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(base / key)], check=True)
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # where a server of root's confines the part that reads the network
-    (base / "sshd").write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {base}/host\nPidFile none\nAuthorizedKeysFile {base}/own.pub\n"
-        f"StrictModes no\nUsePAM no\nSetEnv TMUX_TMPDIR={base}\nPermitRootLogin prohibit-password\n"
-    )
-    (base / "config").write_text(
-        f"Host box\n HostName 127.0.0.1\n Port {port}\n IdentityFile {base}/own\n IdentitiesOnly yes\n"
-        f" UserKnownHostsFile {base}/known\n StrictHostKeyChecking accept-new\n"
-    )
-    (bin / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {base}/config "$@"\n')
-    (bin / "ssh").chmod(0o755)
-    environment = os.environ | {"PATH": f"{bin}:{os.environ['PATH']}", "KELP_HOST": "box", "KELP_FOLDER": str(folder)}
-    assert SERVER
-    server = subprocess.Popen([SERVER, "-D", "-e", "-f", str(base / "sshd")], stderr=subprocess.PIPE, text=True)
-    try:
-        for _ in range(100):
-            reached = subprocess.run([bin / "ssh", "box", "true"], capture_output=True, text=True)
-            if reached.returncode == 0 or "refused" not in reached.stderr:
-                break
-            time.sleep(0.1)
-        if reached.returncode:
-            pytest.skip(f"The Justfile is not tested: sshd does not let this account in ({reached.stderr.strip()}).")
-        yield Machine(clone, folder, environment)
-    finally:
-        subprocess.run(["tmux", "kill-server"], env=os.environ | {"TMUX_TMPDIR": str(base)}, capture_output=True)
-        server.terminate()
-        server.communicate()
+    with serving(base / "host", base / "own.pub", {"TMUX_TMPDIR": str(base)}) as port:
+        (base / "config").write_text(
+            f"Host box\n HostName 127.0.0.1\n Port {port}\n IdentityFile {base}/own\n IdentitiesOnly yes\n"
+            f" UserKnownHostsFile {base}/known\n StrictHostKeyChecking accept-new\n"
+        )
+        (bin / "ssh").write_text(f'#!/bin/sh\nexec {ssh} -F {base}/config "$@"\n')
+        (bin / "ssh").chmod(0o755)
+        environment = {"PATH": f"{bin}:{PROGRAMS}", "KELP_HOST": "box", "KELP_FOLDER": str(folder)}
+        try:
+            yield Machine(clone, folder, os.environ | environment)
+        finally:
+            subprocess.run(["tmux", "kill-server"], env=os.environ | {"TMUX_TMPDIR": str(base)}, capture_output=True)
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +100,7 @@ def trained(machine) -> str:
     return machine.says("auto-train", "my recipes/short one.toml")
 
 
+@whole
 def test_auto_train_installs_trains_and_fetches_the_run(machine, trained):
     assert "runs/box/short one is a copy of runs/short one there." in trained and "status 0." in trained
     assert (machine.clone / "runs/box/short one/metrics.jsonl").read_text() == "training with NOTE=two words\n"
@@ -123,6 +108,7 @@ def test_auto_train_installs_trains_and_fetches_the_run(machine, trained):
     assert not (machine.folder / "runs/box").exists()  # what Git ignores does not travel
 
 
+@whole
 def test_a_training_goes_on_when_detached_stops_with_a_checkpoint_and_resumes(machine, trained):
     recipe = "my recipes/long one.toml"
     machine.says("train", recipe)
@@ -172,12 +158,14 @@ def read_until(terminal: int, end: bytes | None = None) -> bytes:
     return shown
 
 
+@whole
 def test_infer_repairs_there_with_the_model_of_a_run(machine, trained):
     assert machine.says("infer", "runs/short one", "a file.py", "--doctest") == (
         "kelp repair a file.py --doctest --model models/short one\n"
     )
 
 
+@whole
 @pytest.mark.parametrize(
     ("host", "sentence"),
     [
@@ -190,6 +178,7 @@ def test_a_machine_that_is_not_there_is_one_sentence(machine, host, sentence):
     assert done.returncode == 2 and done.stderr.startswith(sentence) and done.stderr.count("\n") == 1
 
 
+@whole
 def test_what_is_missing_is_one_sentence(machine, trained):
     assert "no such.toml: No such file" in machine.just("train", "no such.toml").stderr  # Kelp says it itself
     assert machine.just("fetch", "runs/none").stderr.startswith("Name a run that is there")
@@ -198,7 +187,9 @@ def test_what_is_missing_is_one_sentence(machine, trained):
         assert "has no NVIDIA GPU" in machine.just("nvitop").stderr
 
 
+@needs_just
 def test_every_recipe_is_explained():
-    dump = subprocess.run(["just", "--dump", "--dump-format", "json"], cwd=ROOT, capture_output=True, check=True)
+    just = shutil.which("just", path=PROGRAMS)
+    dump = subprocess.run([just, "--dump", "--dump-format", "json"], cwd=ROOT, capture_output=True, check=True)
     recipes = json.loads(dump.stdout)["recipes"].values()
     assert all(recipe["doc"] for recipe in recipes if not recipe["private"])

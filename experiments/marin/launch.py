@@ -21,6 +21,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from kelp import bucket
 from kelp.errors import KelpError
 from kelp.files import atomic
 
@@ -139,19 +140,21 @@ def build_examples(config: ExamplesConfig) -> str:
 
 
 def train(config: TrainConfig) -> str:
-    """Train to the last step, from the newest checkpoint if there is one. Raises KelpError."""
+    """Train to the last step, from the newest checkpoint if there is one, also in a bucket. Raises KelpError."""
     from kelp.data.examples.objective import EditObjective
     from kelp.data.examples.recipe import Recipe
     from kelp.data.examples.shards import Shards
     from kelp.evaluation.during_training import evaluation_of
     from kelp.repair.models import use_compilation_cache
     from kelp.training import loop
+    from kelp.training.checkpoint import kept
 
     placed = {"data": {"folder": config.examples}, "training": {"out": config.out}}
     recipe = Recipe.model_validate({name: section | placed.get(name, {}) for name, section in config.recipe.items()})
     use_compilation_cache()
     objective = EditObjective(recipe, Shards(recipe.data.folder))
-    outcome = loop.train(recipe, objective, resume=True, evaluation=evaluation_of(recipe))
+    with kept(recipe.training.out):
+        outcome = loop.train(recipe, objective, resume=True, evaluation=evaluation_of(recipe))
     if outcome.reason != "done":
         raise KelpError(f"The run stopped at step {outcome.step} ({outcome.reason}): run it again to go on.")
     return config.out
@@ -208,7 +211,10 @@ def _share(value: Any) -> str:
 
 
 def on_disk(stage: Callable[[Any], str]) -> Callable[[Any], str]:
-    """`stage`, for folders at URLs too: inputs are fetched before it runs, and its output is uploaded after it."""
+    """`stage`, for folders at URLs too: inputs are fetched before it runs, and its output is uploaded after it.
+
+    A training uploads its checkpoints itself.
+    """
 
     @functools.wraps(stage)
     def run(config: Any) -> str:
@@ -218,7 +224,7 @@ def on_disk(stage: Callable[[Any], str]) -> Callable[[Any], str]:
                 for field in fields(config)
                 if field.name in INPUTS
             }
-            if "://" not in config.out:
+            if "://" not in config.out or (isinstance(config, TrainConfig) and bucket.url(bucket.local(config.out))):
                 return stage(replace(config, **local))
             out = Path(scratch) / "out"
             stage(replace(config, out=str(out), **local))

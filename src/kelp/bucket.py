@@ -84,16 +84,23 @@ def fetch(folder: Path) -> None:
         listed = _read(system, root)
         if listed is None or listed["version"] == _last(folder).get("version"):
             return
-        here = _files(folder)
-        for name, [size, changed] in listed["files"].items():
-            if here.pop(name, None) != [size, changed]:
-                (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                with atomic(folder / name) as new:
-                    system.get_file(f"{root}/{name}", str(new))
-                    os.utime(new, ns=(changed, changed))
-        for name in here:
-            (folder / name).unlink(missing_ok=True)
+        _download(system, root, folder, listed["files"])
         _remember(folder, listed)
+
+
+def fetch_model(folder: Path) -> None:
+    """Make a local copy like the model in the bucket, which may belong to a run there or come from another program.
+
+    Nothing happens where the path is no copy. Raises KelpError.
+    """
+    if (place := url(folder)) is None:
+        return
+    with _errors(place, "read"):
+        system, root = _open(place)
+        files = _model_files(system, root)
+        if "config.json" not in files:
+            raise KelpError(f"{place} holds no model.")
+        _download(system, root, folder, files)
 
 
 def upload(folder: Path) -> None:
@@ -195,6 +202,35 @@ def _read(system: Any, root: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     return listed
+
+
+def _model_files(system: Any, root: str) -> Files:
+    """Files that a list there or above names below the folder; where none does, those that are there."""
+    parts = root.split("/")
+    for depth in range(len(parts), 0, -1):
+        listed = None
+        with suppress(PermissionError):  # above the folder
+            listed = _read(system, "/".join(parts[:depth]))
+        below = "".join(f"{part}/" for part in parts[depth:])
+        named = (listed or {"files": {}})["files"].items()
+        if files := {name.removeprefix(below): state for name, state in named if name.startswith(below)}:
+            return files
+    return {
+        path.removeprefix(f"{root}/"): [info["size"], int(system.modified(path).timestamp() * 1e9)]
+        for path, info in system.find(root, detail=True).items()
+    }
+
+
+def _download(system: Any, root: str, folder: Path, files: Files) -> None:
+    here = _files(folder)
+    for name, [size, changed] in files.items():
+        if here.pop(name, None) != [size, changed]:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            with atomic(folder / name) as new:
+                system.get_file(f"{root}/{name}", str(new))
+                os.utime(new, ns=(changed, changed))
+    for name in here:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _write(system: Any, root: str, files: Files) -> dict[str, Any]:

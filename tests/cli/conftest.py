@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,14 @@ ACTIVE = ("VIRTUAL_ENV", "CONDA_PREFIX")  # name the active environment
 def kelp(tmp_path: Path) -> Kelp:
     """Runs `kelp` with arguments in tmp_path."""
 
-    def run(*arguments: object) -> Ran:
-        command = [sys.executable, "-m", "kelp", *map(str, arguments)]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, env=environment(tmp_path))
-        return Ran(done.returncode, done.stdout, done.stderr.decode())
+    return partial(run_in, tmp_path)
 
-    return run
+
+def run_in(folder: Path, *arguments: object) -> Ran:
+    """Run `kelp` with arguments in a folder, in a process of its own."""
+    command = [sys.executable, "-m", "kelp", *map(str, arguments)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, env=environment(folder))
+    return Ran(done.returncode, done.stdout, done.stderr.decode())
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_the_ablation_stands_beside_all_baselines() -> None:
     assert Request(ablate=True, baseline=[Baseline.random]).baselines == [Baseline.random]
 
 
-def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp: Kelp, tmp_path: Path) -> None:
+def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp_here: Kelp, tmp_path: Path) -> None:
     write(
         tmp_path,
         BUG,
@@ -73,7 +73,7 @@ def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp: Kelp
         {**BUG, "id": "wrong", "fixed": BROKEN + "\n"},
         {**BUG, "id": "code", "group": "tests", "visible_tests": CODE, "hidden_tests": HIDDEN_CODE},
     )
-    ran = kelp("eval", "cases", "bugs.jsonl", "--model", "none", "--out", "out", "--max-runs", 128)
+    ran = kelp_here("eval", "cases", "bugs.jsonl", "--model", "none", "--out", "out", "--max-runs", 128)
     assert ran.code == 0, ran.err
     bad, *bugs = ran.err.splitlines()
     assert bad.startswith("Skipped: bugs.jsonl, line 2: Expecting property name")
@@ -97,29 +97,29 @@ def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp: Kelp
     assert summary["results"]["none-random"]["all"]["correct"] == {"mean": 1.0, "low": 1.0, "high": 1.0, "n": 2}
     assert (tmp_path / "out/report.html").exists()
 
-    again = kelp("eval", "cases", "out/cases.jsonl", *NONE, "--max-runs", 128, "--json")
+    again = kelp_here("eval", "cases", "out/cases.jsonl", *NONE, "--max-runs", 128, "--json")
     assert again.code == 0, again.err
     assert again.json["results"]["none-random"]["all"]["median_runs"] == pytest.approx(
         summary["results"]["none-random"]["all"]["median_runs"]
     )
 
 
-def test_bugs_of_a_folder_import_their_own_module(kelp: Kelp, tmp_path: Path) -> None:
+def test_bugs_of_a_folder_import_their_own_module(kelp_here: Kelp, tmp_path: Path) -> None:
     folder = tmp_path / "bugs/area"
     folder.mkdir(parents=True)
     (tmp_path / "bugs/bugs.toml").write_text('[area]\ngroup = "shapes"\nedits = 1\n')
     for name, text in {"area": BROKEN, "test_area": CODE, "test_area_hidden": HIDDEN_CODE, "fixed": FIXED}.items():
         (folder / f"{name}.py").write_text(text.replace("from program", "from area"))
     command = ["eval", "cases", "bugs", *NONE, "--max-runs", 64, "--out", "out"]
-    ran = kelp(*command, "--json")
+    ran = kelp_here(*command, "--json")
     assert (ran.code, ran.err) == (0, "")
     assert ran.json["results"]["none-random"]["shapes"]["correct"]["mean"] == 1.0
-    assert kelp(*command).code == 0
+    assert kelp_here(*command).code == 0
     (folder / "test_area.py").write_text(HIDDEN_CODE.replace("from program", "from area"))
-    assert "input is" in kelp(*command).sentence  # other tests, another evaluation
+    assert "input is" in kelp_here(*command).sentence  # other tests, another evaluation
 
 
-def test_a_killed_run_goes_on_where_it_was(kelp: Kelp, tmp_path: Path) -> None:
+def test_a_killed_run_goes_on_where_it_was(kelp_here: Kelp, tmp_path: Path) -> None:
     write(tmp_path, *({**BUG, "id": str(i)} for i in range(12)))
     command = ["eval", "cases", "bugs.jsonl", *NONE, "--out", "out", "--max-runs", "48"]
     began = subprocess.Popen([sys.executable, "-m", "kelp", *command], cwd=tmp_path, env=environment(tmp_path))
@@ -132,22 +132,22 @@ def test_a_killed_run_goes_on_where_it_was(kelp: Kelp, tmp_path: Path) -> None:
     assert len(done) >= 2
     results.write_text("\n".join([*done, '{"by": "none-ra']))  # as a kill may leave it
 
-    ran = kelp(*command)
+    ran = kelp_here(*command)
     assert (ran.code, ran.err) == (0, "")
     rows = rows_of(tmp_path / "out")
     assert [row["id"] for row in rows] == [str(i) for i in range(12)]
     assert rows[: len(done)] == [json.loads(line) for line in done]  # seconds and all: not searched again
-    whole = kelp("eval", "cases", "bugs.jsonl", *NONE, "--out", "whole", "--max-runs", "48")
+    whole = kelp_here("eval", "cases", "bugs.jsonl", *NONE, "--out", "whole", "--max-runs", "48")
     assert whole.code == 0
     assert [(row["id"], row["patch"], row["runs"]) for row in rows_of(tmp_path / "whole")] == [
         (row["id"], row["patch"], row["runs"]) for row in rows
     ]
 
-    other = kelp(*command[:-1], "49")
+    other = kelp_here(*command[:-1], "49")
     assert other.code == 2
     assert other.sentence.startswith("out holds another evaluation (budget is {'runs': 48,")
     write(tmp_path, BUG)
-    assert "out holds another evaluation (input is " in kelp(*command).sentence
+    assert "out holds another evaluation (input is " in kelp_here(*command).sentence
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process is not told that its parent was killed")
@@ -223,11 +223,11 @@ def mbpp_task(number: int, **changes: Any) -> dict[str, Any]:
     return task | changes
 
 
-def test_the_test_split_of_mbpp_is_broken_in_every_way(kelp: Kelp, tmp_path: Path) -> None:
+def test_the_test_split_of_mbpp_is_broken_in_every_way(kelp_here: Kelp, tmp_path: Path) -> None:
     tasks = [mbpp_task(number) for number in (10, 11, 510, 511, 601)]
     tasks.append(mbpp_task(12, test_setup_code="side = area(1, 3)\r\n", test_list=["assert area(2, side) == 6"] * 3))
     (tmp_path / "mbpp.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
-    ran = kelp("eval", "mbpp", "mbpp.jsonl", *NONE, "--max-runs", 24, "--out", "out")
+    ran = kelp_here("eval", "mbpp", "mbpp.jsonl", *NONE, "--max-runs", 24, "--out", "out")
     assert (ran.code, ran.err) == (0, "")
     cases = [json.loads(line) for line in (tmp_path / "out/cases.jsonl").read_text().splitlines()]
     assert [case["id"] for case in cases] == [
@@ -240,11 +240,11 @@ def test_the_test_split_of_mbpp_is_broken_in_every_way(kelp: Kelp, tmp_path: Pat
     assert last["visible_tests"] == ["side = area(1, 3)\nassert area(2, side) == 6"] * 2
     assert "correct" in ran.out.decode().splitlines()[0]
 
-    few = kelp("eval", "mbpp", "mbpp.jsonl", *NONE, "--max-runs", 4, "--limit", 1, "--mutations", "stub", "--json")
+    few = kelp_here("eval", "mbpp", "mbpp.jsonl", *NONE, "--max-runs", 4, "--limit", 1, "--mutations", "stub", "--json")
     assert few.json["results"]["none-random"]["all"]["n"] == 1
 
 
-def test_humaneval_shows_the_examples_and_hides_its_check(kelp: Kelp, tmp_path: Path) -> None:
+def test_humaneval_shows_the_examples_and_hides_its_check(kelp_here: Kelp, tmp_path: Path) -> None:
     doc = '    """Area of a rectangle. Any.\n    >>> area(2, 3)\n    6\n    """\n'
     task = {
         "task_id": "HumanEval/0", "entry_point": "area", "canonical_solution": "    return width * height\n",
@@ -254,7 +254,7 @@ def test_humaneval_shows_the_examples_and_hides_its_check(kelp: Kelp, tmp_path: 
     silent = {**task, "task_id": "HumanEval/1", "prompt": task["prompt"].replace(">>>", "as in")}
     text = "".join(json.dumps(t) + "\n" for t in (task, silent)).encode()
     (tmp_path / "he.jsonl.gz").write_bytes(gzip.compress(text))
-    ran = kelp("eval", "humaneval", "he.jsonl.gz", *NONE, "--mutations", "1", "--max-runs", 128, "--out", "out")
+    ran = kelp_here("eval", "humaneval", "he.jsonl.gz", *NONE, "--mutations", "1", "--max-runs", 128, "--out", "out")
     assert (ran.code, ran.sentence) == (0, "Skipped: HumanEval/1: there are no visible tests")
     [case] = [json.loads(line) for line in (tmp_path / "out/cases.jsonl").read_text().splitlines()]
     assert (case["visible_tests"], case["intent"]) == (["assert area(2, 3) == 6"], "Area of a rectangle.")
@@ -263,36 +263,36 @@ def test_humaneval_shows_the_examples_and_hides_its_check(kelp: Kelp, tmp_path: 
     assert row["repaired"]
 
 
-def test_the_corpus_is_what_a_data_folder_holds_out(kelp: Kelp, tmp_path: Path) -> None:
+def test_the_corpus_is_what_a_data_folder_holds_out(kelp_here: Kelp, tmp_path: Path) -> None:
     asserts = ("assert area(2, 3) == 6", "assert area(2, 2) == 4", "assert area(5, 7) == 35")
     parts = ("train", "valid", "valid")
     records = [Record(FIXED, "area", "Area.", "", asserts, f"p/file{i}.py", split=s) for i, s in enumerate(parts)]
     save(records, tmp_path / "data/records.parquet")
-    ran = kelp("eval", "corpus", "data", *NONE, "--mutations", "1", "--max-runs", 4, "--limit", 2, "--json")
+    ran = kelp_here("eval", "corpus", "data", *NONE, "--mutations", "1", "--max-runs", 4, "--limit", 2, "--json")
     assert ran.code == 0, ran.err
     assert ran.json["results"]["none-random"]["all"]["n"] == 2
     methods = [replace(r, origin="p/file.py", source=f"{r.source}# {i}\n") for i, r in enumerate(records)]
     save(methods, tmp_path / "data/records.parquet")  # of one name, in one file
-    ran = kelp("eval", "corpus", "data", *NONE, "--mutations", "1", "--max-runs", 4, "--limit", 2, "--json")
+    ran = kelp_here("eval", "corpus", "data", *NONE, "--mutations", "1", "--max-runs", 4, "--limit", 2, "--json")
     assert ran.json["results"]["none-random"]["all"]["n"] == 2
     save(records[:1], tmp_path / "data/records.parquet")
-    ran = kelp("eval", "corpus", "data", *NONE)
+    ran = kelp_here("eval", "corpus", "data", *NONE)
     assert (ran.code, "data holds no project out" in ran.sentence) == (2, True)
 
 
-def test_what_people_changed_is_repaired_by_what_holds_since(kelp: Kelp, tmp_path: Path) -> None:
+def test_what_people_changed_is_repaired_by_what_holds_since(kelp_here: Kelp, tmp_path: Path) -> None:
     asserts = ("assert area(2, 3) == 6", "assert area(4, 9) == 36", "assert area(5, 7) == 35")
     changed = Record(FIXED, "area", "Area.", "", asserts, "p/file.py", split="valid", before=BUG["source"])
     same = replace(changed, before=FIXED.replace("def area", "# as before\ndef area"))
     save([changed, same], tmp_path / "changes/functions-00000.parquet")
     (tmp_path / "changes/report.json").write_text("{}")
-    ran = kelp("eval", "changes", "changes", *NONE, "--json")
+    ran = kelp_here("eval", "changes", "changes", *NONE, "--json")
     assert ran.code == 0, ran.err
     found = ran.json["results"]["none-random"]["all"]
     assert (found["n"], found["correct"]["mean"]) == (1, 1.0)
     assert "1 changes that fail no visible assert" in ran.err
     save([replace(changed, asserts=())], tmp_path / "changes/functions-00000.parquet")
-    ran = kelp("eval", "changes", "changes", *NONE)
+    ran = kelp_here("eval", "changes", "changes", *NONE)
     assert (ran.code, ran.sentence.split(":")[0]) == (2, "changes holds out no changes with asserts")
 
 

@@ -1,6 +1,7 @@
 """From a recipe to a patch: train, export, repair with the model that came out."""
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.cli.conftest import Kelp
+from tests.cli.conftest import Kelp, Ran, run_in
 
 from kelp.data.examples.recipe import Recipe
 from kelp.training.config import render_config
@@ -41,13 +42,22 @@ out = "run"
 """
 
 
-def test_a_trained_model_repairs(kelp: Kelp, tmp_path: Path) -> None:
-    (tmp_path / "tiny.toml").write_text(RECIPE)
-    trained = kelp("train", "tiny.toml")
-    assert trained.code == 0, trained.err
-    first, last = trained.out.decode().splitlines()
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ran]:
+    """A folder with the recipe `tiny.toml`, its data and its run, and what the training printed."""
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "tiny.toml").write_text(RECIPE)
+    return folder, run_in(folder, "train", "tiny.toml")
+
+
+def test_a_trained_model_repairs(trained: tuple[Path, Ran], kelp_here: Kelp, tmp_path: Path) -> None:
+    folder, ran = trained
+    assert ran.code == 0, ran.err
+    first, last = ran.out.decode().splitlines()
     assert first.startswith("Done at step 2 after ") and "valid_loss" in first
     assert last == "Next: kelp export run --out my-model"
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    kelp = kelp_here
     again = kelp("train", "tiny.toml")
     assert (again.code, again.sentence.startswith("run already holds a run at step 2")) == (2, True)
 
@@ -77,9 +87,12 @@ def test_a_trained_model_repairs(kelp: Kelp, tmp_path: Path) -> None:
     assert "where config.json says" in sentence(lambda m: (m / "config.json").write_text(json.dumps(description)))
 
 
-def test_only_data_that_holds_functions_out_can_be_judged_by_their_repair(kelp: Kelp, tmp_path: Path) -> None:
+def test_only_data_that_holds_functions_out_can_be_judged_by_their_repair(
+    trained: tuple[Path, Ran], kelp_here: Kelp, tmp_path: Path
+) -> None:
+    shutil.copytree(trained[0] / "data", tmp_path / "data")
     (tmp_path / "tiny.toml").write_text(RECIPE + 'best_by = "corpus_correct"\n')
-    ran = kelp("train", "tiny.toml")
+    ran = kelp_here("train", "tiny.toml")
     assert (ran.code, ran.sentence) == (
         2, "best_by = 'corpus_correct' in [training]: data holds no project out, so there is nothing to measure on.",
     )  # fmt: skip
@@ -131,31 +144,40 @@ def test_each_mistake_has_its_sentence(
     assert ran.sentence.startswith(sentence)
 
 
-def test_the_recipes_of_a_folder_are_a_chain_that_goes_on_where_it_was(kelp: Kelp, tmp_path: Path) -> None:
+def test_the_recipes_of_a_folder_are_a_chain_that_goes_on_where_it_was(
+    trained: tuple[Path, Ran], kelp_here: Kelp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one's run is in a bucket, here a mounted one, from which the second one takes its model."""
+    kelp, one = kelp_here, f"file://{tmp_path}/mounted/one"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shutil.copytree(trained[0] / "data", tmp_path / "data")
     (tmp_path / "chain").mkdir()
-    second = RECIPE.replace("[data]", '[data]\ntokenizer = "one/model"').replace('"data"', '"more"')
-    second = second.replace('out = "run"', 'out = "two"\ninit_from = "one/model"')
-    (tmp_path / "chain/1-first.toml").write_text(RECIPE.replace('out = "run"', 'out = "one"\nmax_minutes = 1e-9'))
-    (tmp_path / "chain/2-second.toml").write_text(second + '[export]\nmerge = "one/model"\nshare = 1.0\n')
+    first = RECIPE.replace('out = "run"', f'out = "{one}"')
+    second = RECIPE.replace("[data]", f'[data]\ntokenizer = "{one}/model"').replace('"data"', '"more"')
+    second = second.replace('out = "run"', f'out = "two"\ninit_from = "{one}/model"')
+    (tmp_path / "chain/1-first.toml").write_text(f"{first}max_minutes = 1e-9\n")
+    (tmp_path / "chain/2-second.toml").write_text(f'{second}[export]\nmerge = "{one}/model"\nshare = 1.0\n')
     stopped = kelp("train", "chain")
     assert stopped.code == 0, stopped.err
     assert b"Time is up at step 1" in stopped.out and stopped.out.endswith(b"Next: kelp train chain\n")
-    assert not (tmp_path / "one/model").exists()
+    assert (tmp_path / "mounted/one/checkpoints").is_dir() and not (tmp_path / "mounted/one/model").exists()
 
-    (tmp_path / "chain/1-first.toml").write_text(RECIPE.replace('out = "run"', 'out = "one"'))
+    shutil.rmtree(tmp_path / "cache")  # as on another machine
+    (tmp_path / "chain/1-first.toml").write_text(first)
     done = kelp("train", "chain")
     assert done.code == 0, done.err
-    assert b"one/model: step 2 of one\n" in done.out and done.out.endswith(b"--model two/model\n")
-    one, two = ((tmp_path / name / "model/model.safetensors").read_bytes() for name in ("one", "two"))
-    assert one == two  # the mean, all of it the first model's share
+    assert f"{one}/model: step 2 of {one}\n" in done.out.decode() and done.out.endswith(b"--model two/model\n")
+    weights = [(folder / "model/model.safetensors").read_bytes() for folder in (tmp_path / "mounted/one", Path("two"))]
+    assert weights[0] == weights[1]  # the mean, all of it the first model's share
     again = kelp("train", "chain")
     assert [line for line in again.out.decode().splitlines() if "done" in line] == [
-        "chain/1-first.toml: done, one/model",
+        f"chain/1-first.toml: done, {one}/model",
         "chain/2-second.toml: done, two/model",
     ]
 
 
-def test_the_tiny_recipe_runs_from_data_to_evaluation(kelp: Kelp, tmp_path: Path) -> None:
+def test_the_tiny_recipe_runs_from_data_to_evaluation(kelp_here: Kelp, tmp_path: Path) -> None:
+    kelp = kelp_here
     trained = kelp("train", "tiny", "--print-config")
     recipe = tomllib.loads(trained.out.decode())
     recipe["data"] |= {"examples": 40, "valid_examples": 8}

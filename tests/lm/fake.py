@@ -131,12 +131,14 @@ def main() -> None:
     parser.add_argument("--die-at", type=int)
     parser.add_argument("--mesh", type=int, nargs=3, default=(1, 1, 1))
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.set_defaults(samples_every=SAMPLES["every"])
     run(parser.parse_args())
 
 
 def run(options: argparse.Namespace) -> None:
     mesh = MeshSection(**dict(zip(("data", "fsdp", "tensor"), options.mesh, strict=True)))
-    settings = recipe({"mesh": mesh.model_dump(), "steps": options.steps}, ar_share=0.3, samples=SAMPLES)
+    samples = SAMPLES | {"every": options.samples_every}
+    settings = recipe({"mesh": mesh.model_dump(), "steps": options.steps}, ar_share=0.3, samples=samples)
     train(settings, objective(settings, die_at=options.die_at), out=options.out, resume=True)
 
 

@@ -170,8 +170,8 @@ def test_with_the_shift_the_first_token_of_a_block_is_predicted_autoregressively
     batch = pack([[3, 4, 5, 6, 7, 8, 9, 10, 11, 3]], length=11)
     hidden, clean = states(model(), batch, batch.position > 0, config(block=3))
     causal = np.asarray(model()(batch.tokens, batch.position, masks.causal(jnp.ones((1, 11), bool))))
-    np.testing.assert_allclose(hidden[:, [1, 4, 7, 10]], causal[:, [0, 3, 6, 9]], atol=1e-5)
-    np.testing.assert_allclose(clean[:, 1:], causal[:, :-1], atol=1e-5)
+    np.testing.assert_allclose(hidden[:, [1, 4, 7, 10]], causal[:, [0, 3, 6, 9]], atol=2e-5)
+    np.testing.assert_allclose(clean[:, 1:], causal[:, :-1], atol=2e-5)
     assert np.abs(hidden[:, 2] - causal[:, 1]).max() > 0.1
 
 

@@ -268,11 +268,12 @@ def test_a_call_of_the_function_within_what_it_returns_does_what_it_did(sandbox:
 )  # fmt: skip
 def test_a_program_that_does_not_play_along_makes_nothing(source: bytes, sandbox: Sandbox) -> None:
     program = parse(b"def f(x):\n    return x\n")
+    seconds = 0.05 if b"while True" in source else 1.0  # it takes all that it gets, each time
 
     def evaluate(edits: Sequence[Edit], arguments: Sequence[str]) -> list[CallResult]:
         witness = edits[0].text
         changed = source.replace(b"return x", b"return " + witness)
-        return sandbox.evaluate(changed, [f"f({given})" for given in arguments], seconds=1.0)
+        return sandbox.evaluate(changed, [f"f({given})" for given in arguments], seconds=seconds)
 
     asserts = [("'some text'", "some other text"), ("'any'", "something else")]
     assert not any(filled(program, asserts, evaluate))

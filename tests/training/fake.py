@@ -141,6 +141,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="+", default=(8, 16))
     parser.add_argument("--optimizer", default="adamw")
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.set_defaults(resume_from="newest")
     run(parser.parse_args())
 
 
@@ -157,7 +158,7 @@ def run(options: argparse.Namespace) -> None:
         objective = edit_objective(FakeSource(lengths=tuple(options.lengths), die_at=options.die_at), recipe)
     else:
         objective = ByteModel(recipe, die_at=options.die_at)
-    train(recipe, objective, out=options.out, resume=True)
+    train(recipe, objective, out=options.out, resume=True, resume_from=options.resume_from)
 
 
 if __name__ == "__main__":

@@ -6,28 +6,34 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.s3 import Server, serving
 from tests.training.fake import TIMES, rows
+from tests.training.together import BACK
 
+from kelp.training.checkpoint import saved_steps
 from kelp.training.distributed import PORT, Place, find_place
 from kelp.training.objective import Part, TrainingError
 
 pytestmark = pytest.mark.slow
 
-STEPS = 12
-MESHES = ["bytes,8,1,1", "bytes,1,8,1", "lm,1,2,4", "edit,2,2,2"]
+CUT, BUCKET = "bytes,8,1,1,12", "bytes,1,8,1,6"  # a run that is killed, and one in a bucket
+MESHES = ["lm,1,2,4,6", "edit,2,2,2,6"]
 CLOCKS = (*TIMES, "tokens_per_second")
 Started = list[subprocess.Popen[str]]
 
 
 def start(
-    out: Path, processes: int, devices: int, *names: str, die: tuple[int, int] | None = None, steps: int = STEPS
-) -> Started:
+    out: Path, processes: int, devices: int, *names: str, die: tuple[int, int] | None = None,
+    server: Server | None = None,
+) -> Started:  # fmt: skip
     """Processes that train together here, each with so many devices; one, `die`, kills itself at a step of `cut`.
 
-    One process by itself, too, takes the collectives of several (Gloo): XLA's own sum in another order.
+    Each has its own copies of what is in the bucket, as if it were on a machine of its own. One process by itself, too,
+    takes the collectives of several (Gloo): XLA's own sum in another order.
     """
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
@@ -35,15 +41,17 @@ def start(
     flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count={devices}"
     command = [sys.executable, "-m", "tests.training.together", str(out), place]
     # Gloo waits 30 seconds at most for a process that still compiles, so all of them compile alike.
-    cache = {"JAX_ENABLE_COMPILATION_CACHE": str(processes == 1)}
-    return [
-        subprocess.Popen(
-            [*command, str(process), str(processes), str(steps), str(die[1]) if die and die[0] == process else "never",
-             *names],
-            env=os.environ | cache | {"XLA_FLAGS": flags}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )
-        for process in range(processes)
-    ]  # fmt: skip
+    cache = {"JAX_ENABLE_COMPILATION_CACHE": str(processes == 1)} | (server.environment if server else {})
+
+    def popen(process: int) -> subprocess.Popen[str]:
+        dies = str(die[1]) if die and die[0] == process else "never"
+        own = {"XLA_FLAGS": flags, "XDG_CACHE_HOME": str(out / f"copies {process}")}
+        return subprocess.Popen(
+            [*command, str(process), str(processes), dies, *names],
+            env=os.environ | cache | own, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    return [popen(process) for process in range(processes)]
 
 
 def finish(*started: Started) -> None:
@@ -57,31 +65,50 @@ def logged(out: Path) -> list[dict[str, float]]:
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory) -> tuple[Path, list[tuple[int, str]]]:
+def server() -> Iterator[Server]:
+    with serving() as server:
+        server.empty()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, server) -> tuple[Path, list[tuple[int, str]]]:
     """Every run by two processes of four devices each, and then one, `cut`, in which the second process kills itself.
 
     The folder of the runs, and the exit status and the messages of each process.
     """
     out = tmp_path_factory.mktemp("runs") / "2x4"
-    started = start(out, 2, 4, *MESHES, f"{MESHES[0]},cut", die=(1, STEPS - 1))
+    names = [*MESHES, f"{BUCKET},bucket", f"{BUCKET},back", f"{CUT},cut"]
+    started = start(out, 2, 4, *names, die=(1, 11), server=server)
     ended = [(process, process.communicate()[1]) for process in started]
     return out, [(process.returncode, err) for process, err in ended]
 
 
 @pytest.fixture(scope="module")
-def single(pair, tmp_path_factory) -> Path:
-    """Every run by one process of eight devices, of which the last goes on with `cut`."""
+def single(pair, server, tmp_path_factory) -> Path:
+    """Every run by one process of eight devices, of which the last two go on with those of two processes."""
     out = tmp_path_factory.mktemp("runs") / "1x8"
-    shutil.copytree(pair[0] / "bytes-8-1-1-cut", out / "bytes-8-1-1-cut")
-    finish(start(out, 1, 8, *MESHES, f"{MESHES[0]},cut"))
+    shutil.copytree(pair[0] / "bytes-8-1-1-12-cut", out / "bytes-8-1-1-12-cut")
+    finish(start(out, 1, 8, *MESHES, CUT, BUCKET, f"{CUT},cut", f"{BUCKET},back", server=server))
     return out
 
 
 @pytest.mark.parametrize("name", MESHES)
 def test_two_processes_give_the_figures_of_one_with_as_many_devices_bit_for_bit(pair, single, name):
     two, one = (logged(folder / name.replace(",", "-")) for folder in (pair[0], single))
-    assert two == one and {"train", "valid"} <= {row["kind"] for row in two}
+    kinds = {"train", "valid", *(["sample"] if name.startswith("lm") else [])}
+    assert two == one and kinds <= {row["kind"] for row in two}
     assert len(two) == len({(row["step"], row["kind"], row.get("prompt")) for row in two})  # one process writes
+
+
+def test_a_run_in_a_bucket_is_written_by_one_process_and_goes_on_elsewhere(pair, single):
+    """Two processes, each with its own copy, train and go back to a checkpoint; then a third machine does."""
+    whole = logged(single / "bytes-1-8-1-6")
+    for copies in (pair[0] / "copies 0", single / "copies 0"):
+        run = copies / "kelp/buckets/s3/runs/bytes,1,8,1,6"
+        assert logged(run) == whole and saved_steps(run / "checkpoints") == [BACK, 6]
+    other = pair[0] / "copies 1/kelp/buckets/s3/runs/bytes,1,8,1,6"
+    assert not [path for path in other.rglob("*") if ".orbax" in path.name]
 
 
 def test_a_process_that_dies_ends_the_others_with_a_sentence(pair):
@@ -92,11 +119,13 @@ def test_a_process_that_dies_ends_the_others_with_a_sentence(pair):
 
 
 def test_a_run_that_was_cut_short_goes_on_with_any_number_of_processes_and_devices(pair, single, tmp_path):
-    whole = logged(single / "bytes-8-1-1")
-    assert logged(single / "bytes-8-1-1-cut") == whole
-    meshes = {2: "bytes,2,1,1", 1: "bytes,1,1,1"}
+    whole = logged(single / "bytes-8-1-1-12")
+    assert logged(single / "bytes-8-1-1-12-cut") == whole
+    before = logged(pair[0] / "bytes-8-1-1-12-cut")
+    assert before == whole[: len(before)] and 0 < len(before) < len(whole)
+    meshes = {2: "bytes,2,1,1,12", 1: "bytes,1,1,1,12"}
     for devices, name in meshes.items():
-        shutil.copytree(pair[0] / "bytes-8-1-1-cut", tmp_path / str(devices) / name.replace(",", "-"))
+        shutil.copytree(pair[0] / "bytes-8-1-1-12-cut", tmp_path / str(devices) / name.replace(",", "-"))
     finish(*(start(tmp_path / str(devices), 1, devices, name) for devices, name in meshes.items()))
     for devices, name in meshes.items():
         resumed = logged(tmp_path / str(devices) / name.replace(",", "-"))

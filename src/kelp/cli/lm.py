@@ -88,6 +88,7 @@ def train_tokenizer(
       kelp lm tokenizer train --files 'gs://bucket/python/*.parquet' --max-documents 200000 --out tokenizer
     """
     require("data", "kelp lm tokenizer train")
+    from kelp.bucket import local, upload
     from kelp.lm.text import DataSection, documents
     from kelp.lm.tokenizer import Tokenizer
 
@@ -100,7 +101,7 @@ def train_tokenizer(
         section = DataSection(sources=sources, tokenizer=out, folder=out, valid_share=0)
     else:
         raise KelpError("--files needs --out, the folder to fill")
-    out = out or section.tokenizer
+    out = local(out) if out else section.tokenizer
     if out.is_file():
         raise KelpError(f"{out} is a file: name a folder to fill with --out")
     size = vocab_size or section.vocab_size
@@ -120,6 +121,7 @@ def train_tokenizer(
     if not read["documents"]:
         raise KelpError(f"{', '.join(section.sources)} hold no text to train on")
     made.save(out)
+    upload(out)
     if as_json:
         print(json.dumps({"out": str(out), "tokens": made.size, "fingerprint": made.fingerprint, **read}))
         return

@@ -51,7 +51,7 @@ def plan(
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
     os.environ["JAX_PLATFORMS"] = "cpu"
 
-    from kelp.cli.train import load_any
+    from kelp.cli.train import fetch_inputs, load_any
     from kelp.data.examples.recipe import find_recipe
     from kelp.model.tensors import ModelError
     from kelp.training.config import ConfigError
@@ -64,6 +64,7 @@ def plan(
     if path.is_dir():
         raise KelpError(f"{path} is a folder of recipes: kelp plan takes one recipe.")
     settings = load_any(path)
+    fetch_inputs(settings)
     try:
         mesh = make_mesh(**settings.training.mesh.model_dump())
     except ValueError as error:

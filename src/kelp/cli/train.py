@@ -139,7 +139,7 @@ def export(
       kelp repair slugs.py --model my-model
     """
     require("train", "kelp export")
-    from kelp.bucket import fetched
+    from kelp.bucket import fetched, local, shown, upload
     from kelp.repair.models import find
 
     step = None
@@ -151,8 +151,10 @@ def export(
     other = None if merge is None else find(merge)
     if other is None and (merge, share) != (None, None):
         raise KelpError("There is nothing to take the mean with: name a model with --merge.")
+    out = local(out)
     step = _export(run, out, step=step, dtype=dtype, merge=other, share=0.5 if share is None else share)
-    print(f"{out}: step {step} of {run}, as {dtype.value}")
+    upload(out)
+    print(f"{shown(out)}: step {step} of {shown(run)}, as {dtype.value}")
 
 
 def load_any(path: Path) -> "Recipe | LMRecipe":
@@ -199,23 +201,20 @@ def _run(
     profile: "Profile | None" = None,
 ) -> "Outcome":
     """Make the data where it is missing, and train. Raises KelpError."""
-    import jax
-
-    from kelp.bucket import fetched, following, url
     from kelp.lm.recipe import LMRecipe
     from kelp.model.tensors import ModelError
-    from kelp.training.checkpoint import saved_steps
+    from kelp.training.checkpoint import kept
+    from kelp.training.distributed import writer_first
 
-    out = fetched(settings.training.out)
-    if url(out) and jax.process_count() > 1:
-        raise KelpError(f"out = {url(out)}: several processes need a folder that all of them share, not a bucket.")
+    with writer_first():  # processes of one machine have one copy
+        fetch_inputs(settings)
     try:
         objective, evaluation = _lm(settings) if isinstance(settings, LMRecipe) else _edits(settings)
         from kelp.training.compilation import use_compilation_cache
         from kelp.training.loop import train as run
 
         use_compilation_cache()
-        with following(out, lambda: saved_steps(out / "checkpoints")):
+        with kept(settings.training.out):
             outcome = run(
                 settings, objective, resume=resume, resume_from=resume_from, evaluation=evaluation, profile=profile
             )
@@ -227,9 +226,18 @@ def _run(
     return outcome
 
 
+def fetch_inputs(settings: "Recipe | LMRecipe") -> None:
+    """Fetch the models that a recipe names by URL. Raises KelpError."""
+    from kelp.bucket import fetch_model
+
+    for model in (settings.training.init_from, settings.export.merge):
+        if model is not None:
+            fetch_model(model)
+
+
 def _chain(folder: Path, *, again: str) -> None:
     """Train the recipes of a folder one after the other, and export each. Raises KelpError, ConfigError."""
-    from kelp.bucket import fetched, upload
+    from kelp.bucket import fetch, shown, upload
     from kelp.lm.recipe import LMRecipe
     from kelp.training.distributed import writer_first
 
@@ -237,21 +245,24 @@ def _chain(folder: Path, *, again: str) -> None:
     if not recipes:
         raise KelpError(f"{folder} holds no recipe.")
     for path, settings in recipes.items():
-        out = fetched(settings.training.out)
+        out = settings.training.out
         model = out / MODEL
+        with writer_first():
+            fetch(out)
         if (model / "config.json").is_file():
-            print(f"{path}: done, {model}")
+            print(f"{path}: done, {shown(model)}")
             continue
-        print(f"{path}: {out}", flush=True)
+        print(f"{path}: {shown(out)}", flush=True)
         outcome = _run(settings, resume=True)
         if outcome.reason != "done":
             print(f"Next: {again}")
             raise typer.Exit(130 if outcome.reason == "interrupted" else 0)
         merge, share = settings.export.merge, settings.export.share
         with writer_first():  # the others only look for the model
+            fetch(out)
             if not (model / "config.json").is_file():
                 step = _export(out, model, step=None, dtype=Dtype.bfloat16, merge=merge, share=share)
-                print(f"{model}: step {step} of {out}")
+                print(f"{shown(model)}: step {step} of {shown(out)}")
                 upload(out)
     language = isinstance(settings, LMRecipe)
     print(f"Next: kelp lm generate {model}" if language else f"Next: kelp repair slugs.py --model {model}")

@@ -26,7 +26,9 @@ class DataSection(Section):
     text: str = ""  # column of the text; "": the first of text, content, code and source that exists
     split: str = "train"  # of a data set on the hub
     revision: str | None = None  # of a data set on the hub: a branch, tag or commit
-    tokenizer: Path  # a tokenizer.json, a folder with one or with GPT-2's vocab.json and merges.txt, or a model's name
+    tokenizer: (
+        Folder  # a tokenizer.json, a folder with one or with GPT-2's vocab.json and merges.txt, or a model's name
+    )
     vocab_size: int = Field(default=16_384, gt=0)  # of the tokenizer that `kelp lm tokenizer train` makes
     end: str = Special.end  # names of the special tokens
     mask: str = Special.mask
@@ -61,7 +63,7 @@ class DataSection(Section):
 
     def load_tokenizer(self) -> Tokenizer:
         """The tokenizer with the recipe's special tokens. Raises KelpError."""
-        return Tokenizer.load(find(self.tokenizer), self.special)
+        return Tokenizer.load(find(fetched(self.tokenizer)), self.special)
 
 
 class DataRecipe(RunConfig):

@@ -75,7 +75,7 @@ class TrainingSection(Section):
     max_minutes: float | None = Field(default=None, gt=0)  # stop earlier, with a checkpoint to resume from
     tokens_per_batch: int = Field(default=8192, gt=0)
     seed: int = Field(default=0, ge=0)
-    init_from: Path | None = None  # a model, by folder or name, whose weights to begin with, in place of random ones
+    init_from: Folder | None = None  # a model, by folder, URL or name, whose weights to begin with, not random ones
     dtype: Literal["float32", "bfloat16"] = "float32"  # of the computation; weights are always float32
     mesh: MeshSection = MeshSection()
     out: Folder = Path("runs/latest")  # or s3://BUCKET/FOLDER, gs://BUCKET/FOLDER
@@ -121,7 +121,7 @@ class LogSection(Section):
 class ExportSection(Section):
     """`[export]`: mean of the exported weights with another model's."""
 
-    merge: Path | None = None  # a model folder to take the mean with: the one that the run began with, or a sibling
+    merge: Folder | None = None  # a model folder to take the mean with: the one that the run began with, or a sibling
     share: float = Field(default=0.5, ge=0, le=1)  # that model's share of the mean
 
 

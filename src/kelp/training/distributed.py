@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -155,7 +155,7 @@ def compiled_together(function: Any) -> Any:
 
     def call(*args: Any) -> Any:
         leaves, tree = jax.tree.flatten(args)
-        shapes = (tree, *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
+        shapes = (tree, *((leaf.shape, str(leaf.dtype), getattr(leaf, "sharding", None)) for leaf in leaves))
         if shapes not in compiled:
             compiled[shapes] = function.lower(*args).compile()
             gather(None)
@@ -185,15 +185,33 @@ def make_vote(mesh: Mesh) -> Callable[[int], int]:
 
 def whole_here(model: Model) -> Model:
     """Return the weights; with several processes, whole on one device of each. Every process calls this."""
-    if jax.process_count() == 1:
-        return model
+    return model if jax.process_count() == 1 else jax.tree.map(_whole, model)
 
-    def copy(leaf: jax.Array) -> jax.Array:
-        everywhere = NamedSharding(leaf.sharding.mesh, P())  # type: ignore[attr-defined]
-        whole: jax.Array = compiled_together(jax.jit(lambda x: x, out_shardings=everywhere))(leaf).addressable_data(0)
-        return whole
 
-    return jax.tree.map(copy, model)
+def at_writer(arrays: T) -> T | None:
+    """Return the arrays whole, in the memory of the writer's host; None elsewhere. Every process calls this."""
+
+    def fetch(leaf: jax.Array) -> np.ndarray | None:
+        whole = _whole(leaf)  # one at a time: together they may not fit on a device
+        return np.asarray(whole) if is_writer() else None
+
+    fetched: T = jax.tree.map(fetch, arrays)
+    return fetched if is_writer() else None
+
+
+def _whole(leaf: jax.Array) -> jax.Array:
+    """An array that is spread over the processes, on one device of each.
+
+    Waits for it: where several programs are under way on CPUs, their exchanges may wait for each other for ever.
+    """
+    spread = _spread(leaf.sharding.mesh)(jax.block_until_ready(leaf))  # type: ignore[attr-defined]
+    whole: jax.Array = jax.block_until_ready(spread).addressable_data(0)
+    return whole
+
+
+@cache
+def _spread(mesh: Mesh) -> Any:
+    return compiled_together(jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, P())))
 
 
 def _end_lost(cause: str) -> None:

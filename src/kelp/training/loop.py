@@ -20,6 +20,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from pydantic import ValidationError
 
+from kelp.bucket import shown, url
 from kelp.model.leaves import named_leaves, with_leaves
 from kelp.model.low_rank import BASE
 from kelp.training.checkpoint import Checkpoints
@@ -85,12 +86,12 @@ def train(
     held_out = make_held_out(objective, mesh, settings.seed, settings.eval_batches)
     norms = within(mesh, compiled_together(make_norms(objective)))
 
-    checkpoints = Checkpoints(out / "checkpoints", keep=settings.keep)
+    checkpoints = Checkpoints(out / "checkpoints", keep=settings.keep, shared=url(out) is None)
     examples, window, metrics = 0, Window(), dict[str, float]()  # examples: before the window
     try:
         start = checkpoints.newest() if resume_from == "newest" else checkpoints.find(resume_from)
         check_agreed(
-            recipe=config.model_dump(mode="json"), data=objective.description, checkpoint=start, folder=str(out)
+            recipe=config.model_dump(mode="json"), data=objective.description, checkpoint=start, folder=shown(out)
         )
         if profile:
             profile.check(start or 0, settings.steps)

@@ -48,6 +48,9 @@ OBSERVATIONS = [
 ]  # fmt: skip
 
 
+FEW = 1000  # examples that one process makes sooner than others would start
+
+
 def build(
     config: DataConfig, *, jobs: int | None = None, engine: Engine = "local", progress: Progress = lambda *_: None
 ) -> None:
@@ -95,7 +98,7 @@ def build(
             progress("shards", 0, len(jobs_left))
             for ready, _ in enumerate(run(_make_shard, jobs_left), start=1):
                 progress("shards", ready, len(jobs_left))
-    elif jobs == 1 or len(jobs_left) == 1:
+    elif jobs == 1 or len(jobs_left) == 1 or total < FEW:
         done = itertools.count(1)
         for job in jobs_left:
             _make_shard(job, lambda: progress("examples", next(done), total))
@@ -120,7 +123,7 @@ def _given_encoder(source: Path, limits: EncodingConfig) -> Encoder:
     The tokenizer.json may be that of a language model, by folder or name.
     """
     try:
-        folder = find(source)
+        folder = find(fetched(source))
         if (folder / "encoding.json").is_file():
             return load_encoding(folder, LANGUAGE, limits)
         return Encoder(read_tokenizer(folder / "tokenizer.json" if folder.is_dir() else folder, LANGUAGE), limits)

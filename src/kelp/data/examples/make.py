@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import accumulate
-from pathlib import Path
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
@@ -50,7 +49,7 @@ class DataConfig(Section):
     examples: int = Field(gt=0)
     valid_examples: int = Field(default=1000, ge=0)
     vocab_size: int = Field(default=4096, ge=300, le=65536)
-    tokenizer: Path | None = None  # a tokenizer.json or a model, in place of a tokenizer trained on the data
+    tokenizer: Folder | None = None  # a tokenizer.json or a model, in place of a tokenizer trained on the data
     max_bytes: int = Field(default=2000, gt=0)  # longer functions are left out
     max_prefix: int = Field(default=640, gt=0, le=MAX_PREFIX)  # longer examples are dropped
     seed: int = 0
