@@ -145,7 +145,7 @@ def train(config: TrainConfig) -> str:
     from kelp.data.examples.recipe import Recipe
     from kelp.data.examples.shards import Shards
     from kelp.evaluation.during_training import evaluation_of
-    from kelp.repair.models import use_compilation_cache
+    from kelp.training.compilation import use_compilation_cache
     from kelp.training import loop
     from kelp.training.checkpoint import kept
 

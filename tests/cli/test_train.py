@@ -67,7 +67,7 @@ def test_a_trained_model_repairs(trained: tuple[Path, Ran], kelp_here: Kelp, tmp
     repaired = kelp("repair", "f.py", "--assert", "add(1, 2) == 3", "--model", "model", "--json")
     assert repaired.code == 0, repaired.err
     assert repaired.json["functions"] == [{"name": "add", "log_prob": 0.0, "intent": "Sum of both."}]
-    assert repaired.json["timings"].keys() >= {"import_jax", "load_model", "compile", "search", "total"}
+    assert repaired.json["timings"].keys() >= {"load_model", "read_file", "search", "total"}
     assert any("return a + b\n" in patch["source"] for patch in repaired.json["patches"])
 
     def sentence(damage: Callable[[Path], object]) -> str:
