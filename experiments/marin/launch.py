@@ -145,9 +145,9 @@ def train(config: TrainConfig) -> str:
     from kelp.data.examples.recipe import Recipe
     from kelp.data.examples.shards import Shards
     from kelp.evaluation.during_training import evaluation_of
-    from kelp.training.compilation import use_compilation_cache
     from kelp.training import loop
     from kelp.training.checkpoint import kept
+    from kelp.training.compilation import use_compilation_cache
 
     placed = {"data": {"folder": config.examples}, "training": {"out": config.out}}
     recipe = Recipe.model_validate({name: section | placed.get(name, {}) for name, section in config.recipe.items()})
