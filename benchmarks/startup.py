@@ -24,6 +24,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 def seconds(command: list[str], folder: Path, caches: Path) -> tuple[float, float]:
     """Wall-clock and processor seconds of a command."""
     environment = os.environ | {"XDG_CACHE_HOME": str(caches)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)

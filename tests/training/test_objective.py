@@ -104,6 +104,7 @@ def test_training_imports_no_model_and_no_data():
     ours = {name.removeprefix("kelp.") for name in found if name.startswith("kelp.")}
     arrays = (
         "model.leaves.",
+        "model.llama.input_axes",
         "model.low_rank.",
         "model.placement.",
         "model.recorded.",

@@ -1,5 +1,6 @@
 """The server process of a Sandbox, on the caller's side."""
 
+import importlib.util
 import os
 import site
 import socket
@@ -29,6 +30,8 @@ class Server:
     """
 
     def __init__(self, config: Config, python: str):
+        if python == sys.executable:
+            _compile()
         libraries, config["pythonpath"] = _pythonpath(config)
         environment = {
             name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ
@@ -92,6 +95,19 @@ class Server:
             return receive(self.socket)
         except (OSError, ValueError):
             return None
+
+
+def _compile() -> None:
+    """Compile what a server imports, once, where it was installed without (by uv): a server may not write it itself."""
+    specs = [importlib.util.find_spec(name) for name in ("pluggy", "_pytest")]
+    files = [os.path.join(os.path.dirname(start.__file__), "pytest_run.py")]
+    files += [spec.origin for spec in specs if spec is not None and spec.origin is not None]
+    for file in files:
+        folder = os.path.dirname(file)
+        if not os.path.exists(importlib.util.cache_from_source(file)) and os.access(folder, os.W_OK):
+            import compileall
+
+            compileall.compile_dir(folder, quiet=2)
 
 
 def _pythonpath(config: Config) -> tuple[list[str], list[str]]:
