@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def is_known(flag: str) -> bool:
-    """Whether this XLA has the flag: it ends a process that gives it another."""
+    """Return whether XLA knows a flag: an unknown one ends the process."""
     library = Path(importlib.util.find_spec("jaxlib").origin).with_name("libjax_common.so")
     name = flag.removeprefix("--").partition("=")[0]
     with open(library, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:

@@ -18,7 +18,7 @@ def serving() -> Iterator["Server"]:
 
 
 class Server:
-    """What it holds outlives a stop."""
+    """S3 server whose objects outlive a stop."""
 
     def __init__(self) -> None:
         self._port = 0

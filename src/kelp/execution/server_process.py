@@ -30,7 +30,7 @@ class Server:
     """
 
     def __init__(self, config: Config, python: str):
-        if python == sys.executable:
+        if python == sys.executable and not sys.dont_write_bytecode:
             _compile()
         libraries, config["pythonpath"] = _pythonpath(config)
         environment = {
