@@ -16,6 +16,8 @@ setup-train: .venv/setup-train-stamp
 demo: setup
 	$(BIN)/python examples/demo.py
 
+test test-fast: export PYTHONDONTWRITEBYTECODE :=  # tests start a thousand processes, which would compile Kelp anew
+
 test: .venv/setup-dev-stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
@@ -71,11 +73,9 @@ clean:
 
 CHIPS = $(shell if nvidia-smi >/dev/null 2>&1; then echo ,cuda; elif ls /dev/accel* /dev/vfio/[0-9]* >/dev/null 2>&1; then echo ,tpu; fi)
 
-install = @if command -v uv >/dev/null; then \
-	    echo "uv pip install -e '$(1)'"; uv pip install --quiet --python $(BIN)/python -e '$(1)'; \
-	else \
-	    echo "pip install -e '$(1)'"; $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '$(1)'; \
-	fi
+# uv takes a sixth of the time that pip takes; where there is none, the environment gets one of its own.
+install = @uv=$$(command -v uv || echo $(BIN)/uv); [ -x "$$uv" ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv; \
+	echo "uv pip install -e '$(1)'"; $$uv pip install --quiet --python $(BIN)/python -e '$(1)'
 
 $(BIN)/python:
 	@for python in python3 python3.13 python3.12 python3.11; do \

@@ -20,7 +20,7 @@ from kelp.lm.objective import LMObjective
 from kelp.lm.recipe import LMRecipe
 from kelp.training.config import MeshSection, parse_config
 from kelp.training.loop import train
-from kelp.training.objective import WHOLE, Part
+from kelp.training.part import WHOLE, Part
 
 END, MASK, PAD, FIRST, SIZE = 0, 1, 2, 3, 12  # special tokens, the first of the others, and the number of all
 TOKENIZER = Path(__file__).parent / "tokenizer.json"

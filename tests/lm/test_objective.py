@@ -31,7 +31,8 @@ from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError
 from kelp.training.export import export_run
 from kelp.training.loop import train
-from kelp.training.objective import Part, TrainingError
+from kelp.training.objective import TrainingError
+from kelp.training.part import Part
 
 pytestmark = pytest.mark.slow
 

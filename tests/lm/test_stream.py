@@ -21,7 +21,7 @@ from kelp.lm.stream import LMBatch, Rows, Stream, pack
 from kelp.lm.text import DataSection, documents
 from kelp.lm.tokenizer import Tokenizer
 from kelp.rows import TEXT
-from kelp.training.objective import Part
+from kelp.training.part import Part
 
 TOKENIZER = Tokenizer.train(["return x\n", "def f(x):"] * 3, 280)
 WORDS = "alpha beta gamma delta return yield é".split()

@@ -394,3 +394,15 @@ def test_a_search_that_is_stopped_ends_with_what_it_has(strategy: str, tests: Re
     assert list(exploring) == []
     result = search.result("interrupted")
     assert result.tried == (first, second)
+
+
+ASKED = ('assert greet("a") == "hello a"',)
+
+
+def test_strings_of_a_patch_have_the_quotes_of_the_program() -> None:
+    source = b'def greet(name):\n    return "hello " + nam\n'
+    task = Task(source, (Target("greet", "", ASKED),), PYTHON)
+    with Sandbox() as sandbox:
+        policy = Swaps(('"hello " + nam', "'hello ' + name", -1.0), ("+ nam", "+ name", -2.0))
+        result = run(Search(task, policy, Recorder(sandbox, ASKED), Budget(runs=8)), "best-first")
+    assert [patch.source for patch in result.patches] == [source.replace(b"+ nam", b"+ name")]  # one, not two

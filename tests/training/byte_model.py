@@ -14,7 +14,8 @@ from kelp.model import masks
 from kelp.model.config import TransformerConfig
 from kelp.model.transformer import Transformer
 from kelp.training.config import RunConfig
-from kelp.training.objective import WHOLE, Part, row_keys
+from kelp.training.objective import row_keys
+from kelp.training.part import WHOLE, Part
 
 TEXT = np.frombuffer(Path(__file__).read_bytes(), np.uint8).astype(np.int32)
 SIZES = TransformerConfig(vocab_size=256, dim=16, layers=1, heads=2, kv_heads=2, mlp_dim=32)

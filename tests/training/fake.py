@@ -21,7 +21,8 @@ from kelp.data.examples.objective import EditObjective
 from kelp.data.examples.recipe import Recipe
 from kelp.encoding.batch import Batch
 from kelp.training.config import MeshSection, parse_config
-from kelp.training.objective import WHOLE, Objective, Part
+from kelp.training.objective import Objective
+from kelp.training.part import WHOLE, Part
 
 B = TypeVar("B")
 

@@ -16,7 +16,8 @@ from tests.training.together import BACK
 
 from kelp.training.checkpoint import saved_steps
 from kelp.training.distributed import PORT, Place, find_place
-from kelp.training.objective import Part, TrainingError
+from kelp.training.objective import TrainingError
+from kelp.training.part import Part
 
 pytestmark = pytest.mark.slow
 

@@ -13,7 +13,8 @@ from tests.training.fake import RUN, rows
 
 from kelp.training.config import parse_config
 from kelp.training.loop import Outcome, train
-from kelp.training.objective import WHOLE, TrainingError
+from kelp.training.objective import TrainingError
+from kelp.training.part import WHOLE
 from kelp.training.profile import Profile
 
 pytestmark = pytest.mark.slow

@@ -8,7 +8,7 @@ import pytest
 from tests.training.fake import FakeSource, config, edit_objective, rows
 
 from kelp.training.loop import plan_state
-from kelp.training.objective import Part
+from kelp.training.part import Part
 from kelp.training.sharding import make_mesh
 
 pytestmark = pytest.mark.slow

@@ -107,9 +107,10 @@ def _read(path: Path) -> Iterator[Record]:
     import pyarrow.parquet as pq
 
     try:
-        there = pq.read_schema(path).names
-        names = [f.name for f in fields(Record) if f.name in there or f.name != "before"]  # a column added later
-        rows = pq.read_table(path, columns=names).to_pylist()
+        with pq.ParquetFile(path) as file:  # `pq.read_table` imports pandas where there is one
+            there = file.schema_arrow.names
+            names = [f.name for f in fields(Record) if f.name in there or f.name != "before"]  # a column added later
+            rows = file.read(columns=names).to_pylist()
         yield from (Record(**{**row, "asserts": tuple(row["asserts"] or ())}) for row in rows)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise DataError(f"{path} is no Parquet file of functions: {' '.join(str(error).split())[:200]}") from None

@@ -25,7 +25,8 @@ from kelp.model.store import find
 from kelp.model.transformer import Transformer
 from kelp.training.config import ConfigError
 from kelp.training.distributed import whole_here
-from kelp.training.objective import WHOLE, Dtype, Metrics, Part, Row, TrainingError, check_sizes
+from kelp.training.objective import Dtype, Metrics, Row, TrainingError, check_sizes
+from kelp.training.part import WHOLE, Part
 
 Batch = tuple[LMBatch, Schedule]
 

@@ -24,7 +24,7 @@ from kelp.lm.batch import LMBatch
 from kelp.lm.text import DataSection, documents_of, encode, open_hub
 from kelp.lm.tokenizer import Tokenizer
 from kelp.training.distributed import gather, is_writer
-from kelp.training.objective import WHOLE, Part
+from kelp.training.part import WHOLE, Part
 
 logger = logging.getLogger(__name__)
 

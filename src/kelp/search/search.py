@@ -31,6 +31,7 @@ from kelp.syntax.bundle import split
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.functions import Function
 from kelp.syntax.program import parses
+from kelp.syntax.quotes import with_quotes_of
 
 PASSED_WEIGHT = 8.0  # nats for passing all tests instead of none
 EDIT_PENALTY_NATS = 1.5  # for each edit after the first: most bugs are one mistake
@@ -192,7 +193,7 @@ class Search:
         )
 
     def _child(self, node: Node, target: Target, window: Function, proposal: Proposal) -> Node:
-        edit = window.to_file(proposal.edit)
+        edit = window.to_file(with_quotes_of(window.program, proposal.edit))
         return Node(
             id=next(self.ids), parent=node, depth=node.depth + 1, source=edit.apply(node.source), edit=edit,
             function=self.task.label(target), log_prob=node.log_prob + target.prior + proposal.log_prob,

@@ -27,8 +27,9 @@ from kelp.training.checkpoint import Checkpoints
 from kelp.training.config import ConfigError, RunConfig
 from kelp.training.distributed import check_agreed, compiled_together, is_writer, make_vote, whole_here
 from kelp.training.norms import make_norms
-from kelp.training.objective import Batch, Evaluation, Metrics, Model, Objective, Part, TrainingError
+from kelp.training.objective import Batch, Evaluation, Metrics, Model, Objective, TrainingError
 from kelp.training.optimizer import make_optimizer
+from kelp.training.part import Part
 from kelp.training.profile import Profile, Profiler
 from kelp.training.sharding import make_mesh, own_part, place_batch, state_shardings, within
 from kelp.training.step import VALID_STREAM, TrainState, init_state, loss_key, make_train_step, stream

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from kelp.errors import KelpError
+from kelp.training.part import WHOLE, Part
 
 Model = Any  # a pytree of float32 weights, each with a declared partition (`partition_specs`)
 Batch = Any  # a pytree of NumPy arrays with the examples along the first axis of each
@@ -24,25 +25,6 @@ Row = dict[str, Any]  # JSON for the log, under plain names
 
 class TrainingError(KelpError):
     """Training cannot start or go on; the message is one sentence that says what to do."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """Rows of a batch that one process makes: some of `parts` parts of equal size, in which empty rows fill the end.
-
-    Each block of devices that share rows has one part. The whole batch is one part of one.
-    """
-
-    numbers: tuple[int, ...] = (0,)  # of the parts, rising
-    parts: int = 1
-
-    def rows(self, count: int) -> list[int]:
-        """Numbers of these rows, in a batch of `count`; numbers from `count` on, at the end, stand for empty rows."""
-        size = -(-count // self.parts)
-        return [row for part in self.numbers for row in range(part * size, (part + 1) * size)]
-
-
-WHOLE = Part()
 
 
 class Objective(Protocol):

@@ -12,7 +12,8 @@ from jax.sharding import PartitionSpec as P
 from kelp.model.leaves import named_leaves, with_leaves
 from kelp.model.placement import BATCH
 from kelp.model.transformer import shardings
-from kelp.training.objective import Batch, Part
+from kelp.training.objective import Batch
+from kelp.training.part import Part
 
 C = TypeVar("C", bound=Callable[..., Any])
 

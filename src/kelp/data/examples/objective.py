@@ -20,7 +20,8 @@ from kelp.model.low_rank import merged
 from kelp.model.pretrained import load_model, read_llama, with_tokens
 from kelp.model.store import find
 from kelp.model.tensors import read_json
-from kelp.training.objective import WHOLE, Dtype, Metrics, Part, Row, TrainingError, check_sizes
+from kelp.training.objective import Dtype, Metrics, Row, TrainingError, check_sizes
+from kelp.training.part import WHOLE, Part
 
 
 class Source(Protocol):

@@ -16,7 +16,7 @@ from kelp.encoding.batch import MASKING_ROOM, Batch, Example, SpanText, collate,
 from kelp.encoding.folder import read_encoding
 from kelp.encoding.vocabulary import replaceable
 from kelp.files import atomic
-from kelp.training.objective import WHOLE, Part
+from kelp.training.part import WHOLE, Part
 
 NUMBERS = np.dtype("<u4")  # of a shard: wide enough for any vocabulary; recorded in meta.json
 MAX_ROW_LENGTHS = 12  # each is one compilation of the training step

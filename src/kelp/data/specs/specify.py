@@ -43,7 +43,8 @@ def _specify(job: tuple[Path, int, int]) -> None:
 
     path, seed, jobs = job
     records = add_specs(load(path), seed, jobs)
-    table = pq.read_table(path)
+    with pq.ParquetFile(path) as file:
+        table = file.read()
     columns = ("context", "asserts", "mutation_score")  # asserts may need more imports
     new = {name: [getattr(r, name) for r in records] for name in columns}
     for name, values in new.items():
