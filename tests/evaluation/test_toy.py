@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from kelp.encoding.condition import Condition
@@ -15,6 +18,7 @@ from kelp.evaluation.corrupt import Corruption
 from kelp.evaluation.during_training import repair_metrics
 from kelp.model.config import DenoiserConfig, TransformerConfig
 from kelp.model.denoiser import Denoiser
+from kelp.model.low_rank import adapt
 from kelp.search.baselines import NoModel
 from kelp.search.model_policy import Model
 from kelp.search.policy import Policy, Proposal
@@ -95,3 +99,22 @@ def test_training_can_judge_its_weights_by_repairs(monkeypatch: pytest.MonkeyPat
     }
     assert first["toy_validity"] == 1 and 1 < first["toy_median_runs"] <= 12
     assert 0 <= first["toy_exact_match"] <= first["toy_repaired"] < first["toy_pass_rate"] < 1
+
+
+def test_repairs_during_training_see_the_adapters(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[np.ndarray] = []
+
+    class Seeing(NoModel):
+        def __init__(self, model: Model) -> None:
+            super().__init__(1)
+            seen.append(model.denoiser.transformer.layers[0].query_key_value)
+
+    monkeypatch.setattr("kelp.evaluation.during_training.ModelPolicy", Seeing)
+    sizes = DenoiserConfig(TransformerConfig(vocab_size=8, dim=8, layers=1, heads=1, kv_heads=1, mlp_dim=8), 4, 8)
+    model = adapt(Denoiser.init(sizes, key=jax.random.key(1)), ["query"], rank=2, alpha=6.0, key=jax.random.key(2))
+    query = model.transformer.blocks[0].attention.query
+    model = eqx.tree_at(lambda m: m.transformer.blocks[0].attention.query.b, model, jnp.ones_like(query.b))
+    few = programs(toy())[0][:1]
+    repair_metrics("toy", few, None, scale=3.0, mutations=[Corruption.one], max_runs=1).measure(model, 0)
+    whole = np.asarray(query.base).reshape(8, 8) + 3.0 * np.asarray(query.a).sum(axis=1, keepdims=True)
+    assert np.allclose(seen[0][:, :8], whole, atol=1e-6)

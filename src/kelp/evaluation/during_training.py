@@ -19,7 +19,7 @@ from kelp.evaluation.metrics import Estimate, summarize
 from kelp.evaluation.run_cases import Settings, solve
 from kelp.model.inference import Denoiser
 from kelp.model.leaves import named_leaves
-from kelp.model.low_rank import with_adapters_added
+from kelp.model.low_rank import merged
 from kelp.search.model_policy import Model, ModelPolicy
 from kelp.search.task import Budget
 from kelp.training.distributed import gather
@@ -45,7 +45,7 @@ def evaluation_of(recipe: Recipe) -> Evaluation | None:
     encoder = load_encoding(data.folder, LANGUAGE, data.encoding)
     try:
         clean, _ = benchmarks.programs(benchmarks.toy() if name == "toy" else benchmarks.corpus(data.folder))
-        return repair_metrics(name, clean, encoder)
+        return repair_metrics(name, clean, encoder, scale=recipe.transfer.scale)
     except ValueError as error:
         raise KelpError(f"best_by = {best_by!r} in [training]: {error}.") from None
 
@@ -55,14 +55,16 @@ def repair_metrics(
     programs: Sequence[Case],
     encoder: Encoder,
     *,
+    scale: float = 1.0,
     mutations: Sequence[Corruption] = (Corruption.one, Corruption.three),
     max_runs: int = 64,
     seed: int = 1,
 ) -> Evaluation:
     """Return the evaluation of a training run: metrics of `summarize`, called `name`_..., with a step's weights.
 
-    At most `PROGRAMS` programs are drawn; processes that train together share the cases out. The seed is not the
-    benchmarks', whose cases must not choose a checkpoint. Raises ValueError where no program can be broken.
+    `scale` is that of the weights' adapters, if they have any. At most `PROGRAMS` programs are drawn; processes that
+    train together share the cases out. The seed is not the benchmarks', whose cases must not choose a checkpoint.
+    Raises ValueError where no program can be broken.
     """
     drawn = random.Random(seed).sample(programs, min(PROGRAMS, len(programs)))
     cases, _ = break_all(drawn, mutations, seed=seed)
@@ -71,7 +73,7 @@ def repair_metrics(
     settings = Settings(budget=Budget(runs=max_runs, seconds=600.0, patches=1))
 
     def measure(denoiser: Any, step: int) -> dict[str, float]:
-        model = Model(Denoiser.of(denoiser.cfg, named_leaves(with_adapters_added(denoiser))), encoder)
+        model = Model(Denoiser.of(denoiser.cfg, merged(named_leaves(denoiser), scale)), encoder)
         shared = cases[process_index() :: process_count()]
         with shared_sandbox() as sandbox:
             own = [solve(case, ModelPolicy(model), sandbox, settings) for case in shared]

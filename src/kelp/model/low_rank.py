@@ -64,15 +64,6 @@ def without_adapters(model: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.base if _adapted(leaf) else leaf, model, is_leaf=_adapted)
 
 
-def with_adapters_added(model: Any) -> Any:
-    """Return the model with each adapter added to its projection."""
-
-    def added(leaf: Any) -> Any:
-        return leaf.base + leaf.scale * jnp.tensordot(leaf.a, leaf.b, 1) if _adapted(leaf) else leaf
-
-    return jax.tree.map(added, model, is_leaf=_adapted)
-
-
 def merged(weights: Mapping[str, np.ndarray], scale: float) -> dict[str, np.ndarray]:
     """Return weights by name, with each adapter added to its projection, under the projection's own name."""
 
