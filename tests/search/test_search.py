@@ -406,3 +406,19 @@ def test_strings_of_a_patch_have_the_quotes_of_the_program() -> None:
         policy = Swaps(('"hello " + nam', "'hello ' + name", -1.0), ("+ nam", "+ name", -2.0))
         result = run(Search(task, policy, Recorder(sandbox, ASKED), Budget(runs=8)), "best-first")
     assert [patch.source for patch in result.patches] == [source.replace(b"+ nam", b"+ name")]  # one, not two
+
+
+def test_two_edits_that_each_pass_another_test_are_joined_at_once() -> None:
+    source = b"def both(a):\n    if a > 3:\n        return a - 1\n    return a * 3\n"
+    asserts = ("assert both(9) == 10", "assert both(2) == 4", "assert both(-1) == -2")
+    task = Task(source, (Target("both", "", asserts),), PYTHON)
+    wrong = [("a >", "a <", -1.5), ("(a)", "(a, b)", -1.6), ("a -", "a //", -4.5), ("a -", "a %", -4.6)]
+    with Sandbox() as sandbox:
+        policy = Swaps(("a - 1", "a + 1", -4.0), ("* 3", "* 2", -4.2), *wrong)
+        result = run(Search(task, policy, Recorder(sandbox, asserts), Budget(runs=32, patches=1)), "best-first")
+    [patch] = result.patches
+    assert patch.source == source.replace(b"a - 1", b"a + 1").replace(b"* 3", b"* 2")
+    before, last = result.tried[-2:]  # the second edit was tried alone, and joined to the first one
+    assert (before.depth, before.source) == (1, source.replace(b"* 3", b"* 2")) and last.source == patch.source
+    assert patch.parent is not None and patch.edit is not None
+    assert patch.edit.apply(patch.parent.source) == patch.source

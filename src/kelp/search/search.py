@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
+from operator import itemgetter
 from threading import Event
 from typing import Protocol
 
@@ -68,6 +69,7 @@ class Search:
     guarded: set[Guards] = field(default_factory=set)  # the guards of each patch
     tried: list[Node] = field(default_factory=list)
     patches: list[Node] = field(default_factory=list)
+    helpful: list[tuple[Node, frozenset[str]]] = field(default_factory=list)  # with the tests that now pass
     states: int = 0
     valid_states: int = 0
     probes: int = 0  # runs that only evaluated calls
@@ -200,6 +202,30 @@ class Search:
             origin=proposal.origin,
         )  # fmt: skip
 
+    def joined(self, node: Node) -> Iterator[Node]:
+        """Yield a node that was run joined with another one, where each passes a failing test that the other does not.
+
+        So independent mistakes need no search of their own behind each other. One of the two is a first edit, which is
+        made in the other's program; of several pairs, the one with the most tests is taken.
+        """
+        gained = _passing(node) - _passing(self.tried[0])
+        if not gained:
+            return
+        pairs = [pair for other in self.helpful for pair in ((other, (node, gained)), ((node, gained), other))]
+        self.helpful.append((node, gained))
+        found = (
+            (len(has | more), len(more - has), base, one, edit)
+            for (base, has), (one, more) in pairs
+            if one.depth == 1 and base.depth < self.budget.edits and more - has and has - more
+            if (edit := _after(one, base)) is not None
+        )
+        for _, gain, base, one, edit in sorted(found, key=itemgetter(0), reverse=True)[:1]:
+            bonus = PASSED_WEIGHT * gain / self._whole(base) - one.log_prob  # the edit is known to help
+            yield replace(
+                one, id=next(self.ids), parent=base, depth=base.depth + 1, source=edit.apply(base.source), edit=edit,
+                log_prob=base.log_prob + one.log_prob, progress_bonus=bonus, observation=None, run=None,
+            )  # fmt: skip
+
     def _suspicion(self, node: Node, window: Function) -> tuple[float, ...]:
         """Return the suspicion of each line of the window: that of the line of the first state which it comes from.
 
@@ -314,8 +340,12 @@ class Search:
             return likely
         now, first = latest.observation, self.tried[0].observation
         likely -= UNHELPFUL_PENALTY_NATS * (latest.depth > 0 and now.passed <= first.passed)
-        whole = self.task.goals or max(first.total, now.total, 1)
-        return likely + PASSED_WEIGHT * (now.passed - first.passed) / whole
+        return likely + PASSED_WEIGHT * (now.passed - first.passed) / self._whole(latest)
+
+    def _whole(self, node: Node) -> int:
+        """Number of tests that make up all of the progress."""
+        totals = (each.observation.total for each in (self.tried[0], node) if each.observation)
+        return self.task.goals or max(*totals, 1)
 
     def _answers(self) -> dict[int, Answers]:
         """Return each patch's answers to calls like those of the tests, if the budget suffices for all patches."""
@@ -358,6 +388,23 @@ class Search:
         )
 
 
+def _passing(node: Node) -> frozenset[str]:
+    """Names of the tests that a node passes."""
+    outcomes = node.observation.outcomes if node.observation else ()
+    return frozenset(outcome.name for outcome in outcomes if outcome.status == "pass")
+
+
+def _after(one: Node, base: Node) -> Edit | None:
+    """The edit of a first edit's node in the program of another node; None where the other's edits touch its place."""
+    edit = one.edit
+    for step in base.path()[1:]:
+        if edit is None or step.edit is None or (edit.start <= step.edit.end and step.edit.start <= edit.end):
+            return None
+        shift = len(step.edit.text) - (step.edit.end - step.edit.start) if step.edit.end < edit.start else 0
+        edit = replace(edit, start=edit.start + shift, end=edit.end + shift)
+    return edit
+
+
 def best_first(search: Search, start: Node) -> Iterator[Node]:
     """Execution-guided best-first: run, or expand, the node of highest rank. Yields the nodes that were run.
 
@@ -387,6 +434,8 @@ def best_first(search: Search, start: Node) -> Iterator[Node]:
             yield tested
             if not tested.solved:
                 push(tested, tested, iter(()), next(numbers))
+                for child in search.joined(tested):
+                    push(child, child.parent or start, iter(()), next(numbers))
             continue
         *_, number, found, parent, after = heapq.heappop(queue)
         if isinstance(found, Node):
