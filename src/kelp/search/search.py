@@ -206,17 +206,18 @@ class Search:
         """Yield a node that was run joined with another one, where each passes a failing test that the other does not.
 
         So independent mistakes need no search of their own behind each other. One of the two is a first edit, which is
-        made in the other's program; of several pairs, the one with the most tests is taken.
+        made in the other's program; of several pairs, the one with the most tests is taken, if those are the most yet.
         """
         gained = _passing(node) - _passing(self.tried[0])
         if not gained:
             return
         pairs = [pair for other in self.helpful for pair in ((other, (node, gained)), ((node, gained), other))]
         self.helpful.append((node, gained))
+        most = max(len(tests) for _, tests in self.helpful)
         found = (
             (len(has | more), len(more - has), base, one, edit)
             for (base, has), (one, more) in pairs
-            if one.depth == 1 and base.depth < self.budget.edits and more - has and has - more
+            if one.depth == 1 and base.depth < self.budget.edits and len(has | more) > most
             if (edit := _after(one, base)) is not None
         )
         for _, gain, base, one, edit in sorted(found, key=itemgetter(0), reverse=True)[:1]:
