@@ -41,7 +41,8 @@ BUG = {
 }
 CODE = "from program import area\n\ndef test_area():\n    assert [area(2, 3), area(2, 2), area(4, 9)] == [6, 4, 36]\n"
 HIDDEN_CODE = CODE + "\ndef test_more():\n    assert area(5, 7) == 35\n"
-NONE = ("--model", "none", "--baseline", "none-random")
+ONE = ("--patches", "1")  # and no search for better ones
+NONE = ("--model", "none", "--baseline", "none-random", *ONE)
 
 
 def write(folder: Path, *bugs: Any) -> None:
@@ -73,7 +74,7 @@ def test_bugs_of_a_file_are_repaired_and_judged_by_their_hidden_tests(kelp_here:
         {**BUG, "id": "wrong", "fixed": BROKEN + "\n"},
         {**BUG, "id": "code", "group": "tests", "visible_tests": CODE, "hidden_tests": HIDDEN_CODE},
     )
-    ran = kelp_here("eval", "cases", "bugs.jsonl", "--model", "none", "--out", "out", "--max-runs", 128)
+    ran = kelp_here("eval", "cases", "bugs.jsonl", "--model", "none", "--out", "out", "--max-runs", 128, *ONE)
     assert ran.code == 0, ran.err
     bad, *bugs = ran.err.splitlines()
     assert bad.startswith("Skipped: bugs.jsonl, line 2: Expecting property name")
