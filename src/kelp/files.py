@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 import stat
 import tempfile
 import warnings
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from kelp.errors import KelpError, reason
 
+_CONTEXT = 3  # unchanged lines around a change in a diff
 _PARSES = "Kelp repairs programs that do"
 
 
@@ -58,10 +60,16 @@ def check_python(source: bytes, name: str) -> None:
 
 def diff(path: Path | str, old: bytes, new: bytes) -> str:
     """Return a unified diff that `patch -p1` and `git apply` accept, with the file's own line ends."""
-    name = shown(path)
+    name, before, after = shown(path), _lines(old), _lines(new)
     lines = []
     tab = "\t" if any(c.isspace() for c in name) else ""  # ends a name with a space in it
-    for line in difflib.unified_diff(_lines(old), _lines(new), f"a/{name}{tab}", f"b/{name}{tab}"):
+    same = len(os.path.commonprefix([before, after]))
+    tail = len(os.path.commonprefix([before[same:][::-1], after[same:][::-1]]))
+    first, last = max(0, same - _CONTEXT), max(0, tail - _CONTEXT)  # `difflib` may take minutes for a long file
+    before, after = before[first : len(before) - last], after[first : len(after) - last]
+    for line in difflib.unified_diff(before, after, f"a/{name}{tab}", f"b/{name}{tab}", n=_CONTEXT):
+        if line.startswith("@@"):
+            line = re.sub(r"(?<=[-+])\d+", lambda number: str(int(number[0]) + first), line)
         lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
     return "".join(lines)
 

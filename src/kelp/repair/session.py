@@ -412,8 +412,12 @@ class Session:
         if self.tests.command:  # its start and its other work beside the tests, in any number of processes
             least = LEAST_PROJECT_SECONDS if self.project else LEAST_RUN_SECONDS
             return replace(limits, seconds=max(least, 3 * max(elapsed, observation.seconds)))
+        ended = all(outcome.status != "timeout" for outcome in observation.outcomes)
+        loading = max(0.0, observation.seconds - elapsed) if ended else 0.0  # seconds, for a file of 3 MB
         return replace(
-            limits, seconds=max(LEAST_RUN_SECONDS, 3 * elapsed), cpu_seconds=max(LEAST_CPU_SECONDS, 3 * elapsed)
+            limits,
+            seconds=max(LEAST_RUN_SECONDS, 3 * (elapsed + loading)),
+            cpu_seconds=max(LEAST_CPU_SECONDS, 3 * elapsed) + loading,
         )
 
     def _finished(self, found: SearchResult) -> Result:
