@@ -6,7 +6,7 @@ import re
 import stat
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -63,8 +63,8 @@ def diff(path: Path | str, old: bytes, new: bytes) -> str:
     name, before, after = shown(path), _lines(old), _lines(new)
     lines = []
     tab = "\t" if any(c.isspace() for c in name) else ""  # ends a name with a space in it
-    same = len(os.path.commonprefix([before, after]))
-    tail = len(os.path.commonprefix([before[same:][::-1], after[same:][::-1]]))
+    same = common(before, after)
+    tail = common(before[same:][::-1], after[same:][::-1])
     first, last = max(0, same - _CONTEXT), max(0, tail - _CONTEXT)  # `difflib` may take minutes for a long file
     before, after = before[first : len(before) - last], after[first : len(after) - last]
     for line in difflib.unified_diff(before, after, f"a/{name}{tab}", f"b/{name}{tab}", n=_CONTEXT):
@@ -72,6 +72,11 @@ def diff(path: Path | str, old: bytes, new: bytes) -> str:
             line = re.sub(r"(?<=[-+])\d+", lambda number: str(int(number[0]) + first), line)
         lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
     return "".join(lines)
+
+
+def common(lines: Sequence[str] | Sequence[bytes], others: Sequence[str] | Sequence[bytes]) -> int:
+    """Number of lines that are the same from the first on."""
+    return next((n for n, (a, b) in enumerate(zip(lines, others)) if a != b), min(len(lines), len(others)))
 
 
 def shown(path: Path | str) -> str:

@@ -36,8 +36,9 @@ def suspects(
     lines: dict[str, list[float]] = {}
     for function in functions:  # a name may be defined more than once: a property and its setter
         first, stop = bisect_left(suspicious, function.first_line), bisect_right(suspicious, function.last_line)
-        lines.setdefault(label(function), []).extend(by_line[line] for line in suspicious[first:stop])
-    worst = sorted((name for name in lines if lines[name]), key=lambda name: -max(lines[name]))[:most]
+        if first < stop:
+            lines.setdefault(label(function), []).extend(by_line[line] for line in suspicious[first:stop])
+    worst = sorted(lines, key=lambda name: -max(lines[name]))[:most]
     total = sum(sum(lines[name]) for name in worst)
     return {name: math.log(sum(lines[name]) / total) for name in sorted(worst, key=lambda name: -sum(lines[name]))}
 

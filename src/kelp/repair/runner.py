@@ -1,7 +1,6 @@
 """Runners: they run the tests on the states of a search, those of a file or those of a project."""
 
 import math
-import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
+from kelp.files import common
 from kelp.repair.project import LEAST_SECONDS, SUITE_SECONDS, TEST_SECONDS, Diagnosis
 from kelp.repair.tests import Tests
 from kelp.search.search import INTERRUPTED, Stop
@@ -104,8 +104,8 @@ class ProjectRunner:
         for old, new in zip(split(program.source), split(source), strict=True):
             lines, others = old.split(b"\n"), new.split(b"\n")
             if old != new:
-                head = len(os.path.commonprefix([lines, others]))
-                tail = len(os.path.commonprefix([lines[head:][::-1], others[head:][::-1]]))
+                head = common(lines, others)
+                tail = common(lines[head:][::-1], others[head:][::-1])
                 first, last = before + head, before + len(lines) - tail + 1
                 numbered = enumerate(self.diagnosis.windows)
                 found |= {n for n, window in numbered if window.first_line <= last and window.last_line >= first}
