@@ -15,11 +15,11 @@ from typing import Any
 
 from kelp.execution.worker.code_cache import PROJECT
 from kelp.execution.worker.folders import package_root
+from kelp.execution.worker.plugin.kelp_failures import safe_message
 from kelp.execution.worker.plugin.kelp_lines import Lines
 
 LineReport = Callable[[int], None]
 BARE_MODULE = "program"  # the name of the module that a program without a file is executed as
-_LIMIT = 400  # characters kept of a repr or a message
 
 
 class Candidate:
@@ -132,22 +132,6 @@ class Candidate:
 def dotted_name(path: str) -> str:
     name = os.path.splitext(os.path.relpath(path, package_root(path)))[0].replace(os.sep, ".")
     return name.removesuffix(".__init__")
-
-
-def safe_repr(value: object, limit: int = _LIMIT) -> str:
-    """repr(value) cut to `limit` characters; a repr that raises is named (one that hangs meets the deadline)."""
-    try:
-        text = repr(value)
-        return text if len(text) <= limit else text[: limit - 1] + "…"
-    except BaseException as error:
-        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
-
-
-def safe_message(exception: BaseException) -> str:
-    try:
-        return str(exception)[:_LIMIT]
-    except BaseException as error:
-        return f"<message whose str raises {type(error).__name__}>"
 
 
 def describe(exception: BaseException, line: int | None) -> str:
