@@ -435,3 +435,12 @@ def test_a_search_that_is_stopped_ends_with_what_it_has(strategy: str, tests: Re
     assert list(exploring) == []
     result = search.result("interrupted")
     assert result.tried == (first, second)
+
+
+def test_the_clock_is_looked_at_while_a_long_literal_is_read(tests: Recorder) -> None:
+    file = b"def doubled(a, b):\n    values = [%s]\n    return a\n" % b", ".join(b"%d" % n for n in range(2000))
+    task = Task(file, (Target("doubled", "Twice the sum.", ASSERTS),), PYTHON)
+    s = Search(task, NoModel(0, "swaps"), tests)
+    start = s.start(Failing().run(file, **ANY_RUN))
+    before = list(itertools.takewhile(lambda each: isinstance(each, Bound), s.unfold(start)))
+    assert len(before) > 10 and {each.priority for each in before} == {0.0}

@@ -11,6 +11,7 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any
 
 from kelp.execution.worker.code_cache import PROJECT
@@ -92,15 +93,11 @@ class Candidate:
 
     def line_of(self, exception: BaseException) -> int | None:
         """The innermost line of the program on the exception's traceback, or that of its syntax error."""
-        line = None
-        traceback = exception.__traceback__
-        while traceback is not None:
-            if traceback.tb_frame.f_code.co_filename == self.filename:
-                line = traceback.tb_lineno
-            traceback = traceback.tb_next
         if isinstance(exception, SyntaxError) and exception.filename == self.filename:
-            line = exception.lineno
-        return line
+            return exception.lineno
+        places = walk_tb(exception.__traceback__)
+        lines = [line for frame, line in places if frame.f_code.co_filename == self.filename]
+        return lines[-1] if lines else None
 
     def trace(self) -> None:
         """From now on, report the program's executed lines to the function of `record` or `recording`."""

@@ -13,6 +13,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from traceback import walk_tb
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
@@ -208,13 +209,11 @@ def explain(
     traceback; `failed`: the exception is a test's, and not the program's; `own`: the tests are in the program's file.
     """
     frame, number, checked = None, 0, None
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_code.co_filename == test_file:
-            frame, number = traceback.tb_frame, traceback.tb_lineno
-        elif frame is not None and {"first", "second"} <= set(traceback.tb_frame.f_locals):
-            checked = traceback.tb_frame.f_locals  # unittest's assertEqual(first, second) and its kind
-        traceback = traceback.tb_next
+    for inner, at in walk_tb(error.__traceback__):
+        if inner.f_code.co_filename == test_file:
+            frame, number = inner, at
+        elif frame is not None and {"first", "second"} <= set(inner.f_locals):
+            checked = inner.f_locals  # unittest's assertEqual(first, second) and its kind
     around = statements_around(test_file, number)
     statement = around[-1] if around else ast.Pass()
     variables = {} if frame is None else {**frame.f_globals, **frame.f_locals}

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -41,11 +42,10 @@ class _Program:
 
     def line_of(self, error: BaseException) -> tuple[int | None, bool]:
         """The innermost line of the program on the traceback, and whether nothing else is below it."""
-        line, offset, traceback = None, None, error.__traceback__
-        while traceback is not None:
-            offset = self.offset(traceback.tb_frame.f_code.co_filename)
-            line = line if offset is None else offset + traceback.tb_lineno
-            traceback = traceback.tb_next
+        line, offset = None, None
+        for frame, number in walk_tb(error.__traceback__):
+            offset = self.offset(frame.f_code.co_filename)
+            line = line if offset is None else offset + number
         if isinstance(error, SyntaxError) and error.filename and error.lineno:
             at = self.offset(error.filename)
             line = line if at is None else at + error.lineno
@@ -53,13 +53,9 @@ class _Program:
 
     def frames(self, error: BaseException) -> tuple[list[str], list[int]]:
         """Files of the project on the traceback, and lines in them, the innermost last."""
-        frames, traceback = [], error.__traceback__
-        while traceback is not None:
-            path = traceback.tb_frame.f_code.co_filename
-            if path.startswith(self.inside):
-                frames.append((path, traceback.tb_lineno))
-            traceback = traceback.tb_next
-        return [path for path, _ in frames[-_FRAMES:]], [line for _, line in frames[-_FRAMES:]]
+        places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+        inside = [place for place in places if place[0].startswith(self.inside)][-_FRAMES:]
+        return [path for path, _ in inside], [line for _, line in inside]
 
 
 class _Functions:
