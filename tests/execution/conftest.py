@@ -12,7 +12,7 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Environments:
 
 
 @pytest.fixture(scope="session")
-def pytest_version(pytestconfig: pytest.Config) -> tuple[int, ...]:
+def version_of_pytest(pytestconfig: pytest.Config) -> tuple[int, ...]:
     """Version of the pytest that sandboxes run: that of `--python`, or else this one."""
     version = pytest.__version__
     if (python := pytestconfig.option.python) is not None:
