@@ -123,12 +123,12 @@ class ProjectRunner:
         left = [name for name in survey.tests if name not in skipped]
         left.sort(key=lambda name: not self._reaches(name, edited))
         found = self._run_all(source, left) if left else Observation(())
-        failed = [o for o in found.outcomes if o.status not in ("pass", "skip")]
+        failed = found.failures
         unknown = [o.name for o in failed if o.name not in before]  # the survey ended before them
         if unknown:
             now = self._run_all(self.diagnosis.program.source, unknown)
             before |= {outcome.name: outcome for outcome in now.outcomes}
-        known = {outcome.name for outcome in observation.outcomes if outcome.status not in ("pass", "skip")}
+        known = {outcome.name for outcome in observation.failures}
         worse = [
             o
             for o in failed

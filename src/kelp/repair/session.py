@@ -253,7 +253,7 @@ class Session:
             raise KelpError(f"The failing tests do not fail when they run without the others: {names}")
         files = dict.fromkeys(name.partition("::")[0] for name in diagnosis.goals)
         texts = [read(project.root / file).decode("utf-8", "replace") for file in files]
-        self._goals = len([o for o in observation.outcomes if o.status not in ("pass", "skip")])
+        self._goals = len(observation.failures)
         return runner, observation, Specification(tests=self.tests, sources=tuple(texts), intent=self.intent)
 
     def _in_part(self, found: SearchResult, runner: ProjectRunner) -> Generator[Event, None, SearchResult]:
