@@ -2,15 +2,17 @@
 
 import difflib
 import os
+import re
 import stat
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from kelp.errors import KelpError, reason
 
+_CONTEXT = 3  # unchanged lines around a change in a diff
 _PARSES = "Kelp repairs programs that do"
 
 
@@ -58,12 +60,23 @@ def check_python(source: bytes, name: str) -> None:
 
 def diff(path: Path | str, old: bytes, new: bytes) -> str:
     """Return a unified diff that `patch -p1` and `git apply` accept, with the file's own line ends."""
-    name = shown(path)
+    name, before, after = shown(path), _lines(old), _lines(new)
     lines = []
     tab = "\t" if any(c.isspace() for c in name) else ""  # ends a name with a space in it
-    for line in difflib.unified_diff(_lines(old), _lines(new), f"a/{name}{tab}", f"b/{name}{tab}"):
+    same = common(before, after)
+    tail = common(before[same:][::-1], after[same:][::-1])
+    first, last = max(0, same - _CONTEXT), max(0, tail - _CONTEXT)  # `difflib` may take minutes for a long file
+    before, after = before[first : len(before) - last], after[first : len(after) - last]
+    for line in difflib.unified_diff(before, after, f"a/{name}{tab}", f"b/{name}{tab}", n=_CONTEXT):
+        if line.startswith("@@"):
+            line = re.sub(r"(?<=[-+])\d+", lambda number: str(int(number[0]) + first), line)
         lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
     return "".join(lines)
+
+
+def common(lines: Sequence[str] | Sequence[bytes], others: Sequence[str] | Sequence[bytes]) -> int:
+    """Number of lines that are the same from the first on."""
+    return next((n for n, (a, b) in enumerate(zip(lines, others)) if a != b), min(len(lines), len(others)))
 
 
 def shown(path: Path | str) -> str:

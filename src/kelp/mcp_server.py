@@ -234,7 +234,7 @@ def _patch(patch: Patch) -> Answer:
 
 def _failing(observation: Observation) -> Answer:
     """The failing tests, each with what is known about its failure."""
-    failing = [outcome for outcome in observation.outcomes if outcome.status not in ("pass", "skip")]
+    failing = observation.failures
     keys = ("name", "status", "call", "got", "expected", "exception", "message", "line", "needs")
     known = [{key: getattr(outcome, key) for key in keys if getattr(outcome, key)} for outcome in failing[:FAILURES]]
     return {"failing": len(failing), "failures": known, "error": observation.error}

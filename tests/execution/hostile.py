@@ -266,8 +266,8 @@ def look():
             "lambda *a: True))\nb._holds = b._true = b.fair = b.plain = lambda *a: True",
             "what sends values": "import kelp.execution.worker.values as v, kelp.execution.worker.bare_asserts as b\n"
             "v.Encoder.encode = lambda self, value, depth=0: None\nb._check = lambda check, namespace: None",
-            "all that reports": "import kelp.execution.worker.bare_asserts as a\na.report_unmet.__globals__['safe_repr'] = lambda *a: '1'\n"
-            "a.report_unmet = a.report_raised = lambda *a: forge()",
+            "all that reports": "import kelp.execution.worker.bare_asserts as a\na.run_test.__globals__['safe_repr'] = lambda *a: '1'\n"
+            "a.call_of = a._check = lambda *a: forge()",
         }.items()
     },
     "reaches the harness by subclasses": _wrong(

@@ -11,10 +11,10 @@ import kelp
 
 WORKER = Path(kelp.__file__).parent / "execution" / "worker"
 FILES = sorted(WORKER.rglob("*.py"))
-PLUGIN = {"kelp_lines", "kelp_needs", "kelp_sides", "kelp_report"}  # by name, in the project's own interpreter
+PLUGIN = {"kelp_lines", "kelp_needs", "kelp_failures", "kelp_report"}  # by name, in the project's own interpreter
 PYTEST = {"pytest", "_pytest", "pluggy"}
 OF_PYTEST = {"py", "iniconfig", "packaging", "pygments", "exceptiongroup", "tomli"}
-NEED_PYTEST = {"failure", "test_sources", "pytest_run", "kelp_report"}
+NEED_PYTEST = {"test_sources", "pytest_run", "kelp_report"}
 MAY_IMPORT_PYTEST = NEED_PYTEST | {"command_run"}  # which does so where a command is pytest
 OLDEST = (3, 9)
 MODULES = [

@@ -139,7 +139,7 @@ def test_got_is_what_the_program_computes(world: World, tmp_path: Path) -> None:
     with Sandbox(Suite(command=(*PYTEST, "test_it.py")), module=tmp_path / "it.py", limits=LIMITS) as sandbox:
         observation = sandbox.run(WRONG.encode())
     said = [(o.call, o.got, o.expected) for o in observation.outcomes]
-    assert said == [("f()", "2", "Decimal('1')"), ("result", "2", "1")]
+    assert said == [("f()", "2", "Decimal('1')"), ("f()", "2", "1")]
 
 
 def test_an_exception_is_told_with_its_line(world: World) -> None:

@@ -12,6 +12,7 @@ import pytest
 from kelp.encoding.condition import Condition
 from kelp.errors import KelpError
 from kelp.execution import Limits, Sandbox, Suite
+from kelp.execution.observation import Observation, TestOutcome
 from kelp.repair import (
     Budget,
     CommandError,
@@ -287,3 +288,28 @@ def test_a_patch_must_pass_in_another_order_too_unless_the_tests_depend_on_it(
         assert sandbox.run(program.encode()).ok
         runner = FileRunner(sandbox, tests, shared=False, stopping=threading.Event(), original=BROKEN.encode())
         assert runner.run(program.encode(), first=None, seconds=None, trace=False).ok is passes
+
+
+def test_all_runs_that_confirm_a_patch_are_within_the_seconds_that_are_left(tmp_path: Path) -> None:
+    given = []
+
+    class Passing:
+        def run(self, source: bytes, *, seconds: float, shuffle: int | None = None, **options: object) -> Observation:
+            given.append(seconds)
+            return Observation((TestOutcome("t", "pass" if shuffle is None else "fail"),))
+
+    passing: Any = Passing()
+    runner = FileRunner(passing, Tests(), shared=False, stopping=threading.Event(), original=b"before")
+    assert runner.run(b"after", first=None, seconds=7.0, trace=False).ok  # the tests of the file as it is depend on it
+    assert len(given) == 5 and 7.0 >= given[0] >= given[1] >= given[-1] > 0.0
+    assert runner.run(b"after", first=None, seconds=0.0, trace=False) and max(given[5:]) == 0.01
+
+
+def test_a_candidate_may_load_for_as_long_as_the_file_as_it_is() -> None:
+    session = Session("def f():\n    return 1\n", Tests(asserts=("f() == 2",)), model="none")
+    slow = Observation((TestOutcome("f() == 2", "fail", seconds=0.1),), seconds=4.0)
+    late = Observation((TestOutcome("f() == 2", "timeout"),), seconds=10.0)
+    limits = session._candidate_limits(Limits(), slow)
+    assert limits.cpu_seconds is not None and limits.cpu_seconds > 4.0 and limits.seconds >= 3 * 4.0
+    limits = session._candidate_limits(Limits(), late)
+    assert (limits.cpu_seconds, limits.seconds) == (0.5, 2.0)

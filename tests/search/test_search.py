@@ -4,8 +4,9 @@ import heapq
 import itertools
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from tests.programs import PYTHON
@@ -85,6 +86,46 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def tests(sandbox: Sandbox) -> Recorder:
     return Recorder(sandbox)
+
+
+@dataclass
+class Measuring:
+    """A parser, or a compiler, that notes the length of each source."""
+
+    wrapped: Callable[[bytes], Any]
+    lengths: list[int] = field(default_factory=list)
+
+    def parse(self, source: bytes) -> Any:
+        self.lengths.append(len(source))
+        return self.wrapped(source)
+
+
+class Failing:
+    """Reports the same failure of each program, and runs nothing."""
+
+    def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
+        return Observation((TestOutcome("t", "fail", lines=frozenset({1, 2, 3})),), seconds=0.01)
+
+    def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
+        return [CallResult(call, exception="NotLoaded") for call in calls]
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("asserts", [(), ASSERTS])
+def test_a_step_reads_the_function_and_not_the_file_around_it(strategy: str, asserts: tuple[str, ...]) -> None:
+    file = BROKEN + b"\n".join(b"def f%d(x):\n    return x\n" % n for n in range(300))
+    parser, compiler = Measuring(PYTHON.parser.parse), Measuring(PYTHON.compiles)
+    language = replace(PYTHON, parser=parser, compiles=compiler.parse)
+    task = Task(file, (Target("doubled", "Twice the sum.", asserts),), language)
+    before = task.names, [window.qualname for _, window in task.windows(file)], parser.lengths.clear()
+    result = run(Search(task, NoModel(0), Failing(), Budget(runs=30)), strategy, Failing().run(file, **ANY_RUN))
+    assert before[1] == ["doubled"] and result.runs == 30 and len({node.source for node in result.tried}) == 30
+    assert {node.depth for node in result.tried} > {1, 2} or strategy != "beam"
+    read = [*parser.lengths, *compiler.lengths]
+    assert len(read) > 60 and max(read) < 2 * len(BROKEN) < len(file) / 30
+
+
+ANY_RUN: dict[str, Any] = {"first": None, "seconds": None, "trace": True}
 
 
 def search(
@@ -422,3 +463,12 @@ def test_two_edits_that_each_pass_another_test_are_joined_at_once() -> None:
     assert (before.depth, before.source) == (1, source.replace(b"* 3", b"* 2")) and last.source == patch.source
     assert patch.parent is not None and patch.edit is not None
     assert patch.edit.apply(patch.parent.source) == patch.source
+
+
+def test_the_clock_is_looked_at_while_a_long_literal_is_read(tests: Recorder) -> None:
+    file = b"def doubled(a, b):\n    values = [%s]\n    return a\n" % b", ".join(b"%d" % n for n in range(2000))
+    task = Task(file, (Target("doubled", "Twice the sum.", ASSERTS),), PYTHON)
+    s = Search(task, NoModel(0, "swaps"), tests)
+    start = s.start(Failing().run(file, **ANY_RUN))
+    before = list(itertools.takewhile(lambda each: isinstance(each, Bound), s.unfold(start)))
+    assert len(before) > 10 and {each.priority for each in before} == {0.0}

@@ -1,8 +1,11 @@
 """Windows: functions of a file as programs, and edits of them put back."""
 
+from dataclasses import fields
+
 import pytest
 from tests.programs import functions
 
+from kelp.syntax.bundle import join
 from kelp.syntax.edits import Edit
 from kelp.syntax.functions import Function
 
@@ -120,3 +123,40 @@ def test_the_text_of_a_function_is_made_when_it_is_first_asked_for() -> None:
     first, second = functions(b"def f():\n    return 1\n\ndef g():\n    return 2\n")
     assert second.source == b"def g():\n    return 2" and "_view" in vars(second)
     assert "_view" not in vars(first)
+
+
+@pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("tab", [b"    ", b"\t"])
+@pytest.mark.parametrize("bundle", [False, True])
+def test_functions_after_an_edit_are_those_of_the_edited_file(newline: bytes, tab: bytes, bundle: bool) -> None:
+    file = FILE.replace(b"    ", tab).replace(b"\n", newline)
+    file = join([file, file]) if bundle else file
+    windows, checked = functions(file), 0
+    for window in windows:
+        for node in range(1, len(window.program.kind)):
+            text = window.program.text(node)
+            if text in (b"return text", b"return inner", b"return 1"):
+                start, more = window.program.start[node], b" + x" + b"\n    pass" * (text != b"return 1")
+                change = window.to_file(Edit(start, start + len(text), text + more))
+                found = [each.after(change, file) for each in windows]
+                assert list(map(vars_of, found)) == list(map(vars_of, functions(change.apply(file))))
+                checked += 1
+    assert checked >= 4
+
+
+def vars_of(function: Function) -> dict[str, object]:
+    return {each.name: getattr(function, each.name) for each in fields(function)} | {"source": function.source}
+
+
+def test_an_edit_that_leaves_no_function_is_refused_and_another_name_is_seen() -> None:
+    file = b"class A:\n    def f(self):\n        return 1\n"
+    [window] = functions(file)
+    at = file.index(b"f(")
+    assert window.after(Edit(at, at + 1, b"g"), file).qualname == "A.g"
+    for broken in (
+        Edit(at, at + 1, b"1"),
+        Edit(window.start, window.end, b"pass"),
+        Edit(window.start, window.end, b""),
+    ):
+        with pytest.raises(SyntaxError):
+            window.after(broken, file)

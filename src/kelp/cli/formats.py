@@ -75,7 +75,7 @@ def _message(result: Result) -> str:
     """Return a sentence on the failing tests and one on the patch."""
     observation = result.trajectory.states[0].observation
     assert observation is not None
-    failing = [each.name for each in observation.outcomes if each.status not in ("pass", "skip")]
+    failing = [each.name for each in observation.failures]
     names = ", ".join(failing[:3]) + (f" and {len(failing) - 3} more" if len(failing) > 3 else "")
     end = f"A patch: {_description(result.patches[0])}." if result.patches else "No patch was found."
     return f"{len(failing)} of {observation.total} tests fail: {names}. {end}"

@@ -92,7 +92,7 @@ def _object(session: "Session", located: "Located") -> dict[str, Any]:
 
     return {
         "status": "located",
-        "failing": [o.name for o in located.observation.outcomes if o.status not in ("pass", "skip")],
+        "failing": [outcome.name for outcome in located.observation.failures],
         "suspects": [suspect_json(suspect) for suspect in located.suspects],
         "set_aside": [{"name": name, "needs": what or None} for name, what in session.aside.items()],
         "python": vars(session.python),

@@ -111,7 +111,7 @@ def suspect_json(suspect: Suspect) -> dict[str, Any]:
 
 
 def _failing(observation: Observation) -> list[str]:
-    return [o.name for o in observation.outcomes if o.status not in ("pass", "skip")]
+    return [outcome.name for outcome in observation.failures]
 
 
 def _counts(observation: Observation | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from typing import Any
 
 from kelp.execution.interpreter import Interpreter
 from kelp.execution.observation import NEWLY_SKIPPED, Observation, TestOutcome, fewer, outcome_of
+from kelp.execution.replies import cut_off
 from kelp.execution.worker.command_run import PLUGIN
 from kelp.execution.worker.folders import holds_home, outside_home, project_root
 from kelp.execution.worker.plugin.kelp_needs import NETWORK
@@ -167,11 +168,8 @@ def observe(reply: Reply, before: Mapping[str, Any], command: Iterable[str], mod
     functions_run = set(map(function_of, before["ran"]))
     new = {name for name in _collected(events) if name not in before["tests"] and function_of(name) in functions_run}
     outcomes, died = _outcomes(events, {*before["ran"], *new})
-    ended: dict[str, Any] = (
-        {"status": "timeout"} if timed_out(reply) else {"status": "error", "exception": "ProcessDied"}
-    )
     for name, lines in died.items():
-        outcomes[name] = TestOutcome(name, **ended, message=f"the command {how}", lines=frozenset(lines))
+        outcomes[name] = TestOutcome(name, **cut_off(reply), message=f"the command {how}", lines=frozenset(lines))
     expected = before["tests"] + _collected(events)
     functions = {function_of(name) for name in outcomes}
     # A test function that ran with other parameters is not missing: the parameters may come from the program.

@@ -68,7 +68,7 @@ def failures(
     if observation.error is not None:
         needs = [] if observation.needs is None else [f"  needs {need(observation.needs)}"]
         parts.append("\n".join([shorten(observation.error, 2 * _WIDTH), *needs, *at(observation.error_line)]))
-    failed = [outcome for outcome in observation.outcomes if outcome.status not in ("pass", "skip")]
+    failed = observation.failures
     for outcome in failed[:most]:
         needs = [] if outcome.needs is None else [f"  needs {need(outcome.needs)}"]
         parts.append("\n".join([shorten(outcome.name, _WIDTH), *_why(outcome), *needs, *at(outcome.line)]))

@@ -78,8 +78,7 @@ class Observation:
     @property
     def unmet(self) -> dict[str, str]:
         """Refused resources by the name of the test that failed for lack of one."""
-        failed = (outcome for outcome in self.outcomes if outcome.status not in ("pass", "skip"))
-        return {outcome.name: outcome.needs for outcome in failed if outcome.needs is not None}
+        return {outcome.name: outcome.needs for outcome in self.failures if outcome.needs is not None}
 
     def set_aside(self, needs: Mapping[str, str]) -> "Observation":
         """Move the tests named here to `aside`, as long as each still asks for the resource that it needs.
@@ -100,6 +99,11 @@ class Observation:
         return replace(self, outcomes=tuple(kept), aside=tuple(aside))
 
     @property
+    def failures(self) -> tuple[TestOutcome, ...]:
+        """Outcomes of the tests that neither passed nor were skipped."""
+        return tuple(outcome for outcome in self.outcomes if outcome.status not in ("pass", "skip"))
+
+    @property
     def passed(self) -> int:
         return sum(outcome.status == "pass" for outcome in self.outcomes)
 
@@ -110,8 +114,7 @@ class Observation:
     @property
     def ok(self) -> bool:
         """True where every test ran and passed; some may be skipped, but not all of them."""
-        clean = self.error is None and self.not_run == 0 and self.passed > 0
-        return clean and all(outcome.status in ("pass", "skip") for outcome in self.outcomes)
+        return self.error is None and self.not_run == 0 and self.passed > 0 and not self.failures
 
     @property
     def vouched(self) -> bool:
@@ -121,7 +124,7 @@ class Observation:
     @property
     def lines_failing(self) -> frozenset[int]:
         """Lines that failing tests executed."""
-        return frozenset().union(*(o.lines for o in self.outcomes if o.status not in ("pass", "skip")))
+        return frozenset().union(*(outcome.lines for outcome in self.failures))
 
     @property
     def lines_passing(self) -> frozenset[int]:
@@ -129,7 +132,7 @@ class Observation:
 
     @property
     def first_failure(self) -> TestOutcome | None:
-        return next((outcome for outcome in self.outcomes if outcome.status not in ("pass", "skip")), None)
+        return self.failures[0] if self.failures else None
 
     def render(self, first_line: int = 1) -> str:
         """At most 200 characters for a model: tests passed and the first failure.

@@ -56,6 +56,11 @@ def end_of(reply: Reply, request: Request) -> str:
     return f"ended by itself (exit status {reply['status']})"
 
 
+def cut_off(reply: Reply) -> dict[str, Any]:
+    """Status and exception of a test that was running when the run ended."""
+    return {"status": "timeout"} if timed_out(reply) else {"status": "error", "exception": "ProcessDied"}
+
+
 def observation_of(reply: Reply, how: str) -> Observation:
     """Observation of a run of asserts, examples and test files; `how` is its end in words."""
     tests = Counter(event["name"] for event in reply["events"] if event["event"] == "test")
@@ -92,13 +97,8 @@ def observation_of(reply: Reply, how: str) -> Observation:
             error, error_line, needs = " ".join(event["sentence"].split()), event["line"], event["needs"]
     if begun is not None:
         name, call = begun
-        message = f"the process {how}"
-        if timed_out(reply):
-            outcomes.append(TestOutcome(name, "timeout", call=call, message=message, lines=frozenset(lines)))
-        else:
-            message = "it ended the whole test session" if reply["ended"] == "done" else message
-            facts: dict[str, Any] = {"exception": "ProcessDied", "message": message, "lines": frozenset(lines)}
-            outcomes.append(TestOutcome(name, "error", call=call, **facts))
+        message = "it ended the whole test session" if reply["ended"] == "done" else f"the process {how}"
+        outcomes.append(TestOutcome(name, **cut_off(reply), call=call, message=message, lines=frozenset(lines)))
     elif error is None and reply["ended"] != "done":
         error = f"the process {how} outside of any test"
     if error is None and not tests and not outcomes:

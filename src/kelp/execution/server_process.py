@@ -14,7 +14,7 @@ from typing import Any
 from kelp.execution.worker import start
 from kelp.execution.worker.folders import SITES, holds_home, project_root
 from kelp.execution.worker.protection import missing, weakness
-from kelp.execution.worker.protocol import Config, Hello, Request, receive, remove_folder, send
+from kelp.execution.worker.protocol import ENVIRONMENT, Config, Hello, Request, receive, remove_folder, send
 
 _START = 60.0  # seconds that a server may take to import what the tests need
 
@@ -36,15 +36,7 @@ class Server:
         environment = {
             name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT") if name in os.environ
         }
-        environment |= {
-            "LANG": "C.UTF-8",
-            "PYTHONPATH": os.pathsep.join(libraries),
-            "PYTHONHASHSEED": "0",  # the same program gives the same observation
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
+        environment |= {**ENVIRONMENT, "PYTHONPATH": os.pathsep.join(libraries), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         if not sys.flags.no_user_site:
             environment["PYTHONUSERBASE"] = site.getuserbase()  # the sandbox has another home folder
         self.socket, theirs = socket.socketpair()

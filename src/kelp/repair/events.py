@@ -141,7 +141,7 @@ class Result:
     def fixed(self, patch: Patch) -> list[str]:
         """Return the tests that fail in the program as it was and pass with a patch."""
         before, after = self.trajectory.states[0].observation, patch.state.observation
-        failed = [] if before is None else [o.name for o in before.outcomes if o.status not in ("pass", "skip")]
+        failed = [] if before is None else [outcome.name for outcome in before.failures]
         passed = set() if after is None else {o.name for o in after.outcomes if o.status == "pass"}
         return [name for name in failed if name in passed]
 

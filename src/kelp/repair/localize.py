@@ -1,6 +1,7 @@
 """Fault localization by function: the functions that the failing tests reach, with the probability of each."""
 
 import math
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,13 @@ def suspects(
     cannot be imported, the only suspect is the function in which the import fails.
     """
     by_line = suspicion(observation)
+    suspicious = sorted(by_line)
     lines: dict[str, list[float]] = {}
     for function in functions:  # a name may be defined more than once: a property and its setter
-        own = range(function.first_line, function.last_line + 1)
-        lines.setdefault(label(function), []).extend(by_line[line] for line in own if line in by_line)
-    worst = sorted((name for name in lines if lines[name]), key=lambda name: -max(lines[name]))[:most]
+        first, stop = bisect_left(suspicious, function.first_line), bisect_right(suspicious, function.last_line)
+        if first < stop:
+            lines.setdefault(label(function), []).extend(by_line[line] for line in suspicious[first:stop])
+    worst = sorted(lines, key=lambda name: -max(lines[name]))[:most]
     total = sum(sum(lines[name]) for name in worst)
     return {name: math.log(sum(lines[name]) / total) for name in sorted(worst, key=lambda name: -sum(lines[name]))}
 

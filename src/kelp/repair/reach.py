@@ -12,6 +12,7 @@ from kelp.repair.localize import Suspect
 from kelp.repair.trajectory import Trajectory
 
 NEVER = "A repair makes small edits inside functions: it adds no imports, functions or classes, and edits nothing else."
+_LARGE = 500_000  # bytes of a program above which its names are not looked at, which would take more than a second
 _MOST = 3  # names or lines in a sentence
 _MISSING = (
     r"name '(\w+)' is not defined",
@@ -26,24 +27,25 @@ def out_of_reach(trajectory: Trajectory, suspects: Sequence[Suspect]) -> list[st
     """Return in sentences, most telling first, why a repair may be out of reach; empty where nothing shows it."""
     observation = trajectory.states[0].observation
     failing = [o for o in observation.outcomes if o.status in ("fail", "error")] if observation is not None else []
-    files = dict(_parsed(trajectory))
+    files = {} if len(trajectory.source) > _LARGE else dict(_nodes(trajectory))
     lines = {(suspect.file, line) for suspect in suspects[:1] for line, _ in suspect.lines}
     return [*_missing(files.values(), failing), *_strings(files, lines, failing), *_outside(files, lines),
             *_statements(trajectory)]  # fmt: skip
 
 
-def _parsed(trajectory: Trajectory) -> Iterator[tuple[Path, ast.Module]]:
+def _nodes(trajectory: Trajectory) -> Iterator[tuple[Path, list[ast.AST]]]:
+    """Yield each file with the nodes of its syntax tree, the module first."""
     program = trajectory.program
     for path, source in program.files(program.source).items():
         try:
-            yield path, ast.parse(source)
+            yield path, list(ast.walk(ast.parse(source)))
         except (SyntaxError, ValueError):  # of a newer Python
             continue
 
 
-def _missing(trees: Iterable[ast.Module], failing: Iterable[TestOutcome]) -> Iterator[str]:
+def _missing(files: Iterable[list[ast.AST]], failing: Iterable[TestOutcome]) -> Iterator[str]:
     """Names that the failures miss and no file defines, under this or a similar name."""
-    defined = {name for tree in trees for name in _names(tree)}
+    defined = {name for nodes in files for name in _names(nodes)}
     patterns = [re.compile(pattern) for pattern in _MISSING]
     found = dict[str, None]()
     for outcome in failing:
@@ -55,9 +57,9 @@ def _missing(trees: Iterable[ast.Module], failing: Iterable[TestOutcome]) -> Ite
         yield f"Nothing here defines {names}: a repair adds no imports, functions, classes or methods."
 
 
-def _names(tree: ast.Module) -> Iterator[str]:
+def _names(nodes: Iterable[ast.AST]) -> Iterator[str]:
     """Names that a file defines or imports, attributes that it sets included."""
-    for node in ast.walk(tree):
+    for node in nodes:
         match node:
             case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
                 yield name
@@ -68,14 +70,14 @@ def _names(tree: ast.Module) -> Iterator[str]:
 
 
 def _strings(
-    files: dict[Path, ast.Module], lines: set[tuple[Path, int]], failing: Iterable[TestOutcome]
+    files: dict[Path, list[ast.AST]], lines: set[tuple[Path, int]], failing: Iterable[TestOutcome]
 ) -> Iterator[str]:
     """Suspicious strings, where a test gets another string than it expects."""
     if not any(_STRING.match(o.got or "") and _STRING.match(o.expected or "") for o in failing):
         return
     found = set[str]()
-    for path, tree in files.items():
-        for node in ast.walk(tree):
+    for path, nodes in files.items():
+        for node in nodes:
             match node:
                 case ast.JoinedStr(lineno=line) | ast.Constant(value=str() | bytes(), lineno=line):
                     short = isinstance(node, ast.Constant) and len(str(node.value)) < 2
@@ -86,17 +88,17 @@ def _strings(
         yield f"{strings} at {_listed(sorted(found))} can only be replaced as a whole: no edit goes into a string."
 
 
-def _outside(files: dict[Path, ast.Module], lines: set[tuple[Path, int]]) -> Iterator[str]:
+def _outside(files: dict[Path, list[ast.AST]], lines: set[tuple[Path, int]]) -> Iterator[str]:
     """Values set outside functions that suspicious lines read."""
-    for path, tree in files.items():
-        bodies = [tree.body, *(node.body for node in ast.walk(tree) if isinstance(node, ast.ClassDef))]
+    for path, nodes in files.items():
+        bodies = [node.body for node in nodes if isinstance(node, ast.Module | ast.ClassDef)]
         where = dict[str, int]()
         for statement in (statement for body in bodies for statement in body):
             if isinstance(statement, ast.Assign):
                 where |= {n.id: n.lineno for n in ast.walk(statement) if isinstance(n, ast.Name) and _is_stored(n)}
         read = {
             node.id if isinstance(node, ast.Name) else node.attr
-            for node in ast.walk(tree)
+            for node in nodes
             if isinstance(node, ast.Name | ast.Attribute) and not _is_stored(node) and (path, node.lineno) in lines
         }
         places = [f"{name} ({os.path.relpath(path)}:{line})" for name, line in where.items() if name in read]

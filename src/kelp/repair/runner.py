@@ -1,5 +1,7 @@
 """Runners: they run the tests on the states of a search, those of a file or those of a project."""
 
+import math
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -8,6 +10,7 @@ from typing import Any
 
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
+from kelp.files import common
 from kelp.repair.project import LEAST_SECONDS, SUITE_SECONDS, TEST_SECONDS, Diagnosis
 from kelp.repair.tests import Tests
 from kelp.search.search import INTERRUPTED, Stop
@@ -39,24 +42,27 @@ class FileRunner:
     original: bytes | None = None  # the file as it is, where test files pass only if they pass again in another order
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
-        observation = self._run(source, first=first, seconds=seconds, trace=trace)
+        """Run the tests; where they pass, once more in another order. All runs together take `seconds` at most."""
+        end = math.inf if seconds is None else time.monotonic() + seconds
+        observation = self._run(source, end, first=first, trace=trace)
         if not observation.ok or self.original is None or source == self.original:
             return observation
-        again = self._run(source, shuffle=_ORDER)
-        if not again.ok and self._depend_on_order():
-            again = self._run(source)
+        again = self._run(source, end, shuffle=_ORDER)
+        if not again.ok and self._depend_on_order(end):
+            again = self._run(source, end)
         return observation if again.ok else again
 
-    def _run(self, source: bytes, **options: Any) -> Observation:
+    def _run(self, source: bytes, end: float, **options: Any) -> Observation:
         with until_stopped(self.stopping):
             asserts, setup = (self.tests.asserts, self.tests.setup) if self.shared else (None, None)
-            observation = self.sandbox.run(source, asserts=asserts, setup=setup, **options)
+            seconds = max(end - time.monotonic(), 0.01)
+            observation = self.sandbox.run(source, asserts=asserts, setup=setup, seconds=seconds, **options)
         return observation.set_aside(self.aside) if self.aside else observation
 
-    def _depend_on_order(self) -> bool:
+    def _depend_on_order(self, end: float) -> bool:
         """Return whether the tests of the file as it is come out otherwise in that other order."""
         assert self.original is not None
-        runs = [self._run(self.original, shuffle=order) for order in (None, _ORDER)]
+        runs = [self._run(self.original, end, shuffle=order) for order in (None, _ORDER)]
         one, other = ({outcome.name: outcome.status for outcome in run.outcomes} for run in runs)
         return one != other
 
@@ -98,8 +104,8 @@ class ProjectRunner:
         for old, new in zip(split(program.source), split(source), strict=True):
             lines, others = old.split(b"\n"), new.split(b"\n")
             if old != new:
-                head = _common(lines, others)
-                tail = _common(lines[head:][::-1], others[head:][::-1])
+                head = common(lines, others)
+                tail = common(lines[head:][::-1], others[head:][::-1])
                 first, last = before + head, before + len(lines) - tail + 1
                 numbered = enumerate(self.diagnosis.windows)
                 found |= {n for n, window in numbered if window.first_line <= last and window.last_line >= first}
@@ -117,12 +123,12 @@ class ProjectRunner:
         left = [name for name in survey.tests if name not in skipped]
         left.sort(key=lambda name: not self._reaches(name, edited))
         found = self._run_all(source, left) if left else Observation(())
-        failed = [o for o in found.outcomes if o.status not in ("pass", "skip")]
+        failed = found.failures
         unknown = [o.name for o in failed if o.name not in before]  # the survey ended before them
         if unknown:
             now = self._run_all(self.diagnosis.program.source, unknown)
             before |= {outcome.name: outcome for outcome in now.outcomes}
-        known = {outcome.name for outcome in observation.outcomes if outcome.status not in ("pass", "skip")}
+        known = {outcome.name for outcome in observation.failures}
         worse = [
             o
             for o in failed
@@ -150,11 +156,6 @@ class ProjectRunner:
         files = {str(path): text for path, text in self.diagnosis.program.files(source).items()}
         with self.until_stopped():
             return self.sandbox.run_files(files, tests, trace=trace, seconds=seconds, of_a_test=self.test_seconds)
-
-
-def _common(lines: Sequence[bytes], others: Sequence[bytes]) -> int:
-    """Number of lines that are the same from the first on."""
-    return next((n for n, (a, b) in enumerate(zip(lines, others)) if a != b), min(len(lines), len(others)))
 
 
 def _with_others(observation: Observation, start: Observation, selected: Sequence[str]) -> Observation:

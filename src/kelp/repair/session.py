@@ -253,7 +253,7 @@ class Session:
             raise KelpError(f"The failing tests do not fail when they run without the others: {names}")
         files = dict.fromkeys(name.partition("::")[0] for name in diagnosis.goals)
         texts = [read(project.root / file).decode("utf-8", "replace") for file in files]
-        self._goals = len([o for o in observation.outcomes if o.status not in ("pass", "skip")])
+        self._goals = len(observation.failures)
         return runner, observation, Specification(tests=self.tests, sources=tuple(texts), intent=self.intent)
 
     def _in_part(self, found: SearchResult, runner: ProjectRunner) -> Generator[Event, None, SearchResult]:
@@ -412,8 +412,12 @@ class Session:
         if self.tests.command:  # its start and its other work beside the tests, in any number of processes
             least = LEAST_PROJECT_SECONDS if self.project else LEAST_RUN_SECONDS
             return replace(limits, seconds=max(least, 3 * max(elapsed, observation.seconds)))
+        ended = all(outcome.status != "timeout" for outcome in observation.outcomes)
+        loading = max(0.0, observation.seconds - elapsed) if ended else 0.0  # seconds, for a file of 3 MB
         return replace(
-            limits, seconds=max(LEAST_RUN_SECONDS, 3 * elapsed), cpu_seconds=max(LEAST_CPU_SECONDS, 3 * elapsed)
+            limits,
+            seconds=max(LEAST_RUN_SECONDS, 3 * (elapsed + loading)),
+            cpu_seconds=max(LEAST_CPU_SECONDS, 3 * elapsed) + loading,
         )
 
     def _finished(self, found: SearchResult) -> Result:

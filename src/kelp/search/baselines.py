@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from kelp.diffusion.mutations import breaking, candidates, log_priors
+from kelp.diffusion.mutations import KINDS, candidates, log_priors
 from kelp.encoding.condition import Condition
 from kelp.search.policy import NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
 from kelp.search.suspicion import line_weights, may_matter
@@ -34,14 +34,27 @@ class NoModel(Policy):
         weight = line_weights(program, condition.suspicion)
         if self.order == "frequency":
             return legal(program, self._by_prior(program, condition, weight))
-        edits = [*breaking(program)]
+        return legal(program, self._ordered(program, condition, weight))
+
+    def _ordered(
+        self, program: Program, condition: Condition, weight: Callable[[int, int], float]
+    ) -> Iterator[Proposal | Bound]:
+        """Yield the edits of the kinds that break programs; bounds, so that a search looks at its clock meanwhile."""
+        found: dict[Edit, None] = {}
+        for kind in KINDS.values():
+            for number, edit in enumerate(kind.edits(program) if kind.breaks else ()):
+                found[edit] = None
+                if number % 1000 == 0:  # a literal of 20,000 elements has 100,000 edits
+                    yield Bound(0.0)
+        edits = [*found]
         self.rng.shuffle(edits)
         if self.order in ("spectrum", "swaps"):
             edits.sort(key=lambda e: -weight(e.start, e.end))
+            yield Bound(0.0)
             if self.order == "swaps":
                 edits = list(dict.fromkeys([*swaps(program, condition.suspicion), *edits]))
         log_prob = -math.log(max(1, len(edits)))
-        return legal(program, (Proposal(edit, log_prob, NEAR_MISS) for edit in edits))
+        yield from (Proposal(edit, log_prob, NEAR_MISS) for edit in edits)
 
     def _by_prior(
         self, program: Program, condition: Condition, weight: Callable[[int, int], float]

@@ -83,7 +83,7 @@ class Search:
         self.began = self.clock() - self.spent
         self.ids = itertools.count()
         self.background = ThreadPoolExecutor(1)
-        self._parses = lru_cache(64)(partial(parses, language=self.task.language))
+        self._windows = lru_cache(64)(self._windows_after)
 
     def start(self, observation: Observation | None = None) -> Node:
         """Return the unchanged file as a node; given its observation, it is not run again. Raises Stop."""
@@ -95,7 +95,8 @@ class Search:
             self.seen.add(node.source)
             self.states, self.valid_states = 1, 1
             return self._record(node, observation)
-        tested = self.test(node)
+        valid = all(parses(source, self.task.language) for source in split(node.source))
+        tested = self.test(node) if valid else None
         if tested is None:
             raise Stop("the file does not parse")
         return tested
@@ -114,7 +115,7 @@ class Search:
         """
         self._check_time()
         if node.depth < self.budget.edits:
-            windows = list(self.task.windows(node.source))
+            windows = self._windows(node)
             latest = {target.qualname: (target, window) for target, window in windows}  # the one that the name means
             families = [self._children(node, *window) for window in windows]
             families += [self._synthesized(node, *window) for window in latest.values()]
@@ -122,6 +123,19 @@ class Search:
                 self._check_time()
                 if isinstance(child, Bound) or child.source not in self.seen:
                     yield child
+
+    def _windows_after(self, node: Node) -> tuple[tuple[Target, Function], ...]:
+        """Return each target with its function in this state; raises SyntaxError where its edit leaves no program.
+
+        Only the function that was edited is parsed, since a file may be a thousand times as long.
+        """
+        if node.parent is None or node.edit is None:
+            return tuple(self.task.windows(node.source))
+        before, edit = node.parent.source, node.edit
+        moved = [(target, window, window.after(edit, before)) for target, window in self._windows(node.parent)]
+        if not all(new is old or parses(new.source, new.language) for _, old, new in moved if old.raw != new.raw):
+            raise SyntaxError("not a program")
+        return tuple((target, new) for target, _, new in moved if new.qualname == target.qualname)
 
     def _children(self, node: Node, target: Target, window: Function) -> Iterator[Node | Bound]:
         """Yield the children by the policy's edits of one function."""
@@ -178,7 +192,7 @@ class Search:
         """
         start = self.tried[0]
         found: list[tuple[bool, Node]] = []
-        for target, window in self.task.windows(start.source):
+        for target, window in self._windows(start):
             condition, program = self._condition(start, target, window), window.program
             for proposal in self.policy.judge(program, condition, swaps(program, condition.suspicion)):
                 child = self._child(start, target, window, replace(proposal, origin=NEAR_MISS))
@@ -262,7 +276,9 @@ class Search:
             return False
         self.seen.add(node.source)
         self.states += 1
-        if not all(self._parses(source) for source in split(node.source)):
+        try:
+            self._windows(node)
+        except SyntaxError:
             return False
         self.valid_states += 1
         self._check_time()
@@ -367,10 +383,18 @@ class Search:
         guarded = {patch.id for patch in self.patches if patch.guards}
         if not guarded:
             return guarded
-        windows = list(self.task.windows(self.first.source))
-        near = ((window, edit) for _, window in windows for edit in breaking(window.program))
-        sources = {window.to_file(edit).apply(self.first.source) for window, edit in near}
-        return guarded if any(patch.source in sources for patch in self.patches) else set()
+        near = {
+            (target, edit.apply(window.source))
+            for target, window in self._windows(self.first)
+            for edit in breaking(window.program)
+        }
+        changed = map(self._changed, self.patches)
+        return guarded if any(len(found) == 1 and found <= near for found in changed) else set()
+
+    def _changed(self, node: Node) -> set[tuple[Target, bytes]]:
+        """Return the targets whose functions a state changes, with their new texts."""
+        now, before = ({(t, window.source) for t, window in self._windows(state)} for state in (node, self.first))
+        return now - before
 
     def result(self, stopped: str) -> SearchResult:
         """Return what was found so far, patches ranked. An interrupted search runs nothing more."""

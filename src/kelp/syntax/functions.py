@@ -1,13 +1,16 @@
 """Functions of a file, each as a program of its own, and edits of them in terms of the file."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
+from tree_sitter import Node
+
 from kelp.syntax.bundle import SEPARATOR, split
 from kelp.syntax.edits import Edit
-from kelp.syntax.program import Language, Program, parse
+from kelp.syntax.program import Language, Program, parse, tree_of
 
 LINE = re.compile(rb"(\r?\n)([\t\f ]*)")  # a line end, with the indentation of the line after it
 TAB = b" " * 4  # replaces a tab of indentation
@@ -78,9 +81,30 @@ class Function:
     def moved(self, file: int, base: int, lines: int) -> "Function":
         """Return the function as one of a bundle, where `lines` lines are before those of its file."""
         return replace(
-            self, file=file, base=base, start=self.start + base, end=self.end + base,
+            self, file=file, base=self.base + base, start=self.start + base, end=self.end + base,
             first_line=self.first_line + lines, last_line=self.last_line + lines,
         )  # fmt: skip
+
+    def after(self, edit: Edit, file: bytes) -> "Function":
+        """Return the function as it is after an edit of its file, or bundle; `file` is the text before the edit.
+
+        Raises SyntaxError where the edit, which lies wholly inside or outside of it, leaves no function.
+        """
+        if edit.start > self.end:
+            return self
+        grown = len(edit.text) - (edit.end - edit.start)
+        lines = edit.text.count(b"\n") - file.count(b"\n", edit.start, edit.end)
+        if edit.end < self.start:
+            moved = self.moved(self.file, grown, lines)
+            return moved if edit.end < self.base else replace(moved, base=self.base)
+        raw = Edit(edit.start - self.start, edit.end - self.start, edit.text).apply(self.raw)
+        edited = replace(self, raw=raw, end=self.end + grown, last_line=self.last_line + lines)
+        root = tree_of(edited.source, self.language).root_node
+        name, _ = next(_definitions(root, self.language), ("", None))
+        if not name or root.has_error:
+            raise SyntaxError(f"not a function in valid {self.language.name}")
+        owner, dot, _ = self.qualname.rpartition(".")
+        return replace(edited, qualname=f"{owner}{dot}{name}")
 
 
 def functions(file: bytes, language: Language) -> list[Function]:
@@ -100,21 +124,14 @@ def functions(file: bytes, language: Language) -> list[Function]:
 
 
 def _functions(file: bytes, language: Language) -> list[Function]:
-    tree, crlf = parse(file, language), b"\r\n" in file
-    found, owners = [], [(len(tree.kind), "")]  # of each class around the node: its end, and its name with a dot
-    node, line, counted = 1, 1, 0  # the line at the byte `counted`
-    while node < len(tree.kind):
-        while node >= owners[-1][0]:
-            owners.pop()
-        if tree.kind[node] in language.classes:
-            owners.append((tree.last[node], f"{owners[-1][1]}{_name(tree, node)}."))
-        inner = _definition(tree, node)
-        if inner is not None:
-            line, counted = line + file.count(b"\n", counted, tree.start[node]), tree.start[node]
-            found.append(_function(tree, node, owners[-1][1] + _name(tree, inner), line, crlf))
-            node = tree.last[node]
-        else:
-            node += 1
+    root = tree_of(file, language).root_node
+    if root.has_error:
+        raise SyntaxError(f"not valid {language.name}")
+    found, line, counted = [], 1, 0  # the line at the byte `counted`
+    crlf = b"\r\n" in file
+    for qualname, node in _definitions(root, language):
+        line, counted = line + file.count(b"\n", counted, node.start_byte), node.start_byte
+        found.append(_function(file, language, node, qualname, line, crlf))
     return found
 
 
@@ -122,16 +139,38 @@ _recent = lru_cache(4)(_functions)  # a search comes back to the file as it is
 _kept = lru_cache(64)(_functions)  # an edit of a bundle leaves most files as they are
 
 
-def _definition(tree: Program, node: int) -> int | None:
+def _definitions(root: Node, language: Language) -> Iterator[tuple[str, Node]]:
+    """Yield the qualified name and the node, with decorators, of each function that is in no other, in order."""
+    cursor = root.walk()
+    owners: list[tuple[int, str]] = [(-1, "")]  # of each class around the node: its depth, and its name with a dot
+    while True:
+        node = cursor.node
+        assert node is not None
+        while cursor.depth <= owners[-1][0]:
+            owners.pop()
+        inner = _definition(node, language)
+        if inner is not None:
+            yield owners[-1][1] + _name(inner), node
+        elif node.type in language.classes:
+            owners.append((cursor.depth, f"{owners[-1][1]}{_name(node)}."))
+        if inner is None and node.type not in language.atoms and cursor.goto_first_child():
+            continue
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return
+
+
+def _definition(node: Node, language: Language) -> Node | None:
     """The function definition that a node is or wraps (in decorators); None where there is none."""
-    kinds = tree.language.functions
-    if tree.kind[node] in tree.language.wrappers:
-        return next((c for c in tree.children(node) if tree.kind[c] in kinds), None)
-    return node if tree.kind[node] in kinds else None
+    if node.type in language.wrappers:
+        return next((child for child in node.children if child.type in language.functions), None)
+    return node if node.type in language.functions else None
 
 
-def _name(tree: Program, node: int) -> str:
-    return next(tree.text(c) for c in tree.children(node) if tree.field[c] == "name").decode()
+def _name(node: Node) -> str:
+    name = node.child_by_field_name("name")
+    assert name is not None and name.text is not None
+    return name.text.decode()
 
 
 def _is_space(piece: bytes) -> bool:
@@ -144,30 +183,31 @@ def _is_blank(line: re.Match[bytes]) -> bool:
     return line.string[line.end() : line.end() + 2].lstrip(b"\r").startswith(b"\n")
 
 
-def _indented_by_tabs(tree: Program, node: int, margin: bytes) -> bool:
+def _indented_by_tabs(file: bytes, language: Language, node: Node, margin: bytes) -> bool:
     """Return whether every statement inside the node is indented beyond the margin by tabs alone."""
-    indents = set()
-    for block in range(node, tree.last[node]):
-        rule = tree.language.lists.get(tree.kind[block])
+    indents, left = set(), [node]
+    while left:
+        block = left.pop()
+        left += [] if block.type in language.atoms else block.children
+        rule = language.lists.get(block.type)
         if rule is not None and rule.element == "statement":
-            start = tree.start[block]
-            line = tree.source[tree.source.rfind(b"\n", 0, start) + 1 : start]
+            line = file[file.rfind(b"\n", 0, block.start_byte) + 1 : block.start_byte]
             if not line.strip():
                 indents.add(line.removeprefix(margin))
     return bool(indents) and not any(indent.strip(b"\t") for indent in indents)
 
 
-def _function(tree: Program, node: int, qualname: str, line: int, crlf: bool) -> Function:
+def _function(file: bytes, language: Language, node: Node, qualname: str, line: int, crlf: bool) -> Function:
     """The function at a node of a file, which starts on this line; whether the file has `crlf` line ends."""
-    file, start, end = tree.source, tree.start[node], tree.end[node]
+    start, end = node.start_byte, node.end_byte
     end -= file[start:end].endswith(b"\r")  # the grammar includes the \r of CRLF in a comment
     before = file[file.rfind(b"\n", 0, start) + 1 : start]
     margin = before if not before.strip() else b""
     raw = file[start:end]
     newline = b"\r\n" if (b"\r\n" in raw if b"\n" in raw else crlf) else b"\n"
-    tabs = b"\t" in raw and _indented_by_tabs(tree, node, margin)
+    tabs = b"\t" in raw and _indented_by_tabs(file, language, node, margin)
     last_line = line + raw.count(b"\n")
-    return Function(qualname, start, end, line, last_line, raw, margin, newline, tabs, tree.language)
+    return Function(qualname, start, end, line, last_line, raw, margin, newline, tabs, language)
 
 
 def _view(function: Function) -> View:

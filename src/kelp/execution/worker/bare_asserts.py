@@ -14,11 +14,20 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any, NamedTuple
 
-from kelp.execution.worker.candidate import Candidate, safe_message, safe_repr
+from kelp.execution.worker.candidate import Candidate
 from kelp.execution.worker.checks import fair, plain
 from kelp.execution.worker.events import Report
 from kelp.execution.worker.leaves import Split, code_of, split
-from kelp.execution.worker.plugin.kelp_sides import MIRRORED, Use, computed, uses
+from kelp.execution.worker.plugin.kelp_failures import (
+    EXPECTED_PREFIX,
+    MIRRORED,
+    Use,
+    calls,
+    computed,
+    safe_message,
+    safe_repr,
+    uses,
+)
 from kelp.execution.worker.values import Encoder
 
 _OPERATORS: dict[type[ast.cmpop], str] = {
@@ -30,7 +39,6 @@ COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "in": lambda left, right: left in right, "not in": lambda left, right: left not in right,
     "is": operator.is_, "is not": operator.is_not,
 }  # fmt: skip
-EXPECTED_PREFIX = {"==": "", "is": "", "is not": "not "}  # prefixes of `expected`; other operators stand as they are
 WIDE = frozenset(("approx", "ANY"))  # names of pytest's and unittest.mock's values that equal many others
 _CLOSE_TO = ("isclose", "allclose", "array_equal")  # predicates that compare their first two arguments
 
@@ -119,10 +127,15 @@ class Unmet(Exception):
 def run_test(
     test: Test, namespace: dict[str, Any], candidate: Candidate, report: Report, begin: Callable[..., None]
 ) -> None:
-    """Run one test and report its outcome; one that held, with the values that it is to be judged by."""
+    """Run one test and report its outcome; one that held, with the values that it is to be judged by.
+
+    Of a comparison that did not hold, `got` is the side that the program computes, and the left one where that is
+    unknown.
+    """
     begin(test.text, test.sides, namespace)
     began, note = time.perf_counter(), None
     evidence: list[Any] = []
+    facts: dict[str, Any] = {"status": "pass", "evidence": evidence}
     try:
         for step, message in test.steps:
             note = message
@@ -131,15 +144,22 @@ def run_test(
                     evidence.append(_check(check, namespace))
             else:
                 eval(step, namespace)
+        seconds = time.perf_counter() - began
+        report.verdict(test.text, "pass")
     except Unmet as unmet:
         seconds = time.perf_counter() - began
-        report_unmet(report, candidate, test.text, seconds, note, namespace, *unmet.args)
-        return
+        left, got, word, expected, right = unmet.args
+        if right is not None and call_of((left, right), namespace, candidate.filename) != left[0]:
+            left, got, word, expected = right, expected, MIRRORED.get(word, word), got
+        facts = {"status": "fail", "call": left[0], "got": safe_repr(got), "exception": "AssertionError"}
+        facts["expected"] = EXPECTED_PREFIX.get(word, word + " ") + safe_repr(expected)
+        facts["message"] = None if note is None else str(eval(note, namespace))[:200]
     except BaseException as error:
-        report_raised(report, candidate, test.text, time.perf_counter() - began, test.sides, namespace, error)
-        return
-    report.verdict(test.text, "pass")
-    report.outcome(test.text, status="pass", seconds=time.perf_counter() - began, evidence=evidence)
+        seconds = time.perf_counter() - began
+        facts = {"status": "error", "exception": type(error).__name__, "message": safe_message(error)}
+        facts["call"] = call_of(test.sides, namespace, candidate.filename)
+        facts |= {"line": candidate.line_of(error), "needs": report.needs.of(error)}
+    report.outcome(test.text, seconds=seconds, **facts)
 
 
 def _check(check: Check, namespace: dict[str, Any]) -> list[Any]:
@@ -149,22 +169,21 @@ def _check(check: Check, namespace: dict[str, Any]) -> list[Any]:
     """
     if check.predicate is not None:
         return _check_close(check, namespace)
-    first = check.sides[0]
-    left, taken = first.here(namespace)
-    evidence = [_encoded(first, taken)]
-    if check.words[0] in ("true", "false"):
-        if _true(left) != (check.words[0] == "true"):
-            raise Unmet(first.named, left, "is", check.words[0] == "true", None)
-        return _settled(evidence, [(first, taken)])
-    seen = [(first, taken)]
-    for word, side in zip(check.words, check.sides[1:]):
-        right, taken = side.here(namespace)
-        evidence.append(_encoded(side, taken))
-        seen.append((side, taken))
-        if not _holds(word, left, right, first, side):
-            raise Unmet(first.named, left, word, right, side.named)
-        first, left = side, right
-    return _settled(evidence, seen)
+    seen, before = [], []
+    left: Any = None
+    first: Side | None = None
+    for word, side in zip((None, *check.words), check.sides):
+        value, taken = side.here(namespace)
+        seen.append(taken)
+        # Values of leaves when they were taken, where something is done with them before they are compared.
+        before.append(None if side.split.whole is None or not taken else _encode(taken))
+        if first is not None and word is not None and not _holds(word, left, value, first, side):
+            raise Unmet(first.named, left, word, value, side.named)
+        left, first = value, side
+    if check.words[0] in ("true", "false") and _true(left) != (check.words[0] == "true"):
+        raise Unmet(check.sides[0].named, left, "is", check.words[0] == "true", None)
+    now = [_encode(taken) if taken else [] for taken in seen]
+    return [values if earlier in (None, values) else None for earlier, values in zip(before, now)]  # has changed since
 
 
 def _check_close(check: Check, namespace: dict[str, Any]) -> list[Any]:
@@ -192,20 +211,6 @@ def _holds(word: str, left: Any, right: Any, left_side: Side, right_side: Side) 
     return all(wide or fair(value, other) for value, other, wide in sides)
 
 
-def _encoded(side: Side, taken: list[Any]) -> Any:
-    """Values of leaves when they were taken, where something is done with them before they are compared."""
-    return None if side.split.whole is None or not taken else _encode(taken)
-
-
-def _settled(before: list[Any], seen: list[tuple[Side, list[Any]]]) -> list[Any]:
-    """Values of the leaves; None for those of a side that has changed since they were taken."""
-    evidence = []
-    for earlier, (_, taken) in zip(before, seen):
-        now = _encode(taken) if taken else []
-        evidence.append(now if earlier is None or earlier == now else None)
-    return evidence
-
-
 def _encode(taken: list[Any]) -> list[Any]:
     """Each value with whether its types are those that travel as they are, and whether it holds a set; or None."""
     values: list[Any] = []
@@ -216,50 +221,6 @@ def _encode(taken: list[Any]) -> list[Any]:
         except BaseException:  # its class is the program's, and may do anything
             values.append(None)
     return values
-
-
-def report_unmet(
-    report: Report,
-    candidate: Candidate,
-    text: str,
-    seconds: float,
-    note: CodeType | None,
-    namespace: dict[str, Any],
-    left: Named,
-    got: object,
-    word: str,
-    expected: object,
-    right: Named | None,
-) -> None:
-    """Report an assertion that did not hold, with its message, if any.
-
-    `got` is the side that the program computes, and the left one where that is unknown.
-    """
-    if right is not None and call_of((left, right), namespace, candidate.filename) != left[0]:
-        left, got, word, expected = right, expected, MIRRORED.get(word, word), got
-    message = None if note is None else str(eval(note, namespace))[:200]
-    report.outcome(
-        text, status="fail", seconds=seconds, call=left[0], got=safe_repr(got),
-        expected=EXPECTED_PREFIX.get(word, word + " ") + safe_repr(expected), exception="AssertionError",
-        message=message,
-    )  # fmt: skip
-
-
-def report_raised(
-    report: Report,
-    candidate: Candidate,
-    text: str,
-    seconds: float,
-    sides: tuple[Named, ...],
-    namespace: dict[str, Any] | None,
-    error: BaseException,
-) -> None:
-    """Report a test that raised instead of comparing."""
-    call = call_of(sides, namespace, candidate.filename)
-    report.outcome(
-        text, status="error", seconds=seconds, call=call, exception=type(error).__name__,
-        message=safe_message(error), line=candidate.line_of(error), needs=report.needs.of(error),
-    )  # fmt: skip
 
 
 def run_calls(calls: list[str], namespace: dict[str, Any], *, report: Report, limit: int) -> None:
@@ -327,10 +288,6 @@ def _is_close_to(test: ast.Call) -> bool:
     name = test.func.attr if isinstance(test.func, ast.Attribute) else getattr(test.func, "id", "")
     plain = not any(isinstance(argument, ast.Starred) for argument in test.args)
     return name in _CLOSE_TO and len(test.args) >= 2 and plain and all(keyword.arg for keyword in test.keywords)
-
-
-def calls(node: ast.expr) -> bool:
-    return any(isinstance(part, ast.Call) for part in ast.walk(node))
 
 
 def _source(node: ast.expr, text: str) -> str:

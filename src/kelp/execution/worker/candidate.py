@@ -11,15 +11,16 @@ import sys
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any
 
 from kelp.execution.worker.code_cache import PROJECT
 from kelp.execution.worker.folders import package_root
+from kelp.execution.worker.plugin.kelp_failures import safe_message
 from kelp.execution.worker.plugin.kelp_lines import Lines
 
 LineReport = Callable[[int], None]
 BARE_MODULE = "program"  # the name of the module that a program without a file is executed as
-_LIMIT = 400  # characters kept of a repr or a message
 
 
 class Candidate:
@@ -92,15 +93,11 @@ class Candidate:
 
     def line_of(self, exception: BaseException) -> int | None:
         """The innermost line of the program on the exception's traceback, or that of its syntax error."""
-        line = None
-        traceback = exception.__traceback__
-        while traceback is not None:
-            if traceback.tb_frame.f_code.co_filename == self.filename:
-                line = traceback.tb_lineno
-            traceback = traceback.tb_next
         if isinstance(exception, SyntaxError) and exception.filename == self.filename:
-            line = exception.lineno
-        return line
+            return exception.lineno
+        places = walk_tb(exception.__traceback__)
+        lines = [line for frame, line in places if frame.f_code.co_filename == self.filename]
+        return lines[-1] if lines else None
 
     def trace(self) -> None:
         """From now on, report the program's executed lines to the function of `record` or `recording`."""
@@ -132,22 +129,6 @@ class Candidate:
 def dotted_name(path: str) -> str:
     name = os.path.splitext(os.path.relpath(path, package_root(path)))[0].replace(os.sep, ".")
     return name.removesuffix(".__init__")
-
-
-def safe_repr(value: object, limit: int = _LIMIT) -> str:
-    """repr(value) cut to `limit` characters; a repr that raises is named (one that hangs meets the deadline)."""
-    try:
-        text = repr(value)
-        return text if len(text) <= limit else text[: limit - 1] + "…"
-    except BaseException as error:
-        return f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
-
-
-def safe_message(exception: BaseException) -> str:
-    try:
-        return str(exception)[:_LIMIT]
-    except BaseException as error:
-        return f"<message whose str raises {type(error).__name__}>"
 
 
 def describe(exception: BaseException, line: int | None) -> str:

@@ -13,6 +13,7 @@ import sys
 import types
 from collections.abc import Callable, Mapping
 from functools import partial
+from traceback import walk_tb
 from typing import Any
 
 _Function, _Method = types.FunctionType, types.MethodType
@@ -174,12 +175,7 @@ class TestChecks:
 
     def through_program(self, error: BaseException) -> bool:
         """Return whether the program's code is on the traceback."""
-        traceback = error.__traceback__
-        while traceback is not None:
-            if traceback.tb_frame.f_code.co_filename == self.program:
-                return True
-            traceback = traceback.tb_next
-        return False
+        return any(frame.f_code.co_filename == self.program for frame, _ in walk_tb(error.__traceback__))
 
 
 def label(test: Any) -> str:

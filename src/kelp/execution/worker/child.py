@@ -184,7 +184,8 @@ def _run(known: Known, request: Request, asserts: list[Test], report: Report) ->
         if files is not None and not files_first:  # after a stop its tests need not run but still count
             files.run(collect_only=report.stopped, last=True)
         if files is None or not files.finished:  # else pytest has only printed its summary since
-            _list_modules(report) if kind == "rehearsal" else None
+            if kind == "rehearsal":
+                _list_modules(report)
             _flush()
         if files is not None and (change := changed(known.before)) is not None:
             report.tampered(f"{change} was replaced while the tests ran")
@@ -259,9 +260,7 @@ class _Files:
             self.finished = True
 
         pytest_run.run_pytest(
-            self.config["pytest_files"], self.candidate, self.report, self.checks, only=self.config["only"],
-            first=self.request["first"], shuffle=self.request["shuffle"],
-            stop_on_failure=self.request["stop_on_failure"],
+            self.config, self.request, self.candidate, self.report, self.checks,
             collect_only=collect_only or kind == "rehearsal", finish=finish if last and kind == "tests" else None,
         )  # fmt: skip
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kelp.execution.worker.child import Confinement, close_all_but, sources
-from kelp.execution.worker.protocol import Config, Request
+from kelp.execution.worker.protocol import ENVIRONMENT, Config, Request
 from kelp.execution.worker.view import write_sources
 
 PLUGIN = str(Path(__file__).with_name("plugin"))
@@ -43,17 +43,9 @@ def run_command(
             os.write(pipe, (secret + json.dumps(event) + "\n").encode())
         os._exit(0)
     home = config["scratch"]
-    environment = plan["environment"] | {
-        "LANG": "C.UTF-8",
-        "HOME": home,
-        "TMPDIR": home,
-        "PYTHONHASHSEED": "0",  # the same program gives the same observation
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "PYTEST_ADDOPTS": "-p kelp_report",
-        "KELP_REPORT": json.dumps(_settings(config, request, key, pipe, modules)),
-    }
+    report = json.dumps(_settings(config, request, key, pipe, modules))
+    environment = {**plan["environment"], **ENVIRONMENT, "HOME": home, "TMPDIR": home}
+    environment |= {"PYTEST_ADDOPTS": "-p kelp_report", "KELP_REPORT": report}
     if plan["pytest"] is not None:
         return partial(_run_pytest, plan["pytest"], environment, config["pythonpath"])
     os.set_inheritable(pipe, True)

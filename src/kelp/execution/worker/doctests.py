@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from kelp.execution.worker.candidate import Candidate, safe_message
+from kelp.execution.worker.candidate import Candidate
 from kelp.execution.worker.events import Report
+from kelp.execution.worker.plugin.kelp_failures import safe_message
 
 _LONGEST = 2**16  # characters that an example prints, to be judged
 

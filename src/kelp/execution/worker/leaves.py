@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from types import CodeType
 from typing import Any, NamedTuple
 
-from kelp.execution.worker.plugin.kelp_sides import origins
+from kelp.execution.worker.plugin.kelp_failures import origins
 
 # Names that mean the same in every process unless they are rebound: functions from values to values.
 _BUILTINS = (
@@ -119,26 +119,18 @@ class _Splitter:
         """Return the expression with names in place of its leaves, which are collected from left to right."""
         if self._closed(node):
             return node
-        if isinstance(node, _PLAIN_NODES) or self._plain_compare(node) or self._plain_call(node):
+        plain_compare = isinstance(node, ast.Compare) and len(node.ops) == 1
+        known_call = isinstance(node, ast.Call) and self._closed(node.func)
+        if isinstance(node, _PLAIN_NODES) or plain_compare or known_call:
             fields = {name: value if name == "func" else self._inside(value) for name, value in ast.iter_fields(node)}
             return ast.copy_location(type(node)(**fields), node)
-        return self._leaf(node)
+        self.leaves.append(node)
+        return ast.copy_location(ast.Name(f"@{len(self.leaves) - 1}", ast.Load()), node)
 
     def _inside(self, value: Any) -> Any:
         if isinstance(value, list):
             return [self._inside(part) for part in value]
         return self.visit(value) if isinstance(value, (ast.expr, ast.keyword)) else value
-
-    def _leaf(self, node: ast.expr) -> ast.expr:
-        self.leaves.append(node)
-        return ast.copy_location(ast.Name(f"@{len(self.leaves) - 1}", ast.Load()), node)
-
-    def _plain_compare(self, node: Any) -> bool:
-        return isinstance(node, ast.Compare) and len(node.ops) == 1
-
-    def _plain_call(self, node: Any) -> bool:
-        """Return whether a function with a known meaning is called."""
-        return isinstance(node, ast.Call) and self._closed(node.func)
 
     def _closed(self, node: ast.AST) -> bool:
         """Return whether the expression is the same in any process: all of its names are known, or its own."""

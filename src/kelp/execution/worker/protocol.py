@@ -18,7 +18,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, TypedDict, Union, get_args
 
 Status = Literal["pass", "fail", "error", "timeout", "skip"]
-STATUSES = ("pass", "fail", "error", "timeout", "skip")
+STATUSES: tuple[Status, ...] = get_args(Status)
+ENVIRONMENT = {  # of every process that runs tests
+    "LANG": "C.UTF-8",
+    "PYTHONHASHSEED": "0",  # the same program gives the same observation
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+}
 
 
 class Config(TypedDict):
@@ -294,63 +301,56 @@ def as_event(value: object) -> Event | None:
     return event
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value.encode("utf-8", "replace").decode()  # it may hold lone surrogates
-
-
-def _integer(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 2**53:
+def _of(kind: type, value: Any) -> Any:
+    """Return a value that is of this type, and of no subclass. Raises TypeError for any other."""
+    if type(value) is not kind:
         raise TypeError
     return value
 
 
-def _number(value: object) -> float:
-    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
-        raise TypeError
-    return float(value)
+def _reader(annotation: str) -> Callable[[Any], Any]:
+    """Return the function that reads a field with this annotation. A list that is not there is empty."""
+    if annotation.endswith(" | None"):
+        inner = _reader(annotation[: -len(" | None")])
+        return lambda value: None if value is None else inner(value)
+    if annotation.startswith("list["):
+        inner = _reader(annotation[len("list[") : -1])
+        return lambda value: [] if value is None else [inner(part) for part in _of(list, value)]
+    if annotation.startswith("dict[str, "):
+        inner = _reader(annotation[len("dict[str, ") : -1])
+        return lambda value: {key: inner(part) for key, part in _of(dict, value).items()}
+    return _READERS[annotation]
 
 
-def _status(value: object) -> str:
-    if value not in STATUSES:
+def _text(value: Any) -> str:
+    return str(_of(str, value)).encode("utf-8", "replace").decode()  # it may hold lone surrogates
+
+
+def _integer(value: Any) -> int:
+    if abs(_of(int, value)) > 2**53:
         raise ValueError
-    return str(value)
+    return int(value)
 
 
-def _list(value: object) -> list[Any]:
-    if not isinstance(value, list):
-        raise TypeError
-    return value
+def _number(value: Any) -> float:
+    number = float(value if type(value) is int else _of(float, value))
+    if not math.isfinite(number):
+        raise ValueError
+    return number
 
 
-def _dict(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise TypeError
-    return value
-
-
-_READERS: dict[str, Callable[[object], Any]] = {  # by annotation
+_READERS: dict[str, Callable[[Any], Any]] = {
     "str": _text,
-    "str | None": lambda value: None if value is None else _text(value),
     "int": _integer,
-    "int | None": lambda value: None if value is None else _integer(value),
     "float": _number,
     "bool": lambda value: value is True,
-    "Status": _status,
-    "list[Any]": lambda value: [] if value is None else _list(value),
-    "dict[str, list[Any]]": lambda value: {key: _list(part) for key, part in _dict(value).items()},
-    "list[str]": lambda value: [_text(part) for part in _list(value)],
-    "list[int]": lambda value: [_integer(part) for part in _list(value)],
-    "dict[str, str]": lambda value: {key: _text(part) for key, part in _dict(value).items()},
-    "dict[str, str | None]": lambda value: {
-        key: None if part is None else _text(part) for key, part in _dict(value).items()
-    },
+    "Status": lambda value: STATUSES[STATUSES.index(value)],
+    "Any": lambda value: value,
 }
 _KINDS: tuple[Any, ...] = get_args(Event)
 _FIELDS = {
     kind.__annotations__["event"].__forward_arg__[len('Literal["') : -len('"]')]: {
-        name: _READERS[annotation.__forward_arg__]
+        name: _reader(annotation.__forward_arg__)
         for name, annotation in kind.__annotations__.items()
         if name != "event"
     }

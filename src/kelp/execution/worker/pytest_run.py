@@ -20,12 +20,13 @@ from _pytest import fixtures, python
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
-from kelp.execution.worker.candidate import Candidate, describe, safe_message, safe_repr
+from kelp.execution.worker.candidate import Candidate, describe
 from kelp.execution.worker.checks import TestChecks, label, same
 from kelp.execution.worker.code_cache import TESTS
 from kelp.execution.worker.events import Report
-from kelp.execution.worker.failure import explain
 from kelp.execution.worker.folders import project_root
+from kelp.execution.worker.plugin.kelp_failures import explain, safe_message, safe_repr
+from kelp.execution.worker.protocol import Config, Request
 from kelp.execution.worker.test_sources import compile_file
 
 # Plugins that only print, store or debug: a session starts sooner without them.
@@ -136,27 +137,25 @@ def _watch_async() -> None:
 
 
 def run_pytest(
-    files: list[str],
+    config: Config,
+    request: Request,
     candidate: Candidate,
     report: Report,
-    test_checks: TestChecks,
+    checks: TestChecks,
     *,
-    only: list[str],
-    first: str | None,
-    shuffle: int | None,
-    stop_on_failure: bool,
     collect_only: bool,
-    finish: Callable[[], None] | None = None,
+    finish: Callable[[], None] | None,
 ) -> None:
-    """Run the files in one session and report each test under its node id; `only` names those that count, if any.
+    """Run the suite's files in one session and report each test under its node id.
 
     `finish`, if given, is called when the session is over and the run needs nothing more.
     """
+    files = config["pytest_files"]
     arguments = [*files, "-q", "-s", "--override-ini=addopts=", "--override-ini=required_plugins="]
     arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
     arguments += [f"-pno:{name}" for name in _UNUSED.split()]
-    arguments += ["--maxfail=1"] * stop_on_failure + ["--collect-only"] * collect_only
-    plugin = _Plugin(candidate, report, test_checks, only=only, first=first, shuffle=shuffle, finish=finish)
+    arguments += ["--maxfail=1"] * request["stop_on_failure"] + ["--collect-only"] * collect_only
+    plugin = _Plugin(config["only"], request, candidate, report, checks, finish)
     _current.append(plugin)
     code = pytest.main(arguments, plugins=[plugin])
     if plugin.collected is None and not plugin.broken:
@@ -188,17 +187,15 @@ def _shuffle(items: list[pytest.Item], seed: int) -> None:
 class _Plugin:
     def __init__(
         self,
+        only: list[str],
+        request: Request,
         candidate: Candidate,
         report: Report,
-        test_checks: TestChecks,
-        *,
-        only: list[str],
-        first: str | None,
-        shuffle: int | None,
+        checks: TestChecks,
         finish: Callable[[], None] | None,
     ):
-        self.candidate, self.report, self.checks, self.first = candidate, report, test_checks, first
-        self.only, self.shuffle, self.finish = only, shuffle, finish
+        self.only, self.first, self.shuffle = only, request["first"], request["shuffle"]
+        self.candidate, self.report, self.checks, self.finish = candidate, report, checks, finish
         self.called = False  # the running test's function was called, so that it is known whether it skips
         self.calling = False  # it is running
         self.nodeid = ""
@@ -328,9 +325,12 @@ class _Plugin:
 
     def pytest_exception_interact(self, node: pytest.Item | pytest.Collector, call: Any) -> None:
         if isinstance(node, pytest.Item) and not self.facts:
-            error = call.excinfo.value
+            error, file = call.excinfo.value, str(node.path)
+            line, own = self.candidate.line_of(error), self.candidate.is_at(file)
+            failed = isinstance(error, (AssertionError, pytest.fail.Exception)) and (line is None or own)
+            program = self.candidate.filename
             try:
-                self.facts = explain(error, str(node.path), self.compared, self.candidate)
+                self.facts = explain(error, file, self.compared, line=line, failed=failed, program=program, own=own)
             except BaseException:  # the values that it reads are the program's, and may do anything
                 self.facts = {"status": "error", "exception": type(error).__name__, "message": "cannot be explained"}
             if call.when != "call":

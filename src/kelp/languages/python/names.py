@@ -7,17 +7,18 @@ import warnings
 
 # Builtins, and names that every module has.
 BUILTIN = frozenset(dir(builtins)) | {"__file__", "__path__", "__builtins__", "__annotations__", "__class__"}
+GLOBAL = re.compile(rb"\bglobal\b")
 STAR_IMPORT = re.compile(rb"\bimport[\s\\(]*\*")
 
 
 def read_names(source: bytes) -> frozenset[str]:
     """Names that a source reads as globals, builtins and its own definitions included. Raises SyntaxError."""
-    return frozenset(_names(source)[0])
+    return frozenset(_names(source, reads=True)[0])
 
 
 def free_names(source: bytes) -> frozenset[str]:
     """Names that a program reads and neither it nor Python defines. Raises SyntaxError."""
-    read, bound = _names(source)
+    read, bound = _names(source, reads=True)
     return frozenset(read - BUILTIN - (bound or frozenset()))
 
 
@@ -26,12 +27,13 @@ def bound_names(source: bytes) -> frozenset[str] | None:
 
     None where there may be others: with `from x import *`, `globals()` or `exec()`.
     """
-    return _names(source)[1]
+    return _names(source, reads=False)[1]
 
 
-def _names(source: bytes) -> tuple[set[str], frozenset[str] | None]:
-    """(`read_names`, `bound_names`) in one walk over the scopes."""
+def _names(source: bytes, *, reads: bool) -> tuple[set[str], frozenset[str] | None]:
+    """(`read_names` if `reads`, `bound_names`) in one walk over the scopes."""
     read, bound, names = set[str](), set[str](), set[str]()
+    in_functions = reads or GLOBAL.search(source) is not None
     tables = [_symbols(source)]
     while tables:
         table = tables.pop()
@@ -39,9 +41,10 @@ def _names(source: bytes) -> tuple[set[str], frozenset[str] | None]:
         namespaces = {child.get_name() for child in children}
         tables += children
         top, outer = table.get_type() == "module", table.get_type() != "function"
-        for name, flags in vars(table)["_table"].symbols.items():  # `get_symbols` compares each name with each child
+        symbols = vars(table)["_table"].symbols  # `get_symbols` compares each name with each child
+        names.update(symbols)
+        for name, flags in symbols.items() if outer or in_functions else ():
             s = symtable.Symbol(name, flags)
-            names.add(name)
             if s.is_referenced() and (top or s.is_global()):
                 read.add(name)
             if (outer or s.is_declared_global()) and (s.is_assigned() or s.is_imported() or name in namespaces):

@@ -6,7 +6,6 @@ the process with the program under test, so its report is trusted only as far as
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import signal
@@ -14,23 +13,16 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from traceback import walk_tb
 from typing import Any
 
 import pytest
-from kelp_lines import Lines, monitor, monitoring, trace  # type: ignore[import-not-found]  # beside this file
+from kelp_failures import explain, safe_message, safe_repr  # type: ignore[import-not-found]  # beside this file
+from kelp_lines import Lines, monitor, monitoring, trace  # type: ignore[import-not-found]
 from kelp_needs import Needs  # type: ignore[import-not-found]
-from kelp_sides import computed, statements_around, uses  # type: ignore[import-not-found]
 
-_LIMIT = 400  # characters kept of a repr or a message
 _ROUNDS = 3  # limits of time that a test gets if it computes for less than half of one
 _FRAMES = 20  # of the project, kept of a traceback
-
-
-def _text(make: Callable[[Any], str], value: Any) -> str:
-    try:
-        return make(value)[:_LIMIT]
-    except BaseException as error:
-        return f"<{type(value).__name__} whose text raises {type(error).__name__}>"
 
 
 class _Program:
@@ -50,11 +42,10 @@ class _Program:
 
     def line_of(self, error: BaseException) -> tuple[int | None, bool]:
         """The innermost line of the program on the traceback, and whether nothing else is below it."""
-        line, offset, traceback = None, None, error.__traceback__
-        while traceback is not None:
-            offset = self.offset(traceback.tb_frame.f_code.co_filename)
-            line = line if offset is None else offset + traceback.tb_lineno
-            traceback = traceback.tb_next
+        line, offset = None, None
+        for frame, number in walk_tb(error.__traceback__):
+            offset = self.offset(frame.f_code.co_filename)
+            line = line if offset is None else offset + number
         if isinstance(error, SyntaxError) and error.filename and error.lineno:
             at = self.offset(error.filename)
             line = line if at is None else at + error.lineno
@@ -62,13 +53,9 @@ class _Program:
 
     def frames(self, error: BaseException) -> tuple[list[str], list[int]]:
         """Files of the project on the traceback, and lines in them, the innermost last."""
-        frames, traceback = [], error.__traceback__
-        while traceback is not None:
-            path = traceback.tb_frame.f_code.co_filename
-            if path.startswith(self.inside):
-                frames.append((path, traceback.tb_lineno))
-            traceback = traceback.tb_next
-        return [path for path, _ in frames[-_FRAMES:]], [line for _, line in frames[-_FRAMES:]]
+        places = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+        inside = [place for place in places if place[0].startswith(self.inside)][-_FRAMES:]
+        return [path for path, _ in inside], [line for _, line in inside]
 
 
 class _Functions:
@@ -215,12 +202,14 @@ class _Reporter:
             error = raised.__cause__ or raised  # pytest wraps what an import raised
             line, needs = self.program.line_of(error)[0], self.needs.of(error)
             if self.apart and node.nodeid:
-                facts = {"status": "error", "exception": type(error).__name__, "message": _text(str, error)}
+                facts = {"status": "error", "exception": type(error).__name__, "message": safe_message(error)}
                 self.send(event="outcome", name=node.nodeid, seconds=0.0, line=line, needs=needs, **facts)
                 self.raised(node.nodeid, error)
                 return
             at = "" if line is None else f" line {line}"
-            sentence = f"{type(error).__name__}{at}: {_text(str, error)} (while importing {node.nodeid or 'the tests'})"
+            sentence = (
+                f"{type(error).__name__}{at}: {safe_message(error)} (while importing {node.nodeid or 'the tests'})"
+            )
             self.send(event="error", sentence=sentence, line=line, needs=needs)
 
     def raised(self, name: str, error: BaseException) -> None:
@@ -271,7 +260,7 @@ class _Reporter:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
     def pytest_assertrepr_compare(self, op: str, left: object, right: object) -> None:
-        self.compared = (op, _text(repr, left), _text(repr, right))
+        self.compared = (op, safe_repr(left), safe_repr(right))
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: Any) -> Iterator[None]:
@@ -285,32 +274,12 @@ class _Reporter:
     def explain(self, error: BaseException, when: str, test_file: str) -> dict[str, Any]:
         line, innermost = self.program.line_of(error)
         if isinstance(error, _Slow):
-            return {"status": "timeout", "line": line, "message": _text(str, error)}
-        failed = isinstance(error, (AssertionError, pytest.fail.Exception)) and when == "call" and not innermost
-        facts: dict[str, Any] = {"status": "fail" if failed else "error", "line": line}
-        facts.update(exception=type(error).__name__, message=_text(str, error))
-        traceback, frame, number = error.__traceback__, None, 0
-        while traceback is not None:
-            if traceback.tb_frame.f_code.co_filename == test_file:
-                frame, number = traceback.tb_frame, traceback.tb_lineno
-            traceback = traceback.tb_next
-        around = statements_around(test_file, number)
-        sides = _sides(around[-1]) if around else []
-        if frame is None or not sides:
-            return facts
-        scope = [part for part in around if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef))][-1:]
-        variables = {**frame.f_globals, **frame.f_locals}
+            return {"status": "timeout", "line": line, "message": safe_message(error)}
+        own = self.program.offset(test_file) is not None
+        failed = isinstance(error, (AssertionError, pytest.fail.Exception)) and when == "call"
+        failed = failed and (own or not innermost)
         program = next(iter(self.program.offsets), None)
-        ranks = [computed(uses(side, scope, number), variables, program, test_file) for side in sides]
-        if failed and len(sides) == 2 and self.compared and self.compared[0] == "==":
-            values = self.compared[1:]
-            at = int(ranks[1] > ranks[0])
-            facts["got"], facts["expected"] = values[at], values[1 - at]
-        else:
-            calls = [any(isinstance(part, ast.Call) for part in ast.walk(side)) for side in sides]
-            at = max(range(len(sides)), key=lambda at: (ranks[at], calls[at]))
-        facts["call"] = ast.unparse(sides[at])
-        return facts
+        return explain(error, test_file, self.compared, line=line, failed=failed, program=program, own=own)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
@@ -321,7 +290,7 @@ class _Reporter:
             self.status.setdefault(report.nodeid, "pass")
         if report.failed and report.nodeid not in self.facts:  # it ran in another process
             crash = getattr(report.longrepr, "reprcrash", None)
-            self.facts[report.nodeid] = {"message": str(getattr(crash, "message", ""))[:_LIMIT]}
+            self.facts[report.nodeid] = {"message": str(getattr(crash, "message", ""))[:400]}
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         status, facts = self.status.pop(nodeid, "error"), self.facts.pop(nodeid, {})
@@ -348,14 +317,6 @@ class _Reporter:
             files = {name: getattr(module, "__file__", None) for name, module in modules.items()}
             files = {name: file for name, file in files.items() if isinstance(name, str) and isinstance(file, str)}
             self.send(event="modules", files=files, rewritten=[])
-
-
-def _sides(statement: ast.stmt) -> list[ast.expr]:
-    """An assert's expression, or both sides where it compares."""
-    if not isinstance(statement, ast.Assert):
-        return []
-    test = statement.test
-    return [test.left, *test.comparators] if isinstance(test, ast.Compare) else [test]
 
 
 def _connect() -> tuple[Callable[..., None], dict[str, Any]] | None:
