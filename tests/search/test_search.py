@@ -249,6 +249,7 @@ def one_after_the_other(search: Search, start: Node) -> Iterator[Node]:
 
 def test_work_in_the_background_changes_no_run_and_goes_on_while_tests_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(STRATEGIES, "plain", one_after_the_other)
+    monkeypatch.setattr("kelp.search.search.PROBED_AFTER", 99)  # a run of its own, which comes earlier there
     meanwhile = 0
     for seed in range(60):
         budget = Budget(runs=30, patches=2, more_runs=5)

@@ -16,6 +16,7 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.functions import Function
 
 USELESS_NATS = -10.0  # log-suspicion of an edit that changes nothing in a failing test, or raises in a passing one
+SELECTIVITY = 2.0  # power of the coefficient: most edits that change a value in a passing test break it
 Effects = Mapping[Edit, float]  # log-suspicion of edits, in place of that of their lines
 
 
@@ -29,8 +30,8 @@ def instrumented(source: bytes, windows: Sequence[Function], edits: Sequence[Seq
 def effects(first: Observation, seen: Observation, probes: Probed, windows: Sequence[Function]) -> list[Effects] | None:
     """Return the effects for each window, or None where the run with probes went another way than the first one.
 
-    An edit's suspicion is the square of Ochiai's coefficient over the tests in which it changes a value, times the
-    factor of its line for a crash; that of an edit that raises in a passing test is the least.
+    An edit's suspicion is a power of Ochiai's coefficient over the tests in which it changes a value, with the factor
+    of its line for a crash; that of an edit that cannot help, or raises in a passing test, is next to nothing.
     """
     status = {outcome.name: outcome.status for outcome in first.outcomes}
     if status != {outcome.name: outcome.status for outcome in seen.outcomes}:
@@ -43,12 +44,12 @@ def effects(first: Observation, seen: Observation, probes: Probed, windows: Sequ
     factor = crash_factors(first)
     found: list[dict[Edit, float]] = [{} for _ in windows]
     of_lines = [line_values(window.program, [factor.get(line, 0.0) for line in _lines(window)]) for window in windows]
-    for (number, edit), (differs, raises) in zip(probes.edits, probes.marks):
+    for probe, ((number, edit), (differs, raises)) in enumerate(zip(probes.edits, probes.marks)):
         failed = sum(differs in lines for lines in failing)
-        passed = sum(differs in lines or raises in lines for lines in passing)
+        passed = sum(differs in lines for lines in passing if probe not in probes.symptoms)
         value = squared_ochiai(failed, passed, len(failing)) * of_lines[number](edit.start, edit.end)
         useless = not failed or any(raises in lines for lines in passing)
-        found[number][edit] = USELESS_NATS if useless else math.log(min(1.0, max(SUSPICION_FLOOR, value)))
+        found[number][edit] = USELESS_NATS if useless else SELECTIVITY * math.log(min(1.0, max(SUSPICION_FLOOR, value)))
     return list(found)
 
 

@@ -37,7 +37,7 @@ PASSED_WEIGHT = 8.0  # nats for passing all tests instead of none
 EDIT_PENALTY_NATS = 1.5  # for each edit after the first: most bugs are one mistake
 MAX_SWAPS = 32  # tried before the first guard
 UNHELPFUL_PENALTY_NATS = 3.0  # for a further edit where those before it made no more tests pass
-PROBED_AFTER = 4  # runs, after which one more looks at the effects of all edits
+PROBED_AFTER = 4  # edits tried before one more run looks at the effects of all edits
 HOPELESS_RUNS = 128  # without a program that passes more tests than all before, or half of a larger budget
 INTERRUPTED = "interrupted"  # reason for the end of a search that was stopped from outside
 
@@ -151,16 +151,17 @@ class Search:
         latest = {target.qualname: (target, window) for target, window in windows}  # the one that the name means
         families = [self._children(node, *window) for window in windows]
         synthesized = [self._synthesized(node, *window) for window in latest.values()]
-        merged = _Merged([*families, *synthesized])
+        merged, made = _Merged([*families, *synthesized]), 0
         for child in merged:
             self._check_time()
-            if node.parent is None and not self._looked and self.runs >= PROBED_AFTER:
+            if node.parent is None and not self._looked and made >= PROBED_AFTER:
                 yield Bound(child.priority, runs=True)
                 if self._look(windows):
                     merged.exchange(families, [self._children(node, *window) for window in windows])
                 if isinstance(child, Bound):
                     continue
             if isinstance(child, Bound) or child.source not in self.seen:
+                made += isinstance(child, Node)
                 yield child
 
     def _look(self, windows: Sequence[tuple[Target, Function]]) -> bool:

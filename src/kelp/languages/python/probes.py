@@ -103,6 +103,7 @@ class Probed(NamedTuple):
     source: bytes
     edits: list[tuple[int, Edit]]  # each probe's function, as its number, and edit
     marks: list[tuple[int, int]]
+    symptoms: frozenset[int]  # probes for which the value is wrong wherever it occurs, even if a test passes
     incomplete: int  # line that runs where the run was too long for all probes
 
 
@@ -117,26 +118,30 @@ class _Place(NamedTuple):
 def probed(file: bytes, functions: Sequence[Function], edits: Sequence[Iterable[Edit]]) -> Probed | None:
     """Return the file with probes for edits of its functions, or None where no edit can be probed."""
     known: list[tuple[int, Edit]] = []
+    symptoms = set[int]()
     insertions: list[Edit] = []
     for number, (function, some) in enumerate(zip(functions, edits, strict=True)):
         places = _places(function.program, some)
         inside = [*_insertions(function.program, places, len(known))]
         if _compiles(apply_disjoint(function.source, inside)):
-            known += [(number, edit) for of_place in places.values() for edit, _ in of_place]
+            pairs = [pair for of_place in places.values() for pair in of_place]
+            symptoms |= {n for n, (_, text) in enumerate(pairs, len(known)) if text == AWAIT}
+            known += [(number, edit) for edit, _ in pairs]
             insertions += map(function.to_file, inside)
     if not known:
         return None
     start = _top(file, functions)
     newline = b"\r\n" if b"\r\n" in file else b"\n"
-    marks = [b"_kelp_marks = ("] + [b"lambda: %d," % n for n in range(2 * len(known) + 1)] + [b")"]
+    lines = [b"_kelp_marks = ("] + [b"lambda: %d," % n for n in range(2 * len(known) + 1)] + [b")"]
     text = HELPER.replace("EVALUATIONS", str(EVALUATIONS)).encode()
     run = b"exec(compile(%r, '<probe>', 'exec'), globals())" % text.decode()  # in no line of the file
-    helper = newline.join([run, *marks, b""])
+    helper = newline.join([run, *lines, b""])
     source = apply_disjoint(file, [*insertions, Edit(start, start, helper)])
     if not _compiles(source):
         return None
     line = source.count(b"\n", 0, source.index(helper)) + 3
-    return Probed(source, known, [(line + 2 * n, line + 2 * n + 1) for n in range(len(known))], line + 2 * len(known))
+    marks = [(line + 2 * n, line + 2 * n + 1) for n in range(len(known))]
+    return Probed(source, known, marks, frozenset(symptoms), line + 2 * len(known))
 
 
 def _top(file: bytes, functions: Sequence[Function]) -> int:
