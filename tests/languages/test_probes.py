@@ -64,7 +64,7 @@ def with_probes(file: bytes, name: str = "") -> tuple[Probed, dict[int, Edit]]:
     windows = [function for function in functions(file, PYTHON) if name in function.qualname]
     found = probed(file, windows, [[*candidates(window.program)] for window in windows])
     assert found is not None
-    return found, {n: edit for n, (_, edit) in enumerate(found.edits)}
+    return found, {n: edit for n, (_, edits) in enumerate(found.edits) for edit in edits}
 
 
 def effects(body: str, call: str, kinds: tuple[str, ...] = tuple(KINDS)) -> dict[str, str]:
@@ -82,7 +82,8 @@ def effects(body: str, call: str, kinds: tuple[str, ...] = tuple(KINDS)) -> dict
     says = {(False, False): "nothing", (True, False): "differs", (False, True): "raises", (True, True): "both"}
     return {
         edit.apply(window.source).decode().split("\n", 1)[1].strip(): says[2 * n in seen, 2 * n + 1 in seen]
-        for n, (_, edit) in enumerate(found.edits)
+        for n, (_, edits) in enumerate(found.edits)
+        for edit in edits
     }
 
 
@@ -164,7 +165,7 @@ def test_a_coroutine_that_is_not_awaited_is_a_symptom() -> None:
     with pytest.raises(StopIteration) as stopped:
         space["f"](0).send(None)
     stopped.value.value.close()
-    by_text = {edit.text: n for n, (_, edit) in enumerate(found.edits)}
+    by_text = {edit.text: n for n, (_, (edit,)) in enumerate(found.edits)}
     assert seen == {2 * by_text[b"await g()"]}
 
 

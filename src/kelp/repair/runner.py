@@ -8,6 +8,7 @@ from typing import Any
 
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
+from kelp.execution.suite import Limits
 from kelp.repair.project import LEAST_SECONDS, SUITE_SECONDS, TEST_SECONDS, Diagnosis
 from kelp.repair.tests import Tests
 from kelp.search.search import INTERRUPTED, Stop
@@ -36,10 +37,17 @@ class FileRunner:
     shared: bool
     stopping: Event
     aside: Mapping[str, str] = field(default_factory=dict)  # tests that need not pass, and what they lack
+    traced: Limits | None = None  # of further traced runs: with probes, each takes longer than others
     original: bytes | None = None  # the file as it is, where test files pass only if they pass again in another order
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
-        observation = self._run(source, first=first, seconds=seconds, trace=trace)
+        limits = self.sandbox.limits
+        if trace and self.traced is not None:
+            self.sandbox.limits = self.traced
+        try:
+            observation = self._run(source, first=first, seconds=seconds, trace=trace)
+        finally:
+            self.sandbox.limits = limits
         if not observation.ok or self.original is None or source == self.original:
             return observation
         again = self._run(source, shuffle=_ORDER)

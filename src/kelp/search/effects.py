@@ -44,12 +44,14 @@ def effects(first: Observation, seen: Observation, probes: Probed, windows: Sequ
     factor = crash_factors(first)
     found: list[dict[Edit, float]] = [{} for _ in windows]
     of_lines = [line_values(window.program, [factor.get(line, 0.0) for line in _lines(window)]) for window in windows]
-    for probe, ((number, edit), (differs, raises)) in enumerate(zip(probes.edits, probes.marks)):
+    for probe, ((number, edits), (differs, raises)) in enumerate(zip(probes.edits, probes.marks)):
         failed = sum(differs in lines for lines in failing)
         passed = sum(differs in lines for lines in passing if probe not in probes.symptoms)
-        value = squared_ochiai(failed, passed, len(failing)) * of_lines[number](edit.start, edit.end)
         useless = not failed or any(raises in lines for lines in passing)
-        found[number][edit] = USELESS_NATS if useless else SELECTIVITY * math.log(min(1.0, max(SUSPICION_FLOOR, value)))
+        share = squared_ochiai(failed, passed, len(failing))
+        for edit in edits:
+            value = min(1.0, max(SUSPICION_FLOOR, share * of_lines[number](edit.start, edit.end)))
+            found[number][edit] = USELESS_NATS if useless else SELECTIVITY * math.log(value)
     return list(found)
 
 

@@ -98,10 +98,10 @@ def _kelp_probe(original, edited, mode, busy=[False]):
 
 
 class Probed(NamedTuple):
-    """A file with probes. `marks` are the two lines of each probe: the edit gives another value, it raises."""
+    """A file with probes. `marks` are the two lines of each probe: an edit gives another value, it raises."""
 
     source: bytes
-    edits: list[tuple[int, Edit]]  # each probe's function, as its number, and edit
+    edits: list[tuple[int, list[Edit]]]  # each probe's function, as its number, and the edits whose effect it shows
     marks: list[tuple[int, int]]
     symptoms: frozenset[int]  # probes for which the value is wrong wherever it occurs, even if a test passes
     incomplete: int  # line that runs where the run was too long for all probes
@@ -117,16 +117,16 @@ class _Place(NamedTuple):
 
 def probed(file: bytes, functions: Sequence[Function], edits: Sequence[Iterable[Edit]]) -> Probed | None:
     """Return the file with probes for edits of its functions, or None where no edit can be probed."""
-    known: list[tuple[int, Edit]] = []
+    known: list[tuple[int, list[Edit]]] = []
     symptoms = set[int]()
     insertions: list[Edit] = []
     for number, (function, some) in enumerate(zip(functions, edits, strict=True)):
         places = _places(function.program, some)
         inside = [*_insertions(function.program, places, len(known))]
         if _compiles(apply_disjoint(function.source, inside)):
-            pairs = [pair for of_place in places.values() for pair in of_place]
-            symptoms |= {n for n, (_, text) in enumerate(pairs, len(known)) if text == AWAIT}
-            known += [(number, edit) for edit, _ in pairs]
+            pairs = [pair for of_place in places.values() for pair in of_place.items()]
+            symptoms |= {n for n, (text, _) in enumerate(pairs, len(known)) if text == AWAIT}
+            known += [(number, same) for _, same in pairs]
             insertions += map(function.to_file, inside)
     if not known:
         return None
@@ -160,13 +160,15 @@ def _compiles(source: bytes) -> bool:
     return True
 
 
-def _places(program: Program, edits: Iterable[Edit]) -> dict[_Place, list[tuple[Edit, bytes]]]:
-    """The places of probes, with the edits there and the edited expression of each."""
-    found: dict[_Place, list[tuple[Edit, bytes]]] = {}
+_Places = dict[_Place, dict[bytes, list[Edit]]]  # of edited expressions, with the edits that each comes from
+
+
+def _places(program: Program, edits: Iterable[Edit]) -> _Places:
+    found: _Places = {}
     for edit in edits:
         if (seen := _place(program, edit)) is not None:
             place, text = seen
-            found.setdefault(place, []).append((edit, text))
+            found.setdefault(place, {}).setdefault(text, []).append(edit)
     return found
 
 
@@ -288,14 +290,14 @@ def _is_fresh(text: bytes) -> bool:
     return False
 
 
-def _insertions(program: Program, places: dict[_Place, list[tuple[Edit, bytes]]], first: int) -> Iterator[Edit]:
+def _insertions(program: Program, places: _Places, first: int) -> Iterator[Edit]:
     """Insertions that put probes at places, numbered from `first`; one for each offset."""
     openings: dict[int, list[tuple[int, bytes]]] = {}  # the outer ones first
     closings: dict[int, list[tuple[int, bytes]]] = {}  # the inner ones first
     guards: dict[int, bytes] = {}
     number = first
     for place, some in places.items():
-        lambdas = [b"None" if text == AWAIT else b"lambda: (%s)" % text for _, text in some]
+        lambdas = [b"None" if text == AWAIT else b"lambda: (%s)" % text for text in some]
         parts = [b"(%d, %s)," % pair for pair in enumerate(lambdas, number)]
         number += len(some)
         edited = b"(" + b"".join(parts) + b")"
