@@ -118,6 +118,37 @@ def _functions(file: bytes, language: Language) -> list[Function]:
     return found
 
 
+@lru_cache(4)
+def constants(file: bytes, language: Language) -> list[Function]:
+    """Assignments of one name outside of functions, in order; a class qualifies the names in it. None in a bundle.
+
+    Each is a program of one statement. Raises SyntaxError where the file does not parse.
+    """
+    if len(split(file)) > 1:
+        return []
+    tree, crlf, roles = parse(file, language), b"\r\n" in file, language.near_miss.roles
+    found, owners, node = [], [(len(tree.kind), "")], 1
+    while node < len(tree.kind):
+        while node >= owners[-1][0]:
+            owners.pop()
+        if tree.kind[node] in language.classes:
+            owners.append((tree.last[node], f"{owners[-1][1]}{_name(tree, node)}."))
+        if tree.kind[node] in language.functions:
+            node = tree.last[node]
+            continue
+        inside = node + 1
+        if tree.kind[node] in roles.get("expression statement", ()) and tree.kind[inside] in roles["assignment"]:
+            parts = {tree.field[child]: child for child in tree.children(inside)}
+            if "right" in parts and tree.kind[parts["left"]] in roles["name"]:
+                line = 1 + file.count(b"\n", 0, tree.start[node])
+                name = owners[-1][1] + tree.text(parts["left"]).decode()
+                found.append(_function(tree, node, name, line, crlf))
+            node = tree.last[node]
+        else:
+            node += 1
+    return found
+
+
 _recent = lru_cache(4)(_functions)  # a search comes back to the file as it is
 _kept = lru_cache(64)(_functions)  # an edit of a bundle leaves most files as they are
 
