@@ -53,7 +53,7 @@ class Pointing(Policy):
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         start = program.source.find(self.text)
         pointer = (PointedSite(start, start + len(self.text), 0.7), PointedSite(start, start + 3, 0.3))
-        yield Bound(-1.0, pointer=pointer if self.text else ())
+        yield Bound(-1.0, pointer=pointer if self.text and start >= 0 else ())
 
 
 @pytest.fixture(scope="module")

@@ -157,6 +157,7 @@ class Search:
             if node.parent is None and not self._looked and made >= PROBED_AFTER:
                 yield Bound(child.priority, runs=True)
                 if self._look(windows):
+                    self.pointer.pop(node.id, None)  # the sites are pointed at again
                     merged.exchange(families, [self._children(node, *window) for window in windows])
                 if isinstance(child, Bound):
                     continue
