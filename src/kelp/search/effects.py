@@ -34,7 +34,7 @@ def effects(first: Observation, seen: Observation, probes: Probed, windows: Sequ
     of its line for a crash; that of an edit that cannot help, or raises in a passing test, is next to nothing.
     """
     status = {outcome.name: outcome.status for outcome in first.outcomes}
-    if status != {outcome.name: outcome.status for outcome in seen.outcomes}:
+    if status != {outcome.name: outcome.status for outcome in seen.outcomes} or first.error or seen.error:
         return None
     ran = [outcome for outcome in seen.outcomes if outcome.status != "skip"]
     if any(probes.incomplete in outcome.lines for outcome in ran):

@@ -38,6 +38,7 @@ EDIT_PENALTY_NATS = 1.5  # for each edit after the first: most bugs are one mist
 MAX_SWAPS = 32  # tried before the first guard
 UNHELPFUL_PENALTY_NATS = 3.0  # for a further edit where those before it made no more tests pass
 PROBED_AFTER = 4  # edits tried before one more run looks at the effects of all edits
+LOOK_SHARE = 0.25  # of the seconds left, for that run at most
 HOPELESS_RUNS = 128  # without a program that passes more tests than all before, or half of a larger budget
 INTERRUPTED = "interrupted"  # reason for the end of a search that was stopped from outside
 
@@ -180,7 +181,7 @@ class Search:
         if probes is None:
             return False
         self.probes += 1
-        seen = self.tests.run(probes.source, first=None, seconds=max(self.left, 0.01), trace=True)
+        seen = self.tests.run(probes.source, first=None, seconds=max(LOOK_SHARE * self.left, 0.01), trace=True)
         found = effects(first.observation, seen, probes, functions)
         self._effects = {window.source: known for window, known in zip(functions, found or ())}
         return bool(found)
