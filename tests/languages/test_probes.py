@@ -180,6 +180,13 @@ def test_long_runs_say_so() -> None:
     assert 2 * len(found.edits) in seen
 
 
+def test_however_the_lines_are_written_they_take_probes() -> None:
+    body = "c = [a]  \n\n  # a comment\nif(a):   \n    b = c[0] ; b = not(b)\n\n    b = c[0]\nreturn(b)"
+    found = effects(body, "f(3)")
+    assert found[body.replace("c = [a]", "c = [b]").replace("\n", "\n    ")] == "differs"
+    assert len(found) > 30 and {"nothing", "differs"} <= set(found.values())
+
+
 def test_nothing_is_probed_where_no_edit_can_be() -> None:
     (window,) = functions(b"def f(a):\n    yield a\n", PYTHON)
     assert probed(window.source, [window], [[]]) is None

@@ -29,6 +29,7 @@ OPERATIONS = frozenset(
 )
 TESTED = frozenset("if_statement elif_clause while_statement assert_statement if_clause not_operator".split())
 AWAIT = b"await "
+WORD = re.compile(rb"\w")
 ELSEWHERE = re.compile(rb"\b(?:yield|await|lambda|super|locals|vars|dir|eval|exec)\b|:=")  # bound to their frame
 FUNCTIONS = frozenset(
     """abs all any bool bytes callable chr complex dict divmod enumerate float format frozenset getattr hasattr hash
@@ -302,19 +303,17 @@ def _insertions(program: Program, places: _Places, first: int) -> Iterator[Edit]
         number += len(some)
         edited = b"(" + b"".join(parts) + b")"
         if place.start == place.end:
-            guards[place.start] = b"_kelp_probe(lambda: False, " + edited + b", 1)"
+            text = next(iter(some.values()))[0].text  # an if statement, between a line end and the indentation
+            probe = b"_kelp_probe(lambda: False, " + edited + b", 1)"
+            guards[place.start] = text[: -len(text.lstrip())] + probe + text[len(text.rstrip()) :]
         else:
             openings.setdefault(place.start, []).append((-place.end, b"_kelp_probe(lambda: ("))
             closings.setdefault(place.end, []).append((-place.start, b"), " + edited + b", %d)" % place.mode))
     for at in sorted({*openings, *closings, *guards}):
         text = b"".join(text for _, text in sorted(closings.get(at, ())))
-        if at in guards:
-            line = program.source[program.source.rfind(b"\n", 0, at) + 1 : at]
-            if not line.strip():  # before a statement
-                text += guards[at] + b"\n" + line
-            else:  # behind one, before the statement on the next line
-                after = program.source[at:].lstrip(b"\n")
-                indent = after[: len(after) - len(after.lstrip(b" "))]
-                text += b"\n" + indent + guards[at]
-        text += b"".join(text for _, text in sorted(openings.get(at, ())))
+        text += guards.get(at, b"")
+        starts = b"".join(text for _, text in sorted(openings.get(at, ())))
+        if starts and WORD.match(program.source, at - 1):  # `if(x)`
+            text += b" "
+        text += starts
         yield Edit(at, at, text)
