@@ -222,6 +222,17 @@ def test_a_template_mends_and_most_are_undone_by_some_kind(
 
 
 METHODS = [
+    (
+        "shared default",
+        b"def f(a, b=[]):\n    b.append(a)\n    return b\n",
+        b"def f(a, b=None):\n    if b is None:\n        b = []\n    b.append(a)\n    return b\n",
+    ),
+    (
+        "shared default",
+        b'def f(self, a: Counter = Counter()):\n    """Documented."""\n    self.a = a\n',
+        b'def f(self, a: Counter = None):\n    """Documented."""\n    if a is None:\n        a = Counter()\n'
+        b"    self.a = a\n",
+    ),
     ("await", b"async def f(a):\n    return g(a)\n", b"async def f(a):\n    return await g(a)\n"),
     ("receiver", b"def f(self, a):\n    return a\n", b"def f(self, a):\n    return self.a\n"),
     ("receiver", b"def f(self, a):\n    return a.b < a.b\n", b"def f(self, a):\n    return self.b < a.b\n"),

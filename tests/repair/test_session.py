@@ -71,6 +71,43 @@ def test_a_session_tells_what_happens_as_events() -> None:
     assert done.result is session.result
 
 
+OUTSIDE = """\
+RATE = 20
+UNITS = ("m", "s")
+
+
+class Box:
+    SIDES: int = 4
+
+    def edges(self):
+        return self.SIDES * 2
+
+
+def tax(price):
+    return price * RATE // 100
+"""
+
+
+@pytest.mark.parametrize("model", ["none", "default"])
+@pytest.mark.parametrize(
+    "asserts, old, new, names",
+    [
+        (("tax(100) == 21", "tax(300) == 63", "tax(0) == 0"), "RATE = 20", "RATE = 21", ["tax", "RATE"]),
+        (("Box().edges() == 6", "Box().SIDES == 3"), "SIDES: int = 4", "SIDES: int = 3", ["Box.edges", "Box.SIDES"]),
+    ],
+)
+def test_values_outside_of_functions_that_suspicious_lines_read_are_edited(
+    asserts: tuple[str, ...], old: str, new: str, names: list[str], model: str
+) -> None:
+    events = list(Session(OUTSIDE, Tests(asserts=asserts), Budget(runs=64), model=model).run())
+    (chosen,) = (event.functions for event in events if isinstance(event, FunctionsChosen))
+    assert [each.name for each in chosen] == names
+    assert OUTSIDE[chosen[1].start : chosen[1].end] == old
+    done = events[-1]
+    assert isinstance(done, Done)
+    assert OUTSIDE.replace(old, new) in [patch.source.decode() for patch in done.result.patches]
+
+
 def test_the_result_has_patches_with_their_diffs_and_all_of_the_way() -> None:
     result = result_of(Session(BROKEN, Tests(asserts=ASSERTS), Budget(patches=1), model="none", seed=3))
     assert (result.status, len(result.patches)) == ("repaired", 1)

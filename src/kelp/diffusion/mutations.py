@@ -93,6 +93,7 @@ KINDS: dict[str, Kind] = {
     "produce": Kind(t.produce, breaks=0.0, mistakes=0.02, repairs=0.7),
     "exception": Kind(t.exception, breaks=0.0, mistakes=1.7, repairs=2.2),
     "embedded": Kind(t.embedded, breaks=0.0, mistakes=0.29, repairs=1.4),
+    "shared default": Kind(t.shared_default, breaks=0.0, mistakes=0.02, repairs=12.0),
     "reset": Kind(t.reset, breaks=0.0, mistakes=0.26, repairs=0.7),
 }
 
@@ -120,16 +121,24 @@ def _edits(program: Program, kinds: Iterable[str]) -> dict[Edit, str]:
     return found
 
 
-def log_priors(program: Program, kinds: Mapping[Edit, str], exception: str | None = None) -> dict[Edit, float]:
-    """Log-probability (nats) of each edit before the program is read: its kind's share, spread evenly over the kind.
+def log_priors(
+    program: Program,
+    kinds: Mapping[Edit, str],
+    exception: str | None = None,
+    part: Callable[[Edit], float] = lambda edit: 1.0,
+) -> dict[Edit, float]:
+    """Log-probability (nats) of each edit before the program is read: its kind's share, spread over the kind.
 
-    The shares are `Kind.repairs`, times the language's factors for the `exception` that a failing test ends with.
+    The shares are `Kind.repairs`, times the language's factors for the `exception` that a failing test ends with. An
+    edit counts by its `part` (0 to 1) of one: what cannot help makes the others of its kind no less likely.
     """
     factors = program.language.near_miss.templates.after.get(exception or "", {})
-    count = Counter(kinds.values())
+    count = Counter[str]()
+    for edit, kind in kinds.items():
+        count[kind] += part(edit)  # type: ignore[assignment]
     shares = {name: KINDS[name].repairs * factors.get(name, 1.0) for name in count}
-    total = sum(shares.values())
-    return {edit: math.log(shares[name] / (total * count[name])) for edit, name in kinds.items()}
+    total = sum(share * min(1.0, count[name]) for name, share in shares.items())
+    return {edit: math.log(shares[name] / (total * max(1.0, count[name]))) for edit, name in kinds.items()}
 
 
 def near_misses(program: Program) -> list[Mutation]:

@@ -489,3 +489,40 @@ def reset(program: Program) -> Iterator[Edit]:
                 rest = program.source[program.start[loop] : program.start[parts[0]]]
                 rest += program.source[program.start[parts[1]] : program.end[loop]]
                 yield Edit(program.start[loop], program.end[loop], text + rest)
+
+
+def shared_default(program: Program) -> Iterator[Edit]:
+    """None for a default that all calls share, which is made in the function instead, and back: the whole function."""
+    near = program.language.near_miss
+    missing = near.templates.presence[0] if near.templates.presence else None
+    for function in nodes(program, "function")[:1]:
+        first, indent = first_statement(program, function)
+        if missing is None or indent is None or program.size(function) > 30 * SMALL:
+            continue
+        start, end = program.start[program.root], program.end[program.root]
+        for parameter in nodes(program, "default"):
+            name, value = child(program, parameter, "name"), child(program, parameter, "value")
+            if name is None or value is None or program.parent[program.parent[parameter]] != function:
+                continue
+            text, absent = program.text(value), near.absent[0]
+            ask = b"if " + program.text(name) + missing + b":\n" + indent + b"    " + program.text(name) + b" = "
+            at, stop = program.start[value], program.end[value]
+            if plays(program, value, "shared"):
+                place = program.start[first]
+                made = ask + text + b"\n" + indent
+                yield Edit(start, end, program.source[start:at] + absent + program.source[stop:place] + made
+                           + program.source[place:end])  # fmt: skip
+            elif text == absent and program.text(first).startswith(ask):
+                made = program.text(first)[len(ask) :]
+                place = program.end[first]
+                rest = program.source[place:end].lstrip()
+                if b"\n" not in made and rest:
+                    yield Edit(start, end, program.source[start:at] + made + program.source[stop : program.start[first]]
+                               + rest)  # fmt: skip
+
+
+def first_statement(program: Program, function: int) -> tuple[int, bytes | None]:
+    """The first statement of a function that is no documentation, and its indentation."""
+    body = elements(program, bodies(program, function)[0])
+    first = next((node for node in body if not program.language.near_miss.inert(program, node)), body[0])
+    return first, indentation(program, first)

@@ -1,7 +1,10 @@
 """Conditions: the goal and the test results that a model is given beside the program."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+from kelp.syntax.edits import Edit
 
 
 @dataclass(frozen=True)
@@ -15,6 +18,7 @@ class Condition:
     suspicion: tuple[float, ...] = ()  # of each line of the program, from 0 to 1
     names: frozenset[str] | None = None  # defined by the file around the program; None where unknown
     exception: str | None = None  # name of the exception that the first failing test ends with
+    effects: Mapping[Edit, float] = field(default_factory=dict)  # log-suspicion of edits, by what they change
 
 
 @dataclass(frozen=True)

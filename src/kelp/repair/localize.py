@@ -1,6 +1,7 @@
 """Fault localization by function: the functions that the failing tests reach, with the probability of each."""
 
 import math
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from kelp.search.suspicion import suspicion
 from kelp.syntax.functions import Function, functions
 
 SEARCHED = 5  # functions at once, at most
+CONSTANTS_SHARE = 0.1  # of the probability, for assignments outside of functions that suspicious lines read
+WORD = re.compile(rb"(\.?)\b([A-Za-z_]\w*)")
 LINES = 3  # of a function, shown as the most suspicious
 
 
@@ -41,6 +44,23 @@ def suspects(
     worst = sorted(lines, key=lambda name: -max(lines[name]))[:most]
     total = sum(sum(lines[name]) for name in worst)
     return {name: math.log(sum(lines[name]) / total) for name in sorted(worst, key=lambda name: -sum(lines[name]))}
+
+
+def read_constants(source: bytes, constants: Sequence[Function], observation: Observation) -> dict[str, float]:
+    """Return assignments outside of functions whose names suspicious lines read, with log-probabilities (nats).
+
+    Likeliest first. One is as suspicious as the worst of these lines; all have `CONSTANTS_SHARE` of the probability.
+    """
+    lines, found = source.split(b"\n"), dict[str, float]()
+    for line, value in suspicion(observation).items():
+        words = {word: bool(dot) for dot, word in WORD.findall(lines[line - 1])} if line <= len(lines) else {}
+        for constant in constants:
+            owner, _, name = constant.qualname.rpartition(".")
+            if words.get(name.encode()) == bool(owner):
+                found[constant.qualname] = max(value, found.get(constant.qualname, 0.0))
+    most = sorted(found, key=lambda name: -found[name])[:SEARCHED]
+    total = sum(found[name] for name in most) / CONSTANTS_SHARE
+    return {name: math.log(found[name] / total) for name in most}
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,11 @@ from kelp.execution.observation import TestOutcome
 from kelp.repair.localize import Suspect
 from kelp.repair.trajectory import Trajectory
 
-NEVER = "A repair makes small edits inside functions: it adds no imports, functions or classes, and edits nothing else."
 _LARGE = 500_000  # bytes of a program above which its names are not looked at, which would take more than a second
+NEVER = (
+    "A repair makes small edits inside functions, and to values that functions of one file read: it adds no imports, "
+    "functions or classes, and edits nothing else."
+)
 _MOST = 3  # names or lines in a sentence
 _MISSING = (
     r"name '(\w+)' is not defined",
@@ -29,8 +32,13 @@ def out_of_reach(trajectory: Trajectory, suspects: Sequence[Suspect]) -> list[st
     failing = [o for o in observation.outcomes if o.status in ("fail", "error")] if observation is not None else []
     files = {} if len(trajectory.source) > _LARGE else dict(_nodes(trajectory))
     lines = {(suspect.file, line) for suspect in suspects[:1] for line, _ in suspect.lines}
-    return [*_missing(files.values(), failing), *_strings(files, lines, failing), *_outside(files, lines),
-            *_statements(trajectory)]  # fmt: skip
+    searched = {candidate.name for candidate in trajectory.functions}
+    return [
+        *_missing(files.values(), failing),
+        *_strings(files, lines, failing),
+        *_outside(files, lines, searched),
+        *_statements(trajectory),
+    ]
 
 
 def _nodes(trajectory: Trajectory) -> Iterator[tuple[Path, list[ast.AST]]]:
@@ -88,8 +96,9 @@ def _strings(
         yield f"{strings} at {_listed(sorted(found))} can only be replaced as a whole: no edit goes into a string."
 
 
-def _outside(files: dict[Path, list[ast.AST]], lines: set[tuple[Path, int]]) -> Iterator[str]:
-    """Values set outside functions that suspicious lines read."""
+def _outside(files: dict[Path, list[ast.AST]], lines: set[tuple[Path, int]], searched: set[str]) -> Iterator[str]:
+    """Values set outside functions that suspicious lines read, but for those that were searched."""
+    tried = {name.rpartition(".")[2] for name in searched}
     for path, nodes in files.items():
         bodies = [node.body for node in nodes if isinstance(node, ast.Module | ast.ClassDef)]
         where = dict[str, int]()
@@ -101,9 +110,10 @@ def _outside(files: dict[Path, list[ast.AST]], lines: set[tuple[Path, int]]) -> 
             for node in nodes
             if isinstance(node, ast.Name | ast.Attribute) and not _is_stored(node) and (path, node.lineno) in lines
         }
-        places = [f"{name} ({os.path.relpath(path)}:{line})" for name, line in where.items() if name in read]
+        places = [f"{name} ({os.path.relpath(path)}:{line})" for name, line in where.items() if name in read - tried]
         if places:
-            yield f"{_listed(places)} {'are' if len(places) > 1 else 'is'} set outside functions, where no edit goes."
+            verb = "are" if len(places) > 1 else "is"
+            yield f"{_listed(places)} {verb} set outside functions, where no edit was tried."
 
 
 def _is_stored(node: ast.Name | ast.Attribute) -> bool:

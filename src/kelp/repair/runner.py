@@ -10,6 +10,7 @@ from typing import Any
 
 from kelp.execution.observation import CallResult, Observation
 from kelp.execution.sandbox import Sandbox
+from kelp.execution.suite import Limits
 from kelp.files import common
 from kelp.repair.project import LEAST_SECONDS, SUITE_SECONDS, TEST_SECONDS, Diagnosis
 from kelp.repair.tests import Tests
@@ -39,12 +40,19 @@ class FileRunner:
     shared: bool
     stopping: Event
     aside: Mapping[str, str] = field(default_factory=dict)  # tests that need not pass, and what they lack
+    traced: Limits | None = None  # of further traced runs: with probes, each takes longer than others
     original: bytes | None = None  # the file as it is, where test files pass only if they pass again in another order
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
         """Run the tests; where they pass, once more in another order. All runs together take `seconds` at most."""
         end = math.inf if seconds is None else time.monotonic() + seconds
-        observation = self._run(source, end, first=first, trace=trace)
+        limits = self.sandbox.limits
+        if trace and self.traced is not None:
+            self.sandbox.limits = self.traced
+        try:
+            observation = self._run(source, end, first=first, trace=trace)
+        finally:
+            self.sandbox.limits = limits
         if not observation.ok or self.original is None or source == self.original:
             return observation
         again = self._run(source, end, shuffle=_ORDER)

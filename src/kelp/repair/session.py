@@ -43,7 +43,7 @@ from kelp.repair.events import (
     TestsSetAside,
     patch_of,
 )
-from kelp.repair.localize import explained, suspects
+from kelp.repair.localize import CONSTANTS_SHARE, explained, read_constants, suspects
 from kelp.repair.program import Program
 from kelp.repair.project import (
     FUNCTIONS,
@@ -75,7 +75,7 @@ from kelp.search.node import SearchResult
 from kelp.search.policy import Policy
 from kelp.search.search import INTERRUPTED, STRATEGIES, Search, Stop, explore
 from kelp.search.task import DAY, Budget, Target, Task
-from kelp.syntax.functions import Function, functions
+from kelp.syntax.functions import Function, constants, functions
 
 FIRST_RUN_SECONDS = 10.0  # for the tests on the file as it is; for a command, the whole budget
 PARTIAL_CHECKS = 3  # states that pass some failing tests, and run all tests of the project
@@ -83,6 +83,7 @@ LEAST_RUN_SECONDS = 2.0  # for the tests on a candidate ...
 MORE_SECONDS = 3.0  # for further patches, where a test command makes each run slow
 LEAST_PROJECT_SECONDS = 10.0  # ... in a project, where each test has a limit of its own
 LEAST_CPU_SECONDS = 0.5  # ... and of processor time; of both, three times what the first run took if that is more
+PROBED_TIMES = 5.0  # the limits of a run with probes, as a multiple of those of other candidates
 
 
 class NoSuspect(KelpError):
@@ -173,6 +174,10 @@ class Session:
             yield SandboxStarted(sandbox.missing)
             runner, observation, specification = yield from self._observed(sandbox)
             limits = self._candidate_limits(sandbox.limits, observation)
+            if isinstance(runner, FileRunner):
+                cpu_seconds = limits.cpu_seconds and PROBED_TIMES * limits.cpu_seconds
+                longer = replace(limits, seconds=PROBED_TIMES * limits.seconds, cpu_seconds=cpu_seconds)
+                runner = replace(runner, traced=longer)
             task = self._task(observation, specification)
             self._candidates = tuple(self._candidate(task, target) for target in task.targets)
             yield FunctionsChosen(self._candidates)
@@ -328,6 +333,11 @@ class Session:
             raise KelpError(f"{self.name} holds no function, and Kelp repairs functions")
         return windows
 
+    @property
+    def _constants(self) -> list[Function]:
+        """Assignments outside of functions, of one file."""
+        return [] if self.project else constants(self.source, self.language)
+
     def _check_names(self) -> None:
         known = [window.qualname for window in self.windows]
         for name in self.named:
@@ -348,7 +358,7 @@ class Session:
     def _task(self, observation: Observation, specification: Specification) -> Task:
         """Return the functions to search with their specifications. Raises KelpError."""
         by_name = {
-            self._label(window): window for window in reversed(self.windows)
+            self._label(window): window for window in reversed([*self.windows, *self._constants])
         }  # a property's getter has the docstring
         priors = self._priors(observation)
         targets = tuple(specification.target(by_name[name], prior) for name, prior in priors.items())
@@ -365,7 +375,8 @@ class Session:
         return f"{self._names[window.file]}::{window.qualname}" if self.project else window.qualname
 
     def _candidate(self, task: Task, target: Target) -> Candidate:
-        windows = [w for w in self.windows if (w.file, w.qualname) == (target.file, target.qualname)]
+        every = [*self.windows, *self._constants]
+        windows = [w for w in every if (w.file, w.qualname) == (target.file, target.qualname)]
         return Candidate(
             name=task.label(target),
             log_prob=target.prior,
@@ -384,6 +395,9 @@ class Session:
             priors = suspects(windows, observation, self._label, FUNCTIONS)
         else:
             priors = suspects(self.windows, observation)
+            others = read_constants(self.source, self._constants, observation) if priors else {}
+            if others:
+                priors = {name: prior + math.log(1 - CONSTANTS_SHARE) for name, prior in priors.items()} | others
         if priors:
             return priors
         if observation.error is not None:

@@ -89,7 +89,8 @@ class Specification:
         """Return the specification of one function."""
         specs = function.language.specs
         node = ast.parse(function.source).body[0]
-        assert isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):  # an assignment outside of functions
+            return Target(function.qualname, intent=self.intent or "", prior=prior, file=function.file)
         docstring = ast.get_docstring(node) or ""
         asserts = [text for text in self.tests.asserts if text not in self.hidden]
         asserts = [f"assert {text}" if _is_expression(text) else text for text in asserts]

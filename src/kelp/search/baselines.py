@@ -10,7 +10,7 @@ import numpy as np
 from kelp.diffusion.mutations import KINDS, candidates, log_priors
 from kelp.encoding.condition import Condition
 from kelp.search.policy import NEAR_MISS, VALUES, Bound, Policy, Proposal, legal
-from kelp.search.suspicion import line_weights, may_matter
+from kelp.search.suspicion import edit_weights, line_weights, may_matter, spread
 from kelp.search.swaps import swaps
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -33,7 +33,7 @@ class NoModel(Policy):
     def propose(self, program: Program, condition: Condition) -> Iterator[Proposal | Bound]:
         weight = line_weights(program, condition.suspicion)
         if self.order == "frequency":
-            return legal(program, self._by_prior(program, condition, weight))
+            return legal(program, self._by_prior(program, condition))
         return legal(program, self._ordered(program, condition, weight))
 
     def _ordered(
@@ -56,13 +56,12 @@ class NoModel(Policy):
         log_prob = -math.log(max(1, len(edits)))
         yield from (Proposal(edit, log_prob, NEAR_MISS) for edit in edits)
 
-    def _by_prior(
-        self, program: Program, condition: Condition, weight: Callable[[int, int], float]
-    ) -> Iterator[Proposal]:
+    def _by_prior(self, program: Program, condition: Condition) -> Iterator[Proposal]:
         """Yield the edits of all kinds by prior and suspicion, equal ones shuffled."""
         kinds = candidates(program, may_matter(program, condition.suspicion))
-        priors = log_priors(program, kinds, condition.exception)
-        scores = {edit: prior + weight(edit.start, edit.end) for edit, prior in priors.items()}
+        priors = log_priors(program, kinds, condition.exception, spread(condition))
+        weight = edit_weights(program, condition)
+        scores = {edit: prior + weight(edit) for edit, prior in priors.items()}
         total = float(np.logaddexp.reduce([*scores.values()]))
         edits = [*scores]
         self.rng.shuffle(edits)

@@ -17,7 +17,7 @@ from kelp.model.decoding import decode
 from kelp.model.inference import Cache, Denoiser
 from kelp.model.suffix_tree import NODES, SuffixTree
 from kelp.search.policy import MODEL, NEAR_MISS, VALUES, Bound, PointedSite, Policy, Proposal, legal
-from kelp.search.suspicion import line_weights, may_matter
+from kelp.search.suspicion import line_weights, may_matter, spread
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
 from kelp.syntax.sites import is_valid, key, site_index
@@ -28,7 +28,8 @@ from kelp.syntax.sites import is_valid, key, site_index
 SITE_WEIGHT, TEXT_WEIGHT, LINE_WEIGHT, KIND_WEIGHT = 0.6, 0.6, 0.7, 0.5
 OF_NO_KIND_NATS = -8.0  # log-prior of an edit that the model writes and no kind has
 TYPICAL_TEXT_NATS = -3.0  # log-probability of a text before it is scored, for the sum over all proposals
-BLIND_SHARE = 0.15  # of the probability, spread by prior and suspicion alone, whatever the model says
+BLIND_SHARE = 0.15  # of the probability, spread by prior and suspicion alone, whatever the model says ...
+INFORMED_SHARE = 0.5  # ... and the same where the suspicion is that of edits, by their effects
 UNDEFINED_PENALTY_NATS = math.log(100)  # for reading a name that is defined nowhere: a step on the way, at best
 LINT_PENALTY_NATS = 2.0  # for each lint finding that was not there before; each one that is gone gains as much
 POINTED, POINTED_LEAST = 16, 0.003  # sites of the pointer that are shown, at most, and their least probability
@@ -52,11 +53,17 @@ class View(NamedTuple):
     site: np.ndarray  # [R]: log-probability of each site; row 0 is stop
     line: np.ndarray  # [R]: log of the suspicion of its lines
     cache: Cache
+    blind: float  # share of the probability that does not ask the model
 
     @property
     def weighed(self) -> np.ndarray:
         """Part of a log-probability that all proposals at a site share [R], up to a constant."""
         return SITE_WEIGHT * self.site + LINE_WEIGHT * self.line
+
+    def effects(self, rows: Mapping[Edit, int], condition: Condition) -> np.ndarray:
+        """Log of the suspicion of each edit less that of the lines of its site, 0 where its effect is not known."""
+        known = condition.effects
+        return np.asarray([known[edit] - self.line[row] if edit in known else 0.0 for edit, row in rows.items()])
 
 
 def evidence(program: Program, names: frozenset[str] | None) -> tuple[Callable[[Edit], float], float]:
@@ -131,11 +138,12 @@ def _enumerated(view: View, program: Program, condition: Condition) -> Enumerate
     The total is the log of the sum of the exponentials of their weighted sums, before their texts are scored.
     """
     kinds = candidates(program, may_matter(program, condition.suspicion))
-    priors = log_priors(program, kinds, condition.exception)
+    priors = log_priors(program, kinds, condition.exception, spread(condition))
     rows = {edit: view.state.row_of(edit) for edit in priors}
     if not rows:
         return rows, priors, 0.0
     known = view.weighed[[*rows.values()]] + KIND_WEIGHT * np.asarray([*priors.values()])
+    known += LINE_WEIGHT * view.effects(rows, condition)
     return rows, priors, float(np.logaddexp.reduce(known)) + TEXT_WEIGHT * TYPICAL_TEXT_NATS
 
 
@@ -144,7 +152,7 @@ class ModelPolicy(Policy):
 
     The log-probability of a proposal is a weighted sum of those of its site and of its text under the model, of its
     lines' suspicion and of its kind's prior, less the log of the sum over all edits. An edit of a kind has, mixed in,
-    its part of `BLIND_SHARE`, by suspicion and prior alone: a model that is sure and wrong costs some test runs then,
+    its part of the blind share, by suspicion and prior alone: a model that is sure and wrong costs some test runs then,
     but puts none of them off for good. Then the `evidence` of an edit's result is added.
     """
 
@@ -163,7 +171,7 @@ class ModelPolicy(Policy):
         yield Bound(0.0)
         view, (rows, priors, total) = self._look(program, condition)
         yield Bound(0.0, pointer=_pointed(view))
-        parts = [*self._to_write(view, total), *self._to_score(view, rows, priors, total)]
+        parts = [*self._to_write(view, total), *self._to_score(view, rows, priors, total, condition)]
         ready: list[tuple[float, int, Proposal, bool]] = []
         number = itertools.count()
 
@@ -190,7 +198,7 @@ class ModelPolicy(Policy):
         view, (*_, total) = self._look(program, condition)
         edits = [edit for edit in edits if key(edit) in site_index(program) and is_valid(program, edit)]
         rows, even = {edit: view.state.row_of(edit) for edit in edits}, -math.log(max(1, len(edits)))
-        parts = self._to_score(view, rows, dict.fromkeys(edits, even), total)
+        parts = self._to_score(view, rows, dict.fromkeys(edits, even), total, condition)
         weighed = (replace(p, log_prob=min(0.0, p.log_prob + score(p.edit))) for _, make in parts for p in make())
         return sorted((replace(p, origin=VALUES) for p in weighed), key=lambda proposal: -proposal.log_prob)
 
@@ -207,12 +215,13 @@ class ModelPolicy(Policy):
         of_lines = line_weights(program, condition.suspicion)
         line = np.asarray([0.0, *(of_lines(site.start, site.end) for site in state.sites)])
         site, cache = self.model.denoiser.encode(state.tokens, np.asarray(state.rows))
-        return View(state, site.astype(np.float64), line, cache)
+        blind = INFORMED_SHARE if condition.effects else BLIND_SHARE
+        return View(state, site.astype(np.float64), line, cache, blind)
 
     def _to_write(self, view: View, total: float) -> Iterator[Part]:
         """Yield the parts that decode the model's own edits at the likeliest sites."""
         config, sites = self.config, view.state.sites
-        where = view.weighed + KIND_WEIGHT * OF_NO_KIND_NATS - total + math.log(1 - BLIND_SHARE)
+        where = view.weighed + KIND_WEIGHT * OF_NO_KIND_NATS - total + math.log(1 - view.blind)
         rows = np.argsort(-where[1:], kind="stable") + 1  # row 0 is stop
         rows = rows[np.isfinite(where[rows])]  # the model does not know every kind of site
         deletes = [row for row in rows if sites[row - 1].op == "delete"][: config.sites]
@@ -241,16 +250,17 @@ class ModelPolicy(Policy):
                         yield Proposal(edit, min(0.0, log_prob), MODEL)
 
     def _to_score(
-        self, view: View, rows: Mapping[Edit, int], priors: Mapping[Edit, float], total: float
+        self, view: View, rows: Mapping[Edit, int], priors: Mapping[Edit, float], total: float, condition: Condition
     ) -> Iterator[Part]:
         """Yield the parts that score given edits, at these rows and with these log-priors: the likeliest first."""
         if not rows:
             return
         edits = [*rows]
         at, prior = np.asarray([*rows.values()]), np.asarray([priors[edit] for edit in edits])
-        rest = view.weighed[at] + KIND_WEIGHT * prior - total + math.log(1 - BLIND_SHARE)
-        shares = view.line[at] + prior
-        shares += math.log(BLIND_SHARE) - np.logaddexp.reduce(shares)
+        effects = view.effects(rows, condition)
+        rest = view.weighed[at] + LINE_WEIGHT * effects + KIND_WEIGHT * prior - total + math.log(1 - view.blind)
+        shares = view.line[at] + effects + prior
+        shares += math.log(view.blind) - np.logaddexp.reduce(shares)
         most = shares.max()
         tree, ends = SuffixTree(), list[Scored]()
         for i in np.argsort(-rest, kind="stable"):

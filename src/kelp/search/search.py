@@ -18,13 +18,14 @@ from operator import itemgetter
 from threading import Event
 from typing import Protocol
 
-from kelp.diffusion.mutations import breaking
+from kelp.diffusion.mutations import breaking, candidates
 from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
+from kelp.search.effects import Effects, effects, instrumented
 from kelp.search.node import Guards, Node, SearchResult
 from kelp.search.policy import NEAR_MISS, Bound, PointedSite, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked
-from kelp.search.suspicion import moved, suspicion
+from kelp.search.suspicion import may_matter, moved, suspicion
 from kelp.search.swaps import is_off_by_one, swaps
 from kelp.search.synthesis.from_values import Found, filled
 from kelp.search.task import Budget, Target, Task
@@ -38,12 +39,45 @@ PASSED_WEIGHT = 8.0  # nats for passing all tests instead of none
 EDIT_PENALTY_NATS = 1.5  # for each edit after the first: most bugs are one mistake
 MAX_SWAPS = 32  # tried before the first guard
 UNHELPFUL_PENALTY_NATS = 3.0  # for a further edit where those before it made no more tests pass
+PROBED_AFTER = 4  # edits tried before one more run looks at the effects of all edits
+LOOK_SHARE = 0.25  # of the seconds left, for that run at most
 HOPELESS_RUNS = 128  # without a program that passes more tests than all before, or half of a larger budget
 INTERRUPTED = "interrupted"  # reason for the end of a search that was stopped from outside
 
 
 class Stop(Exception):
     """The end of a search: a budget is used up, enough was found, or it was stopped from outside."""
+
+
+class _Merged(Iterator[Node | Bound]):
+    """Merges iterators by priority, the highest first; some may be exchanged on the way."""
+
+    def __init__(self, iterators: Sequence[Iterator[Node | Bound]]) -> None:
+        self.numbers = itertools.count()
+        self.heads: list[tuple[float, int, Node | Bound, Iterator[Node | Bound]]] = []
+        self.last: Iterator[Node | Bound] = iter(())  # whose item was taken last: its next one is made only when asked
+        for iterator in iterators:
+            self._push(iterator)
+
+    def _push(self, iterator: Iterator[Node | Bound]) -> None:
+        if (item := next(iterator, None)) is not None:
+            heapq.heappush(self.heads, (-item.priority, next(self.numbers), item, iterator))
+
+    def __next__(self) -> Node | Bound:
+        self._push(self.last)
+        self.last = iter(())
+        if not self.heads:
+            raise StopIteration
+        *_, item, self.last = heapq.heappop(self.heads)
+        return item
+
+    def exchange(self, old: Sequence[Iterator[Node | Bound]], new: Sequence[Iterator[Node | Bound]]) -> None:
+        self.heads = [head for head in self.heads if not any(head[-1] is each for each in old)]
+        heapq.heapify(self.heads)
+        if any(self.last is each for each in old):
+            self.last = iter(())
+        for iterator in new:
+            self._push(iterator)
 
 
 class SuiteRunner(Protocol):
@@ -84,6 +118,8 @@ class Search:
         self.ids = itertools.count()
         self.background = ThreadPoolExecutor(1)
         self._windows = lru_cache(64)(self._windows_after)
+        self._looked = False  # at the effects of edits ...
+        self._effects: dict[bytes, Effects] = {}  # ... which are these, by function
 
     def start(self, observation: Observation | None = None) -> Node:
         """Return the unchanged file as a node; given its observation, it is not run again. Raises Stop."""
@@ -114,15 +150,45 @@ class Search:
         The bound does not hold for children by value-guided synthesis, whose tests are known to pass.
         """
         self._check_time()
-        if node.depth < self.budget.edits:
-            windows = self._windows(node)
-            latest = {target.qualname: (target, window) for target, window in windows}  # the one that the name means
-            families = [self._children(node, *window) for window in windows]
-            families += [self._synthesized(node, *window) for window in latest.values()]
-            for child in heapq.merge(*families, key=lambda child: -child.priority):
-                self._check_time()
-                if isinstance(child, Bound) or child.source not in self.seen:
-                    yield child
+        if node.depth >= self.budget.edits:
+            return
+        windows = self._windows(node)
+        latest = {target.qualname: (target, window) for target, window in windows}  # the one that the name means
+        families = [self._children(node, *window) for window in windows]
+        synthesized = [self._synthesized(node, *window) for window in latest.values()]
+        merged, made = _Merged([*families, *synthesized]), 0
+        for child in merged:
+            self._check_time()
+            if node.parent is None and not self._looked and made >= PROBED_AFTER:
+                yield Bound(child.priority, runs=True)
+                if self._look(windows):
+                    self.pointer.pop(node.id, None)  # the sites are pointed at again
+                    merged.exchange(families, [self._children(node, *window) for window in windows])
+                if isinstance(child, Bound):
+                    continue
+            if isinstance(child, Bound) or child.source not in self.seen:
+                made += isinstance(child, Node)
+                yield child
+
+    def _look(self, windows: Sequence[tuple[Target, Function]]) -> bool:
+        """Run the tests on the unchanged file with probes for the edits of all kinds; False if that told nothing."""
+        self._looked = True
+        first, functions = self.tried[0], [window for _, window in windows]
+        if self.runs >= self.budget.runs or first.observation is None or self.task.files:
+            return False
+        conditions = [self._condition(first, *window) for window in windows]
+        edits = [
+            [*candidates(window.program, may_matter(window.program, condition.suspicion))]
+            for window, condition in zip(functions, conditions)
+        ]
+        probes = instrumented(first.source, functions, edits)
+        if probes is None:
+            return False
+        self.probes += 1
+        seen = self.tests.run(probes.source, first=None, seconds=max(LOOK_SHARE * self.left, 0.01), trace=True)
+        found = effects(first.observation, seen, probes, functions)
+        self._effects = {window.source: known for window, known in zip(functions, found or ())}
+        return bool(found)
 
     def _windows_after(self, node: Node) -> tuple[tuple[Target, Function], ...]:
         """Return each target with its function in this state; raises SyntaxError where its edit leaves no program.
@@ -206,6 +272,7 @@ class Search:
             self.task.condition(target, seen.render(window.first_line) if seen else ""),
             suspicion=self._suspicion(node, window),
             exception=failure.exception if failure else None,
+            effects=self._effects.get(window.source, {}) if node.parent is None else {},
         )
 
     def _child(self, node: Node, target: Target, window: Function, proposal: Proposal) -> Node:

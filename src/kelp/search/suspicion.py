@@ -2,8 +2,9 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from kelp.encoding.condition import Condition
 from kelp.execution.observation import Observation
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -21,21 +22,37 @@ def suspicion(observation: Observation) -> dict[int, float]:
     failing test raises counts `CRASH_FACTOR` times, and the worst line is at most 1. Where the file
     cannot be imported, the line of the error is the only suspicious one.
     """
+    squares, factors = _squares(observation), crash_factors(observation)
+    return {line: value * factors[line] for line, value in squares.items()}
+
+
+def squared_ochiai(failed: int, passed: int, failing: int) -> float:
+    """The square of Ochiai's coefficient, of what `failed` of the `failing` tests and `passed` passing ones do."""
+    return failed**2 / (failing * (failed + passed)) if failed else 0.0
+
+
+def crash_factors(observation: Observation) -> dict[int, float]:
+    """The factor by which the suspicion of each line is more or less than its squared coefficient."""
+    squares = _squares(observation)
+    ran = [outcome for outcome in observation.outcomes if outcome.status != "skip"]
+    crashes = {outcome.line for outcome in ran if outcome.status == "error"}
+    factors = {line: CRASH_FACTOR if line in crashes else 1.0 for line in squares}
+    scale = max([1.0, *(value * factors[line] for line, value in squares.items())])
+    return {line: factor / scale for line, factor in factors.items()}
+
+
+def _squares(observation: Observation) -> dict[int, float]:
     ran = [outcome for outcome in observation.outcomes if outcome.status != "skip"]
     failing = [outcome.lines for outcome in ran if outcome.status != "pass"]
     passing = [outcome.lines for outcome in ran if outcome.status == "pass"]
     if observation.error_line is not None:
         failing.append(frozenset({observation.error_line}))
 
-    def squared(line: int) -> float:
-        failed, passed = (sum(line in lines for lines in tests) for tests in (failing, passing))
-        return failed**2 / (len(failing) * (failed + passed))
+    def count(line: int, tests: list[frozenset[int]]) -> int:
+        return sum(line in lines for lines in tests)
 
-    crashes = {outcome.line for outcome in ran if outcome.status == "error"}
     lines = frozenset[int]().union(*failing)
-    found = {line: squared(line) * (CRASH_FACTOR if line in crashes else 1.0) for line in lines}
-    scale = max([1.0, *found.values()])
-    return {line: value / scale for line, value in found.items()}
+    return {line: squared_ochiai(count(line, failing), count(line, passing), len(failing)) for line in lines}
 
 
 def moved(lines: list[int], source: bytes, edit: Edit) -> list[int]:
@@ -55,11 +72,28 @@ def line_weights(program: Program, suspicion: tuple[float, ...]) -> Callable[[in
     """Return a function of a span: the log of the suspicion of its worst line, or 0 where no line is suspicious."""
     if not any(suspicion):
         return lambda start, end: 0.0
+    worst = line_values(program, suspicion)
+    return lambda start, end: math.log(max(SUSPICION_FLOOR, worst(start, end)))
+
+
+def line_values(program: Program, values: Sequence[float]) -> Callable[[int, int], float]:
+    """Return a function of a span: the greatest value of its lines, 0 for a line without one."""
     lines = [0, *(i + 1 for i, byte in enumerate(program.source) if byte == ord("\n"))]
 
-    def weight(start: int, end: int) -> float:
+    def greatest(start: int, end: int) -> float:
         first, last = bisect_right(lines, start), bisect_right(lines, max(start, end - 1))
         last += start == end  # an insertion may belong to the line after
-        return math.log(max([SUSPICION_FLOOR, *suspicion[first - 1 : last]]))
+        return max([0.0, *values[first - 1 : last]])
 
-    return weight
+    return greatest
+
+
+def edit_weights(program: Program, condition: Condition) -> Callable[[Edit], float]:
+    """Return a function of an edit: the log of its suspicion, that of its lines where its effect is not known."""
+    weight, known = line_weights(program, condition.suspicion), condition.effects
+    return lambda edit: known[edit] if edit in known else weight(edit.start, edit.end)
+
+
+def spread(condition: Condition) -> Callable[[Edit], float]:
+    """Return a function of an edit: the part of its kind's probability that it takes, less where it may not help."""
+    return lambda edit: math.exp(condition.effects.get(edit, 0.0))

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from kelp.encoding.condition import Condition
 from kelp.syntax.bundle import split
-from kelp.syntax.functions import Function, functions
+from kelp.syntax.functions import Function, constants, functions
 from kelp.syntax.program import Language, Wanted
 
 DAY = 86400.0  # seconds: without a limit
@@ -14,7 +14,10 @@ DAY = 86400.0  # seconds: without a limit
 
 @dataclass(frozen=True)
 class Target:
-    """A function that may be edited. `prior` is the log-probability that the fault is in it."""
+    """A function, or an assignment outside of functions, that may be edited.
+
+    `prior` is the log-probability that the fault is in it.
+    """
 
     qualname: str
     intent: str = ""
@@ -35,7 +38,7 @@ class Task:
     goals: int = 0  # tests to be repaired, which are all of the progress that a search can make; 0: all tests
 
     def __post_init__(self) -> None:
-        known = {(f.file, f.qualname) for f in functions(self.source, self.language)}
+        known = {(f.file, f.qualname) for f in _windows(self.source, self.language)}
         for target in self.targets:
             if (target.file, target.qualname) not in known:
                 raise ValueError(f"there is no function {target.qualname}")
@@ -64,13 +67,17 @@ class Task:
 
     def windows(self, source: bytes) -> Iterable[tuple[Target, Function]]:
         """Yield each target with its function in a state of the file."""
-        windows = functions(source, self.language)
+        windows = _windows(source, self.language)
         for target in self.targets:  # a name may be defined more than once: a property and its setter
             name = (target.file, target.qualname)
             yield from ((target, window) for window in windows if (window.file, window.qualname) == name)
 
     def condition(self, target: Target, observation: str) -> Condition:
         return Condition(target.intent, target.asserts, observation, names=self.names[target.file])
+
+
+def _windows(source: bytes, language: Language) -> list[Function]:
+    return [*functions(source, language), *constants(source, language)]
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ class Function:
     def after(self, edit: Edit, file: bytes) -> "Function":
         """Return the function as it is after an edit of its file, or bundle; `file` is the text before the edit.
 
-        Raises SyntaxError where the edit, which lies wholly inside or outside of it, leaves no function.
+        Raises SyntaxError where the edit, which lies wholly inside or outside of it, leaves no such thing.
         """
         if edit.start > self.end:
             return self
@@ -100,9 +100,10 @@ class Function:
         raw = Edit(edit.start - self.start, edit.end - self.start, edit.text).apply(self.raw)
         edited = replace(self, raw=raw, end=self.end + grown, last_line=self.last_line + lines)
         root = tree_of(edited.source, self.language).root_node
-        name, _ = next(_definitions(root, self.language), ("", None))
-        if not name or root.has_error:
-            raise SyntaxError(f"not a function in valid {self.language.name}")
+        parts = (*_definitions(root, self.language), *_assignments(root, self.language))
+        if not parts or root.has_error:
+            raise SyntaxError(f"not a function or an assignment in valid {self.language.name}")
+        name, _ = parts[0]
         owner, dot, _ = self.qualname.rpartition(".")
         return replace(edited, qualname=f"{owner}{dot}{name}")
 
@@ -135,6 +136,24 @@ def _functions(file: bytes, language: Language) -> list[Function]:
     return found
 
 
+@lru_cache(4)
+def constants(file: bytes, language: Language) -> list[Function]:
+    """Assignments of one name outside of functions, in order; a class qualifies the names in it. None in a bundle.
+
+    Each is a program of one statement. Raises SyntaxError where the file does not parse.
+    """
+    if len(split(file)) > 1:
+        return []
+    root = tree_of(file, language).root_node
+    if root.has_error:
+        raise SyntaxError(f"not valid {language.name}")
+    crlf = b"\r\n" in file
+    return [
+        _function(file, language, node, qualname, 1 + file.count(b"\n", 0, node.start_byte), crlf)
+        for qualname, node in _assignments(root, language)
+    ]
+
+
 _recent = lru_cache(4)(_functions)  # a search comes back to the file as it is
 _kept = lru_cache(64)(_functions)  # an edit of a bundle leaves most files as they are
 
@@ -158,6 +177,21 @@ def _definitions(root: Node, language: Language) -> Iterator[tuple[str, Node]]:
         while not cursor.goto_next_sibling():
             if not cursor.goto_parent():
                 return
+
+
+def _assignments(root: Node, language: Language) -> Iterator[tuple[str, Node]]:
+    """Yield the qualified name and the statement of each assignment of one name outside of functions, in order."""
+    roles, left = language.near_miss.roles, [(root, "")]
+    while left:
+        node, owner = left.pop()
+        inside = node.children[0] if node.type in roles.get("expression statement", ()) else None
+        if inside is not None:
+            name, value = inside.child_by_field_name("left"), inside.child_by_field_name("right")
+            if inside.type in roles["assignment"] and name and value and name.type in roles["name"]:
+                yield f"{owner}{(name.text or b'').decode()}", node
+        elif node.type not in language.functions | language.atoms:
+            owner = f"{owner}{_name(node)}." if node.type in language.classes else owner
+            left += [(child, owner) for child in reversed(node.children)]
 
 
 def _definition(node: Node, language: Language) -> Node | None:

@@ -40,6 +40,7 @@ ROLES = {
     "assignment": ["assignment"],
     "update": ["augmented_assignment"],
     "default": ["default_parameter", "typed_default_parameter"],
+    "shared": """list dictionary set list_comprehension set_comprehension dictionary_comprehension call""".split(),
     "function": ["function_definition"],
     "expression statement": ["expression_statement"],
     "return": ["return_statement"],
