@@ -156,18 +156,20 @@ class Search:
         latest = {target.qualname: (target, window) for target, window in windows}  # the one that the name means
         families = [self._children(node, *window) for window in windows]
         synthesized = [self._synthesized(node, *window) for window in latest.values()]
-        merged, made = _Merged([*families, *synthesized]), 0
+        merged, made = _Merged([*families, *synthesized]), set[tuple[str, Edit | None]]()
         for child in merged:
             self._check_time()
-            if node.parent is None and not self._looked and made >= PROBED_AFTER:
+            if node.parent is None and not self._looked and len(made) >= PROBED_AFTER:
                 yield Bound(child.priority, runs=True)
                 if self._look(windows):
                     self.pointer.pop(node.id, None)  # the sites are pointed at again
                     merged.exchange(families, [self._children(node, *window) for window in windows])
                 if isinstance(child, Bound):
                     continue
-            if isinstance(child, Bound) or child.source not in self.seen:
-                made += isinstance(child, Node)
+            if isinstance(child, Bound):
+                yield child
+            elif child.source not in self.seen and (child.function, child.edit) not in made:
+                made.add((child.function, child.edit))
                 yield child
 
     def _look(self, windows: Sequence[tuple[Target, Function]]) -> bool:
