@@ -24,7 +24,7 @@ from kelp.evaluation.arms import BASELINES, ConditionMask, MaskedCondition
 from kelp.evaluation.corrupt import Corruption
 from kelp.search.baselines import NoModel
 from kelp.search.policy import Policy, Proposal
-from kelp.search.search import STRATEGIES
+from kelp.search.strategies import STRATEGIES
 from kelp.syntax.program import Program
 
 pytestmark = pytest.mark.slow

@@ -15,7 +15,8 @@ from tests.cli.conftest import Kelp, environment
 
 from kelp.repair.reach import NEVER
 from kelp.search.node import Node
-from kelp.search.search import STRATEGIES, Search, best_first
+from kelp.search.search import Search
+from kelp.search.strategies import STRATEGIES, best_first
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,8 @@ from kelp.languages.python.grammar import PYTHON
 from kelp.search.baselines import NoModel
 from kelp.search.effects import USELESS_NATS, effects, instrumented
 from kelp.search.policy import proposals
-from kelp.search.search import PROBED_AFTER, Search, run
+from kelp.search.search import PROBED_AFTER, Search
+from kelp.search.strategies import run
 from kelp.search.suspicion import spread
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.functions import functions

@@ -15,7 +15,8 @@ from kelp.languages.python.test_files import wanted
 from kelp.search.baselines import NoModel, Order
 from kelp.search.node import SearchResult
 from kelp.search.policy import Bound, Proposal
-from kelp.search.search import STRATEGIES, Search, run
+from kelp.search.search import Search
+from kelp.search.strategies import STRATEGIES, run
 from kelp.search.suspicion import suspicion
 from kelp.search.swaps import swaps
 from kelp.search.synthesis.from_values import filled, places

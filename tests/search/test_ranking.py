@@ -9,7 +9,8 @@ from tests.search.test_search import Recorder, Swaps
 from kelp.execution.sandbox import Sandbox
 from kelp.languages.python.call_variants import arguments_like
 from kelp.search.ranking import fresh_calls, ranked
-from kelp.search.search import Search, run
+from kelp.search.search import Search
+from kelp.search.strategies import run
 from kelp.search.task import Budget, Target, Task
 
 

@@ -17,7 +17,8 @@ from kelp.execution.sandbox import Sandbox
 from kelp.search.baselines import NoModel
 from kelp.search.node import Node, SearchResult
 from kelp.search.policy import Bound, Policy, Proposal
-from kelp.search.search import STRATEGIES, Search, explore, run
+from kelp.search.search import Search
+from kelp.search.strategies import STRATEGIES, explore, run
 from kelp.search.task import Budget, Target, Task
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program

@@ -73,7 +73,8 @@ from kelp.repair.trajectory import SCHEMA, UNNAMED, Candidate, Trajectory, state
 from kelp.search.baselines import NoModel
 from kelp.search.node import SearchResult
 from kelp.search.policy import Policy
-from kelp.search.search import INTERRUPTED, STRATEGIES, Search, Stop, explore
+from kelp.search.search import INTERRUPTED, Search, Stop
+from kelp.search.strategies import STRATEGIES, explore
 from kelp.search.task import DAY, Budget, Target, Task
 from kelp.syntax.functions import Function, constants, functions
 

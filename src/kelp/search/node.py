@@ -1,6 +1,6 @@
 """A state of the file in a search, and the result of a search."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from kelp.execution.observation import Observation
@@ -36,6 +36,12 @@ class Node:
     def solved(self) -> bool:
         return self.observation is not None and self.observation.ok
 
+    @property
+    def passing(self) -> frozenset[str]:
+        """Names of the tests that it passes."""
+        outcomes = self.observation.outcomes if self.observation else ()
+        return frozenset(outcome.name for outcome in outcomes if outcome.status == "pass")
+
     @cached_property
     def guards(self) -> Guards:
         """The guards of value-guided synthesis on the way; equal guards give the asserts equal results."""
@@ -44,6 +50,16 @@ class Node:
     def path(self) -> list["Node"]:
         """The trajectory from the start to this node."""
         return [*(self.parent.path() if self.parent else []), self]
+
+    def edit_after(self, other: "Node") -> Edit | None:
+        """The edit of this node, a first one, in the program of another node; None where that one's edits touch it."""
+        edit = self.edit
+        for step in other.path()[1:]:
+            if edit is None or step.edit is None or (edit.start <= step.edit.end and step.edit.start <= edit.end):
+                return None
+            shift = len(step.edit.text) - (step.edit.end - step.edit.start) if step.edit.end < edit.start else 0
+            edit = replace(edit, start=edit.start + shift, end=edit.end + shift)
+        return edit
 
 
 @dataclass(frozen=True)

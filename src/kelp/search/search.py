@@ -1,16 +1,13 @@
-"""Search: propose, run the tests, observe, go on. Best-first, beam and best-of-N over one step.
+"""Search: propose, run the tests, observe, go on. What all strategies (`strategies.py`) share.
 
 A node is a state of the file; `Search.step` gives a node's children without running them, `Search.test` runs
-one. The strategies differ only in the order of the runs. Budgets bind all of them, and each can be stopped at
-any time with what it has found.
+one. Budgets bind all strategies, and each can be stopped at any time with what it has found.
 """
 
-import heapq
 import itertools
 import math
-import random
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache, partial
@@ -22,6 +19,7 @@ from kelp.diffusion.mutations import breaking, candidates
 from kelp.encoding.condition import Condition
 from kelp.execution.observation import CallResult, Observation
 from kelp.search.effects import Effects, effects, instrumented
+from kelp.search.merged import Merged
 from kelp.search.node import Guards, Node, SearchResult
 from kelp.search.policy import NEAR_MISS, Bound, PointedSite, Policy, Proposal
 from kelp.search.ranking import Answers, fresh_calls, ranked
@@ -47,37 +45,6 @@ INTERRUPTED = "interrupted"  # reason for the end of a search that was stopped f
 
 class Stop(Exception):
     """The end of a search: a budget is used up, enough was found, or it was stopped from outside."""
-
-
-class _Merged(Iterator[Node | Bound]):
-    """Merges iterators by priority, the highest first; some may be exchanged on the way."""
-
-    def __init__(self, iterators: Sequence[Iterator[Node | Bound]]) -> None:
-        self.numbers = itertools.count()
-        self.heads: list[tuple[float, int, Node | Bound, Iterator[Node | Bound]]] = []
-        self.last: Iterator[Node | Bound] = iter(())  # whose item was taken last: its next one is made only when asked
-        for iterator in iterators:
-            self._push(iterator)
-
-    def _push(self, iterator: Iterator[Node | Bound]) -> None:
-        if (item := next(iterator, None)) is not None:
-            heapq.heappush(self.heads, (-item.priority, next(self.numbers), item, iterator))
-
-    def __next__(self) -> Node | Bound:
-        self._push(self.last)
-        self.last = iter(())
-        if not self.heads:
-            raise StopIteration
-        *_, item, self.last = heapq.heappop(self.heads)
-        return item
-
-    def exchange(self, old: Sequence[Iterator[Node | Bound]], new: Sequence[Iterator[Node | Bound]]) -> None:
-        self.heads = [head for head in self.heads if not any(head[-1] is each for each in old)]
-        heapq.heapify(self.heads)
-        if any(self.last is each for each in old):
-            self.last = iter(())
-        for iterator in new:
-            self._push(iterator)
 
 
 class SuiteRunner(Protocol):
@@ -156,7 +123,7 @@ class Search:
         latest = {target.qualname: (target, window) for target, window in windows}  # the one that the name means
         families = [self._children(node, *window) for window in windows]
         synthesized = [self._synthesized(node, *window) for window in latest.values()]
-        merged, made = _Merged([*families, *synthesized]), set[tuple[str, Edit | None]]()
+        merged, made = Merged([*families, *synthesized]), set[tuple[str, Edit | None]]()
         for child in merged:
             self._check_time()
             if node.parent is None and not self._looked and len(made) >= PROBED_AFTER:
@@ -291,7 +258,7 @@ class Search:
         So independent mistakes need no search of their own behind each other. One of the two is a first edit, which is
         made in the other's program; of several pairs, the one with the most tests is taken, if those are the most yet.
         """
-        gained = _passing(node) - _passing(self.tried[0])
+        gained = node.passing - self.tried[0].passing
         if not gained:
             return
         pairs = [pair for other in self.helpful for pair in ((other, (node, gained)), ((node, gained), other))]
@@ -301,7 +268,7 @@ class Search:
             (len(has | more), len(more - has), base, one, edit)
             for (base, has), (one, more) in pairs
             if one.depth == 1 and base.depth < self.budget.edits and len(has | more) > most
-            if (edit := _after(one, base)) is not None
+            if (edit := one.edit_after(base)) is not None
         )
         for _, gain, base, one, edit in sorted(found, key=itemgetter(0), reverse=True)[:1]:
             bonus = PASSED_WEIGHT * gain / self._whole(base) - one.log_prob  # the edit is known to help
@@ -480,138 +447,3 @@ class Search:
             valid_states=self.valid_states,
             stopped=stopped,
         )
-
-
-def _passing(node: Node) -> frozenset[str]:
-    """Names of the tests that a node passes."""
-    outcomes = node.observation.outcomes if node.observation else ()
-    return frozenset(outcome.name for outcome in outcomes if outcome.status == "pass")
-
-
-def _after(one: Node, base: Node) -> Edit | None:
-    """The edit of a first edit's node in the program of another node; None where the other's edits touch its place."""
-    edit = one.edit
-    for step in base.path()[1:]:
-        if edit is None or step.edit is None or (edit.start <= step.edit.end and step.edit.start <= edit.end):
-            return None
-        shift = len(step.edit.text) - (step.edit.end - step.edit.start) if step.edit.end < edit.start else 0
-        edit = replace(edit, start=edit.start + shift, end=edit.end + shift)
-    return edit
-
-
-def best_first(search: Search, start: Node) -> Iterator[Node]:
-    """Execution-guided best-first: run, or expand, the node of highest rank. Yields the nodes that were run.
-
-    A node that was run comes back into the queue to be expanded, at the rank that its tests gave it; no child
-    can rank higher before it is run itself, so this is uniform-cost search over -rank. A child waits in the
-    queue with those after it, which are no likelier; so does a bound of theirs, until it is the highest, and unlikely
-    children are never made. Among equal ranks, a node not yet run goes first. (Value-guided synthesis may yield a
-    higher rank than all before it: it takes a run, which waits for the one that goes on.)
-
-    While tests run, the policy works: at the siblings after the child that is run, and at whatever ranks higher than
-    every node not yet run. The order of the runs is that of doing one thing after the other.
-    """
-    numbers = itertools.count()
-    queue: list[tuple[float, int, int, Node | Bound, Node, Iterator[Node | Bound]]] = []
-
-    def push(found: Node | Bound | None, parent: Node, after: Iterator[Node | Bound], number: int) -> None:
-        if found is not None:
-            # Among equal ranks, bounds go first, so that their children are made in time, and in order.
-            ran = not isinstance(found, Bound) and found.observation is not None
-            turn = 2 if ran else 0 if isinstance(found, Bound) and not found.runs else 1
-            heapq.heappush(queue, (-search.child_priority(parent, found.priority), turn, number, found, parent, after))
-
-    push(start, start, iter(()), next(numbers))
-    while queue or search.running:
-        if search.running and (not queue or queue[0][1] == 1):
-            tested = search.end()
-            yield tested
-            if not tested.solved:
-                push(tested, tested, iter(()), next(numbers))
-                for child in search.joined(tested):
-                    push(child, child.parent or start, iter(()), next(numbers))
-            continue
-        *_, number, found, parent, after = heapq.heappop(queue)
-        if isinstance(found, Node):
-            number = next(numbers)
-            if found.observation is None:
-                search.begin(found)
-            else:
-                parent, after = found, search.unfold(found)
-        push(next(after, None), parent, after, number)
-
-
-def beam(search: Search, start: Node, width: int = 8, children: int = 16) -> Iterator[Node]:
-    """Beam search: of each state's likeliest children, keep the best `width` of the level after running them."""
-    level = [start]
-    while level:
-        tested = []
-        for child in (child for node in level for child in itertools.islice(search.step(node), children)):
-            if (node := search.test(child)) is not None:
-                yield node
-                tested += [] if node.solved else [node]
-        level = sorted(tested, key=search.rank, reverse=True)[:width]
-
-
-def best_of_n(search: Search, start: Node) -> Iterator[Node]:
-    """Best of N walks from the start, each step drawn from the policy's own distribution. N is the budget of runs.
-
-    A state that was run is not run again but walked through.
-    """
-    rng = random.Random(search.seed)
-    children: dict[int, list[Node]] = {}  # of every node walked through, without those that lead nowhere new
-    while children.get(start.id) != []:
-        node = start
-        while options := children[node.id] if node.id in children else list(search.step(node)):
-            children[node.id] = options
-            weights = [math.exp(max(-50.0, option.priority - node.log_prob)) for option in options]
-            at = rng.choices(range(len(options)), weights)[0]
-            chosen: Node | None = options[at]
-            if options[at].observation is None and (chosen := search.test(options[at])) is not None:
-                yield chosen
-            if chosen is None or chosen.solved or children.get(chosen.id) == []:
-                del options[at]
-            else:
-                options[at] = node = chosen
-        children[node.id] = []
-
-
-STRATEGIES: dict[str, Callable[[Search, Node], Iterator[Node]]] = {
-    "best-first": best_first, "beam": beam, "best-of-n": best_of_n,
-}  # fmt: skip
-
-
-def explore(
-    search: Search, strategy: str = "best-first", observation: Observation | None = None
-) -> Generator[Node, None, SearchResult]:
-    """Search until a budget binds, enough patches are found or nothing is left: yield each node run, return the result.
-
-    `observation` is that of the unchanged file, if its tests have run. Never raises for the end of a budget.
-    """
-    try:
-        start = search.start(observation)
-        yield start
-        search.check_found()
-        for node in STRATEGIES[strategy](search, start):
-            yield node
-            search.check_found()
-        stopped = "nothing left to try"
-    except Stop as stop:
-        stopped = str(stop)
-    if search.running is not None and stopped != INTERRUPTED:  # the run that was going on when time was up
-        try:
-            yield search.end()
-        except Stop as stop:
-            stopped = str(stop)
-    return search.result(stopped)
-
-
-def run(search: Search, strategy: str = "best-first", observation: Observation | None = None) -> SearchResult:
-    """Search to the end and return the result."""
-    exploring = explore(search, strategy, observation)
-    while True:
-        try:
-            next(exploring)
-        except StopIteration as end:
-            result: SearchResult = end.value
-            return result
