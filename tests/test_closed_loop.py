@@ -31,7 +31,7 @@ from kelp.syntax.sites import is_valid
 
 FILES = [p for p in library_files() if "test" not in p.parts and p.stat().st_size < 20_000][::12]
 SOURCES = list(library_functions(FILES))
-ASYNC = b"""async def fetch(self, client, keys):
+ASYNC = b"""async def fetch(self, client, keys, seen=[]):
     found = []
     for key in keys:
         if key:

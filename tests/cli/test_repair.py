@@ -482,7 +482,7 @@ def test_a_search_in_which_nothing_helps_ends_early_and_says_where_the_fault_is(
     assert "(no edit gets nearer: 128 test runs, " in ran.err
     assert ran.err.splitlines()[-4:] == [
         "The fault is probably here:",
-        "  shapes.py:3 area (100%): 1 failing test runs it, 0 passing; 127 edits tried",
+        "  shapes.py:3 area (100%): 1 failing test runs it, 0 passing; 126 edits tried",
         "",
         NEVER,
     ]

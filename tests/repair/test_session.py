@@ -331,6 +331,8 @@ def test_all_runs_that_confirm_a_patch_are_within_the_seconds_that_are_left(tmp_
     given = []
 
     class Passing:
+        limits = Limits()
+
         def run(self, source: bytes, *, seconds: float, shuffle: int | None = None, **options: object) -> Observation:
             given.append(seconds)
             return Observation((TestOutcome("t", "pass" if shuffle is None else "fail"),))

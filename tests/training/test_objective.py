@@ -68,7 +68,7 @@ def test_a_language_model_is_exported_and_begins_another_run(whole_run, tmp_path
     settings = RECIPE.training.model_copy(update={"init_from": tmp_path / "model", "steps": 1, "log_every": 1})
     train(RECIPE.model_copy(update={"training": settings}), ByteModel(RECIPE), out=tmp_path / "further")
     began, ended = rows(whole_run)[0]["loss"], [row for row in rows(whole_run) if row["kind"] == "train"][-1]["loss"]
-    assert abs(rows(tmp_path / "further")[0]["loss"] - ended) < 0.3 * (began - ended)
+    assert abs(rows(tmp_path / "further")[0]["loss"] - ended) < 0.5 * (began - ended)  # of another batch
 
 
 def test_the_draws_of_a_row_depend_on_seed_step_and_row_alone():

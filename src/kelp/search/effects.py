@@ -10,10 +10,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from kelp.execution.observation import Observation
-from kelp.languages.python.probes import Probed, probed
 from kelp.search.suspicion import SUSPICION_FLOOR, crash_factors, line_values, squared_ochiai
 from kelp.syntax.edits import Edit
 from kelp.syntax.functions import Function
+from kelp.syntax.probed import Probed
 
 USELESS_NATS = -10.0  # log-suspicion of an edit that changes nothing in a failing test, or raises in a passing one
 SELECTIVITY = 2.0  # power of the coefficient: most edits that change a value in a passing test break it
@@ -21,10 +21,8 @@ Effects = Mapping[Edit, float]  # log-suspicion of edits, in place of that of th
 
 
 def instrumented(source: bytes, windows: Sequence[Function], edits: Sequence[Sequence[Edit]]) -> Probed | None:
-    """Return the file with probes for edits of its functions; None where there is none, or in another language."""
-    if not windows or windows[0].language.name != "python":
-        return None
-    return probed(source, windows, edits)
+    """Return the file with probes for edits of its functions; None where its language has none, or no edit has."""
+    return windows[0].language.probed(source, windows, edits) if windows else None
 
 
 def effects(first: Observation, seen: Observation, probes: Probed, windows: Sequence[Function]) -> list[Effects] | None:

@@ -3,7 +3,7 @@
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -161,6 +161,8 @@ class Language:
     # Names that a file defines for its functions; None where that cannot be known.
     bound_names: Callable[[bytes], frozenset[str] | None] = lambda source: None
     lint: Callable[[bytes], int] = lambda source: 0  # number of patterns that finished programs seldom have
+    # A file with probes for edits of its functions, each with its own; None where no edit can be probed.
+    probed: Callable[[bytes, Sequence[Any], Sequence[Iterable[Any]]], Any] = lambda file, functions, edits: None
 
     @cached_property
     def root_kinds(self) -> frozenset[str]:

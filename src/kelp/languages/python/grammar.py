@@ -10,6 +10,7 @@ from kelp.languages.python.docstrings import docstring, doctest_asserts, first_s
 from kelp.languages.python.lint import lint
 from kelp.languages.python.mistakes import NEAR_MISS, PARSER
 from kelp.languages.python.names import bound_names, free_names
+from kelp.languages.python.probes import probed
 from kelp.languages.python.test_files import asserts_about, wanted
 from kelp.syntax.program import Language, ListRule, Program, SpecReader
 
@@ -329,4 +330,5 @@ PYTHON = Language(
     free_names=free_names,
     bound_names=bound_names,
     lint=lint,
+    probed=probed,
 )

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from kelp.syntax.edits import Edit, apply_disjoint
 from kelp.syntax.functions import Function
+from kelp.syntax.probed import Probed
 from kelp.syntax.program import Program, parse
 
 EVALUATIONS = 50_000  # of edited expressions in one run, at most
@@ -96,16 +97,6 @@ def _kelp_probe(original, edited, mode, busy=[False]):
         finally:
             busy[0] = False
 """
-
-
-class Probed(NamedTuple):
-    """A file with probes. `marks` are the two lines of each probe: an edit gives another value, it raises."""
-
-    source: bytes
-    edits: list[tuple[int, list[Edit]]]  # each probe's function, as its number, and the edits whose effect it shows
-    marks: list[tuple[int, int]]
-    symptoms: frozenset[int]  # probes for which the value is wrong wherever it occurs, even if a test passes
-    incomplete: int  # line that runs where the run was too long for all probes
 
 
 class _Place(NamedTuple):
