@@ -1,9 +1,10 @@
 """Functions of a file, each as a program of its own, and edits of them in terms of the file."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from itertools import chain
 from typing import NamedTuple
 
 from tree_sitter import Node
@@ -100,10 +101,9 @@ class Function:
         raw = Edit(edit.start - self.start, edit.end - self.start, edit.text).apply(self.raw)
         edited = replace(self, raw=raw, end=self.end + grown, last_line=self.last_line + lines)
         root = tree_of(edited.source, self.language).root_node
-        parts = (*_definitions(root, self.language), *_assignments(root, self.language))
-        if not parts or root.has_error:
+        name, _ = next(chain(_definitions(root, self.language), _assignments(root, self.language)), ("", None))
+        if not name or root.has_error:
             raise SyntaxError(f"not a function or an assignment in valid {self.language.name}")
-        name, _ = parts[0]
         owner, dot, _ = self.qualname.rpartition(".")
         return replace(edited, qualname=f"{owner}{dot}{name}")
 
@@ -125,12 +125,19 @@ def functions(file: bytes, language: Language) -> list[Function]:
 
 
 def _functions(file: bytes, language: Language) -> list[Function]:
+    return _found(file, language, _definitions)
+
+
+def _found(
+    file: bytes, language: Language, nodes: Callable[[Node, Language], Iterator[tuple[str, Node]]]
+) -> list[Function]:
+    """Return a function for each name and node that `nodes` yields, in the order of the file."""
     root = tree_of(file, language).root_node
     if root.has_error:
         raise SyntaxError(f"not valid {language.name}")
     found, line, counted = [], 1, 0  # the line at the byte `counted`
     crlf = b"\r\n" in file
-    for qualname, node in _definitions(root, language):
+    for qualname, node in nodes(root, language):
         line, counted = line + file.count(b"\n", counted, node.start_byte), node.start_byte
         found.append(_function(file, language, node, qualname, line, crlf))
     return found
@@ -142,16 +149,7 @@ def constants(file: bytes, language: Language) -> list[Function]:
 
     Each is a program of one statement. Raises SyntaxError where the file does not parse.
     """
-    if len(split(file)) > 1:
-        return []
-    root = tree_of(file, language).root_node
-    if root.has_error:
-        raise SyntaxError(f"not valid {language.name}")
-    crlf = b"\r\n" in file
-    return [
-        _function(file, language, node, qualname, 1 + file.count(b"\n", 0, node.start_byte), crlf)
-        for qualname, node in _assignments(root, language)
-    ]
+    return [] if len(split(file)) > 1 else _found(file, language, _assignments)
 
 
 _recent = lru_cache(4)(_functions)  # a search comes back to the file as it is

@@ -167,8 +167,9 @@ def _places(program: Program, edits: Iterable[Edit]) -> _Places:
 def _place(program: Program, edit: Edit) -> tuple[_Place, bytes] | None:
     if edit.start == edit.end and edit.text.strip().startswith(b"if "):
         condition = _guard(edit.text)
-        at_statement = condition is not None and _is_pure(condition)
-        return (_Place(edit.start, edit.start, TRUTH), condition) if at_statement and condition is not None else None
+        if condition is None or not _is_pure(condition):
+            return None
+        return _Place(edit.start, edit.start, TRUTH), condition
     found = None
     for node in _around(program, edit):
         start, end = program.start[node], program.end[node]
