@@ -101,7 +101,7 @@ def test_marks_stand_at_the_lines_that_are_named() -> None:
     lines = found.source.split(b"\n")
     for probe, pair in enumerate(found.marks):
         assert [lines[line - 1] for line in pair] == [b"lambda: %d," % n for n in (2 * probe, 2 * probe + 1)]
-    assert lines[found.incomplete - 1] == b"lambda: %d," % (2 * len(found.marks))
+    assert [lines[line - 1] for line in found.incomplete] == [b"lambda: %d," % (2 * len(found.marks))]
 
 
 def test_an_edit_that_changes_a_value_differs_and_others_do_nothing() -> None:
@@ -150,6 +150,29 @@ def test_what_may_change_something_is_not_evaluated() -> None:
     found = effects("return a.pop(a.pop(b))", "f([0, 1, 2])", ("variable", "call", "method"))
     assert "return a.pop(a.pop(a))" in found and found["return a.pop(a.pop(a))"] == "differs"  # the argument alone
     assert not any("str(" in text or (".copy()" in text and "pop(b).copy" in text) for text in found)
+
+
+def test_another_assignment_of_the_same_name_is_compared_by_the_value_that_the_name_gets() -> None:
+    kinds = ("accumulate", "assignment operator", "statement", "update", "missing statement", "extra statement")
+    found = effects("b = 0\nfor c in a:\n    b = c\nreturn b", "f([1, 2])", kinds)
+    assert found["b = 0\n    for c in a:\n        b += c\n    return b"] == "differs"
+    found = effects("b = 0\nfor c in a:\n    b += c\nreturn b", "f([0, 0])", kinds)
+    assert found["b = 0\n    for c in a:\n        b -= c\n    return b"] == "nothing"
+    assert found["b = 0\n    for c in a:\n        b = c\n    return b"] == "nothing"
+    assert found["for c in a:\n        b += c\n    return b"] == "nothing"  # it was 0 before
+    found = effects("a.real = b\nreturn a", "f(type('T', (), {})())", kinds)
+    assert found["return a"] == "raises"
+
+
+def test_a_callee_that_there_is_not_raises() -> None:
+    found = effects("a.append(b)\nreturn a", "f([])", ("call", "receiver", "variable"))
+    assert found["a.appendleft(b)\n    return a"] == found["a.add(b)\n    return a"] == "raises"
+    assert found["a.extend(b)\n    return a"] == "differs"
+
+
+def test_iterators_are_not_used_up() -> None:
+    found = effects("c = iter(a)\nb += sum(c)\nreturn b + sum(c)", "f([1, 2])", ("assignment operator", "variable"))
+    assert found and not any("b -= sum" in text or "b = sum" in text for text in found)
 
 
 def test_a_coroutine_that_is_not_awaited_is_a_symptom() -> None:

@@ -87,7 +87,7 @@ def test_a_run_that_went_another_way_tells_nothing(sandbox: Sandbox) -> None:
     assert effects(first, other, probes, [window]) is None
     broken = Observation((), error="NameError")  # the file cannot be imported
     assert effects(broken, broken, probes, [window]) is None
-    late = Observation((TestOutcome("a", "pass"), TestOutcome("b", "fail", lines=frozenset({probes.incomplete}))))
+    late = Observation((TestOutcome("a", "pass"), TestOutcome("b", "fail", lines=probes.incomplete)))
     assert effects(first, late, probes, [window]) is None
 
 

@@ -17,7 +17,14 @@ from kelp.repair.tests import Tests
 from kelp.search.search import INTERRUPTED, Stop
 from kelp.syntax.bundle import split
 
+PROBED_TIMES = 5.0  # the limits of a run with probes, as a multiple of those of other candidates
 _ORDER = 1  # seed of the other order in which a patch must pass too
+
+
+def with_probes(limits: Limits) -> Limits:
+    """The limits of a run with probes, by those of other candidates."""
+    cpu_seconds = limits.cpu_seconds and PROBED_TIMES * limits.cpu_seconds
+    return replace(limits, seconds=PROBED_TIMES * limits.seconds, cpu_seconds=cpu_seconds)
 
 
 @contextmanager
@@ -99,7 +106,8 @@ class ProjectRunner:
         edited = self.edited(source)
         related = [name for name in diagnosis.selected if self._reaches(name, edited)]
         related.sort(key=lambda name: (name != first, name not in diagnosis.goals))
-        observation = _with_others(self._run(source, related, trace, seconds), self.start, diagnosis.selected)
+        ran = self._run_probed(source, related, seconds) if trace else self._run(source, related, False, seconds)
+        observation = _with_others(ran, self.start, diagnosis.selected)
         return self.check(source, observation, related) if observation.ok else observation
 
     def evaluate(self, source: bytes, calls: Sequence[str], *, seconds: float) -> list[CallResult]:
@@ -151,6 +159,14 @@ class ProjectRunner:
         reached = self.diagnosis.reach.get(test)
         return reached is None or bool(reached & edited)  # an unknown test may reach all functions
 
+    def _run_probed(self, source: bytes, tests: Sequence[str], seconds: float | None) -> Observation:
+        limits, of_a_test = self.sandbox.limits, self.test_seconds
+        self.sandbox.limits, self.test_seconds = with_probes(limits), PROBED_TIMES * of_a_test
+        try:
+            return self._run(source, tests, True, seconds)
+        finally:
+            self.sandbox.limits, self.test_seconds = limits, of_a_test
+
     def _run_all(self, source: bytes, tests: Sequence[str]) -> Observation:
         """Run any number of tests, for as long as they take."""
         limits, of_a_test = self.sandbox.limits, self.test_seconds
@@ -169,7 +185,7 @@ class ProjectRunner:
 def _with_others(observation: Observation, start: Observation, selected: Sequence[str]) -> Observation:
     """Return a run of some of the selected tests with the others as they were at the start."""
     ran = {outcome.name: outcome for outcome in observation.outcomes}
-    before = {outcome.name: outcome for outcome in start.outcomes}
+    before = {o.name: replace(o, lines=frozenset()) for o in start.outcomes}  # lines of another state
     names = dict.fromkeys([*selected, *ran])
     if observation.not_run or observation.error is not None:
         return observation

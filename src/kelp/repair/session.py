@@ -58,7 +58,7 @@ from kelp.repair.project import (
     passed,
     span,
 )
-from kelp.repair.runner import FileRunner, ProjectRunner, Runner, until_stopped
+from kelp.repair.runner import FileRunner, ProjectRunner, Runner, until_stopped, with_probes
 from kelp.repair.tests import (
     Specification,
     Tests,
@@ -84,7 +84,6 @@ LEAST_RUN_SECONDS = 2.0  # for the tests on a candidate ...
 MORE_SECONDS = 3.0  # for further patches, where a test command makes each run slow
 LEAST_PROJECT_SECONDS = 10.0  # ... in a project, where each test has a limit of its own
 LEAST_CPU_SECONDS = 0.5  # ... and of processor time; of both, three times what the first run took if that is more
-PROBED_TIMES = 5.0  # the limits of a run with probes, as a multiple of those of other candidates
 
 
 class NoSuspect(KelpError):
@@ -176,9 +175,7 @@ class Session:
             runner, observation, specification = yield from self._observed(sandbox)
             limits = self._candidate_limits(sandbox.limits, observation)
             if isinstance(runner, FileRunner):
-                cpu_seconds = limits.cpu_seconds and PROBED_TIMES * limits.cpu_seconds
-                longer = replace(limits, seconds=PROBED_TIMES * limits.seconds, cpu_seconds=cpu_seconds)
-                runner = replace(runner, traced=longer)
+                runner = replace(runner, traced=with_probes(limits))
             task = self._task(observation, specification)
             self._candidates = tuple(self._candidate(task, target) for target in task.targets)
             yield FunctionsChosen(self._candidates)

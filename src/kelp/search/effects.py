@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from kelp.execution.observation import Observation
 from kelp.search.suspicion import SUSPICION_FLOOR, crash_factors, line_values, squared_ochiai
+from kelp.syntax.bundle import SEPARATOR, join, split
 from kelp.syntax.edits import Edit
 from kelp.syntax.functions import Function
 from kelp.syntax.probed import Probed
@@ -21,8 +22,23 @@ Effects = Mapping[Edit, float]  # log-suspicion of edits, in place of that of th
 
 
 def instrumented(source: bytes, windows: Sequence[Function], edits: Sequence[Sequence[Edit]]) -> Probed | None:
-    """Return the file with probes for edits of its functions; None where its language has none, or no edit has."""
-    return windows[0].language.probed(source, windows, edits) if windows else None
+    """Return the file, or bundle, with probes for edits of its functions; None where no edit has one."""
+    sources, symptoms, incomplete = split(source), set[int](), set[int]()
+    known: list[tuple[int, list[Edit]]] = []
+    marks: list[tuple[int, int]] = []
+    base = lines = above = 0  # bytes and lines of the files before, and lines with probes
+    for file, text in enumerate(sources):
+        numbers = [number for number, window in enumerate(windows) if window.file == file]
+        inside = [windows[number].moved(0, -base, -lines) for number in numbers]
+        base, lines = base + len(text) + len(SEPARATOR), lines + text.count(b"\n") + 1
+        if inside and (found := inside[0].language.probed(text, inside, [edits[number] for number in numbers])):
+            sources[file] = found.source
+            symptoms |= {len(known) + probe for probe in found.symptoms}
+            known += [(numbers[number], some) for number, some in found.edits]
+            marks += [(differs + above, raises + above) for differs, raises in found.marks]
+            incomplete |= {line + above for line in found.incomplete}
+        above += sources[file].count(b"\n") + 1
+    return Probed(join(sources), known, marks, frozenset(symptoms), frozenset(incomplete)) if known else None
 
 
 def effects(first: Observation, seen: Observation, probes: Probed, windows: Sequence[Function]) -> list[Effects] | None:
@@ -35,7 +51,7 @@ def effects(first: Observation, seen: Observation, probes: Probed, windows: Sequ
     if status != {outcome.name: outcome.status for outcome in seen.outcomes} or first.error or seen.error:
         return None
     ran = [outcome for outcome in seen.outcomes if outcome.status != "skip"]
-    if any(probes.incomplete in outcome.lines for outcome in ran):
+    if any(probes.incomplete & outcome.lines for outcome in ran):
         return None
     failing = [outcome.lines for outcome in ran if outcome.status != "pass"]
     passing = [outcome.lines for outcome in ran if outcome.status == "pass"]

@@ -86,7 +86,7 @@ class Search:
         self.background = ThreadPoolExecutor(1)
         self._windows = lru_cache(64)(self._windows_after)
         self._looked = False  # at the effects of edits ...
-        self._effects: dict[bytes, Effects] = {}  # ... which are these, by function
+        self._effects: dict[tuple[int, bytes], Effects] = {}  # ... which are these, by file and text of a function
 
     def start(self, observation: Observation | None = None) -> Node:
         """Return the unchanged file as a node; given its observation, it is not run again. Raises Stop."""
@@ -143,7 +143,7 @@ class Search:
         """Run the tests on the unchanged file with probes for the edits of all kinds; False if that told nothing."""
         self._looked = True
         first, functions = self.tried[0], [window for _, window in windows]
-        if self.runs >= self.budget.runs or first.observation is None or self.task.files:
+        if self.runs >= self.budget.runs or first.observation is None:
             return False
         conditions = [self._condition(first, *window) for window in windows]
         edits = [
@@ -156,7 +156,7 @@ class Search:
         self.probes += 1
         seen = self.tests.run(probes.source, first=None, seconds=max(LOOK_SHARE * self.left, 0.01), trace=True)
         found = effects(first.observation, seen, probes, functions)
-        self._effects = {window.source: known for window, known in zip(functions, found or ())}
+        self._effects = {(window.file, window.source): known for window, known in zip(functions, found or ())}
         return bool(found)
 
     def _windows_after(self, node: Node) -> tuple[tuple[Target, Function], ...]:
@@ -241,7 +241,7 @@ class Search:
             self.task.condition(target, seen.render(window.first_line) if seen else ""),
             suspicion=self._suspicion(node, window),
             exception=failure.exception if failure else None,
-            effects=self._effects.get(window.source, {}) if node.parent is None else {},
+            effects=self._effects.get((window.file, window.source), {}) if node.parent is None else {},
         )
 
     def _child(self, node: Node, target: Target, window: Function, proposal: Proposal) -> Node:

@@ -12,4 +12,4 @@ class Probed(NamedTuple):
     edits: list[tuple[int, list[Edit]]]  # each probe's function, as its number, and the edits whose effect it shows
     marks: list[tuple[int, int]]
     symptoms: frozenset[int]  # probes for which the value is wrong wherever it occurs, even if a test passes
-    incomplete: int  # line that runs where the run was too long for all probes
+    incomplete: frozenset[int]  # lines that run where the run was too long for all probes

@@ -100,11 +100,15 @@ def _kelp_probe(original, edited, mode, busy=[False]):
 
 
 class _Place(NamedTuple):
-    """A span of a program that a probe takes in, and what of its value is compared; empty for a guard."""
+    """A span of a program that a probe takes in, and what of its value is compared.
+
+    An empty one stands before a statement: a guard, or an assignment whose name gets the value of `before`.
+    """
 
     start: int
     end: int
     mode: int
+    before: bytes = b""
 
 
 def probed(file: bytes, functions: Sequence[Function], edits: Sequence[Iterable[Edit]]) -> Probed | None:
@@ -133,7 +137,7 @@ def probed(file: bytes, functions: Sequence[Function], edits: Sequence[Iterable[
         return None
     line = source.count(b"\n", 0, source.index(helper)) + 3
     marks = [(line + 2 * n, line + 2 * n + 1) for n in range(len(known))]
-    return Probed(source, known, marks, frozenset(symptoms), line + 2 * len(known))
+    return Probed(source, known, marks, frozenset(symptoms), frozenset({line + 2 * len(known)}))
 
 
 def _top(file: bytes, functions: Sequence[Function]) -> int:
@@ -185,7 +189,57 @@ def _place(program: Program, edit: Edit) -> tuple[_Place, bytes] | None:
             break
         fresh = _is_fresh(program.text(node)) and _is_fresh(text)
         found = _Place(start, end, TRUTH if _is_tested(program, node) else FRESH if fresh else VALUE), text
-    return found
+    return found or _assigned(program, edit)
+
+
+def _assigned(program: Program, edit: Edit) -> tuple[_Place, bytes] | None:
+    """The place and the new value of a name, where an edit makes an assignment another one of that name, or deletes it.
+
+    A plain one is compared where its value is, others just before the statement.
+    """
+    around = _path(program, Edit(edit.start, edit.start + len(program.source[edit.start : edit.end].rstrip()), b""))
+    node = next((node for node in reversed(around) if program.kind[node] == "expression_statement"), None)
+    if node is None or not _in_body(program, around) or ELSEWHERE.search(program.text(node)):
+        return None
+    start, end = program.start[node], program.end[node]
+    old = _target_and_value(program.text(node))
+    new = _target_and_value(program.source[start : edit.start] + edit.text + program.source[edit.end : end])
+    if old is None or new is None or (new[0] or old[0]) != old[0]:
+        return None
+    target, before, plain = old
+    value = new[1] or target
+    if not _is_pure(target) or not _is_pure(value):
+        return None
+    right = next((part for part in program.each_child(node + 1) if program.field[part] == "right"), None)
+    if plain and right is not None:
+        return (_Place(program.start[right], program.end[right], VALUE), value) if _may_probe(program, right) else None
+    return (_Place(start, start, VALUE, before), value) if _is_pure(before) and _is_repeatable(before) else None
+
+
+def _target_and_value(statement: bytes) -> tuple[bytes, bytes, bool] | None:
+    """What a statement assigns to, the value that this then has, and whether it is given by itself; empty for none."""
+    try:
+        match ast.parse(statement.strip()).body:
+            case [] | [ast.Pass()]:
+                return b"", b"", True
+            case [ast.Assign(targets=[target], value=value)]:
+                return ast.unparse(target).encode(), ast.unparse(value).encode(), True
+            case [ast.AugAssign(target=target, op=op, value=value)]:
+                new = ast.BinOp(ast.parse(ast.unparse(target), mode="eval").body, op, value)
+                return ast.unparse(target).encode(), ast.unparse(new).encode(), False
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        pass
+    return None
+
+
+def _is_repeatable(text: bytes) -> bool:
+    """Return whether an expression without effects uses up no iterator either."""
+    parts = [*ast.walk(ast.parse(b"(" + text + b")", mode="eval"))]
+    calls = [part.func for part in parts if isinstance(part, ast.Call)]
+    return not any(isinstance(part, ast.comprehension) for part in parts) and all(
+        isinstance(called, ast.Name) and called.id in ("len", "abs", "int", "float", "str", "ord", "chr", "round")
+        for called in calls
+    )
 
 
 def _guard(text: bytes) -> bytes | None:
@@ -201,13 +255,7 @@ def _guard(text: bytes) -> bytes | None:
 
 def _around(program: Program, edit: Edit) -> Iterator[int]:
     """The expressions that may be probed, of those that hold all of an edit, the innermost first."""
-    node = program.root
-    around = [node]
-    while True:
-        inside = [c for c in program.children(node) if program.start[c] <= edit.start and edit.end <= program.end[c]]
-        if not inside:
-            break
-        around.append(node := next((c for c in inside if program.named[c]), inside[0]))
+    around = _path(program, edit)
     if not _in_body(program, around):
         return
     for depth in range(len(around) - 1, 0, -1):
@@ -221,13 +269,23 @@ def _around(program: Program, edit: Edit) -> Iterator[int]:
             yield node
 
 
+def _path(program: Program, edit: Edit) -> list[int]:
+    """The nodes that hold all of an edit, the outermost first."""
+    node = program.root
+    around = [node]
+    while True:
+        inside = [c for c in program.children(node) if program.start[c] <= edit.start and edit.end <= program.end[c]]
+        if not inside:
+            return around
+        around.append(node := next((c for c in inside if program.named[c]), inside[0]))
+
+
 def _may_probe(program: Program, node: int) -> bool:
     kind, field, above = program.kind[node], program.field[node], program.parent[node]
     category = program.language.category(kind, field, program.kind[above], program.named[node])
     return (
         kind in PROBED
-        and category in READ
-        and not (field == "function" and program.kind[above] == "call")
+        and (category in READ or (field == "function" and program.kind[above] == "call"))
         and program.kind[above] not in ("delete_statement", "type", "with_item", "as_pattern", "case_clause")
     )
 
@@ -287,23 +345,26 @@ def _insertions(program: Program, places: _Places, first: int) -> Iterator[Edit]
     """Insertions that put probes at places, numbered from `first`; one for each offset."""
     openings: dict[int, list[tuple[int, bytes]]] = {}  # the outer ones first
     closings: dict[int, list[tuple[int, bytes]]] = {}  # the inner ones first
-    guards: dict[int, bytes] = {}
+    statements: dict[int, bytes] = {}
     number = first
     for place, some in places.items():
         lambdas = [b"None" if text == AWAIT else b"lambda: (%s)" % text for text in some]
         parts = [b"(%d, %s)," % pair for pair in enumerate(lambdas, number)]
         number += len(some)
         edited = b"(" + b"".join(parts) + b")"
-        if place.start == place.end:
+        if place.before:
+            probe = b"_kelp_probe(lambda: (" + place.before + b"), " + edited + b", %d); " % place.mode
+            statements[place.start] = statements.get(place.start, b"") + probe
+        elif place.start == place.end:
             text = next(iter(some.values()))[0].text  # an if statement, between a line end and the indentation
             probe = b"_kelp_probe(lambda: False, " + edited + b", 1)"
-            guards[place.start] = text[: -len(text.lstrip())] + probe + text[len(text.rstrip()) :]
+            statements[place.start] = text[: -len(text.lstrip())] + probe + text[len(text.rstrip()) :]
         else:
             openings.setdefault(place.start, []).append((-place.end, b"_kelp_probe(lambda: ("))
             closings.setdefault(place.end, []).append((-place.start, b"), " + edited + b", %d)" % place.mode))
-    for at in sorted({*openings, *closings, *guards}):
+    for at in sorted({*openings, *closings, *statements}):
         text = b"".join(text for _, text in sorted(closings.get(at, ())))
-        text += guards.get(at, b"")
+        text += statements.get(at, b"")
         starts = b"".join(text for _, text in sorted(openings.get(at, ())))
         if starts and WORD.match(program.source, at - 1):  # `if(x)`
             text += b" "
