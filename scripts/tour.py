@@ -62,7 +62,7 @@ def shown(cents: int, currency: str = "EUR") -> str:
     """Return 1234 as '12.34 EUR'."""
     sign = "-" if cents < 0 else ""
     cents = abs(cents)
-    return f"{sign}{cents // 100}.{cents % 100} {currency}"
+    return f"{cents // 100}.{cents % 100:02} {currency}"
 ''',
     "tests/test_cart.py": """\
 import pytest
@@ -98,8 +98,8 @@ def test_shown():
     assert shown(1234) == "12.34 EUR"
 
 
-def test_cents_have_two_digits():
-    assert shown(1205) == "12.05 EUR"
+def test_a_debt_has_a_sign():
+    assert shown(-1205) == "-12.05 EUR"
 """,
     "patch.py": """\
 from pathlib import Path

@@ -197,6 +197,13 @@ TEMPLATES = [
     ("embedded", ["return f'{a + 1:>4} {b}'"], ["return f'{a - 1:>4} {b}'"], True),
     ("embedded", ["return f'{a[b:]} of {len(a)}'"], ["return f'{a[b + 1:]} of {len(a)}'"], True),
     ("embedded", ["return f'{a}{{b < 1}} {b < 1}'"], ["return f'{a}{{b < 1}} {b <= 1}'"], True),
+    ("format", ["return f'{a}.{b % 2}!'"], ["return f'{a}.{b % 2:02d}!'"], True),
+    ("format", ["return f'{a!r:.2f}'"], ["return f'{a!r:.3f}'"], True),
+    ("format", ["return '{0}: {}'.format(a, b)"], ["return '{0}: {:.2f}'.format(a, b)"], True),
+    ("format", ["return '%s %d' % (a, b)"], ["return '%s %02d' % (a, b)"], True),
+    ("pattern", ["return re.match(r'a+', b)"], ["return re.match(r'a+$', b)"], True),
+    ("pattern", ["return re.match(r'^a+$', b)"], ["return re.match(r'^a*$', b)"], True),
+    ("pattern", ["return re.match(r'^.*b$', b)"], ["return re.match(r'^.*?b$', b)"], False),
     (
         "reset",
         ["c = []", "for x in a:", "    c.append(x)"],

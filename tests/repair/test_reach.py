@@ -41,7 +41,7 @@ def low():
 """
 
 
-STRING = f"The string at {UNNAMED}:6 can only be replaced as a whole: no edit goes into a string."
+STRING = f"In the string at {UNNAMED}:6 only values, formats and patterns are edited, not the text."
 
 
 class Pointing(Policy):

@@ -93,6 +93,8 @@ KINDS: dict[str, Kind] = {
     "produce": Kind(t.produce, breaks=0.0, mistakes=0.02, repairs=0.7),
     "exception": Kind(t.exception, breaks=0.0, mistakes=1.7, repairs=2.2),
     "embedded": Kind(t.embedded, breaks=0.0, mistakes=0.29, repairs=1.4),
+    "format": Kind(t.string_format, breaks=0.0, mistakes=0.02, repairs=1.4),
+    "pattern": Kind(t.pattern, breaks=0.0, mistakes=0.02, repairs=1.4),
     "shared default": Kind(t.shared_default, breaks=0.0, mistakes=0.02, repairs=12.0),
     "reset": Kind(t.reset, breaks=0.0, mistakes=0.26, repairs=0.7),
 }

@@ -38,6 +38,7 @@ from kelp.syntax.sites import elements, tail
 
 SMALL = 10  # most leaves of an expression that is wrapped, replaced or copied
 COPIES = 4  # expressions of the program tried in one place, nearest first
+FORMATS = 24  # of one string, at most
 EMBEDDED = 8  # expressions within strings that are edited, at most
 WITHIN = (
     *map(e.operators, ("comparison operator", "binary operator", "boolean operator")),
@@ -460,6 +461,24 @@ def embedded(program: Program) -> Iterator[Edit]:
             if at <= edit.start and edit.end <= at + len(inner):
                 new = inner[: edit.start - at] + edit.text + inner[edit.end - at :]
                 yield replace(program, node, text[:start] + new + text[end:])
+
+
+def string_format(program: Program) -> Iterator[Edit]:
+    """Another format of a value in a string; the string as a whole."""
+    formats = program.language.near_miss.templates.formats
+    for node in nodes(program, "string"):
+        start, end = program.start[node], program.end[node]
+        if end - start <= 200:
+            made = formats(program.text(node), program.source[end : end + 10])
+            yield from (replace(program, node, text) for text in islice(made, FORMATS))
+
+
+def pattern(program: Program) -> Iterator[Edit]:
+    """An anchor or a quantifier of a regular expression; the string as a whole."""
+    patterns = program.language.near_miss.templates.patterns
+    for node in nodes(program, "string"):
+        if program.end[node] - program.start[node] <= 200:
+            yield from (replace(program, node, text) for text in islice(patterns(program.text(node)), FORMATS))
 
 
 def reset(program: Program) -> Iterator[Edit]:

@@ -92,8 +92,8 @@ def _strings(
                     if (path, line) in lines and not short:
                         found.add(f"{os.path.relpath(path)}:{line}")
     if found:
-        strings = "The strings" if len(found) > 1 else "The string"
-        yield f"{strings} at {_listed(sorted(found))} can only be replaced as a whole: no edit goes into a string."
+        strings = "the strings" if len(found) > 1 else "the string"
+        yield f"In {strings} at {_listed(sorted(found))} only values, formats and patterns are edited, not the text."
 
 
 def _outside(files: dict[Path, list[ast.AST]], lines: set[tuple[Path, int]], searched: set[str]) -> Iterator[str]:

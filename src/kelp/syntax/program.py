@@ -60,6 +60,8 @@ class Templates:
     produces: Families = ()  # beginnings of statements that give a value
     catches: tuple[bytes, ...] = ()  # exceptions that are caught too narrowly or too broadly
     embedded: Callable[[bytes], list[tuple[int, int]]] = lambda text: []  # spans of the expressions within a string
+    formats: Callable[[bytes, bytes], Iterable[bytes]] = lambda text, after: ()  # a string and what comes behind it
+    patterns: Callable[[bytes], Iterable[bytes]] = lambda text: ()
     after: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # exception -> kind -> factor of its share
 
 

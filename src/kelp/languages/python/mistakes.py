@@ -1,6 +1,7 @@
 """Mistakes of Python programmers: confusable names and operators, near literals, and the scope of names."""
 
 import re
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 
 import tree_sitter
@@ -74,6 +75,55 @@ def embedded(text: bytes) -> list[tuple[int, int]]:
         elif (inner := node.child_by_field_name("expression")) is not None and not node.has_error:
             found.append((inner.start_byte, inner.end_byte))
     return found
+
+
+SPECIFICATIONS = (b":02d", b":02", b":.2f", b":,")
+CONVERSIONS = (b"%d", b"%02d", b"%s", b"%.2f", b"%r")
+FIELD = re.compile(rb"\{\w*(?:![rsa])?(:[^{}]*)?\}")  # of str.format
+CONVERSION = re.compile(rb"%[-+ #0]*\d*(?:\.\d+)?[sdifr]")
+DIGIT = re.compile(rb"\d(?=[dfsx%}]?$)")
+PATTERN = re.compile(rb"[rRbB]*[rR][bB]?(\"\"\"|'''|\"|')(.*)\1", re.DOTALL)
+QUANTIFIER = re.compile(rb"(?<!\\)[*+](?!\?)")
+
+
+def formats(text: bytes, after: bytes) -> Iterator[bytes]:
+    """A string with another format of one of its values: f-strings, strings before `.format`, strings before `%`."""
+    if b"f" in text[:3].lower() and b"{" in text:
+        for _, end in embedded(text):
+            end += 2 * (text[end : end + 1] == b"!")  # a conversion
+            yield from _specified(text, end, text.find(b"}", end))
+    elif after.startswith(b".format("):
+        for found in FIELD.finditer(text):
+            yield from _specified(text, found.start(1) if found[1] else found.end() - 1, found.end() - 1)
+    elif after.lstrip().startswith(b"%"):
+        for found in CONVERSION.finditer(text):
+            yield from (text[: found.start()] + new + text[found.end() :] for new in CONVERSIONS if new != found[0])
+
+
+def _specified(text: bytes, start: int, end: int) -> Iterator[bytes]:
+    """A string with another format between these bytes: none, a common one, or one with a digit more or less."""
+    old = text[start:end]
+    if b"{" in old or (old and not old.startswith(b":")):  # a format that is computed, or the debug sign
+        return
+    others = [b"", *SPECIFICATIONS]
+    if digit := DIGIT.search(old):
+        around = (int(digit[0]) + step for step in (-1, 1))
+        others += [old[: digit.start()] + b"%d" % n + old[digit.end() :] for n in around if 0 <= n < 10]
+    yield from (text[:start] + new + text[end:] for new in others if new != old)
+
+
+def patterns(text: bytes) -> Iterator[bytes]:
+    """A raw string, as of a regular expression, with or without an anchor, or with another quantifier."""
+    found = PATTERN.fullmatch(text)
+    if found is None:
+        return
+    head, body, tail = text[: found.start(2)], found[2], text[found.end(2) :]
+    yield head + (body[1:] if body.startswith(b"^") else b"^" + body) + tail
+    yield head + (body[:-1] if body.endswith(b"$") else body + b"$") + tail
+    for sign in QUANTIFIER.finditer(body):
+        at = sign.start()
+        for new in (b"+" if sign[0] == b"*" else b"*", sign[0] + b"?"):
+            yield head + body[:at] + new + body[at + 1 :] + tail
 
 
 def inert(program: Program, node: int) -> bool:
@@ -299,6 +349,8 @@ TEMPLATES = Templates(
         "RecursionError": {"extra guard": 5, "comparison": 2, "offset": 2},
     },
     embedded=embedded,
+    formats=formats,
+    patterns=patterns,
 )
 NEAR_MISS = NearMiss(
     roles={role: frozenset(kinds) for role, kinds in ROLES.items()},
