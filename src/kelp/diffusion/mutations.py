@@ -2,7 +2,7 @@
 
 The same edits break programs for training and repair them in the no-model baseline, so the kinds contain each
 other's inverses wherever those can be enumerated. The tables of a language are in its `near_miss`, the shapes of the
-edits in `expression_mutations` and `statement_mutations`.
+edits in the other modules `..._mutations`.
 """
 
 import math
@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from kelp.diffusion import expression_mutations as e
+from kelp.diffusion import guard_mutations as g
 from kelp.diffusion import statement_mutations as s
+from kelp.diffusion import string_mutations as x
 from kelp.diffusion import template_mutations as t
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program
@@ -84,17 +86,17 @@ KINDS: dict[str, Kind] = {
     "keyword": Kind(t.keyword, breaks=0.0, mistakes=0.59, repairs=1.3),
     "receiver": Kind(t.receiver, breaks=0.0, mistakes=0.2, repairs=2.2),
     "copied": Kind(t.copied, breaks=0.0, mistakes=1.3, repairs=3.3),
-    "absence": Kind(t.absence, breaks=0.0, mistakes=1.6, repairs=2.4),
-    "membership": Kind(t.membership, breaks=0.0, mistakes=0.19, repairs=2.0),
-    "extra guard": Kind(t.guard, breaks=0.0, mistakes=0.04, repairs=3.5),
+    "absence": Kind(g.absence, breaks=0.0, mistakes=1.6, repairs=2.4),
+    "membership": Kind(g.membership, breaks=0.0, mistakes=0.19, repairs=2.0),
+    "extra guard": Kind(g.guard, breaks=0.0, mistakes=0.04, repairs=3.5),
     "accumulate": Kind(t.accumulate, breaks=0.0, mistakes=0.02, repairs=1.7),
-    "default": Kind(t.default, breaks=0.0, mistakes=0.07, repairs=1.3),
-    "choice": Kind(t.choice, breaks=0.0, mistakes=0.02, repairs=2.1),
+    "default": Kind(g.default, breaks=0.0, mistakes=0.07, repairs=1.3),
+    "choice": Kind(g.choice, breaks=0.0, mistakes=0.02, repairs=2.1),
     "produce": Kind(t.produce, breaks=0.0, mistakes=0.02, repairs=0.7),
     "exception": Kind(t.exception, breaks=0.0, mistakes=1.7, repairs=2.2),
-    "embedded": Kind(t.embedded, breaks=0.0, mistakes=0.29, repairs=1.4),
-    "format": Kind(t.string_format, breaks=0.0, mistakes=0.02, repairs=1.4),
-    "pattern": Kind(t.pattern, breaks=0.0, mistakes=0.02, repairs=1.4),
+    "embedded": Kind(x.embedded, breaks=0.0, mistakes=0.29, repairs=1.4),
+    "format": Kind(x.string_format, breaks=0.0, mistakes=0.02, repairs=1.4),
+    "pattern": Kind(x.pattern, breaks=0.0, mistakes=0.02, repairs=1.4),
     "shared default": Kind(t.shared_default, breaks=0.0, mistakes=0.02, repairs=12.0),
     "reset": Kind(t.reset, breaks=0.0, mistakes=0.26, repairs=0.7),
 }

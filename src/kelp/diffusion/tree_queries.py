@@ -7,6 +7,8 @@ from kelp.syntax.edits import Edit
 from kelp.syntax.program import Binding, Families, Program
 from kelp.syntax.sites import element_span, elements, optional_span, tail
 
+SMALL = 10  # most leaves of an expression that is wrapped, replaced or copied
+
 
 @lru_cache(maxsize=16)
 def editable(program: Program) -> dict[str, list[int]]:
@@ -210,3 +212,43 @@ def insert_after(program: Program, statement: int, text: bytes) -> Iterator[Edit
 def others(families: Families, text: bytes) -> list[bytes]:
     """All other members of the families that contain the text, sorted."""
     return sorted({other for family in families if text in family for other in family} - {text})
+
+
+@lru_cache(maxsize=16)
+def values(program: Program) -> list[int]:
+    """Expressions that a program reads and that may be wrapped: arguments, results, operands, what a loop goes over."""
+    places: list[int] = []
+    for role in ("arguments", "sequence"):
+        for node in nodes(program, role):
+            places += elements(program, node)
+    for role in ("binary", "comparison", "boolean"):
+        for node in nodes(program, role):
+            places += operands(program, node)
+    places += results(program)
+    for role in ("loop", "clause"):
+        for node in nodes(program, role):
+            over = child(program, node, "right")
+            places += [] if over is None else [over]
+    for node in nodes(program, "subscript"):
+        places += [c for c in program.children(node) if program.field[c] == "subscript"]
+    for node in nodes(program, "keyword argument"):
+        value = child(program, node, "value")
+        places += [] if value is None else [value]
+    small = (node for node in sorted(set(places)) if program.named[node] and program.size(node) <= SMALL)
+    return [node for node in small if is_value(program, node)]
+
+
+def is_value(program: Program, node: int) -> bool:
+    """Return whether the node is a name, attribute, subscript, call or operation that is read, not written."""
+    if plays(program, node, "name"):
+        return is_use(program, node) or plays(program, program.parent[node], "keyword argument")
+    return not is_target(program, node) and any(
+        plays(program, node, role) for role in ("attribute", "subscript", "call", "binary")
+    )
+
+
+def is_target(program: Program, node: int) -> bool:
+    """Return whether an assignment or a loop writes to the node."""
+    above = program.parent[node]
+    writes = any(plays(program, above, role) for role in ("assignment", "update", "loop", "clause"))
+    return writes and program.field[node] == "left"

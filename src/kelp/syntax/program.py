@@ -36,7 +36,7 @@ class Binding:
 
 @dataclass(frozen=True)
 class Templates:
-    """The pieces that people forget around an expression or a statement, for `diffusion.template_mutations`."""
+    """The pieces that people forget around an expression or a statement, for the mutations of `diffusion`."""
 
     wrappers: tuple[bytes, ...] = ()  # callees that convert a value
     methods: tuple[bytes, ...] = ()  # methods without arguments that give another value
