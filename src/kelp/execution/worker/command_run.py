@@ -70,7 +70,7 @@ def _settings(config: Config, request: Request, key: int, pipe: int, modules: bo
     }  # fmt: skip
 
 
-def prepare() -> None:
+def prepare(arguments: list[str]) -> None:
     """In the server: import the plugin that reports, and let runs find pytest's other plugins imported.
 
     Raises ImportError where there is no pytest.
@@ -80,6 +80,10 @@ def prepare() -> None:
     sys.path.remove(PLUGIN)
     hook: Any = importlib.import_module("_pytest.assertion.rewrite").AssertionRewritingHook
     hook._warn_already_imported = lambda *_: None  # a warning may be an error to the project
+    quick_start = importlib.import_module("kelp.execution.worker.quick_start")
+    quick_start.skim_plugins()
+    quick_start.know_packages()
+    quick_start.prepare_session(arguments)
 
 
 def _run_pytest(arguments: list[str], environment: dict[str, str], pythonpath: list[str]) -> NoReturn:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import os
 import random
@@ -11,12 +12,11 @@ import time
 import unittest
 from collections.abc import Callable, Generator
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import ModuleType
 from typing import Any
 
-import pluggy
 import pytest
-from _pytest import fixtures, python
+from _pytest import python
 from _pytest.assertion import rewrite
 from _pytest.unittest import TestCaseFunction
 
@@ -27,6 +27,7 @@ from kelp.execution.worker.events import Report
 from kelp.execution.worker.folders import project_root
 from kelp.execution.worker.plugin.kelp_failures import explain, safe_message, safe_repr
 from kelp.execution.worker.protocol import Config, Request
+from kelp.execution.worker.quick_start import know_packages, prepare_session, skim_plugins
 from kelp.execution.worker.test_sources import compile_file
 
 # Plugins that only print, store or debug: a session starts sooner without them.
@@ -50,42 +51,19 @@ def prepare(files: list[str]) -> None:
     vars(rewrite)["_read_pyc"] = lambda source, *rest: TESTS.get(str(source)) or read_pyc(source, *rest)
     function: Any = pytest.Function
     function.repr_failure = lambda item, excinfo, style=None: safe_message(excinfo.value)  # no more is shown
-    _skim_plugins()
     _watch_unittest()
     _watch_async()
+    unraisable: Any = importlib.import_module("_pytest.unraisableexception")
+    unraisable.gc_collect_harder = lambda *_: None  # since 8.4, after the session, whose outcomes are known by then
+    skim_plugins()
+    know_packages()
+    prepare_session(_arguments(files))
 
 
-def _skim_plugins() -> None:
-    """Patch pytest and pluggy: they find fixtures and hooks of pytest's plugins without examining every attribute.
-
-    Examining every attribute takes a fifth of a session's time.
-    """
-    hook_attr: Any = getattr(pluggy._manager, "_static_hook_attr", None)
-
-    def quick_hook_attr(plugin: object, name: str) -> Any:
-        value = vars(plugin).get(name) if isinstance(plugin, ModuleType) else None
-        return (value, value) if isinstance(value, FunctionType) else hook_attr(plugin, name)
-
-    if hook_attr is not None:  # since pluggy 1.7
-        vars(pluggy._manager)["_static_hook_attr"] = quick_hook_attr
-    definition: Any = getattr(fixtures, "FixtureFunctionDefinition", None)  # since pytest 8.4
-    manager: Any = fixtures.FixtureManager
-    registered = manager.pytest_plugin_registered
-
-    def skim(plugin: object) -> object:
-        kind = plugin if isinstance(plugin, ModuleType) else type(plugin)
-        if definition is None or not getattr(kind, "__module__", kind.__name__).startswith(("_pytest.", "kelp.")):
-            return plugin
-        if isinstance(kind, type):  # plugins that are objects have methods only
-            return ModuleType(kind.__module__)
-        only = ModuleType(kind.__name__)
-        vars(only).update((name, value) for name, value in vars(kind).items() if type(value) is definition)
-        return only
-
-    def pytest_plugin_registered(self: Any, plugin: object, plugin_name: str) -> None:
-        registered(self, skim(plugin), plugin_name)
-
-    manager.pytest_plugin_registered = pytest_plugin_registered
+def _arguments(files: list[str]) -> list[str]:
+    arguments = [*files, "-q", "-s", "--override-ini=addopts=", "--override-ini=required_plugins="]
+    arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
+    return arguments + [f"-pno:{name}" for name in _UNUSED.split()]
 
 
 def inner_test() -> Callable[[Any], Any]:
@@ -150,10 +128,7 @@ def run_pytest(
 
     `finish`, if given, is called when the session is over and the run needs nothing more.
     """
-    files = config["pytest_files"]
-    arguments = [*files, "-q", "-s", "--override-ini=addopts=", "--override-ini=required_plugins="]
-    arguments.append(f"--rootdir={os.path.commonpath([project_root(file) for file in files])}")
-    arguments += [f"-pno:{name}" for name in _UNUSED.split()]
+    arguments = _arguments(config["pytest_files"])
     arguments += ["--maxfail=1"] * request["stop_on_failure"] + ["--collect-only"] * collect_only
     plugin = _Plugin(config["only"], request, candidate, report, checks, finish)
     _current.append(plugin)

@@ -179,8 +179,8 @@ class Server:
         """
         config, module = self.config, self.config["module"]
         if config["command"]:
-            if self.runs_pytest:
-                prepare()
+            if config["plan"] is not None and config["plan"]["pytest"] is not None:
+                prepare(config["plan"]["pytest"])
             return
         before = set(sys.modules) - _OF_VALUES
         names = set(_COMMON.split())

@@ -153,6 +153,8 @@ class _Reporter:
         vars(config.option)["dist"] = "no"  # pytest-xdist's workers would report nothing
         if self.apart:
             vars(config.option).update(maxfail=0, continue_on_collection_errors=True)
+        if self.only is not None:  # nobody reads these tracebacks, and those with source text search all modules for it
+            vars(config.option)["tbstyle"] = "native"
 
     @property
     def apart(self) -> bool:
