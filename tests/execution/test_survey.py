@@ -67,3 +67,24 @@ def test_a_test_that_waits_gets_more_time_than_one_that_computes_and_neither_hol
 
 def test_no_tool_of_the_projects_libraries_is_in_use(surveyed: Surveyed) -> None:
     assert surveyed("3.13", MONITORED, 10.0)["test_the_tool_of_hypothesis_is_free"].status == "pass"
+
+
+def test_a_library_that_looks_for_its_folder_when_it_is_imported_finds_that_of_the_project(
+    tmp_path: Path, environments: Environments
+) -> None:
+    python = named(str(environments.with_pytest(OWN)))
+    library = next((Path(python.path).parents[1] / "lib").glob("python*/site-packages")) / "keeps_a_place.py"
+    library.write_text("import os\nPLACE = os.getcwd()\n")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = -q\n")
+    (tmp_path / "program.py").write_text("def f():\n    return 1\n")
+    test = "import os, keeps_a_place\n\ndef test_place():\n    assert keeps_a_place.PLACE == os.getcwd()\n"
+    (tmp_path / "test_all.py").write_text(test)
+    try:
+        command = (python.path, "-m", "pytest")
+        with Sandbox(Suite(command=command), project=tmp_path, limits=Limits(seconds=60), python=python) as sandbox:
+            seen = [sandbox.survey([], enough=600.0, of_a_test=10.0).observation]
+            files = {str(tmp_path / "program.py"): b"def f():\n    return 2\n"}
+            seen += [sandbox.run_files(files, None) for _ in range(2)]  # the libraries are imported by then
+    finally:
+        library.unlink()
+    assert [each.ok for each in seen] == [True, True, True]

@@ -18,6 +18,7 @@ from kelp.search.search import INTERRUPTED, Stop
 from kelp.syntax.bundle import split
 
 PROBED_TIMES = 5.0  # the limits of a run with probes, as a multiple of those of other candidates
+TRACED_TIMES = 10.0  # the limit of a test of a project whose lines are traced, by the time that it took before
 _ORDER = 1  # seed of the other order in which a patch must pass too
 
 
@@ -95,6 +96,11 @@ class ProjectRunner:
     until_stopped: Callable[[], AbstractContextManager[None]]
     start: Observation | None = None  # of the selected tests, on the project as it is
     test_seconds: float = TEST_SECONDS  # that one test may take
+
+    def __post_init__(self) -> None:
+        """Give a traced test longer than it took in the survey."""
+        ended = (o.seconds for o in self.diagnosis.survey.observation.outcomes if o.status != "timeout")
+        self.test_seconds = max(TEST_SECONDS, TRACED_TIMES * max(ended, default=0.0))
 
     def run(self, source: bytes, *, first: str | None, seconds: float | None, trace: bool) -> Observation:
         """Run the tests that reach the edited functions; where they pass, all others of the project too."""

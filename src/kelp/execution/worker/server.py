@@ -21,7 +21,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from types import CodeType
@@ -151,12 +151,19 @@ class Server:
             if modules and not self.has_libraries:  # while the caller thinks
                 self.has_libraries = True
                 files = {name: file for event in modules for name, file in event["files"].items()}
-                for name, file in files.items():
-                    if file and file.startswith(LIBRARIES):
-                        with contextlib.suppress(BaseException):
-                            importlib.import_module(name)
+                self.import_all(name for name, file in files.items() if file and file.startswith(LIBRARIES))
                 gc.collect()
                 gc.freeze()
+
+    def import_all(self, names: Iterable[str]) -> None:
+        """Import modules in the folder of the runs: some look there for what they have kept, once and for all."""
+        plan, before = self.config["plan"], os.getcwd()
+        with contextlib.suppress(OSError):
+            os.chdir(self.known.work_folder if plan is None else plan["root"])
+        for name in names:
+            with contextlib.suppress(BaseException):
+                importlib.import_module(name)
+        os.chdir(before)
 
     @property
     def runs_pytest(self) -> bool:
@@ -206,9 +213,7 @@ class Server:
             if rewritten:  # test files that the tests import, and other modules with asserts for pytest
                 importlib.import_module("kelp.execution.worker.test_sources").add(sorted(rewritten))
             PROJECT.add((file for file in sorted(project - rewritten) if file.endswith(".py")), _compile)
-        for name in sorted(names):
-            with contextlib.suppress(BaseException):
-                importlib.import_module(name)
+        self.import_all(sorted(names))
         folders = [os.path.dirname(file) for file in config["pytest_files"]]
         folders += [*([package_root(module)] if module else []), *config["pythonpath"]]
         hidden = _names_in(folders) - {
