@@ -4,8 +4,8 @@
 
 Makes FOLDER/VERSION, an environment with all the libraries, if it is not there (needs pip and an index of packages),
 and FOLDER/projects/VERSION/NAME, a project with one mistake for each. Runs the project's own pytest, then a session of
-`kelp repair` in the same Python, and prints a row of a Markdown table for each library. `repaired (12)` counts test
-runs. Where the tests in the sandbox do not pass and fail as the project's own pytest says, a line below tells so.
+`kelp repair` in the same Python, and prints a row of a Markdown table for each library. `repaired (12)`: by the
+twelfth test run. Where the tests in the sandbox do not pass and fail as the project's own pytest says, a line below tells so.
 """
 
 import argparse
@@ -73,7 +73,9 @@ def repaired(python: Path, folder: Path, model: object) -> tuple[str, list[str]]
                     notes += [f"set aside: {name}, {what}" for name, what in needs.items()]
                     notes += [f"set aside: {name}" for name in others]
                 case Done(result=result):
-                    cell = f"{result.status} ({result.trajectory.runs})"
+                    trajectory = result.trajectory
+                    runs = [state.run or 0 for state in trajectory.states if state.id in trajectory.patches]
+                    cell = f"{result.status} ({min(runs, default=trajectory.runs)})"
     except KelpError as error:
         cell, notes = "error", [*notes, str(error)]
     return cell, notes

@@ -84,6 +84,8 @@ EXAMPLES = [
     ("sign", "return a", "return -a"),
     ("offset", "return items[a]", "return items[a - 1]"),
     ("offset", "return len(a)", "return len(a) + 1"),
+    ("offset", "return a * b", "return (a - 1) * b"),
+    ("offset", "return (a - 1) * b", "return a * b"),
     ("offset", "return len(a) + 1", "return len(a)"),
     ("order", "return max(a, b)", "return max(b, a)"),
     ("order", "return a - b", "return b - a"),

@@ -170,6 +170,14 @@ def test_a_callee_that_there_is_not_raises() -> None:
     assert found["a.extend(b)\n    return a"] == "differs"
 
 
+def test_a_conditional_expression_around_an_effect_differs_where_it_does_not_choose_it() -> None:
+    found = effects("return a.pop()", "f([1])", ("choice",))
+    assert found["return a.pop() if a else None"] == "nothing"
+    assert found["return a.pop() if a is not None else None"] == "nothing"
+    found = effects("b = b or a\nreturn a.setdefault(1, b)", "f({})", ("choice",))
+    assert found["b = b or a\n    return a.setdefault(1, b) if a else None"] == "differs"
+
+
 def test_iterators_are_not_used_up() -> None:
     found = effects("c = iter(a)\nb += sum(c)\nreturn b + sum(c)", "f([1, 2])", ("assignment operator", "variable"))
     assert found and not any("b -= sum" in text or "b = sum" in text for text in found)

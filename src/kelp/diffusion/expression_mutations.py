@@ -33,6 +33,7 @@ from kelp.syntax.sites import elements, tail
 
 NAMES_PER_USE = 6  # other names tried for one use of a name, nearest first
 LONGEST_STRING = 24  # bytes of strings that replace one another
+FACTORS = (b"*", b"/", b"//", b"%")  # operators in whose operands numbers are off by one: `(page - 1) * size`
 ORDERS = (b"<", b"<=", b">", b">=")
 
 
@@ -248,7 +249,8 @@ def offset(program: Program) -> Iterator[Edit]:
     for node in nodes(program, "binary"):
         left, right = operands(program, node)[:2]
         if operator(program, node) in (b"+", b"-") and program.text(right) == b"1":
-            yield lift(program, node, left)
+            above = program.parent[node]
+            yield lift(program, above if plays(program, above, "parentheses") else node, left)
     for node in dict.fromkeys(countables(program)):
         if plays(program, node, "binary") and plays(program, operands(program, node)[1], "number"):
             continue  # left to `constant`
@@ -281,6 +283,10 @@ def countables(program: Program) -> Iterator[int]:
     for node in results(program):
         if is_number(program, node) or (plays(program, node, "name") and plays(program, node - 1, "return")):
             yield node
+    for node in nodes(program, "binary"):
+        parts = operands(program, node)
+        if operator(program, node) in FACTORS and not any(plays(program, part, "string") for part in parts):
+            yield from (part for part in parts if plays(program, part, "name") or is_number(program, part))
 
 
 def is_number(program: Program, node: int) -> bool:

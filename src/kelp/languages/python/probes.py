@@ -102,7 +102,8 @@ def _kelp_probe(original, edited, mode, busy=[False]):
 class _Place(NamedTuple):
     """A span of a program that a probe takes in, and what of its value is compared.
 
-    An empty one stands before a statement: a guard, or an assignment whose name gets the value of `before`.
+    An empty one stands before a statement: a guard, or an assignment whose name gets the value of `before`. With
+    `before`, another one is compared before it is evaluated: by whether a conditional expression chooses it.
     """
 
     start: int
@@ -186,10 +187,27 @@ def _place(program: Program, edit: Edit) -> tuple[_Place, bytes] | None:
         if pure is None:
             continue
         if not pure:
-            break
+            return found or _chosen(program, node, text)
         fresh = _is_fresh(program.text(node)) and _is_fresh(text)
         found = _Place(start, end, TRUTH if _is_tested(program, node) else FRESH if fresh else VALUE), text
     return found or _assigned(program, edit)
+
+
+def _chosen(program: Program, node: int, text: bytes) -> tuple[_Place, bytes] | None:
+    """The place and the condition of a conditional expression that an expression with effects becomes the body of."""
+    match ast.parse(b"(" + text + b")", mode="eval").body:
+        case ast.IfExp(test=test, body=body) if ast.unparse(body) == _normal(program.text(node)):
+            condition = ast.unparse(test).encode()
+            if _is_pure(condition):
+                return _Place(program.start[node], program.end[node], TRUTH, b"True"), condition
+    return None
+
+
+def _normal(text: bytes) -> str:
+    try:
+        return ast.unparse(ast.parse(b"(" + text + b")", mode="eval"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ""
 
 
 def _assigned(program: Program, edit: Edit) -> tuple[_Place, bytes] | None:
@@ -352,7 +370,11 @@ def _insertions(program: Program, places: _Places, first: int) -> Iterator[Edit]
         parts = [b"(%d, %s)," % pair for pair in enumerate(lambdas, number)]
         number += len(some)
         edited = b"(" + b"".join(parts) + b")"
-        if place.before:
+        if place.before and place.start < place.end:
+            probe = b"(_kelp_probe(lambda: " + place.before + b", " + edited + b", %d) and (" % place.mode
+            openings.setdefault(place.start, []).append((-place.end, probe))
+            closings.setdefault(place.end, []).append((-place.start, b"))"))
+        elif place.before:
             probe = b"_kelp_probe(lambda: (" + place.before + b"), " + edited + b", %d); " % place.mode
             statements[place.start] = statements.get(place.start, b"") + probe
         elif place.start == place.end:
