@@ -97,6 +97,15 @@ def sign(program: Program) -> Iterator[Edit]:
             or (plays(program, place, "binary") and program.field[node] == "left")
         ):  # fmt: skip
             yield prefixed(program, node, near.sign)
+    for node in nodes(program, "lambda"):  # the order that a key gives
+        body = child(program, node, "body")
+        keys = [] if body is None else elements(program, body) if plays(program, body, "sequence") else [body]
+        yield from (prefixed(program, key, near.sign) for key in keys if may_be_negative(program, key))
+
+
+def may_be_negative(program: Program, node: int) -> bool:
+    """Return whether the form of an expression lets it be a number, which is not a name alone."""
+    return is_number(program, node) or any(plays(program, node, role) for role in ("attribute", "subscript"))
 
 
 def variable(program: Program) -> Iterator[Edit]:

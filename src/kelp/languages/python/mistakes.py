@@ -46,6 +46,7 @@ ROLES = {
     "expression statement": ["expression_statement"],
     "return": ["return_statement"],
     "if": ["if_statement"],
+    "lambda": ["lambda"],
     "loop": ["for_statement", "while_statement"],
     "await": ["await"],
     "clause": ["for_in_clause"],
