@@ -162,6 +162,7 @@ def _launch(python: str, recipe: Path, *options: str) -> subprocess.CompletedPro
     evaluation = "toy --mutations 1 --trials 1 --limit 1 --max-runs 4 --baseline none-random"
     command = [python, str(LAUNCH), "--recipe", str(recipe), "--jobs", "1", "--eval", evaluation, *options]
     environment: dict[str, Any] = os.environ | {"MARIN_PREFIX": str(recipe.parent / "artifacts")}
+    environment.pop("XLA_FLAGS", None)  # those of this Python's JAX, which another one may not know
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=recipe.parent)
     assert done.returncode == 0, done.stderr[-2000:]
     return done

@@ -84,7 +84,7 @@ class Box:
 
 
 def tax(price):
-    return price * RATE // 100
+    return price * RATE // 100 + RATE
 """
 
 
@@ -92,7 +92,7 @@ def tax(price):
 @pytest.mark.parametrize(
     "asserts, old, new, names",
     [
-        (("tax(100) == 21", "tax(300) == 63", "tax(0) == 0"), "RATE = 20", "RATE = 21", ["tax", "RATE"]),
+        (("tax(100) == 42", "tax(300) == 84", "tax(0) == 21"), "RATE = 20", "RATE = 21", ["tax", "RATE"]),
         (("Box().edges() == 6", "Box().SIDES == 3"), "SIDES: int = 4", "SIDES: int = 3", ["Box.edges", "Box.SIDES"]),
     ],
 )
