@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from kelp.data.record import Record
+from kelp.data.toy import TRAIN
 from kelp.diffusion.mutations import KINDS, candidates
 from kelp.languages.python.grammar import PYTHON
 from kelp.languages.python.probes import Probed, probed
@@ -178,6 +180,18 @@ def test_a_conditional_expression_around_an_effect_differs_where_it_does_not_cho
     assert found["b = b or a\n    return a.setdefault(1, b) if a else None"] == "differs"
 
 
+def test_probes_of_several_kinds_in_one_place_do_what_the_program_did() -> None:
+    file = b"def g(a):\n    return a\n\ndef f(a):\n    return [g(a.pop()), a.pop(), -a.pop()]\n"
+    window = functions(file, PYTHON)[1]
+    edits = [*candidates(window.program)]
+    asked = [Edit(e.start, e.end, b"(" + window.program.source[e.start : e.end] + b" if a else 0)") for e in edits]
+    found = probed(file, [window], [[*edits, *(edit for edit in asked if edit.end > edit.start)]])
+    space: dict[str, Any] = {}
+    assert found is not None and found.source.count(b"lambda: True") > 1
+    exec(compile(found.source, "<file>", "exec"), space)
+    assert space["f"]([1, 2, 3, 4]) == [4, 3, -2]
+
+
 def test_iterators_are_not_used_up() -> None:
     found = effects("c = iter(a)\nb += sum(c)\nreturn b + sum(c)", "f([1, 2])", ("assignment operator", "variable"))
     assert found and not any("b -= sum" in text or "b = sum" in text for text in found)
@@ -221,3 +235,34 @@ def test_however_the_lines_are_written_they_take_probes() -> None:
 def test_nothing_is_probed_where_no_edit_can_be() -> None:
     (window,) = functions(b"def f(a):\n    yield a\n", PYTHON)
     assert probed(window.source, [window], [[]]) is None
+
+
+@pytest.mark.parametrize("record", TRAIN, ids=lambda record: record.name)
+def test_toy_programs_pass_their_asserts_with_all_their_probes(record: Record) -> None:
+    file = record.source.encode()
+    windows = functions(file, PYTHON)
+    found = probed(file, windows, [[*candidates(window.program)] for window in windows])
+    assert found is not None
+    space: dict[str, Any] = {}
+    exec(compile(found.source, "<file>", "exec"), space)
+    for test in record.asserts:
+        exec(test, space)
+
+
+@pytest.mark.parametrize(
+    "body, call, result",
+    [
+        ("b = map(str, a)\nreturn list(b)", "f([1, 2])", ["1", "2"]),
+        ("c = iter(a)\nb = 0\nfor d in a:\n    b = max(c)\n    break\nreturn b, list(c)", "f([1, 2])", (2, [])),
+        ("c = b[a]\nd = 5\nb[d].append(c)\nreturn len(b)", "f(1, __import__('collections').defaultdict(list))", 2),
+        ("string = a\nstring.append('0')\nreturn string", "f([])", ["0"]),
+    ],
+)
+def test_what_variables_hold_is_not_used_up_and_does_not_grow(body: str, call: str, result: Any) -> None:
+    file = b"def f(a, b=0):\n" + b"".join(b"    " + line.encode() + b"\n" for line in body.split("\n"))
+    (window,) = functions(file, PYTHON)
+    found = probed(file, [window], [[*candidates(window.program)]])
+    space: dict[str, Any] = {}
+    assert found is not None
+    exec(compile(found.source, "<file>", "exec"), space)
+    assert eval(call, space) == result

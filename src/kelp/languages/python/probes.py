@@ -3,7 +3,8 @@
 A helper evaluates each expression that some edits change, then the edited expressions, at the same moment and with the
 same variables. For an edited expression that gives another value it executes a line of its own, for one that raises
 another line, so a traced run tells which edits matter to which tests. Only edited expressions that cannot change
-anything, as far as their text tells, are evaluated. Nothing is known of edits of another kind.
+anything are evaluated, as far as their text and the types of their variables tell (an iterator is used up, a
+defaultdict grows). Nothing is known of edits of another kind.
 """
 
 import ast
@@ -44,7 +45,7 @@ METHODS = frozenset(
     removesuffix replace rfind rindex rjust rpartition rsplit rstrip split splitlines startswith strip
     strftime strptime symmetric_difference title total_seconds translate union upper values zfill""".split()
 )
-MODULES = frozenset("re math operator string textwrap statistics".split())  # whose functions change nothing
+MODULES = frozenset("re math textwrap statistics".split())  # whose functions change nothing
 COPIES = frozenset("list dict set frozenset tuple sorted reversed str int float bool".split())
 PURE = (
     ast.Attribute, ast.BinOp, ast.BoolOp, ast.Call, ast.Compare, ast.Constant, ast.Dict, ast.DictComp,
@@ -67,8 +68,20 @@ def _kelp_differs(value, expression, mode, plain=frozenset((
         return False
     return not (type(other) is type(value) and (mode == 2 or type(value) in plain) and bool(other == value))
 
+def _kelp_may_change(expression):
+    for cell in expression.__closure__ or ():
+        try:
+            kind = type(cell.cell_contents)
+        except ValueError:
+            continue
+        if hasattr(kind, '__next__') or hasattr(kind, 'default_factory'):
+            return True
+    return False
+
 def _kelp_compare(differs, raised, edited, left=[EVALUATIONS]):
     for number, expression in edited:
+        if expression is not None and _kelp_may_change(expression):
+            continue
         if left[0] == 0:
             _kelp_marks[-1]()
             return
@@ -361,8 +374,8 @@ def _is_fresh(text: bytes) -> bool:
 
 def _insertions(program: Program, places: _Places, first: int) -> Iterator[Edit]:
     """Insertions that put probes at places, numbered from `first`; one for each offset."""
-    openings: dict[int, list[tuple[int, bytes]]] = {}  # the outer ones first
-    closings: dict[int, list[tuple[int, bytes]]] = {}  # the inner ones first
+    openings: dict[int, list[tuple[int, int, bytes]]] = {}  # the outer ones first
+    closings: dict[int, list[tuple[int, int, bytes]]] = {}  # the inner ones first
     statements: dict[int, bytes] = {}
     number = first
     for place, some in places.items():
@@ -372,8 +385,8 @@ def _insertions(program: Program, places: _Places, first: int) -> Iterator[Edit]
         edited = b"(" + b"".join(parts) + b")"
         if place.before and place.start < place.end:
             probe = b"(_kelp_probe(lambda: " + place.before + b", " + edited + b", %d) and (" % place.mode
-            openings.setdefault(place.start, []).append((-place.end, probe))
-            closings.setdefault(place.end, []).append((-place.start, b"))"))
+            openings.setdefault(place.start, []).append((-place.end, number, probe))
+            closings.setdefault(place.end, []).append((-place.start, -number, b"))"))
         elif place.before:
             probe = b"_kelp_probe(lambda: (" + place.before + b"), " + edited + b", %d); " % place.mode
             statements[place.start] = statements.get(place.start, b"") + probe
@@ -382,12 +395,12 @@ def _insertions(program: Program, places: _Places, first: int) -> Iterator[Edit]
             probe = b"_kelp_probe(lambda: False, " + edited + b", 1)"
             statements[place.start] = text[: -len(text.lstrip())] + probe + text[len(text.rstrip()) :]
         else:
-            openings.setdefault(place.start, []).append((-place.end, b"_kelp_probe(lambda: ("))
-            closings.setdefault(place.end, []).append((-place.start, b"), " + edited + b", %d)" % place.mode))
+            openings.setdefault(place.start, []).append((-place.end, number, b"_kelp_probe(lambda: ("))
+            closings.setdefault(place.end, []).append((-place.start, -number, b"), " + edited + b", %d)" % place.mode))
     for at in sorted({*openings, *closings, *statements}):
-        text = b"".join(text for _, text in sorted(closings.get(at, ())))
+        text = b"".join(text for *_, text in sorted(closings.get(at, ())))
         text += statements.get(at, b"")
-        starts = b"".join(text for _, text in sorted(openings.get(at, ())))
+        starts = b"".join(text for *_, text in sorted(openings.get(at, ())))
         if starts and WORD.match(program.source, at - 1):  # `if(x)`
             text += b" "
         text += starts
