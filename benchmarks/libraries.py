@@ -4,8 +4,8 @@
 
 Makes FOLDER/VERSION, an environment with all the libraries, if it is not there (needs pip and an index of packages),
 and FOLDER/projects/VERSION/NAME, a project with one mistake for each. Runs the project's own pytest, then a session of
-`kelp repair` in the same Python, and prints a row of a Markdown table for each library. `repaired (12)`: by the
-twelfth test run. Where the tests in the sandbox do not pass and fail as the project's own pytest says, a line below tells so.
+`kelp repair` in the same Python, and prints a row of a Markdown table for each library. `repaired (12)`: by the twelfth
+test run. Where the tests in the sandbox do not pass and fail as the project's own pytest says, a line below tells so.
 """
 
 import argparse
