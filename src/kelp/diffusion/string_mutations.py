@@ -4,13 +4,11 @@ from collections.abc import Iterator
 from itertools import chain, islice
 
 from kelp.diffusion import expression_mutations as e
-from kelp.diffusion.tree_queries import (
-    nodes,
-    replace,
-)
+from kelp.diffusion.tree_queries import nodes, replace
 from kelp.syntax.edits import Edit
 from kelp.syntax.program import Program, parse
 
+LONGEST = 200  # bytes of a string that is edited
 FORMATS = 24  # of one string, at most
 EMBEDDED = 8  # expressions within strings that are edited, at most
 WITHIN = (
@@ -22,8 +20,7 @@ WITHIN = (
 def embedded(program: Program) -> Iterator[Edit]:
     """An expression within a string edited as it would be outside of it (kinds `WITHIN`): the string as a whole."""
     spans = program.language.near_miss.templates.embedded
-    short = (node for node in nodes(program, "string") if program.end[node] - program.start[node] <= 200)
-    every = ((node, *span) for node in short for span in spans(program.text(node)))
+    every = ((node, *span) for node in _short(program) for span in spans(program.text(node)))
     for node, start, end in islice(every, EMBEDDED):
         text, at = program.text(node), program.start[node] + 1
         inner = text[start:end]
@@ -41,16 +38,19 @@ def embedded(program: Program) -> Iterator[Edit]:
 def string_format(program: Program) -> Iterator[Edit]:
     """Another format of a value in a string; the string as a whole."""
     formats = program.language.near_miss.templates.formats
-    for node in nodes(program, "string"):
-        start, end = program.start[node], program.end[node]
-        if end - start <= 200:
-            made = formats(program.text(node), program.source[end : end + 10])
-            yield from (replace(program, node, text) for text in islice(made, FORMATS))
+    for node in _short(program):
+        end = program.end[node]
+        made = formats(program.text(node), program.source[end : end + 10])
+        yield from (replace(program, node, text) for text in islice(made, FORMATS))
 
 
 def pattern(program: Program) -> Iterator[Edit]:
     """An anchor or a quantifier of a regular expression; the string as a whole."""
     patterns = program.language.near_miss.templates.patterns
-    for node in nodes(program, "string"):
-        if program.end[node] - program.start[node] <= 200:
-            yield from (replace(program, node, text) for text in islice(patterns(program.text(node)), FORMATS))
+    for node in _short(program):
+        yield from (replace(program, node, text) for text in islice(patterns(program.text(node)), FORMATS))
+
+
+def _short(program: Program) -> Iterator[int]:
+    """Strings that are short enough to be edited."""
+    return (node for node in nodes(program, "string") if program.end[node] - program.start[node] <= LONGEST)

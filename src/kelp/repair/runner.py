@@ -166,21 +166,23 @@ class ProjectRunner:
         return reached is None or bool(reached & edited)  # an unknown test may reach all functions
 
     def _run_probed(self, source: bytes, tests: Sequence[str], seconds: float | None) -> Observation:
-        limits, of_a_test = self.sandbox.limits, self.test_seconds
-        self.sandbox.limits, self.test_seconds = with_probes(limits), PROBED_TIMES * of_a_test
-        try:
+        with self._limited(with_probes(self.sandbox.limits), PROBED_TIMES * self.test_seconds):
             return self._run(source, tests, True, seconds)
-        finally:
-            self.sandbox.limits, self.test_seconds = limits, of_a_test
 
     def _run_all(self, source: bytes, tests: Sequence[str]) -> Observation:
         """Run any number of tests, for as long as they take."""
-        limits, of_a_test = self.sandbox.limits, self.test_seconds
-        self.sandbox.limits, self.test_seconds = replace(limits, seconds=SUITE_SECONDS), TEST_SECONDS
-        try:
+        with self._limited(replace(self.sandbox.limits, seconds=SUITE_SECONDS), TEST_SECONDS):
             return self._run(source, tests, False, None)
+
+    @contextmanager
+    def _limited(self, limits: Limits, of_a_test: float) -> Iterator[None]:
+        """Have other limits of a run, and of a test, for a while."""
+        before = self.sandbox.limits, self.test_seconds
+        self.sandbox.limits, self.test_seconds = limits, of_a_test
+        try:
+            yield
         finally:
-            self.sandbox.limits, self.test_seconds = limits, of_a_test
+            self.sandbox.limits, self.test_seconds = before
 
     def _run(self, source: bytes, tests: Sequence[str], trace: bool, seconds: float | None) -> Observation:
         files = {str(path): text for path, text in self.diagnosis.program.files(source).items()}

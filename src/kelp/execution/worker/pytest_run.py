@@ -27,7 +27,7 @@ from kelp.execution.worker.events import Report
 from kelp.execution.worker.folders import project_root
 from kelp.execution.worker.plugin.kelp_failures import explain, safe_message, safe_repr
 from kelp.execution.worker.protocol import Config, Request
-from kelp.execution.worker.quick_start import know_packages, prepare_session, skim_plugins
+from kelp.execution.worker.quick_start import prepare_session, skim_plugins
 from kelp.execution.worker.test_sources import compile_file
 
 # Plugins that only print, store or debug: a session starts sooner without them.
@@ -56,7 +56,6 @@ def prepare(files: list[str]) -> None:
     unraisable: Any = importlib.import_module("_pytest.unraisableexception")
     unraisable.gc_collect_harder = lambda *_: None  # since 8.4, after the session, whose outcomes are known by then
     skim_plugins()
-    know_packages()
     prepare_session(_arguments(files))
 
 

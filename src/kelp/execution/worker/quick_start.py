@@ -1,4 +1,4 @@
-"""What pytest does the same way at the start of each session, done once in the server: a session then starts sooner."""
+"""Start of a session of pytest: what is the same in each is done once, in the server."""
 
 from __future__ import annotations
 

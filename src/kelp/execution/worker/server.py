@@ -128,7 +128,8 @@ class Server:
         if protection.missing(active) and not self.config["allow_weak"]:
             self.greet(active, refused=True)
             return
-        oldest = OLDEST_PYTEST if self.config["pytest_files"] else OLDEST_REPORTED if self.runs_pytest else None
+        reported = self.pytest_arguments is not None
+        oldest = OLDEST_PYTEST if self.config["pytest_files"] else OLDEST_REPORTED if reported else None
         if oldest is not None and (lack := _lacks_pytest(oldest)) is not None:
             self.greet(active, refused=True, error=lack)
             return
@@ -166,9 +167,9 @@ class Server:
         os.chdir(before)
 
     @property
-    def runs_pytest(self) -> bool:
-        """Return whether the command is pytest in this Python, and so needs no process of its own."""
-        return self.config["plan"] is not None and self.config["plan"]["pytest"] is not None
+    def pytest_arguments(self) -> list[str] | None:
+        """Arguments of a command that is pytest in this Python, and so needs no process of its own; None for others."""
+        return None if self.config["plan"] is None else self.config["plan"]["pytest"]
 
     def greet(self, active: dict[str, str], *, refused: bool, error: str | None = None) -> None:
         hello: Hello = {"protections": active, "refused": refused, "error": error}
@@ -186,8 +187,8 @@ class Server:
         """
         config, module = self.config, self.config["module"]
         if config["command"]:
-            if config["plan"] is not None and config["plan"]["pytest"] is not None:
-                prepare(config["plan"]["pytest"])
+            if self.pytest_arguments is not None:
+                prepare(self.pytest_arguments)
             return
         before = set(sys.modules) - _OF_VALUES
         names = set(_COMMON.split())

@@ -248,7 +248,7 @@ def _assigned(program: Program, edit: Edit) -> tuple[_Place, bytes] | None:
 
 
 def _target_and_value(statement: bytes) -> tuple[bytes, bytes, bool] | None:
-    """What a statement assigns to, the value that this then has, and whether it is given by itself; empty for none."""
+    """Target of an assignment, its value afterwards, and whether `=` gives it; empty for no statement."""
     try:
         match ast.parse(statement.strip()).body:
             case [] | [ast.Pass()]:
